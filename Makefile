@@ -1,0 +1,42 @@
+# Everything here sets itself up: a machine with Python 3.11 and make is enough.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint kafka lock clean
+
+help: ## List these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is older: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Setting up $(VENV) from requirements.lock (a minute, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Show the main job, lookup failures included (ACTIONS=my.jsonl, KEEP=1)
+	@$(RUN) -m streams demo $(if $(ACTIONS),--actions "$(ACTIONS)") $(if $(KEEP),--keep)
+
+test: $(STAMP) lint ## Run all checks and tests (ARGS="-k lane" to choose)
+	@echo "Running the tests on a real Kafka (some minutes) ..."
+	@$(RUN) -m pytest $(ARGS)
+
+lint: $(STAMP) ## Check style and types
+	@echo "Checking style and types ..."
+	@$(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --quiet --check . && $(VENV)/bin/mypy --no-error-summary
+
+kafka: $(STAMP) ## Run a real Kafka on this machine until Ctrl-C
+	@$(RUN) -m streams kafka
+
+lock: $(STAMP) ## Write requirements.lock anew from pyproject.toml
+	@echo "Resolving every package to an exact version ..."
+	@$(RUN) -m piptools compile --quiet --all-extras --allow-unsafe --generate-hashes --strip-extras \
+		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
+
+clean: ## Remove the virtual environment and caches of this checkout
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache

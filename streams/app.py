@@ -1,0 +1,201 @@
+"""The whole topology on one screen: topics, table, agents, lanes, lookups, pages.
+
+    actions ──────────▶ confirm ──▶ lanes ──▶ confirmation-emails, actions.dlq
+    supporter-status ─▶ learn ────▶ table ──▶ its changelog
+
+``streams worker`` and ``faust -A streams.app worker`` both run it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from streams import metrics as catalogue
+from streams.catch_up import CatchUp
+from streams.confirmation import Confirmation
+from streams.delivery.kafka_ledger import KafkaLedger
+from streams.delivery.lane import Lane, Limits
+from streams.delivery.lanes import Lanes
+from streams.groundwork import App, Groundwork
+from streams.health import Health
+from streams.learning import Learning
+from streams.lookup.desks import Desks
+from streams.metrics import Metrics
+from streams.partitions import Partitions
+from streams.plans import organisations_from
+from streams.settings import load_settings
+from streams.table import StatusTable
+from streams.topics import TopicNames
+from streams.transport import SCHEME
+from streams.transport.chunks import ChunkSchema
+from streams.web import add_pages
+
+settings = load_settings(os.environ)
+organisations = organisations_from(settings, os.environ)
+connection: dict[str, Any] = {"bootstrap_servers": list(settings.kafka_bootstrap_servers)}
+
+app = App(
+    settings.group_id,
+    env={},  # or a stray WEB_PORT or BROKER_URL would win over our settings
+    broker=[f"{SCHEME}://{server}" for server in settings.kafka_bootstrap_servers],
+    store=f"{settings.store}://",
+    datadir=str(settings.store_folder),
+    consumer_auto_offset_reset="earliest",  # for statuses; actions always have a committed offset
+    consumer_group_instance_id=settings.group_instance_id,
+    broker_session_timeout=settings.session_timeout,
+    broker_heartbeat_interval=settings.heartbeat_interval,
+    broker_rebalance_timeout=settings.rebalance_timeout,
+    broker_max_poll_interval=settings.max_poll_interval,
+    broker_max_poll_records=settings.chunk_records,
+    broker_commit_interval=1.0,
+    topic_disable_leader=True,
+    stream_wait_empty=False,
+    web_host=settings.web_host,
+    web_bind=settings.web_host,
+    web_port=settings.web_port,
+    web_tables_enabled=False,
+    web_router_enabled=False,
+    web_stats_enabled=False,
+    web_graph_enabled=False,
+    worker_redirect_stdouts=False,
+)
+# -- the table -------------------------------------------------------------------------------------------
+
+rocksdb = {"driver": "rocksdict", "block_cache_size": settings.store_block_cache << 20}
+table: Any = app.Table(
+    "supporter-status",
+    key_type=bytes,
+    value_type=bytes,
+    options=rocksdb if settings.store == "rocksdb" else {},
+)
+names = TopicNames(
+    settings.actions_topic,
+    settings.status_topic,
+    settings.emails_topic,
+    settings.dead_letters_topic,
+    table.changelog_topic_name,
+)
+metrics = Metrics(names.actions)
+statuses = StatusTable(table, lambda: app.producer.send_many)  # type: ignore[attr-defined]
+
+# -- before the first record, and until the statuses are whole ---------------------------------------------
+
+groundwork = app.groundwork = Groundwork(
+    connection=connection,
+    group=settings.group_id,
+    names=names,
+    partitions=settings.topic_partitions,
+    replication=settings.topic_replication,
+    choice=settings.actions_start,
+)
+catch_up = CatchUp(names.statuses, groundwork.offsets, lambda: app.consumer)
+
+# -- lookups and lanes -------------------------------------------------------------------------------------
+
+desks = Desks(organisations, metrics)
+
+
+def lane(partition: int) -> Lane:
+    """Make the lane of one partition of actions."""
+    assert groundwork.topics is not None
+    place = TopicPartition(names.actions, partition)
+    ledger = KafkaLedger(
+        place,
+        group=settings.group_id,
+        connection=connection,
+        committed=groundwork.offsets.committed,
+        limits=groundwork.topics.limits,
+        transaction_timeout=settings.transaction_timeout,
+    )
+    confirmation = Confirmation(
+        names.actions,
+        partition,
+        emails_topic=names.emails,
+        dead_letters_topic=names.dead_letters,
+        statuses=statuses,
+        lookups=desks,
+        now=time.time,
+        pending_most=settings.max_pending_lookups,
+        pending_most_per_organisation=settings.pending_lookups_per_organisation,
+    )
+    limits = Limits(unsettled=settings.max_unsettled, inbox=settings.chunk_records)
+    return Lane(partition, ledger, confirmation, metrics, clock=time.monotonic, on_crash=crash, limits=limits)
+
+
+async def beginning(partition: int) -> int:
+    """Return the first offset of a partition that was added to the topic while the group was away."""
+    place = TopicPartition(names.actions, partition)
+    return (await groundwork.offsets.extents([place]))[place].first
+
+
+def crash(exc: Exception) -> None:
+    """End the worker, not with exit code 0: what cannot be trusted is not repaired by guessing."""
+    asyncio.get_running_loop().create_task(app.crash(exc), name="crash")
+
+
+lanes = Lanes(lane, beginning, crash)
+partitions = Partitions(lanes, catch_up)
+
+# -- topics and agents -------------------------------------------------------------------------------------
+
+actions = app.topic(names.actions, schema=ChunkSchema(settings.chunk_records, partitions), maxsize=8)
+status_rows = app.topic(names.statuses, schema=ChunkSchema(settings.chunk_records), maxsize=8)
+learning = Learning(
+    statuses,
+    metrics,
+    lambda: app.producer.send_many,  # type: ignore[attr-defined]
+    names.dead_letters,
+    lambda: app.consumer_generation_id,
+)
+
+
+@app.agent(actions)
+async def confirm(stream: Any) -> None:
+    """Every action gets its email: hand each chunk to its partition's lane."""
+    async for event in stream.noack().events():
+        chunk = event.value
+        lanes.offer(chunk.partition, chunk.generation, chunk.records)
+
+
+@app.agent(status_rows)
+async def learn(stream: Any) -> None:
+    """What the CRM knows goes into the table."""
+    async for event in stream.noack().events():
+        await learning.learn(event.value)
+
+
+# -- life --------------------------------------------------------------------------------------------------
+
+
+@app.on_rebalance_complete.connect
+async def restored(*_: Any, **__: Any) -> None:
+    """Faust's recovery of the table is done."""
+    catch_up.restored()
+
+
+@app.on_before_shutdown.connect
+async def drained(*_: Any, **__: Any) -> None:
+    """Let lookups under way end, commit, and let go of every lane."""
+    await lanes.close(settings.drain_grace)
+    await desks.aclose()
+
+
+health = Health(
+    groundwork=groundwork,
+    partitions=partitions,
+    lanes=lanes,
+    catch_up=catch_up,
+    agents=app.agents.values,
+    stuck_after=settings.stuck_after,
+)
+metrics.gauge(catalogue.UNSETTLED, lambda: [((str(each.partition),), each.unsettled) for each in lanes])
+metrics.gauge(catalogue.PENDING, lambda: [((str(each.partition),), each.pending) for each in lanes])
+metrics.gauge(catalogue.STILL, lambda: [((str(each.partition),), each.still_for) for each in lanes])
+metrics.gauge(catalogue.READY, lambda: [((), not health.not_ready())])
+metrics.gauge(catalogue.BREAKER, lambda: [((metrics.label(d.org_id), d.state.value), 1) for d in desks])
+add_pages(app, registry=metrics.registry, alive=health.not_alive, ready=health.not_ready)

@@ -1,0 +1,98 @@
+"""Until a partition's statuses are whole, no letter is chosen from them.
+
+Faust's recovery restores what earlier workers wrote to the table's changelog. What the CRM wrote to the
+status topic since is read like any other topic; the actions of a partition wait until that reading has passed
+the end that the status partition had when it was assigned. The end is the high watermark: somebody's open
+transaction holds the reading up, and so the actions, instead of hiding what was committed behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from streams.delivery.offsets import Offsets
+
+log = logging.getLogger(__name__)
+
+
+class CatchUp:
+    """Which partitions' statuses are whole."""
+
+    #: Seconds between two looks at how far the reading is.
+    LOOK_EVERY = 0.05
+
+    def __init__(self, topic: str, offsets: Offsets, consumer: Callable[[], Any]) -> None:
+        """Watch the reading of `topic` by the consumer (a ChunkConsumer) that `consumer` returns."""
+        self._topic = topic
+        self._offsets = offsets
+        self._consumer = consumer
+        self._behind: set[int] = set()
+        self._watch: asyncio.Task[None] | None = None
+        #: Held until Faust's own recovery is done.
+        self.restoring = True
+
+    @property
+    def behind(self) -> set[int]:
+        """Assigned partitions whose statuses are not whole yet."""
+        return self._behind
+
+    def whole(self, partition: int) -> bool:
+        """Whether letters may be chosen from this partition's statuses."""
+        return not self.restoring and partition not in self._behind
+
+    def assigned(self, partitions: Iterable[int]) -> None:
+        """Start anew, for exactly these partitions."""
+        self.stop()
+        self.restoring = True
+        self._behind = set(partitions)
+
+    def restored(self) -> None:
+        """Go on: Faust's recovery is done, and the reading begins."""
+        self.restoring = False
+        if self._behind:
+            self._watch = asyncio.create_task(self._follow(), name="catch-up")
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    async def _follow(self) -> None:
+        targets = await self._ends()
+        while self._behind:
+            for partition in sorted(self._behind):
+                if await self._reached(partition, targets[partition]):
+                    self._behind.discard(partition)
+            await asyncio.sleep(self.LOOK_EVERY)
+
+    async def _ends(self) -> dict[int, int]:
+        while True:
+            try:
+                places = [TopicPartition(self._topic, partition) for partition in self._behind]
+                extents = await self._offsets.extents(places)
+            except KafkaError as exc:
+                log.warning("the ends of %s are not known yet (%s)", self._topic, type(exc).__name__)
+                await asyncio.sleep(1.0)
+            else:
+                return {place.partition: extent.end for place, extent in extents.items()}
+
+    async def _reached(self, partition: int, target: int) -> bool:
+        consumer = self._consumer()
+        tp = TP(self._topic, partition)
+        position = await consumer.position(tp)
+        if position is None or position < target:
+            return False
+        # The position is past records that may still be on their way from the fetcher to the agent: they have
+        # been handed over once two further rounds are complete.
+        rounds = consumer.rounds
+        while consumer.rounds < rounds + 2:  # noqa: ASYNC110 - Faust's drain loop has no event for it
+            await asyncio.sleep(self.LOOK_EVERY)
+        return not consumer.unsettled_chunks(tp)

@@ -1,0 +1,199 @@
+"""The job itself: one action record in, one email out (or a dead letter, or nothing). One a partition."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from streams.decision import decide
+from streams.delivery.lane import Pending, Record, Verdict
+from streams.delivery.ledger import Outgoing
+from streams.emails import EmailWriter, dead_letter_headers
+from streams.lookup.client import Question
+from streams.messages import (
+    Action,
+    Cause,
+    LookupOutcome,
+    Outcome,
+    Undecodable,
+    decode_action,
+    status_key,
+)
+
+log = logging.getLogger(__name__)
+
+_SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
+_TOMBSTONE = Verdict(None, ("ignored", "tombstone"))
+_OTHER_STAGE = Verdict(None, ("ignored", "stage"))
+#: Bytes that are kept of a dead letter which its topic has no room for.
+SHORTENED_TO = 64 * 1024
+_SHORTENED = "shortened-from"
+
+
+class Statuses(Protocol):
+    """What is known without asking."""
+
+    def subscribed(self, partition: int, key: bytes, now: float) -> bool | None:
+        """Return the status of `key` at `now`; None where it is missing or expired."""
+        ...
+
+
+class Lookups(Protocol):
+    """Where to ask for what is not known."""
+
+    def ask(self, question: Question) -> LookupOutcome | asyncio.Future[LookupOutcome] | None:
+        """Return the outcome, now or later; None where the organisation has no lookup."""
+        ...
+
+    def brisk(self, org_id: int) -> bool:
+        """Whether this organisation's lookups come back so fast that waiting for one delays nobody."""
+        ...
+
+
+class Confirmation:
+    """Judges the records of one input partition (see :class:`streams.delivery.lane.Judge`).
+
+    A missing status becomes a lookup, as long as this partition has room for one more pending lookup, in all
+    and of the same organisation. Beyond that, a brisk lookup service is waited for; a slow one is not, since
+    that would delay others: the action gets its two-button letter at once, counted as ``saturated``.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        *,
+        emails_topic: str,
+        dead_letters_topic: str,
+        statuses: Statuses,
+        lookups: Lookups,
+        now: Callable[[], float],
+        pending_most: int,
+        pending_most_per_organisation: int,
+        answered: Callable[[int, bytes, int, LookupOutcome], None] = lambda *_: None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            topic: the input topic.
+            partition: its partition.
+            emails_topic: where emails go.
+            dead_letters_topic: where records go from which no email can be made.
+            statuses: the table.
+            lookups: the lookup desks.
+            now: wall clock, seconds since the epoch.
+            pending_most: lookups that may be pending here at once.
+            pending_most_per_organisation: the same of one organisation, so that one cannot take all the room.
+            answered: told (partition, key, orgId, outcome) of every lookup that ended.
+        """
+        self._topic = topic
+        self._partition = partition
+        self._emails_topic = emails_topic
+        self._dead_letters_topic = dead_letters_topic
+        self._status = statuses.subscribed
+        self._lookups = lookups
+        self._now = now
+        self._pending_most = pending_most
+        self._pending_most_per_organisation = pending_most_per_organisation
+        self._answered = answered
+        self._write = EmailWriter(topic, partition).write
+        self._pending = 0
+        self._pending_of: dict[int, int] = {}
+
+    def judge(self, record: Record) -> Verdict | Pending | None:
+        """See :meth:`streams.delivery.lane.Judge.judge`."""
+        value = record.value
+        if value is None:
+            return _TOMBSTONE
+        try:
+            action = decode_action(value)
+            if action is None:
+                return _OTHER_STAGE
+            key = status_key(action.org_id, action.contact_ref)
+        except Undecodable as exc:
+            return self._dead_letter(record, exc.error_class, exc.json_path)
+        subscribed = self._status(self._partition, key, self._now())
+        if subscribed is not None:
+            return self._email(record, action, subscribed, None)
+        return self._ask(record, action, key)
+
+    def refuse(self, record: Record, verdict: Verdict) -> Verdict:
+        """See :meth:`streams.delivery.lane.Judge.refuse`."""
+        if verdict.tally[0] == "email":
+            return self._dead_letter(record, "too_large", "$")
+        outgoing = verdict.outgoing
+        assert outgoing is not None
+        if any(name == _SHORTENED for name, _ in outgoing.headers):
+            raise RuntimeError(f"{outgoing.topic} has no room for a shortened dead letter")
+        value = outgoing.value or b""
+        headers = [*outgoing.headers, (_SHORTENED, b"%d" % len(value))]
+        return Verdict(outgoing._replace(value=value[:SHORTENED_TO], headers=headers), verdict.tally)
+
+    def fault(self, record: Record, exc: BaseException) -> Verdict:
+        """See :meth:`streams.delivery.lane.Judge.fault`."""
+        log.error(
+            "our own code failed on %s/%d/%d (%s): kept as a dead letter",
+            self._topic,
+            self._partition,
+            record.offset,
+            type(exc).__name__,
+        )
+        return self._dead_letter(record, "internal_error", "$")
+
+    def _ask(self, record: Record, action: Action, key: bytes) -> Verdict | Pending | None:
+        org_id = action.org_id
+        of_organisation = self._pending_of.get(org_id, 0)
+        if self._pending >= self._pending_most or of_organisation >= self._pending_most_per_organisation:
+            if self._lookups.brisk(org_id):
+                return None
+            return self._email(record, action, None, _SATURATED)
+        answer = self._lookups.ask(Question(org_id, action.contact_ref, action.email))
+        if answer is None or isinstance(answer, LookupOutcome):
+            return self._email(record, action, None, answer)
+        self._pending += 1
+        self._pending_of[org_id] = of_organisation + 1
+        answer.add_done_callback(partial(self._landed, org_id))
+        return Pending(answer, partial(self._conclude, record, action, key))
+
+    def _landed(self, org_id: int, _: asyncio.Future[LookupOutcome]) -> None:
+        self._pending -= 1
+        left = self._pending_of[org_id] - 1
+        if left:
+            self._pending_of[org_id] = left
+        else:
+            del self._pending_of[org_id]
+
+    def _conclude(self, record: Record, action: Action, key: bytes, outcome: LookupOutcome) -> Verdict:
+        self._answered(self._partition, key, action.org_id, outcome)
+        return self._email(record, action, None, outcome)
+
+    def _email(
+        self, record: Record, action: Action, subscribed: bool | None, lookup: LookupOutcome | None
+    ) -> Verdict:
+        variant, reason = decide(subscribed, lookup)
+        value, headers = self._write(
+            record.offset, action, record.value, record.headers, variant, reason, lookup, self._now()
+        )
+        asked = ("", "") if lookup is None else (lookup.outcome, lookup.cause or "")
+        return Verdict(
+            Outgoing(self._emails_topic, record.key, value, headers),
+            ("email", variant, reason, *asked, str(action.org_id)),
+        )
+
+    def _dead_letter(self, record: Record, error_class: str, json_path: str) -> Verdict:
+        headers = dead_letter_headers(
+            self._topic, self._partition, record.offset, record.headers, error_class, json_path
+        )
+        outgoing = Outgoing(self._dead_letters_topic, record.key, record.value, headers)
+        return Verdict(outgoing, ("dead_letter", error_class))
+
+
+def as_dead_letter(topic: str, record: Any, exc: Undecodable) -> tuple[bytes | None, bytes | None, list[Any]]:
+    """Return (key, value, headers) that keep a record of another `topic` as a dead letter."""
+    headers = dead_letter_headers(
+        topic, record.partition, record.offset, record.headers, exc.error_class, exc.json_path
+    )
+    return record.key, record.value, headers

@@ -1,0 +1,80 @@
+"""Settings that are each allowed and impossible together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+
+def contradictions(s: Settings) -> Iterator[tuple[set[str], str]]:
+    """Values that are each allowed and impossible together: the fields concerned, and a sentence."""
+    if 3 * s.heartbeat_interval > s.session_timeout:
+        # Two lost heartbeats must not cost the membership: Kafka's advice for heartbeat.interval.ms.
+        yield (
+            {"heartbeat_interval", "session_timeout"},
+            f"STREAMS_HEARTBEAT_INTERVAL ({s.heartbeat_interval:g} s) must be at most a third of "
+            f"STREAMS_SESSION_TIMEOUT ({s.session_timeout:g} s)",
+        )
+    # A lane takes a chunk in waves of pending lookups, and no wave outlives one deadline.
+    waves = ceil(s.chunk_records / s.max_pending_lookups)
+    chunk = waves * s.lookup_deadline
+    causes = {"chunk_records", "max_pending_lookups", "lookup_deadline"}
+    for limit in ("transaction_timeout", "max_poll_interval", "stuck_after"):
+        seconds: float = getattr(s, limit)
+        if chunk >= seconds:
+            yield (
+                {*causes, limit},
+                f"a chunk whose lookups all hang takes {chunk:g} s (STREAMS_CHUNK_RECORDS {s.chunk_records} "
+                f"/ STREAMS_MAX_PENDING_LOOKUPS {s.max_pending_lookups}, rounded up, times "
+                f"STREAMS_LOOKUP_DEADLINE {s.lookup_deadline:g} s), which must be less than "
+                f"STREAMS_{limit.upper()} ({seconds:g} s)",
+            )
+    for less, more in (
+        ("transaction_timeout", "stuck_after"),  # a lane that waits for a broker is not stuck yet
+        ("pending_lookups_per_organisation", "max_pending_lookups"),
+        ("max_pending_lookups", "max_unsettled"),
+        ("chunk_records", "max_unsettled"),
+    ):
+        if getattr(s, less) > getattr(s, more):
+            yield (
+                {less, more},
+                f"STREAMS_{less.upper()} ({getattr(s, less):g}) must be at most "
+                f"STREAMS_{more.upper()} ({getattr(s, more):g})",
+            )
+    topics = ("actions_topic", "status_topic", "emails_topic", "dead_letters_topic")
+    for index, first in enumerate(topics):
+        for second in topics[index + 1 :]:
+            if getattr(s, first) == getattr(s, second):
+                yield (
+                    {first, second},
+                    f"STREAMS_{first.upper()} and STREAMS_{second.upper()} are both {getattr(s, first)!r}",
+                )
+    yield from _of_the_lookup(s)
+
+
+def _of_the_lookup(s: Settings) -> Iterator[tuple[set[str], str]]:
+    if s.lookup_url is not None and s.organisations_file is not None:
+        yield (
+            {"lookup_url", "organisations_file"},
+            "STREAMS_LOOKUP_URL is for when there is no STREAMS_ORGANISATIONS_FILE: set one of the two",
+        )
+    if (s.lookup_user is None) != (s.lookup_password is None):
+        yield (
+            {"lookup_user", "lookup_password"},
+            "STREAMS_LOOKUP_USER and STREAMS_LOOKUP_PASSWORD go together: one is missing",
+        )
+    if s.lookup_authorization is not None and s.lookup_user is not None:
+        yield (
+            {"lookup_authorization", "lookup_user"},
+            "STREAMS_LOOKUP_AUTHORIZATION and STREAMS_LOOKUP_USER both authenticate: set one of the two",
+        )
+    for credential in ("lookup_authorization", "lookup_user", "lookup_password"):
+        if getattr(s, credential) is not None and s.lookup_url is None:
+            yield (
+                {credential, "lookup_url"},
+                f"STREAMS_{credential.upper()} is set and STREAMS_LOOKUP_URL, which would use it, is not",
+            )

@@ -1,0 +1,208 @@
+"""The ledger on Kafka: a transactional producer whose ``transactional.id`` is group, topic and partition.
+
+Why one id per input partition: aiokafka speaks version 0 of the transaction protocol, without group
+metadata (KIP-447) and without the epoch bump at each transaction's end (KIP-890). So the id alone fences a
+predecessor, and it must be opened before the committed offset is read. It also means that a request whose
+answer was lost may still be on its way: whenever that may be so, a new producer, and with it a new epoch,
+comes before the next transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from streams.delivery.ledger import Denied, Fenced, LedgerFailure, Outgoing, Oversize, Position
+
+log = logging.getLogger(__name__)
+
+_DENIED = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+#: A produce request carries at most so much of one partition; well under the default ``max.message.bytes``.
+BATCH_BYTES = 900_000
+#: The broker's default for ``max.message.bytes``.
+DEFAULT_LIMIT = 1_048_588
+#: A producer that does not let go within this many seconds is abandoned: its successor's epoch fences it.
+_STOP_WITHIN = 2.0
+
+
+class KafkaLedger:
+    """See :class:`streams.delivery.ledger.Ledger`."""
+
+    def __init__(
+        self,
+        place: TopicPartition,
+        *,
+        group: str,
+        connection: Mapping[str, Any],
+        committed: Callable[[TopicPartition], Awaitable[Position]],
+        limits: Mapping[str, int],
+        transaction_timeout: float,
+    ) -> None:
+        """Prepare; nothing is connected before `open`.
+
+        Args:
+            place: the input partition whose offset is committed.
+            group: the consumer group, also the first part of the transactional.id.
+            connection: what every client needs: bootstrap_servers, security.
+            committed: reads the group's committed offset and metadata from the cluster.
+            limits: per output topic its ``max.message.bytes``, in bytes.
+            transaction_timeout: seconds; longer than this no transaction stays open, here and on the broker.
+        """
+        self._place = place
+        self._group = group
+        self._connection = connection
+        self._committed = committed
+        self._limits = limits
+        self._timeout = transaction_timeout
+        self._producer: AIOKafkaProducer | None = None
+        self._answer_lost = False
+
+    @property
+    def transactional_id(self) -> str:
+        """The same on every worker, so that whoever opens it fences whoever had it."""
+        return f"{self._group}-{self._place.topic}-{self._place.partition}"
+
+    async def open(self) -> Position:
+        """See :meth:`streams.delivery.ledger.Ledger.open`."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._renew()
+                return await self._committed(self._place)
+        except Exception as exc:
+            raise self._named(exc) from None
+
+    async def commit(self, records: Sequence[Outgoing], offset: int, metadata: str) -> None:
+        """See :meth:`streams.delivery.ledger.Ledger.commit`."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                if self._answer_lost:
+                    await self._renew()
+                producer = self._producer
+                if producer is None:
+                    raise LedgerFailure("not open")
+                batches = self._batches(producer, records)
+                await producer.begin_transaction()
+                await self._produce(producer, batches)
+                await producer.send_offsets_to_transaction(
+                    {self._place: OffsetAndMetadata(offset, metadata)}, self._group
+                )
+                await producer.commit_transaction()
+        except Oversize:
+            raise
+        except _TOO_LARGE:
+            # The topic's limit was lowered under us. Nothing is committed; the largest record has to go.
+            await self._abandon()
+            sizes = [len(record.value or b"") for record in records]
+            raise Oversize(sizes.index(max(sizes)), max(sizes)) from None
+        except Exception as exc:
+            raise self._named(exc) from None
+
+    async def close(self) -> None:
+        """See :meth:`streams.delivery.ledger.Ledger.close`."""
+        producer = self._producer
+        if producer is not None and producer._txn_manager.is_in_transaction():
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_STOP_WITHIN):  # readers wait at an open transaction
+                    await producer.abort_transaction()
+        await self._abandon()
+
+    async def _renew(self) -> None:
+        await self._abandon()
+        self._answer_lost = False
+        self._producer = producer = AIOKafkaProducer(
+            **self._connection,
+            transactional_id=self.transactional_id,
+            transaction_timeout_ms=int(self._timeout * 1000),
+            max_batch_size=BATCH_BYTES,
+            max_request_size=max(BATCH_BYTES, *self._limits.values(), DEFAULT_LIMIT),
+            linger_ms=0,
+        )
+        self._watch_for_lost_answers(producer)
+        await producer.start()
+
+    def _watch_for_lost_answers(self, producer: AIOKafkaProducer) -> None:
+        # aiokafka repeats a transaction request whose answer never came, in silence. The repetition may well
+        # succeed; but then the first one is perhaps still on its way to the broker.
+        client = producer.client
+        send = client.send
+
+        async def send_noting_loss(node_id: int, request: Any, **kwargs: Any) -> Any:
+            try:
+                return await send(node_id, request, **kwargs)
+            except KafkaError:
+                self._answer_lost = True
+                raise
+
+        client.send = send_noting_loss
+
+    async def _abandon(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_STOP_WITHIN):
+                await producer.stop()
+        if (sender := producer._sender.sender_task) is not None and not sender.done():
+            sender.cancel()
+        with contextlib.suppress(Exception):
+            await producer.client.close()
+
+    def _batches(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[tuple[str, Any]]:
+        batches: list[tuple[str, Any]] = []
+        filling: dict[str, Any] = {}
+        for index, record in enumerate(records):
+            batch = filling.get(record.topic)
+            if batch is None or _append(batch, record) is None:
+                batch = filling[record.topic] = producer.create_batch()
+                batches.append((record.topic, batch))
+                _append(batch, record)  # the first record of a batch is always taken, whatever its size
+                limit = self._limits.get(record.topic, DEFAULT_LIMIT)
+                if batch.size() > limit:
+                    raise Oversize(index, limit)
+        return batches
+
+    async def _produce(self, producer: AIOKafkaProducer, batches: list[tuple[str, Any]]) -> None:
+        deliveries = []
+        for topic, batch in batches:
+            batch.close()
+            deliveries.append(await producer.send_batch(batch, topic, partition=self._place.partition))
+        if deliveries:
+            await asyncio.gather(*deliveries)
+
+    def _named(self, exc: Exception) -> Exception:
+        # Class names only: texts of the client library may quote what was being sent.
+        if isinstance(exc, Fenced | Denied | LedgerFailure):
+            return exc
+        kind = type(exc).__name__
+        if isinstance(exc, _DENIED):
+            return Denied(f"{kind} for transactional.id {self.transactional_id}")
+        if isinstance(exc, ProducerFenced):
+            return Fenced(kind)
+        return LedgerFailure(kind)
+
+
+def _append(batch: Any, record: Outgoing) -> Any:
+    return batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)

@@ -1,0 +1,394 @@
+"""One assigned input partition: takes records, lets them be judged, and makes the verdicts lasting.
+
+A verdict is ready at once (a known status) or later (a lookup). A single committer task writes whatever is
+ready, in the order in which it was decided, in one transaction with the partition's progress: flushed at once
+when idle, gathered while the previous transaction is under way. A record that waits holds back nothing but
+its own email (:mod:`streams.delivery.progress`).
+
+Every failure of the ledger has one way out: open it again, which takes a new epoch, and compare what was
+being written with what is committed. So an unknown result, a dead producer and a lost coordinator need no
+cases of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+from streams.delivery import progress
+from streams.delivery.ledger import Fenced, Ledger, LedgerFailure, Outgoing, Oversize, Position
+
+log = logging.getLogger(__name__)
+
+#: A consumed record, as aiokafka hands it over.
+Record = Any
+#: What is counted once a verdict is lasting, e.g. ("email", "two_button", "no_lookup").
+Tally = tuple[str, ...]
+
+
+class Verdict(NamedTuple):
+    """What becomes of one record: something to write, or nothing, and how it is counted."""
+
+    outgoing: Outgoing | None
+    tally: Tally
+
+
+class Pending(NamedTuple):
+    """A verdict that waits: `conclude` makes it from what `answer` will hold."""
+
+    answer: asyncio.Future[Any]
+    conclude: Callable[[Any], Verdict]
+
+
+class Judge(Protocol):
+    """Decides what becomes of a record."""
+
+    def judge(self, record: Record) -> Verdict | Pending | None:
+        """Decide, start to decide, or return None: not now, ask again when something has settled."""
+        ...
+
+    def refuse(self, record: Record, verdict: Verdict) -> Verdict:
+        """Return what to write instead of a `verdict` that its topic has no room for."""
+        ...
+
+    def fault(self, record: Record, exc: BaseException) -> Verdict:
+        """Return what becomes of a record on which our own code failed."""
+        ...
+
+
+class Entry(NamedTuple):
+    """A judged record on its way into a transaction."""
+
+    record: Record
+    verdict: Verdict
+
+
+class Observer(Protocol):
+    """Is told what a lane does."""
+
+    def committed(self, partition: int, entries: Sequence[Entry]) -> None:
+        """Every one of `entries` is lasting now."""
+        ...
+
+    def failed(self, partition: int, failure: str) -> None:
+        """A transaction failed, for this class of reason, and is tried again."""
+        ...
+
+    def metadata_refused(self, partition: int) -> None:
+        """Commit metadata could not be read; the records after the committed offset are done again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a lane holds, and how patient it is."""
+
+    unsettled: int = 20_000  # records taken and not yet committed
+    unsettled_bytes: int = 32 << 20
+    inbox: int = 2_000  # records; a lane with more waiting takes no further chunk
+    fence_patience: float = 4.0  # seconds in which the rebalance that explains a fencing must show
+    backoff: float = 0.1  # seconds before the first reopening, doubled up to
+    backoff_most: float = 5.0  # seconds
+    close_within: float = 4.0  # seconds for the last transaction
+
+
+class Lane:
+    """See the module. All methods are called in one event loop."""
+
+    #: A record whose judge says "not now" is offered again after so many seconds at the latest.
+    ASK_AGAIN = 0.02
+    #: So many records are judged before the event loop gets its turn: some 10 ms.
+    SLICE = 2_000
+
+    def __init__(
+        self,
+        partition: int,
+        ledger: Ledger,
+        judge: Judge,
+        observer: Observer,
+        *,
+        clock: Callable[[], float],
+        on_crash: Callable[[Exception], None],
+        limits: Limits = Limits(),
+    ) -> None:
+        """Prepare; `open` starts it.
+
+        Args:
+            partition: number of the input partition.
+            ledger: makes verdicts lasting.
+            judge: makes verdicts.
+            observer: is told what happened.
+            clock: monotonic seconds.
+            on_crash: called once with what the lane cannot recover from.
+            limits: how much it holds.
+        """
+        self.partition = partition
+        #: Why nothing can be committed at the moment: a failure's class, or None.
+        self.trouble: str | None = None
+        self._ledger = ledger
+        self._judge = judge
+        self._observer = observer
+        self._clock = clock
+        self._on_crash = on_crash
+        self._limits = limits
+        self._window = progress.Window(0)
+        self._committed = 0
+        self._inbox: deque[Record] = deque()
+        self._ready: list[Entry] = []
+        self._held_bytes = 0
+        self._in_transaction = 0  # entries
+        self._failures = 0  # in a row
+        self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._taking = True
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._moved_at = clock()
+
+    # -- what others may see ----------------------------------------------------------------------------
+
+    @property
+    def accepts(self) -> bool:
+        """Whether another chunk may be offered."""
+        return self._taking and len(self._inbox) < self._limits.inbox
+
+    @property
+    def pending(self) -> int:
+        """Records that wait for an answer."""
+        return self._window.unsettled
+
+    @property
+    def unsettled(self) -> int:
+        """Records judged, or being judged, that are not committed."""
+        return self._window.unsettled + len(self._ready) + self._in_transaction
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits here to be judged, answered or committed."""
+        return bool(self._inbox or self.unsettled)
+
+    @property
+    def still_for(self) -> float:
+        """Seconds since the committed offset moved or the ledger was last tried; 0 without work."""
+        return self._clock() - self._moved_at if self.has_work else 0.0
+
+    # -- life -------------------------------------------------------------------------------------------
+
+    async def open(self, beginning: Callable[[], Awaitable[int]]) -> None:
+        """Fence the predecessor, read how far it got, and start committing.
+
+        Args:
+            beginning: gives the offset to start at where the group has committed none.
+
+        Raises:
+            LedgerFailure, Denied: from the ledger.
+        """
+        position = await self._ledger.open()
+        if position.offset is None:
+            # Pinned at once: a crash before the first email must not raise the question again.
+            position = Position(await beginning(), "")
+            await self._ledger.commit([], position.offset or 0, "")
+        self._committed, ahead = self._understood(position)
+        self._window = progress.Window(self._committed, ahead)
+        self._task = asyncio.create_task(self._run(), name=f"lane-{self.partition}")
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Take nothing more, wait up to `grace` seconds for answers, commit what is ready, let go.
+
+        What is not committed by then is the successor's: nothing was acknowledged that the broker lacks.
+        """
+        self._taking = False
+        self._inbox.clear()
+        until = self._clock() + grace
+        while self._window.unsettled and (left := until - self._clock()) > 0:
+            self._settled.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._settled.wait(), left)
+        self._closing.set()
+        self._wake.set()
+        if self._task is not None:
+            done, _ = await asyncio.wait({self._task}, timeout=self._limits.close_within)
+            if not done:
+                self._task.cancel()
+                await asyncio.wait({self._task}, timeout=1.0)
+        await self._ledger.close()
+
+    # -- judging ----------------------------------------------------------------------------------------
+
+    def offer(self, records: Sequence[Record]) -> None:
+        """Take a chunk of records of this partition, in offset order. Never waits."""
+        if not self._taking:
+            return  # revoked: whoever has the partition now reads these again
+        if not self.has_work:
+            self._moved_at = self._clock()
+        self._inbox.extend(records)
+        self._advance()
+        self._wake.set()
+
+    def _advance(self) -> bool:
+        """Judge one slice of the inbox, as far as there is room; True when more could be judged at once."""
+        inbox, window, ready, limits = self._inbox, self._window, self._ready, self._limits
+        judge = self._judge.judge
+        for _ in range(min(len(inbox), self.SLICE)):
+            record = inbox[0]
+            offset = record.offset
+            if offset < window.position:  # read again after a seek; it is taken already
+                inbox.popleft()
+                continue
+            if window.settled_before(offset):
+                inbox.popleft()
+                window.position = offset + 1
+                continue
+            if (
+                len(ready) + window.unsettled + self._in_transaction >= limits.unsettled
+                or self._held_bytes >= limits.unsettled_bytes
+                or window.unsettled >= progress.MAX_PENDING
+                or not window.spans(offset)
+            ):
+                return False
+            try:
+                verdict = judge(record)
+            except Exception as exc:  # a bug of ours: the record is kept as a dead letter, the rest goes on
+                verdict = self._judge.fault(record, exc)
+            if verdict is None:
+                return False
+            inbox.popleft()
+            self._held_bytes += len(record.value or b"")
+            if isinstance(verdict, Verdict):
+                window.position = offset + 1
+                ready.append(Entry(record, verdict))
+            else:
+                window.take(offset)
+                verdict.answer.add_done_callback(partial(self._settle, record, verdict.conclude))
+        return bool(inbox)
+
+    def _settle(
+        self, record: Record, conclude: Callable[[Any], Verdict], answer: asyncio.Future[Any]
+    ) -> None:
+        if self._closing.is_set() or not self._window.settle(record.offset):
+            return  # too late: it is the successor's, or a successor's already
+        try:
+            verdict = conclude(answer.result())
+        except (Exception, asyncio.CancelledError) as exc:
+            verdict = self._judge.fault(record, exc)
+        self._ready.append(Entry(record, verdict))
+        self._settled.set()
+        self._wake.set()
+
+    # -- committing -------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            while not (self._closing.is_set() and not self._ready):
+                if not self._wake.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), self.ASK_AGAIN if self._inbox else None)
+                self._wake.clear()
+                if self._advance():
+                    self._wake.set()
+                await self._commit()
+                await asyncio.sleep(0)
+        except Exception as exc:
+            self.trouble = type(exc).__name__
+            self._on_crash(exc)
+
+    async def _commit(self) -> None:
+        """Write what is ready and how far the partition got, in one transaction."""
+        entries, self._ready = self._ready, []
+        offset, runs = self._window.progress()
+        if not entries and offset == self._committed:
+            return
+        metadata = progress.encode(offset, runs)
+        self._in_transaction = len(entries)
+        try:
+            outgoing = [verdict.outgoing for _, verdict in entries if verdict.outgoing is not None]
+            await self._ledger.commit(outgoing, offset, metadata)
+        except Oversize as oversize:
+            self._replace(entries, oversize)
+            self._retry(entries)
+            return
+        except LedgerFailure as failure:
+            position = await self._reopened(failure)
+            if position is None:
+                return  # closing: it is the successor's
+            if position != Position(offset, metadata):
+                self._go_on_from(position, entries)
+                return
+            # else: the answer was lost, the transaction was not
+        self._in_transaction = 0
+        self._failures = 0
+        self.trouble = None
+        self._held_bytes -= sum(len(record.value or b"") for record, _ in entries)
+        if offset != self._committed:
+            self._committed, self._moved_at = offset, self._clock()
+        self._wake.set()  # there is room again
+        self._observer.committed(self.partition, entries)
+
+    def _retry(self, entries: list[Entry]) -> None:
+        self._ready[:0] = entries
+        self._in_transaction = 0
+        self._wake.set()
+
+    def _replace(self, entries: list[Entry], oversize: Oversize) -> None:
+        written = [index for index, (_, verdict) in enumerate(entries) if verdict.outgoing is not None]
+        index = written[oversize.index]
+        record, verdict = entries[index]
+        entries[index] = Entry(record, self._judge.refuse(record, verdict))
+
+    async def _reopened(self, failure: LedgerFailure) -> Position | None:
+        """Open the ledger again, however often it takes; None when the lane closes meanwhile."""
+        limits = self._limits
+        while True:
+            self._failures += 1
+            self._moved_at = self._clock()
+            self.trouble = str(failure)
+            self._observer.failed(self.partition, self.trouble)
+            log.warning("partition %d: a transaction failed (%s); opening again", self.partition, failure)
+            if isinstance(failure, Fenced):
+                wait = limits.fence_patience
+            else:
+                wait = min(limits.backoff * (2 ** min(self._failures - 1, 16) - 1), limits.backoff_most)
+            if await self._closes_within(wait):
+                return None
+            try:
+                return await self._ledger.open()
+            except LedgerFailure as again:
+                failure = again
+
+    async def _closes_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        return self._closing.is_set()
+
+    def _go_on_from(self, position: Position, entries: list[Entry]) -> None:
+        """Keep of what was to be written only what the committed log lacks."""
+        committed, ahead = self._understood(position)
+        waiting, self._ready = entries + self._ready, []
+        self._window.rebase(committed, ahead)
+        settled = progress.Window(committed, ahead)
+        lacking = [
+            entry
+            for entry in sorted(waiting, key=lambda entry: entry.record.offset)
+            if entry.record.offset >= committed and not settled.settled_before(entry.record.offset)
+        ]
+        kept = {entry.record.offset for entry in lacking}
+        self._committed = committed
+        self._held_bytes -= sum(
+            len(entry.record.value or b"") for entry in waiting if entry.record.offset not in kept
+        )
+        self._retry([entry for entry in waiting if entry.record.offset in kept])
+
+    def _understood(self, position: Position) -> tuple[int, list[progress.Run]]:
+        offset = position.offset or 0
+        try:
+            return offset, progress.decode(offset, position.metadata)
+        except progress.UnreadableMetadata as exc:
+            log.error("partition %d: commit metadata refused (%s)", self.partition, exc)
+            self._observer.metadata_refused(self.partition)
+            return offset, []

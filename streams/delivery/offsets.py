@@ -1,0 +1,75 @@
+"""What the cluster knows of offsets: a group's committed ones, and where a partition begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams.delivery.ledger import Position
+
+
+class Extent(NamedTuple):
+    """Where a partition's log begins, and the offset that the next record will get (the high watermark)."""
+
+    first: int
+    end: int
+
+
+class Offsets:
+    """Reads offsets over two connections that all lanes share."""
+
+    def __init__(self, group: str, connection: Mapping[str, Any]) -> None:
+        """Prepare for consumer group `group`; `connection` is what every client needs."""
+        self._group = group
+        self._connection = connection
+        self._admin: AIOKafkaAdminClient | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def start(self) -> None:
+        """Connect. Raises KafkaError when no broker can be reached."""
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(**self._connection)
+            await admin.start()
+            self._admin = admin
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(**self._connection, enable_auto_commit=False)
+            await consumer.start()
+            self._consumer = consumer
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._admin is not None:
+            await self._admin.close()
+        if self._consumer is not None:
+            await self._consumer.stop()
+        self._admin = self._consumer = None
+
+    async def committed(self, place: TopicPartition) -> Position:
+        """Return what the group has committed for `place`."""
+        return (await self.all_committed([place]))[place]
+
+    async def all_committed(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Position]:
+        """Return what the group has committed for each of `places`."""
+        wanted = list(places)
+        if self._admin is None:
+            await self.start()
+        assert self._admin is not None
+        found = await self._admin.list_consumer_group_offsets(self._group, partitions=wanted)
+        positions = {}
+        for place in wanted:
+            offset, metadata = found.get(place, (-1, ""))
+            positions[place] = Position(offset if offset >= 0 else None, metadata or "")
+        return positions
+
+    async def extents(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Extent]:
+        """Return where each of `places` begins and ends."""
+        wanted = list(places)
+        if self._consumer is None:
+            await self.start()
+        assert self._consumer is not None
+        first = await self._consumer.beginning_offsets(wanted)
+        end = await self._consumer.end_offsets(wanted)
+        return {place: Extent(first[place], end[place]) for place in wanted}

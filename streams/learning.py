@@ -1,0 +1,90 @@
+"""The status topic's records on their way into the table."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from streams.confirmation import as_dead_letter
+from streams.messages import Undecodable, decode_supporter_status
+from streams.metrics import Metrics
+from streams.status import Row
+from streams.table import Change, SendMany, StatusTable
+from streams.transport.chunks import Chunk
+
+log = logging.getLogger(__name__)
+
+
+class Learning:
+    """Applies chunks of supporter statuses, at least once: applying one again changes nothing."""
+
+    #: Seconds before a chunk that Kafka did not take is tried again.
+    RETRY_EVERY = 1.0
+
+    def __init__(
+        self,
+        statuses: StatusTable,
+        metrics: Metrics,
+        send_many: Callable[[], SendMany],
+        dead_letters_topic: str,
+        generation: Callable[[], int],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            statuses: the table.
+            metrics: where rows are counted.
+            send_many: gives the started producer's method.
+            dead_letters_topic: where rows go that cannot be read; the old row stays.
+            generation: the consumer group's current generation.
+        """
+        self._statuses = statuses
+        self._metrics = metrics
+        self._send_many = send_many
+        self._dead_letters_topic = dead_letters_topic
+        self._generation = generation
+
+    async def learn(self, chunk: Chunk) -> None:
+        """Apply a chunk, however often it takes, unless the partition is somebody else's meanwhile."""
+        changes, dead_letters, classes = self._read(chunk)
+        while chunk.generation == self._generation():
+            try:
+                if dead_letters:
+                    await self._send_many()(self._dead_letters_topic, chunk.partition, dead_letters)
+                applied = await self._statuses.apply(chunk.partition, changes)
+            except KafkaError as exc:
+                log.warning("statuses of partition %d: %s, again", chunk.partition, type(exc).__name__)
+                await asyncio.sleep(self.RETRY_EVERY)
+            else:
+                for error_class in classes:
+                    self._metrics.dead_letter(chunk.topic, error_class)
+                self._metrics.statuses("dead_letter", len(classes))
+                self._metrics.statuses("applied", applied)
+                self._metrics.statuses("outdated", len(changes) - applied)
+                chunk.settle()
+                return
+
+    def _read(self, chunk: Chunk) -> tuple[list[Change], list[Any], list[str]]:
+        changes: list[Change] = []
+        dead_letters: list[Any] = []
+        classes: list[str] = []
+        for record in chunk.records:
+            try:
+                changes.append(_change(record))
+            except Undecodable as exc:
+                dead_letters.append(as_dead_letter(chunk.topic, record, exc))
+                classes.append(exc.error_class)
+        return changes, dead_letters, classes
+
+
+def _change(record: Any) -> Change:
+    if record.value is None:
+        if not record.key:
+            raise Undecodable("field_missing", "$key")
+        return record.key, None
+    status = decode_supporter_status(record.key, record.value)
+    return record.key, Row(status.subscribed, status.as_of)

@@ -1,0 +1,272 @@
+"""One question to one organisation's lookup service: one deadline, and a value in every case.
+
+``POST <url>`` with ``{"email": …, "contactRef": …}``. Whatever the service does (refuse, hang, drip, lie, flood),
+``ask`` comes back within the deadline with a ``Reply``; only its caller's own cancellation goes through it. Nothing
+here logs: a lookup's fate is counted by the caller, and nothing that came from the other side is repeated anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import email.utils
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+import httpx
+import orjson
+
+from streams.lookup.body import read_body
+from streams.lookup.causes import Refused, cause_of
+from streams.lookup.wire import EXCHANGE, Exchange, open_http
+from streams.messages import Cause, LookupOutcome, Outcome
+
+try:  # TEMPORARY until streams.messages has it
+    from streams.messages import decode_lookup_reply
+except ImportError:
+    import json
+
+    def decode_lookup_reply(body, subscribed_when):
+        if not body:
+            return LookupOutcome(Outcome.ERROR, Cause.NO_DATA)
+        try:
+            d = json.loads(body)
+            if not isinstance(d, dict):
+                raise ValueError
+        except Exception:
+            return LookupOutcome(Outcome.ERROR, Cause.WRONG_DATA)
+        for path in subscribed_when:
+            x = d
+            for k in path.split("."):
+                x = x.get(k) if isinstance(x, dict) else None
+            if x is True:
+                return LookupOutcome(Outcome.EXISTING)
+        return LookupOutcome(Outcome.NON_EXISTING)
+
+
+SUBSCRIBED_WHEN = ("privacy.optIn", "action.privacy.optIn", "action.customFields.isSubscribed")
+"""Where a reply in either dialect says that somebody is subscribed, as dotted paths."""
+
+LONGEST_RETRY_AFTER = 86_400.0
+"""Seconds: a service that asks for more is believed this far."""
+
+_FAILS_NOBODY_ELSE = frozenset(range(400, 500)) - {401, 403, 408, 429}
+
+
+class Health(StrEnum):
+    """What a circuit breaker may conclude about the service."""
+
+    HEALTHY = "healthy"
+    NEUTRAL = (
+        "neutral"  # it neither served nor failed: a run of these must not open the breaker, nor close it
+    )
+    FAILURE = "failure"
+
+
+class NotFound(Enum):
+    """What this service's 404 means."""
+
+    FAILURE = "failure"
+    NOT_SUBSCRIBED = "not_subscribed"
+
+
+class Question(NamedTuple):
+    """Whether one person is one organisation's subscriber."""
+
+    org_id: int
+    contact_ref: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One organisation's lookup service."""
+
+    url: str = field(
+        repr=False
+    )  # http or https; may hold a user and password, which become Basic authentication
+    authorization: str | None = field(default=None, repr=False)  # the header's raw value; see ``basic``
+    deadline: float = (
+        2.0  # seconds for the whole exchange: name, connection, TLS, sending, headers, body, decoding
+    )
+    on_not_found: NotFound = NotFound.FAILURE
+    body_cap: int = 65_536  # bytes, inflated
+    connections: int = 64  # open at once
+    subscribed_when: tuple[str, ...] = SUBSCRIBED_WHEN  # dotted paths of which one must be JSON true
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a question came to."""
+
+    outcome: LookupOutcome
+    health: Health
+    retry_after: float | None = None  # seconds from now, where a 429 or 503 said so
+
+
+def basic(user: str, password: str) -> str:
+    """The ``Authorization`` value for Basic authentication, in UTF-8 (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def _failed(cause: Cause, health: Health = Health.FAILURE, retry_after: float | None = None) -> Reply:
+    return Reply(LookupOutcome(Outcome.ERROR, cause), health, retry_after)
+
+
+_NOT_SUBSCRIBED = Reply(LookupOutcome(Outcome.NON_EXISTING), Health.HEALTHY)
+_TOO_LATE = _failed(Cause.TIMEOUT)
+_NEVER_ASKED = _failed(Cause.SATURATED, Health.NEUTRAL)
+
+
+class LookupClient:
+    """Asks one organisation's service. Used on one event loop, and closed with ``aclose``.
+
+    Args:
+        endpoint: the service and how to talk to it.
+        ssl_context: whom to trust, where it is not the system's certificate authorities.
+        wall_clock: seconds since the epoch, for a ``Retry-After`` that is a date.
+
+    Raises:
+        ValueError: the URL is none, or not http(s). The text does not quote it.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._endpoint = endpoint
+        self._wall_clock = wall_clock
+        self._url, from_url = _address(endpoint.url)
+        authorization = endpoint.authorization or from_url
+        self._headers = httpx.Headers(
+            {
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # a reply is a few hundred bytes
+                "Content-Type": "application/json",
+                "User-Agent": "confirmation-streams",
+            }
+        )
+        if authorization is not None:
+            self._headers["Authorization"] = authorization
+        self._http = open_http(
+            body_cap=endpoint.body_cap, connections=endpoint.connections, ssl_context=ssl_context
+        )
+        # Waiting here is cheap. In aiohttp's pool it is not, and looks the same as waiting for the service.
+        self._slots = asyncio.Semaphore(endpoint.connections)
+
+    async def ask(self, question: Question, *, within: float | None = None) -> Reply:
+        """Ask, once; at most ``within`` seconds (less than the endpoint's deadline, or all of it).
+
+        Raises:
+            asyncio.CancelledError: the caller was cancelled. Nothing else, ever.
+        """
+        seconds = self._endpoint.deadline if within is None else min(within, self._endpoint.deadline)
+        if seconds <= 0:
+            return _NEVER_ASKED
+        asked = False
+        try:
+            body = orjson.dumps({"email": question.email, "contactRef": question.contact_ref})
+            async with asyncio.timeout(seconds):
+                async with self._slots:
+                    asked = True
+                    return await self._exchange(body)
+        except TimeoutError:
+            return _TOO_LATE if asked else _NEVER_ASKED
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+            return _failed(Cause.UNEXPECTED, Health.NEUTRAL)  # the client was closed under the question
+        except Exception:
+            return _failed(Cause.UNEXPECTED, Health.NEUTRAL)  # the question itself cannot be written as JSON
+
+    async def aclose(self) -> None:
+        """Close every connection at once. Questions under way fail."""
+        await self._http.aclose()
+
+    async def _exchange(self, body: bytes) -> Reply:
+        reply = await self._attempt(body, Exchange(only_fresh=False))
+        if reply is None:
+            reply = await self._attempt(body, Exchange(only_fresh=True))
+        return reply or _failed(Cause.PROTOCOL)
+
+    async def _attempt(self, body: bytes, exchange: Exchange) -> Reply | None:
+        """One attempt; None when its kept-alive connection had ended before the service said anything."""
+        token = EXCHANGE.set(exchange)
+        try:
+            request = httpx.Request("POST", self._url, headers=self._headers, content=body)
+            response = await self._http.send(request, stream=True)
+            try:
+                return await self._read(response, exchange)
+            finally:
+                await response.aclose()
+        except Exception as error:
+            return None if exchange.went_stale else _failed(cause_of(error, exchange))
+        finally:
+            exchange.close()
+            EXCHANGE.reset(token)
+
+    async def _read(self, response: httpx.Response, exchange: Exchange) -> Reply:
+        status = response.status_code
+        if status == 200:
+            body = await read_body(response, self._endpoint.body_cap)
+            if exchange.overflowed:
+                raise Refused(Cause.TOO_LARGE)
+            outcome = decode_lookup_reply(body, self._endpoint.subscribed_when)
+            return Reply(outcome, Health.FAILURE if outcome.outcome is Outcome.ERROR else Health.HEALTHY)
+        if status == 404 and self._endpoint.on_not_found is NotFound.NOT_SUBSCRIBED:
+            with contextlib.suppress(Exception):  # only read so that the connection can be kept
+                await read_body(response, self._endpoint.body_cap)
+            return _NOT_SUBSCRIBED
+        if 300 <= status < 400:
+            return _failed(Cause.REDIRECT)
+        return _failed(
+            Cause.HTTP_STATUS,
+            Health.NEUTRAL if status in _FAILS_NOBODY_ELSE else Health.FAILURE,
+            retry_after(response.headers.get("retry-after"), self._wall_clock)
+            if status in (429, 503)
+            else None,
+        )
+
+
+def retry_after(value: str | None, wall_clock: Callable[[], float]) -> float | None:
+    """Seconds to wait by a ``Retry-After`` field: a number of seconds, or a date (RFC 9110, 10.2.3).
+
+    Never negative and at most ``LONGEST_RETRY_AFTER``; None where there is no field or it is neither.
+    """
+    value = (value or "").strip()
+    if value.isascii() and value.isdigit():
+        # More digits than int() takes would raise, and mean the ceiling anyway.
+        return LONGEST_RETRY_AFTER if len(value) > 9 else min(float(value), LONGEST_RETRY_AFTER)
+    try:
+        until = email.utils.parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if until.tzinfo is None:
+        return None  # HTTP dates are always GMT and say so
+    return min(max(0.0, until.timestamp() - wall_clock()), LONGEST_RETRY_AFTER)
+
+
+def _address(url: str) -> tuple[httpx.URL, str | None]:
+    """The URL without user and password, and the Basic authentication that they make."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError):
+        raise ValueError("the lookup URL is not a URL") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError("the lookup URL is not an http or https URL")
+    if not parsed.userinfo:
+        return parsed, None
+    return parsed.copy_with(userinfo=b""), basic(parsed.username, parsed.password)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,273 @@
+"""The whole metric catalogue, and the only module that knows Prometheus.
+
+Lanes and desks report to the observers here, a transaction's worth at a time: counting costs a fraction of a
+microsecond an email, and what is counted is on the broker. Label values are bounded: organisations that the
+configuration names, everyone else is ``other``.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from streams.delivery.lane import Entry
+from streams.messages import LookupOutcome
+
+Sample = tuple[tuple[str, ...], float]
+
+
+class Described(NamedTuple):
+    """One line of the catalogue."""
+
+    name: str
+    kind: str  # counter, gauge, histogram
+    labels: tuple[str, ...]
+    meaning: str
+
+
+EMAILS = Described(
+    "confirmation_emails",
+    "counter",
+    ("variant", "reason"),
+    "Confirmation emails that are committed to the topic.",
+)
+IGNORED = Described(
+    "confirmation_actions_ignored",
+    "counter",
+    ("why",),
+    "Actions that ask for no confirmation: another stage, a tombstone.",
+)
+DEAD_LETTERS = Described(
+    "confirmation_dead_letters",
+    "counter",
+    ("topic", "error_class"),
+    "Records kept as dead letters, by the topic they came from.",
+)
+LOOKUPS = Described(
+    "confirmation_lookups",
+    "counter",
+    ("organisation", "outcome", "cause"),
+    "Lookup outcomes of actions whose status was missing; cause is empty unless outcome is error.",
+)
+DELAY = Described(
+    "confirmation_delay_seconds",
+    "histogram",
+    (),
+    "From the action record's timestamp to the commit of its email.",
+)
+LOOKUP_DURATION = Described(
+    "confirmation_lookup_duration_seconds",
+    "histogram",
+    ("outcome",),
+    "Duration of each exchange with a lookup service.",
+)
+UNSETTLED = Described(
+    "confirmation_lane_unsettled_actions",
+    "gauge",
+    ("partition",),
+    "Actions taken and not committed yet.",
+)
+PENDING = Described(
+    "confirmation_lane_pending_lookups",
+    "gauge",
+    ("partition",),
+    "Actions that wait for a lookup.",
+)
+STILL = Described(
+    "confirmation_lane_still_seconds",
+    "gauge",
+    ("partition",),
+    "Seconds for which a lane with work has made no progress.",
+)
+TRANSACTIONS_FAILED = Described(
+    "confirmation_transactions_failed",
+    "counter",
+    ("failure",),
+    "Transactions that failed and were tried again, by class of failure.",
+)
+METADATA_REFUSED = Described(
+    "confirmation_commit_metadata_refused",
+    "counter",
+    (),
+    "Commit metadata that could not be read; the actions after the committed offset were done again.",
+)
+STATUSES = Described(
+    "confirmation_statuses",
+    "counter",
+    ("result",),
+    "Rows read from the status topic: applied, outdated, or dead_letter.",
+)
+BREAKER = Described(
+    "confirmation_lookup_breaker_state",
+    "gauge",
+    ("organisation", "state"),
+    "1 for the state in which an organisation's circuit breaker is.",
+)
+READY = Described("confirmation_ready", "gauge", (), "1 when the worker is ready: what /readyz answers.")
+
+CATALOGUE = (
+    EMAILS,
+    IGNORED,
+    DEAD_LETTERS,
+    LOOKUPS,
+    DELAY,
+    LOOKUP_DURATION,
+    UNSETTLED,
+    PENDING,
+    STILL,
+    TRANSACTIONS_FAILED,
+    METADATA_REFUSED,
+    STATUSES,
+    BREAKER,
+    READY,
+)
+
+_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+OTHER = "other"
+
+
+class Histogram:
+    """Counts of durations in seconds. prometheus-client's own costs a microsecond an observation."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BOUNDS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: Iterable[float]) -> None:
+        """Count each of `seconds`; one below zero (a producer's clock ahead of ours) counts as zero."""
+        counts = self.counts
+        for value in seconds:
+            counts[bisect_left(_BOUNDS, value)] += 1
+            if value > 0:
+                self.total += value
+
+    @property
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulated counts, as Prometheus has them."""
+        names = [*map(str, _BOUNDS), "+Inf"]
+        return list(zip(names, accumulate(self.counts), strict=True))
+
+
+class Metrics(Collector):
+    """Counts, and shows what it counted. Used from one thread."""
+
+    def __init__(self, topic: str, *, now: Callable[[], float] = time.time) -> None:
+        """Start at zero for a worker that reads actions from `topic`; `now` is the wall clock in seconds."""
+        self._topic = topic
+        self._now = now
+        self._counts: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
+        self._delay = Histogram()
+        self._lookup_durations: dict[str, Histogram] = defaultdict(Histogram)
+        self._gauges: list[tuple[Described, Callable[[], Iterable[Sample]]]] = []
+        #: Organisations that get a label value of their own.
+        self.organisations: frozenset[int] = frozenset()
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(self)
+        for counted in (EMAILS, IGNORED, DEAD_LETTERS, METADATA_REFUSED):
+            self._counts[counted.name]  # shown from the start, so that a rate has something to begin at
+        self._counts[METADATA_REFUSED.name][()] = 0
+
+    # -- what is reported ---------------------------------------------------------------------------------
+
+    def committed(self, partition: int, entries: Sequence[Entry]) -> None:  # noqa: ARG002 - an observer's
+        """See :meth:`streams.delivery.lane.Observer.committed`."""
+        now = self._now()
+        self._delay.observe(
+            [now - entry[0].timestamp / 1000 for entry in entries if entry[1].tally[0] == "email"]
+        )
+        for tally, count in Counter([entry[1].tally for entry in entries]).items():
+            match tally:
+                case ("email", variant, reason, outcome, cause, org_id):
+                    self._counts[EMAILS.name][variant, reason] += count
+                    if outcome:
+                        self._counts[LOOKUPS.name][self.label(int(org_id)), outcome, cause] += count
+                case ("ignored", why):
+                    self._counts[IGNORED.name][(why,)] += count
+                case ("dead_letter", error_class):
+                    self.dead_letter(self._topic, error_class, count)
+
+    def failed(self, partition: int, failure: str) -> None:  # noqa: ARG002 - an observer's
+        """See :meth:`streams.delivery.lane.Observer.failed`."""
+        self._counts[TRANSACTIONS_FAILED.name][(failure,)] += 1
+
+    def metadata_refused(self, partition: int) -> None:  # noqa: ARG002 - an observer's
+        """See :meth:`streams.delivery.lane.Observer.metadata_refused`."""
+        self._counts[METADATA_REFUSED.name][()] += 1
+
+    def dead_letter(self, topic: str, error_class: str, count: int = 1) -> None:
+        """Count dead letters of records that came from `topic`."""
+        self._counts[DEAD_LETTERS.name][topic, error_class] += count
+
+    def statuses(self, result: str, count: int) -> None:
+        """Count rows of the status topic."""
+        self._counts[STATUSES.name][(result,)] += count
+
+    def answered(self, org_id: int | None, outcome: LookupOutcome, seconds: float) -> None:  # noqa: ARG002
+        """Note one exchange with a lookup service."""
+        self._lookup_durations[str(outcome.outcome)].observe((seconds,))
+
+    def state_changed(self, org_id: int | None, state: object) -> None:
+        """Told by a desk; the gauge reads the state when it is scraped."""
+
+    def gauge(self, described: Described, read: Callable[[], Iterable[Sample]]) -> None:
+        """Show what `read` gives at each scrape: (label values, value)."""
+        self._gauges.append((described, read))
+
+    def label(self, org_id: int | None) -> str:
+        """Return an organisation's label value."""
+        return str(org_id) if org_id in self.organisations else OTHER
+
+    def total(self, described: Described, **labels: str) -> int:
+        """Return the sum of a counter over the label values given, for the log and the live views."""
+        wanted = [labels.get(name) for name in described.labels]
+        return sum(
+            count
+            for values, count in self._counts[described.name].items()
+            if all(want is None or want == value for want, value in zip(wanted, values, strict=True))
+        )
+
+    # -- what is shown ------------------------------------------------------------------------------------
+
+    def describe(self) -> Iterator[Metric]:
+        """Describe nothing in advance; prometheus-client then does not collect at registration."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every metric of the catalogue."""
+        for described in CATALOGUE:
+            if described.kind == "counter":
+                family: Metric = CounterMetricFamily(
+                    described.name, described.meaning, labels=described.labels
+                )
+                for values, count in sorted(self._counts[described.name].items()):
+                    family.add_metric(values, count)  # type: ignore[attr-defined]  # not in Metric
+                yield family
+        delay = HistogramMetricFamily(DELAY.name, DELAY.meaning)
+        delay.add_metric((), self._delay.buckets, self._delay.total)
+        yield delay
+        durations = HistogramMetricFamily(
+            LOOKUP_DURATION.name, LOOKUP_DURATION.meaning, labels=LOOKUP_DURATION.labels
+        )
+        for outcome, histogram in sorted(self._lookup_durations.items()):
+            durations.add_metric((outcome,), histogram.buckets, histogram.total)
+        yield durations
+        for described, read in self._gauges:
+            gauge = GaugeMetricFamily(described.name, described.meaning, labels=described.labels)
+            for values, value in read():
+                gauge.add_metric(values, value)
+            yield gauge

@@ -1,0 +1,96 @@
+"""What a single setting's value must look like, where a range or a choice cannot say it.
+
+Each function takes the value, returns it as it is used, and raises ValueError without a text: what is allowed
+stands once, in the settings table, and the value itself may be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+_HOST_LABELS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return _HOST_LABELS.fullmatch(text) is not None
+    return True
+
+
+def servers(value: object) -> object:
+    """``host:port,host:port`` to a tuple; IPv6 addresses in brackets."""
+    if not isinstance(value, str):
+        return value
+    servers = tuple(part.strip() for part in value.split(","))
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            ip_address(host[1:-1])
+        elif ":" in host or not _is_host(host):
+            raise ValueError
+        if not (port.isdecimal() and port.isascii() and 1 <= int(port) <= 65535):
+            raise ValueError
+    return servers
+
+
+def plain_name(name: str) -> str:
+    """What Kafka allows in a topic name, which also keeps group and transactional ids readable."""
+    if not _NAME.fullmatch(name) or name in {".", ".."}:
+        raise ValueError
+    return name
+
+
+def host(host: str) -> str:
+    """An IP address or a host name (RFC 1123, and underscores, which Docker's DNS serves)."""
+    if not _is_host(host):
+        raise ValueError
+    return host
+
+
+def http_url(url: str) -> str:
+    """An absolute http or https URL to which a request can be sent as it stands."""
+    parts = urlsplit(url)
+    valid = url.isascii() and url.isprintable() and " " not in url and parts.scheme in {"http", "https"}
+    # A password in the URL would end up in logs and errors; it has its own, masked settings.
+    if not valid or parts.fragment or parts.username is not None or not _is_host(parts.hostname or ""):
+        raise ValueError
+    if parts.port == 0:  # reading it also refuses what is no port number
+        raise ValueError
+    return url
+
+
+def header_text(secret: SecretStr) -> SecretStr:
+    """RFC 9110, section 5.5: a field value with a line break would be a second header."""
+    text = secret.get_secret_value()
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError
+    return secret
+
+
+def user(name: str) -> str:
+    """RFC 7617, section 2: the first colon ends the user name, so it cannot hold one."""
+    if ":" in name or not name.isprintable():
+        raise ValueError
+    return name
+
+
+def replicas(count: int) -> int:
+    """A replication factor as CreateTopics takes it, where -1 is the broker's default and 0 is nothing."""
+    if count == 0:
+        raise ValueError
+    return count
+
+
+def existing_file(path: Path) -> Path:
+    """A file that is there now: a missing one is found at the start, not at the first lookup."""
+    if not path.is_file():
+        raise ValueError
+    return path

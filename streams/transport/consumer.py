@@ -1,0 +1,265 @@
+"""Faust's aiokafka consumer, delivering chunks.
+
+Assignment, rebalance, table recovery, commit loop and flow control are stock Faust. Topics without a
+:class:`~streams.transport.chunks.ChunkSchema` (a table's changelog) are delivered the stock way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+import aiokafka
+from faust.transport.consumer import CONSUMER_FETCHING
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage, Message
+
+from streams.transport.chunks import Chunk, ChunkSchema, schema_of
+
+log = logging.getLogger(__name__)
+
+#: Seconds a fetch may wait for records: with every partition open, and while one is held back.
+_WAIT, _WAIT_WHILE_HELD = 1.0, 0.02
+#: Milliseconds the broker may hold a fetch that finds nothing. aiokafka keeps one fetch a broker in flight,
+#: so a partition that opens again waits for it: Faust's 1,500 ms would be the delay of an email.
+_FETCH_MAX_WAIT_MS = 50
+
+
+class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
+    """Reads only committed records, whatever Faust's own processing guarantee says."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf = self.app.conf
+        self._assignor = self.app.assignor
+        return aiokafka.AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
+            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            auto_offset_reset=conf.consumer_auto_offset_reset,
+            max_poll_records=conf.broker_max_poll_records,
+            max_poll_interval_ms=int((conf.broker_max_poll_interval or 0) * 1000),
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            check_crcs=conf.broker_check_crcs,
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            isolation_level="read_committed",
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
+            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+        )
+
+    async def create_topic(self, *_: Any, **__: Any) -> None:
+        """Topics are made, with their settings checked, before this consumer starts."""
+
+
+class ChunkConsumer(driver.Consumer):
+    """See the module."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what Faust's consumer takes."""
+        #: Chunks handed over and not committed yet, per partition without an owner, in offset order.
+        self._delivered: dict[TP, deque[Chunk]] = defaultdict(deque)
+        #: Rounds of fetching and handing over that are complete.
+        self.rounds = 0
+        super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _topics(self) -> Mapping[str, Any]:
+        return cast(Any, self.app.topics)._topic_name_index  # type: ignore[no-any-return]
+
+    def _schema(self, topic: str) -> ChunkSchema | None:
+        return schema_of(self._topics().get(topic, ()))
+
+    def unsettled_chunks(self, tp: TP) -> int:
+        """Chunks of `tp` that were handed over and not settled."""
+        return sum(not chunk.settled for chunk in self._delivered.get(tp, ()))
+
+    # -- rebalance --------------------------------------------------------------------------------------
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Tell the owners before Faust goes on."""
+        for schema, partitions in self._owned(assigned):
+            assert schema.owner is not None
+            await schema.owner.assigned(partitions, generation_id)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget what was handed over, and let the owners finish, before the group goes on without us."""
+        # First of all: Faust acknowledges an event that it skips because of the rebalance.
+        for tp in revoked:
+            self._delivered.pop(tp, None)
+        await super().on_partitions_revoked(revoked)
+        for schema, partitions in self._owned(revoked):
+            assert schema.owner is not None
+            await schema.owner.revoked(partitions)
+
+    def _owned(self, tps: set[TP]) -> Iterator[tuple[ChunkSchema, set[int]]]:
+        for topic in sorted(self._topics()):
+            schema = self._schema(topic)
+            if schema is not None and schema.owner is not None:
+                yield schema, {tp.partition for tp in tps if tp.topic == topic}
+
+    # -- delivery ---------------------------------------------------------------------------------------
+
+    def _get_active_partitions(self) -> set[TP]:
+        active: set[TP] = super()._get_active_partitions()
+        closed = set()
+        for tp in active:
+            schema = self._schema(tp.topic)
+            if schema is not None and schema.owner is not None and not schema.owner.accepts(tp.partition):
+                closed.add(tp)
+        self._held = bool(closed)
+        return active - closed if closed else active
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        # The stock loop, but the race against a rebalance is run once a fetched set, not once a message.
+        self._held = False
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                self.diag.set_flag(CONSUMER_FETCHING)
+                generation = self.app.consumer_generation_id
+                records, active = await self._wait_next_records(_WAIT_WHILE_HELD if self._held else _WAIT)
+                await asyncio.sleep(0)
+                if records is None or self.should_stop:
+                    continue
+                if not self.flow_active:
+                    try:
+                        await self.perform_seek()
+                    except Exception as exc:
+                        log.warning("seeking while the flow is stopped: %s", type(exc).__name__)
+                elif records and generation == self.app.consumer_generation_id:
+                    await self.wait_first(
+                        self._deliver(records, active, generation), self.suspend_flow.wait()
+                    )
+                self.rounds += 1
+                self.diag.unset_flag(CONSUMER_FETCHING)
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
+        finally:
+            self.diag.unset_flag(CONSUMER_FETCHING)
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
+        if self.flow_active and not self._get_active_partitions():
+            await self.sleep(_WAIT_WHILE_HELD)  # stock sleeps a whole second
+            return {}, self._active_partitions
+        return await super()._wait_next_records(timeout)
+
+    async def _deliver(self, records: Mapping[Any, Any], active: set[TP] | None, generation: int) -> None:
+        one_by_one: dict[TP, Any] = {}
+        turns: deque[tuple[TP, ChunkSchema, deque[Any]]] = deque()
+        for tp, fetched in records.items():
+            if active is not None and tp not in active and tp not in self._buffered_partitions:
+                continue
+            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            schema = self._schema(tp.topic)
+            if schema is None:
+                one_by_one[tp] = fetched
+            else:
+                turns.append((tp, schema, deque(fetched)))
+        for count, (tp, record) in enumerate(self.scheduler.iterate(one_by_one), 1):
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            await self._deliver_one(tp, record)
+            if count % 100 == 0:
+                await asyncio.sleep(0)
+        while turns:  # round robin over the partitions
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            tp, schema, waiting = turns.popleft()
+            chunk = [waiting.popleft() for _ in range(min(schema.max_records, len(waiting)))]
+            if waiting:
+                turns.append((tp, schema, waiting))
+            position = self._read_offset[tp]
+            if position is not None and chunk[0].offset < position:
+                chunk = [record for record in chunk if record.offset >= position]
+            if chunk:
+                await self._deliver_chunk(tp, schema, Chunk(chunk, generation))
+
+    async def _deliver_one(self, tp: TP, record: Any) -> None:
+        read = self._read_offset[tp]
+        if read is None or record.offset >= read:
+            if read and record.offset - read > 1 and self.app.topics.acks_enabled_for(record.topic):
+                await self._add_gap(tp, read + 1, record.offset)
+            await self.callback(self._to_message(tp, record))
+            self._read_offset[tp] = record.offset
+
+    async def _deliver_chunk(self, tp: TP, schema: ChunkSchema, chunk: Chunk) -> None:
+        last = chunk.records[-1]
+        message = ConsumerMessage(
+            chunk.topic,
+            chunk.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            headers=None,
+            key=None,
+            value=cast(Any, chunk),  # undecoded: what the schema's decoder expects
+            checksum=None,
+            tp=tp,
+            generation_id=chunk.generation,
+        )
+        delivered = self._delivered[tp] if schema.owner is None else None
+        if delivered is not None:
+            delivered.append(chunk)
+        try:
+            await self.callback(message)
+        except asyncio.CancelledError:
+            # Suspended while the queue was full: not handed over, and read again after the seek.
+            if delivered is not None:
+                with suppress(ValueError):
+                    delivered.remove(chunk)
+            if self.flow_active:
+                raise
+            return
+        self._read_offset[tp] = chunk.next_offset
+
+    # -- the offsets that Faust commits -----------------------------------------------------------------
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        for tp, chunks in list(self._delivered.items()):
+            if chunks and chunks[0].settled and (topics is None or tp in topics or tp.topic in topics):
+                yield tp
+
+    def _new_offset(self, tp: TP) -> int | None:
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        chunks = self._delivered[tp]
+        offset = None
+        while chunks and chunks[0].settled:
+            offset = chunks.popleft().next_offset
+        return offset
+
+    def ack(self, message: Message) -> bool:
+        """Count nothing for a chunk: Faust also acknowledges events that it skips."""
+        if self._schema(message.topic) is None:
+            return super().ack(message)
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    async def seek(self, partition: TP, offset: int) -> None:
+        """Go to `offset`; what was handed over of the partition no longer counts."""
+        self._delivered.pop(partition, None)
+        await super().seek(partition, offset)
+
+    async def perform_seek(self) -> None:
+        """Go to the committed offsets; what was handed over no longer counts."""
+        self._delivered.clear()
+        await super().perform_seek()

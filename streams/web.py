@@ -1,0 +1,40 @@
+"""The pages of a worker: /metrics, /livez, /readyz."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+#: Returns why not, one sentence each; empty: all is well.
+Check = Callable[[], list[str]]
+
+
+def add_pages(app: Any, *, registry: Any, alive: Check, ready: Check) -> None:
+    """Add the pages to a Faust `app`.
+
+    Args:
+        app: the Faust app.
+        registry: the Prometheus registry to show.
+        alive: why this process should be restarted. A dead lookup or a broker that is away is no reason.
+        ready: why this worker does not do its work now.
+    """
+
+    @app.page("/metrics")  # type: ignore[untyped-decorator]
+    async def metrics(view: Any, _request: Any) -> Any:
+        return view.bytes(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    @app.page("/livez")  # type: ignore[untyped-decorator]
+    async def livez(view: Any, _request: Any) -> Any:
+        return _answer(view, alive(), "alive")
+
+    @app.page("/readyz")  # type: ignore[untyped-decorator]
+    async def readyz(view: Any, _request: Any) -> Any:
+        return _answer(view, ready(), "ready")
+
+
+def _answer(view: Any, problems: list[str], good: str) -> Any:
+    body = orjson.dumps({good: not problems, "problems": problems}) + b"\n"
+    return view.bytes(body, content_type="application/json", status=503 if problems else 200)

@@ -1,0 +1,26 @@
+"""The worker process, by Faust's own command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from streams.settings import load_settings
+
+
+def run_worker(arguments: list[str]) -> None:
+    """Run a worker until it is told to stop; exits with its code.
+
+    Args:
+        arguments: further arguments of ``faust worker``.
+    """
+    from faust.cli.faust import cli
+
+    level = load_settings(os.environ).log_level
+    try:
+        cli.main(args=["-A", "streams.app", "worker", "-l", level, *arguments], prog_name="streams")
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)

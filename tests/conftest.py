@@ -1,0 +1,23 @@
+"""What tests of more than one folder need."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streams.embedded import EmbeddedKafka
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[EmbeddedKafka]:
+    """A started one-broker cluster for the whole session; topics and groups in it have unique names."""
+    with EmbeddedKafka() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def unique_name() -> Callable[[str], str]:
+    """Make a name of a topic, group or transactional id that no other test has: unique_name("actions")."""
+    return lambda prefix: f"{prefix}-{secrets.token_hex(4)}"

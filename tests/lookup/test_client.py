@@ -1,0 +1,516 @@
+"""Every way in which a lookup service can fail: named, within the deadline, and without a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import pytest
+
+from streams.lookup.client import (
+    LONGEST_RETRY_AFTER,
+    Endpoint,
+    Health,
+    LookupClient,
+    NotFound,
+    Question,
+    basic,
+    retry_after,
+)
+from streams.messages import Cause, Outcome
+from tests.lookup.faulty_server import (
+    NOT_SUBSCRIBED,
+    SUBSCRIBED,
+    Behaviour,
+    FaultyServer,
+    drip,
+    drops,
+    flood,
+    hang,
+    healthy,
+    resets,
+    response,
+    says,
+    then_drop,
+    then_hang,
+    then_reset,
+)
+from tests.lookup.leftovers import nothing_left, until, watching_strain
+
+QUESTION = Question(310, "c0ntact-ref", "ana@example.org")
+DEADLINE = 0.3
+SLACK = 0.1
+
+FAILURE, NEUTRAL, HEALTHY = Health.FAILURE, Health.NEUTRAL, Health.HEALTHY
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ECHO = b"ECHO ana@example.org c0ntact-ref"  # what a service says may hold anything
+
+
+@dataclass
+class Fault:
+    """One row of the table: what the service does, and what has to come of it."""
+
+    name: str
+    behaviour: Behaviour
+    cause: Cause
+    health: Health = FAILURE
+    retry_after: float | None = None
+
+
+def status(line: bytes, health: Health = FAILURE, cause: Cause = Cause.HTTP_STATUS) -> Fault:
+    return Fault(f"status {line.decode()}", says(response(ECHO, status=line)), cause, health)
+
+
+def body(name: str, sent: bytes, cause: Cause = Cause.WRONG_DATA, *headers: bytes) -> Fault:
+    return Fault(f"body {name}", says(response(sent, headers=headers)), cause)
+
+
+def wire(name: str, *sent: bytes, cause: Cause = Cause.PROTOCOL) -> Fault:
+    return Fault(f"wire {name}", says(*sent), cause)
+
+
+def slow(name: str, behaviour: Behaviour) -> Fault:
+    return Fault(f"slow {name}", behaviour, Cause.TIMEOUT)
+
+
+def squeezed(plain: bytes) -> bytes:
+    return gzip.compress(plain, mtime=0)
+
+
+def raw_deflate(plain: bytes) -> bytes:
+    squeezing = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return squeezing.compress(plain) + squeezing.flush()
+
+
+GZIP = b"Content-Encoding: gzip"
+
+FAULTS = [
+    # Time: one deadline for all of it.
+    slow("silence", hang),
+    slow("silence after the status line", then_hang(b"HTTP/1.1 200 OK\r\n")),
+    slow("silence after the headers", then_hang(response(length=False)[:-2] + b"Content-Length: 99\r\n\r\n")),
+    slow("silence within the body", then_hang(response(SUBSCRIBED)[:-5])),
+    slow(
+        "body byte by byte", drip(response(b"", headers=(b"Content-Length: 999",), length=False), b" ", 0.02)
+    ),
+    slow("body without end, byte by byte", drip(response(b"", length=False), b" ", 0.02)),
+    slow("header byte by byte", drip(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x", 0.02)),
+    slow("103 for ever", drip(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", 0.02)),
+    slow("100 for ever", drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.02)),
+    slow("chunks without end", drip(CHUNKED, b"1\r\n \r\n", 0.02)),
+    slow("last chunk missing", then_hang(CHUNKED, b"1a\r\n" + SUBSCRIBED + b"\r\n")),
+    slow("content-length too long, connection open", then_hang(response(SUBSCRIBED + b"..")[:-2])),
+    # The connection ends.
+    Fault("drop before the answer", drops, Cause.PROTOCOL),
+    Fault("reset before the answer", resets, Cause.PROTOCOL),
+    Fault("drop within the status line", then_drop(b"HTTP/1.1 2"), Cause.PROTOCOL),
+    Fault("drop within the headers", then_drop(b"HTTP/1.1 200 OK\r\nContent-Le"), Cause.PROTOCOL),
+    Fault("reset within the headers", then_reset(b"HTTP/1.1 200 OK\r\nContent-Le"), Cause.PROTOCOL),
+    Fault("drop after the headers", then_drop(response()[: -len(SUBSCRIBED)]), Cause.PROTOCOL),
+    Fault("reset after the headers", then_reset(response()[: -len(SUBSCRIBED)]), Cause.PROTOCOL),
+    Fault("drop within the body", then_drop(response()[:-4]), Cause.PROTOCOL),
+    Fault("drop within a chunk", then_drop(CHUNKED, b"1a\r\n" + SUBSCRIBED[:9]), Cause.PROTOCOL),
+    Fault("drop before the last chunk", then_drop(CHUNKED, b"1a\r\n" + SUBSCRIBED + b"\r\n"), Cause.PROTOCOL),
+    Fault("drop after 103", then_drop(b"HTTP/1.1 103 Early Hints\r\n\r\n"), Cause.PROTOCOL),
+    # Status.
+    status(b"101 Switching Protocols"),
+    Fault(
+        "status 102 then 500",
+        says(b"HTTP/1.1 102 Processing\r\n\r\n", response(status=b"500 x")),
+        Cause.HTTP_STATUS,
+    ),
+    status(b"201 Created"),
+    Fault("status 204", says(b"HTTP/1.1 204 No Content\r\n\r\n"), Cause.HTTP_STATUS),
+    status(b"206 Partial Content"),
+    Fault("status 304", says(b"HTTP/1.1 304 Not Modified\r\n\r\n"), Cause.REDIRECT),
+    status(b"300 Multiple Choices", cause=Cause.REDIRECT),
+    status(b"400 Bad Request", NEUTRAL),
+    status(b"401 Unauthorized"),
+    status(b"403 Forbidden"),
+    status(b"404 Not Found", NEUTRAL),
+    status(b"408 Request Timeout"),
+    status(b"418 I'm a teapot", NEUTRAL),
+    status(b"429 Too Many Requests"),
+    status(b"500 Internal Server Error"),
+    status(b"502 Bad Gateway"),
+    status(b"504 Gateway Timeout"),
+    status(b"599 Whatever"),
+    status(b"999 Whatever"),
+    Fault(
+        "status 429 with Retry-After",
+        says(response(status=b"429 x", headers=(b"Retry-After: 7",))),
+        Cause.HTTP_STATUS,
+        retry_after=7.0,
+    ),
+    Fault(
+        "status 503 with Retry-After of a day",
+        says(response(status=b"503 x", headers=(b"Retry-After: 86400",))),
+        Cause.HTTP_STATUS,
+        retry_after=86400.0,
+    ),
+    Fault(
+        "status 503 with a date long gone",
+        says(response(status=b"503 x", headers=(b"Retry-After: Fri, 31 Dec 1999 23:59:59 GMT",))),
+        Cause.HTTP_STATUS,
+        retry_after=0.0,
+    ),
+    Fault(
+        "status 503 with Retry-After of nonsense",
+        says(response(status=b"503 x", headers=(b"Retry-After: soon",))),
+        Cause.HTTP_STATUS,
+    ),
+    Fault(
+        "status 500 with an endless body",
+        flood(response(b"", status=b"500 x", length=False), b"x" * 10_000),
+        Cause.HTTP_STATUS,
+    ),
+    # 200, and not an answer.
+    body("empty", b"", Cause.NO_DATA),
+    body("empty gzip", b"", Cause.NO_DATA, GZIP),
+    Fault("body none at all", says(b"HTTP/1.1 200 OK\r\n\r\n"), Cause.NO_DATA),
+    Fault("body chunked and empty", says(CHUNKED, b"0\r\n\r\n"), Cause.NO_DATA),
+    body("list", b"[]"),
+    body("string", b'"yes"'),
+    body("number", b"1"),
+    body("true", b"true"),
+    body("truncated", SUBSCRIBED[:-2]),
+    body("html", b"<html><body>We are <b>down</b>", Cause.WRONG_DATA, b"Content-Type: text/html"),
+    body("trailing bytes", SUBSCRIBED + b"x"),
+    body("two documents", SUBSCRIBED + SUBSCRIBED),
+    body("NaN", b'{"privacy":{"optIn":NaN}}'),
+    body("Infinity", b'{"privacy":{"optIn":Infinity}}'),
+    body("10,000 levels", b"[" * 10_000 + b"]" * 10_000),
+    body("10,000 levels within", b'{"privacy":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_001),
+    body("invalid UTF-8", b'{"privacy":{"optIn":true},"x":"\xff"}'),
+    body("UTF-16", SUBSCRIBED.decode().encode("utf-16")),
+    body("byte order mark", b"\xef\xbb\xbf" + SUBSCRIBED),
+    body("gzip within gzip, declared once", squeezed(squeezed(SUBSCRIBED)), Cause.WRONG_DATA, GZIP),
+    body("gzip undeclared", squeezed(SUBSCRIBED)),
+    # Too much.
+    body("over the cap by one", b" " * 65_511 + SUBSCRIBED, Cause.TOO_LARGE),
+    Fault(
+        "large 1 GB declared",
+        flood(response(b"", headers=(b"Content-Length: 1073741824",), length=False), b" " * 10_000),
+        Cause.TOO_LARGE,
+    ),
+    Fault("large without end", flood(response(b"", length=False), b" " * 10_000), Cause.TOO_LARGE),
+    Fault("large chunks without end", flood(CHUNKED, b"2710\r\n" + b" " * 10_000 + b"\r\n"), Cause.TOO_LARGE),
+    Fault("large chunks of one byte", flood(CHUNKED, b"1\r\n \r\n" * 10_000), Cause.TOO_LARGE),
+    Fault("large flood of 103", flood(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2000), Cause.TOO_LARGE),
+    body("gzip over the cap", squeezed(b" " * 65_511 + SUBSCRIBED), Cause.TOO_LARGE, GZIP),
+    body(
+        "deflate over the cap",
+        zlib.compress(b" " * 65_511 + SUBSCRIBED),
+        Cause.TOO_LARGE,
+        b"Content-Encoding: deflate",
+    ),
+    # Codings.
+    body("gzip that is none", SUBSCRIBED, Cause.PROTOCOL, GZIP),
+    body("gzip cut short", squeezed(SUBSCRIBED)[:-9], Cause.PROTOCOL, GZIP),
+    body("gzip with a wrong checksum", squeezed(SUBSCRIBED)[:-8] + b"\0" * 8, Cause.PROTOCOL, GZIP),
+    body("gzip with something after it", squeezed(SUBSCRIBED) + b"x", Cause.PROTOCOL, GZIP),
+    body("gzip twice", squeezed(squeezed(SUBSCRIBED)), Cause.PROTOCOL, b"Content-Encoding: gzip, gzip"),
+    body("gzip in two fields", squeezed(squeezed(SUBSCRIBED)), Cause.PROTOCOL, GZIP, GZIP),
+    body(
+        "deflate without its container", raw_deflate(SUBSCRIBED), Cause.PROTOCOL, b"Content-Encoding: deflate"
+    ),
+    body("brotli", SUBSCRIBED, Cause.PROTOCOL, b"Content-Encoding: br"),
+    # Malformed HTTP.
+    wire("garbage", b"NOPE\r\n\r\n"),
+    wire("another protocol's greeting", b"220 smtp.example.org ESMTP\r\n"),
+    wire("TLS on a plain port", b"\x15\x03\x01\x00\x02\x02\x46"),
+    wire("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    wire("no HTTP, just JSON", SUBSCRIBED),
+    wire("status that is no number", b"HTTP/1.1 abc OK\r\n\r\n"),
+    wire("header without a colon", b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n" + SUBSCRIBED),
+    wire("header of 20 kB", response(headers=(b"X-Long: " + b"x" * 20_000,))),
+    wire("header of 1 MB", response(headers=(b"X-Long: " + b"x" * 1_000_000,))),
+    wire("headers of 1 MB", response(headers=(b"X-Many: x",) * 100_000)),
+    wire("reason phrase in Latin-1", response(status=b"200 \xe9\xe9")),
+    wire("two content-lengths", response(headers=(b"Content-Length: 5",))),
+    wire("content-length that is no number", response(headers=(b"Content-Length: ten",), length=False)),
+    wire("content-length below zero", response(headers=(b"Content-Length: -1",), length=False)),
+    wire("content-length too short", response(headers=(b"Content-Length: 5",), length=False)),
+    wire("content-length too long", response(SUBSCRIBED + b"..")[:-2]),
+    wire("chunk size that is none", CHUNKED + b"xyz\r\n" + SUBSCRIBED),
+    wire("chunk longer than its size", CHUNKED + b"3\r\n" + SUBSCRIBED + b"\r\n0\r\n\r\n"),
+    wire("chunk size beyond 64 bits", CHUNKED + b"f" * 40 + b"\r\n" + SUBSCRIBED),
+]
+
+
+@contextlib.contextmanager
+def in_time(deadline: float = DEADLINE) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start <= deadline + SLACK
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "_"))
+async def test_a_fault_is_named_in_time_and_leaves_the_client_whole(
+    fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each fault gives its cause and health within the deadline, and the next question is answered."""
+    async with nothing_left(caplog), FaultyServer(fault.behaviour).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+            with in_time():
+                reply = await client.ask(QUESTION)
+            assert (reply.outcome.outcome, reply.outcome.cause) == (Outcome.ERROR, fault.cause)
+            assert (reply.health, reply.retry_after) == (fault.health, fault.retry_after)
+            assert len(server.requests) == 1
+
+            server.behaviour = healthy()
+            reply = await client.ask(QUESTION)
+            assert (reply.outcome.outcome, reply.health) == (Outcome.EXISTING, HEALTHY)
+            await until(lambda: server.open_now == 1)
+            assert server.open_now == 1  # the connection that failed is closed although the client is not
+
+
+ANSWERS = {
+    "subscribed": (says(response()), Outcome.EXISTING),
+    "not subscribed": (says(response(NOT_SUBSCRIBED)), Outcome.NON_EXISTING),
+    "wrong content type": (says(response(headers=(b"Content-Type: text/html",))), Outcome.EXISTING),
+    "no content type": (
+        says(b"HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n" + SUBSCRIBED),
+        Outcome.EXISTING,
+    ),
+    "no reason phrase": (says(b"HTTP/1.1 200\r\nContent-Length: 26\r\n\r\n" + SUBSCRIBED), Outcome.EXISTING),
+    "HTTP/1.0": (says(b"HTTP/1.0 200 OK\r\n\r\n" + SUBSCRIBED), Outcome.EXISTING),
+    "until the connection ends": (says(response(length=False)), Outcome.EXISTING),
+    "chunked": (
+        says(CHUNKED, b"a\r\n" + SUBSCRIBED[:10], b"\r\n10\r\n" + SUBSCRIBED[10:] + b"\r\n0\r\n\r\n"),
+        Outcome.EXISTING,
+    ),
+    "after a 103": (says(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", response()), Outcome.EXISTING),
+    "after 100 and 102": (
+        says(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n", response()),
+        Outcome.EXISTING,
+    ),
+    "gzip": (says(response(squeezed(SUBSCRIBED), headers=(GZIP,))), Outcome.EXISTING),
+    "x-gzip": (
+        says(response(squeezed(SUBSCRIBED), headers=(b"Content-Encoding: X-GZIP",))),
+        Outcome.EXISTING,
+    ),
+    "deflate": (
+        says(response(zlib.compress(SUBSCRIBED), headers=(b"Content-Encoding: deflate",))),
+        Outcome.EXISTING,
+    ),
+    "identity": (says(response(headers=(b"Content-Encoding: identity",))), Outcome.EXISTING),
+    "exactly the cap": (says(response(b" " * 65_510 + SUBSCRIBED)), Outcome.EXISTING),
+    "gzip of exactly the cap": (
+        says(response(squeezed(b" " * 65_510 + SUBSCRIBED), headers=(GZIP,))),
+        Outcome.EXISTING,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_an_answer_in_any_legal_dress_is_an_answer(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What HTTP allows a server to do around a good body changes nothing."""
+    behaviour, outcome = ANSWERS[name]
+    async with nothing_left(caplog), FaultyServer(behaviour).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            reply = await client.ask(QUESTION)
+            assert (reply.outcome.outcome, reply.outcome.cause, reply.health) == (outcome, None, HEALTHY)
+
+
+NEVER_YES = {
+    "the word true": b'{"privacy":{"optIn":"true"}}',
+    "one": b'{"privacy":{"optIn":1}}',
+    "in a list": b'{"privacy":{"optIn":[true]}}',
+    "nested": b'{"privacy":{"optIn":{"optIn":true}}}',
+    "false": b'{"privacy":{"optIn":false}}',
+    "null": b'{"privacy":{"optIn":null}}',
+    "null privacy": b'{"privacy":null}',
+    "list of replies": b"[" + SUBSCRIBED + b"]",
+    "null document": b"null",
+    "elsewhere": b'{"optIn":true}',
+    "false after true": b'{"privacy":{"optIn":true,"optIn":false}}',
+}
+
+
+@pytest.mark.parametrize("name", NEVER_YES)
+async def test_only_the_json_value_true_in_its_place_is_consent(name: str) -> None:
+    """Nothing that merely resembles a yes comes out as one."""
+    async with FaultyServer(says(response(NEVER_YES[name]))).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            assert (await client.ask(QUESTION)).outcome.outcome is not Outcome.EXISTING
+
+
+BOMBS = {
+    "200 MB of spaces in gzip": (response(squeezed(b" " * 200_000_000), headers=(GZIP,)), Cause.TOO_LARGE),
+    "200 MB of spaces in chunked gzip": (None, Cause.TOO_LARGE),
+    "100 kB of empty gzip blocks": (
+        response(squeezed(b"")[:10] + b"\x00\x00\x00\xff\xff" * 20_000, headers=(GZIP,)),
+        Cause.TOO_LARGE,
+    ),
+    "one-byte chunks": (CHUNKED + b"1\r\n \r\n" * 50_000, Cause.TOO_LARGE),
+    "a megabyte of 103": (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 40_000, Cause.TOO_LARGE),
+    "a megabyte of headers": (response(headers=(b"A: b",) * 200_000), Cause.PROTOCOL),
+}
+_BOMB = squeezed(b" " * 200_000_000)
+BOMBS["200 MB of spaces in chunked gzip"] = (
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+    % (len(_BOMB), _BOMB),
+    Cause.TOO_LARGE,
+)
+
+
+@pytest.mark.parametrize("name", BOMBS)
+async def test_a_bomb_takes_neither_memory_nor_the_loop(name: str) -> None:
+    """What inflates or multiplies is cut off before it costs 8 MB or 50 ms of the loop."""
+    sent, cause = BOMBS[name]
+    async with FaultyServer().listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=1.0))) as client:
+            await client.ask(QUESTION)
+            server.behaviour = then_hang(sent)
+            async with watching_strain() as strain:
+                reply = await client.ask(QUESTION)
+            assert (reply.outcome.cause, reply.health) == (cause, FAILURE)
+            assert strain.stall < 0.05
+            assert strain.memory < 8_000_000
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        says(response(ECHO, status=b"404 Not Found"), keep=True),
+        says(response(b"x" * 100_000, status=b"404 Not Found")),
+        says(response(b"x", status=b"404 Not Found", headers=(GZIP,))),
+    ],
+    ids=["short", "too_long", "not_the_gzip_it_says"],
+)
+async def test_404_is_an_answer_where_the_endpoint_says_so(
+    behaviour: Behaviour, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A service that answers 404 for unknown people is healthy, whatever its 404 page holds."""
+    async with nothing_left(caplog), FaultyServer(behaviour).listening() as server:
+        async with aclosing(
+            LookupClient(Endpoint(server.url, on_not_found=NotFound.NOT_SUBSCRIBED))
+        ) as client:
+            reply = await client.ask(QUESTION)
+            assert (reply.outcome.outcome, reply.outcome.cause) == (Outcome.NON_EXISTING, None)
+            assert reply.health is HEALTHY
+
+
+async def test_a_run_of_404_answers_keeps_its_connection() -> None:
+    """Where most people are unknown, each 404 does not cost a new connection."""
+    not_found = says(response(ECHO, status=b"404 Not Found"), keep=True)
+    async with FaultyServer(not_found).listening() as server:
+        async with aclosing(
+            LookupClient(Endpoint(server.url, on_not_found=NotFound.NOT_SUBSCRIBED))
+        ) as client:
+            for _ in range(5):
+                assert (await client.ask(QUESTION)).outcome.outcome is Outcome.NON_EXISTING
+            assert server.connections == 1
+
+
+async def test_less_time_than_the_deadline_is_kept_to() -> None:
+    """``within`` shortens the deadline, and cannot lengthen it."""
+    async with FaultyServer(hang).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+            for within, expected in ((0.05, 0.05), (9.0, DEADLINE)):
+                with in_time(expected):
+                    reply = await client.ask(QUESTION, within=within)
+                assert (reply.outcome.cause, reply.health) == (Cause.TIMEOUT, FAILURE)
+
+
+@pytest.mark.parametrize("within", [0.0, -1.0])
+async def test_no_time_left_is_no_question(within: float) -> None:
+    """Where the wait for a turn took the whole deadline, the service is neither asked nor blamed."""
+    async with FaultyServer().listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            reply = await client.ask(QUESTION, within=within)
+            assert (reply.outcome.cause, reply.health) == (Cause.SATURATED, NEUTRAL)
+            assert server.connections == 0
+
+
+async def test_the_question_is_one_post_of_json() -> None:
+    """The service gets the two fields, asks for no compression, and learns nothing else."""
+    async with FaultyServer().listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            await client.ask(QUESTION)
+            ((head, sent),) = server.requests
+            assert sent == b'{"email":"ana@example.org","contactRef":"c0ntact-ref"}'
+            first, *fields = head.lower().strip().split(b"\r\n")
+            assert first == b"post /lookup http/1.1"
+            assert sorted(fields) == [
+                b"accept-encoding: identity",
+                b"accept: application/json",
+                b"content-length: 54",
+                b"content-type: application/json",
+                b"host: 127.0.0.1:%d" % server.port,
+                b"user-agent: confirmation-streams",
+            ]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        ({"authorization": "Bearer s3cret"}, b"Bearer s3cret"),
+        ({"authorization": basic("crm", "s3crét")}, b"Basic Y3JtOnMzY3LDqXQ="),
+        ({"url": "http://crm:s3cr%C3%A9t@127.0.0.1:{port}/"}, b"Basic Y3JtOnMzY3LDqXQ="),
+        ({"url": "http://crm:other@127.0.0.1:{port}/", "authorization": "Bearer s3cret"}, b"Bearer s3cret"),
+    ],
+    ids=["raw", "basic", "in_the_url", "raw_beats_url"],
+)
+async def test_credentials_reach_the_service_and_no_log(
+    endpoint: dict[str, str], expected: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both kinds of authentication are sent as they are, and appear neither in logs nor in the endpoint's repr."""
+    async with nothing_left(caplog), FaultyServer().listening() as server:
+        settings = {"url": server.url} | endpoint
+        settings["url"] = settings["url"].format(port=server.port)
+        configured = Endpoint(**settings)
+        async with aclosing(LookupClient(configured)) as client:
+            assert (await client.ask(QUESTION)).health is HEALTHY
+            assert f"authorization: {expected.decode()}\r\n" in server.requests[0][0].decode()
+            assert "s3cr" not in repr(configured)
+            server.behaviour = says(b"NOPE\r\n\r\n")
+            assert (await client.ask(QUESTION)).outcome.cause is Cause.PROTOCOL
+
+
+@pytest.mark.parametrize("url", ["", "nowhere", "ftp://crm/", "http://", "http://[::1", "//crm/x"])
+async def test_a_url_that_is_none_is_refused_at_the_start(url: str) -> None:
+    """A bad setting is found when the client is made, and the message does not quote it."""
+    with pytest.raises(ValueError, match=r"^the lookup URL is not an? (http or https )?URL$"):
+        LookupClient(Endpoint(url))
+
+
+async def test_a_question_that_is_no_text_blames_nobody() -> None:
+    """A contactRef that no JSON can hold fails its own lookup only."""
+    async with FaultyServer().listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            reply = await client.ask(Question(310, "\ud800", "ana@example.org"))
+            assert (reply.outcome.cause, reply.health) == (Cause.UNEXPECTED, NEUTRAL)
+            assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 120 ", 120.0),
+        ("9" * 5000, LONGEST_RETRY_AFTER),
+        ("86401", LONGEST_RETRY_AFTER),
+        ("Tue, 24 Nov 2026 10:02:00 GMT", 120.0),
+        ("Tuesday, 24-Nov-26 10:02:00 GMT", 120.0),
+        ("Tue, 24 Nov 2026 09:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_RETRY_AFTER),
+        ("Tue, 99 Nov 2026 10:00:00 GMT", None),
+        ("-5", None),
+        ("1.5", None),
+        ("٣", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_in_both_forms(value: str | None, seconds: float | None) -> None:
+    """Seconds or a date, never below zero nor above a day; anything else is no hint at all."""
+    assert retry_after(value, lambda: 1_795_514_400.0) == seconds

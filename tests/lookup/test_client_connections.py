@@ -1,0 +1,626 @@
+"""The connections behind the lookups: making them, keeping them, and whose answer comes out of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+import trustme
+
+from streams.lookup.client import Endpoint, Health, LookupClient, Question, Reply
+from streams.messages import Cause, Outcome
+from tests.lookup.faulty_server import (
+    NOT_SUBSCRIBED,
+    SUBSCRIBED,
+    Behaviour,
+    Call,
+    FaultyServer,
+    drops,
+    hang,
+    healthy,
+    resets,
+    response,
+    says,
+    then_drop,
+    then_hang,
+    then_reset,
+)
+from tests.lookup.leftovers import nothing_left, open_files, until
+
+QUESTION = Question(310, "c0ntact-ref", "ana@example.org")
+DEADLINE = 0.3
+SLACK = 0.1
+
+
+@contextlib.contextmanager
+def in_time(deadline: float = DEADLINE) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start <= deadline + SLACK
+
+
+def verdict(reply: Reply) -> tuple[Outcome, Cause | None, Health]:
+    return reply.outcome.outcome, reply.outcome.cause, reply.health
+
+
+YES = (Outcome.EXISTING, None, Health.HEALTHY)
+NO = (Outcome.NON_EXISTING, None, Health.HEALTHY)
+
+
+def failure(cause: Cause) -> tuple[Outcome, Cause | None, Health]:
+    return (Outcome.ERROR, cause, Health.FAILURE)
+
+
+# --- Getting through to it ---
+
+
+async def test_a_refused_port_is_a_connect_failure_until_it_listens(caplog: pytest.LogCaptureFixture) -> None:
+    """A service that is down is named so, and asked again with success once it is up."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+    async with nothing_left(caplog), aclosing(LookupClient(Endpoint(f"http://127.0.0.1:{port}/"))) as client:
+        with in_time():
+            assert verdict(await client.ask(QUESTION)) == failure(Cause.CONNECT)
+        async with FaultyServer(port=port).listening():
+            assert verdict(await client.ask(QUESTION)) == YES
+
+
+async def test_an_unreachable_network_is_a_connect_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """No route is named like no listener."""
+    async with nothing_left(caplog), aclosing(LookupClient(Endpoint("http://255.255.255.255/"))) as client:
+        with in_time():
+            assert verdict(await client.ask(QUESTION)) == failure(Cause.CONNECT)
+
+
+async def test_a_port_that_drops_every_syn_is_a_timeout(caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that is never made ends with the deadline, and its socket with it."""
+    async with nothing_left(caplog):
+        with socket.socket() as deaf, contextlib.ExitStack() as crowd:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen(0)
+            while True:  # fill the accept queue until the kernel answers no more
+                one = crowd.enter_context(socket.socket())
+                one.settimeout(0.1)
+                try:
+                    one.connect(deaf.getsockname())
+                except TimeoutError:
+                    break
+            url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+            files = open_files()
+            async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
+                with in_time():
+                    assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+                await until(lambda: open_files() == files)
+                assert open_files() == files
+
+
+# Name servers are mocked: no real one can be made to fail in these ways on a machine that has no network.
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    """Let ``lookup.test`` resolve to what ``answer`` returns, or raise what it raises."""
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *args: Any, **options: Any) -> Any:
+        return real(answer() if host == "lookup.test" else host, port, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+async def test_an_unknown_host_is_a_connect_failure_until_it_is_known(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A name that does not resolve is named so, and is looked up again for the next question."""
+
+    def unknown() -> str:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async with nothing_left(caplog), FaultyServer().listening() as server:
+        url = f"http://lookup.test:{server.port}/"
+        async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
+            resolving(monkeypatch, unknown)
+            with in_time():
+                assert verdict(await client.ask(QUESTION)) == failure(Cause.CONNECT)
+            monkeypatch.undo()
+            resolving(monkeypatch, lambda: "127.0.0.1")
+            assert verdict(await client.ask(QUESTION)) == YES
+
+
+async def test_a_name_server_that_hangs_costs_one_thread_and_no_other_organisation(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many questions wait for one resolution, each to its deadline; other names resolve meanwhile."""
+    release = threading.Event()
+
+    def slow() -> str:
+        release.wait(10)
+        return "127.0.0.1"
+
+    resolving(monkeypatch, slow)
+    async with nothing_left(caplog), FaultyServer().listening() as server:
+        dead = LookupClient(Endpoint(f"http://lookup.test:{server.port}/", deadline=DEADLINE))
+        alive = LookupClient(Endpoint(f"http://localhost:{server.port}/", deadline=DEADLINE))
+        async with aclosing(dead), aclosing(alive):
+            threads, tasks = threading.active_count(), len(asyncio.all_tasks())
+            with in_time():
+                replies = await asyncio.gather(*(dead.ask(QUESTION) for _ in range(50)))
+            assert Counter(map(verdict, replies)) == {failure(Cause.TIMEOUT): 50}
+            assert threading.active_count() <= threads + 1
+            assert len(asyncio.all_tasks()) <= tasks + 1  # the resolution, for the next question to share
+            with in_time():
+                assert verdict(await alive.ask(QUESTION)) == YES
+            release.set()
+            await until(lambda: threading.active_count() == threads)
+            assert verdict(await dead.ask(QUESTION)) == YES
+
+
+async def test_closing_does_not_wait_for_a_name_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client whose name server hangs is closed at once, and its late answer is dropped."""
+    release = threading.Event()
+    resolving(monkeypatch, lambda: "127.0.0.1" if release.wait(10) else "")
+    async with nothing_left(caplog):
+        client = LookupClient(Endpoint("http://lookup.test/", deadline=0.05))
+        assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+        with in_time(0.0):
+            await client.aclose()
+        release.set()
+
+
+async def test_a_host_that_can_be_none_is_a_connect_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """The UnicodeError of an impossible host name is caught and named."""
+    async with nothing_left(caplog), aclosing(LookupClient(Endpoint("http://a..b/"))) as client:
+        assert verdict(await client.ask(QUESTION)) == failure(Cause.CONNECT)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "cause"),
+    [
+        (drops, Cause.PROTOCOL),
+        (resets, Cause.PROTOCOL),
+        (hang, Cause.TIMEOUT),
+        (says(b"220 hello\r\n"), Cause.PROTOCOL),
+    ],
+    ids=["drops", "resets", "hangs", "speaks_first"],
+)
+async def test_a_server_that_does_not_wait_for_the_question(
+    greeting: Behaviour, cause: Cause, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that is accepted and goes wrong before the question is read is a failure like the others."""
+    async with nothing_left(caplog), FaultyServer(greeting=greeting).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+            with in_time():
+                assert verdict(await client.ask(QUESTION)) == failure(cause)
+            server.greeting = None
+            assert verdict(await client.ask(QUESTION)) == YES
+
+
+# --- TLS ---
+
+AUTHORITY = trustme.CA()
+TRUST = ssl.create_default_context()
+AUTHORITY.configure_trust(TRUST)
+
+
+def tls(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+GOOD = tls(AUTHORITY.issue_cert("127.0.0.1"))
+LONG_AGO = datetime.datetime(2001, 1, 1, tzinfo=datetime.timezone.utc)
+BAD_TLS = {
+    "wrong host": tls(AUTHORITY.issue_cert("lookup.example.org")),
+    "expired": tls(
+        AUTHORITY.issue_cert(
+            "127.0.0.1", not_before=LONG_AGO, not_after=LONG_AGO + datetime.timedelta(days=90)
+        )
+    ),
+    "unknown authority": tls(trustme.CA().issue_cert("127.0.0.1")),
+    "plain HTTP on the TLS port": None,
+}
+
+
+@pytest.mark.parametrize("name", BAD_TLS)
+async def test_a_tls_failure_is_named_and_nothing_is_sent(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No question goes to a server whose certificate is not its own, and the next good one is asked."""
+    async with nothing_left(caplog):
+        server = FaultyServer(
+            tls=BAD_TLS[name], greeting=says(b"HTTP/1.1 400 Plain\r\n\r\n") if BAD_TLS[name] is None else None
+        )
+        async with server.listening():
+            client = LookupClient(
+                Endpoint(f"https://127.0.0.1:{server.port}/", deadline=DEADLINE), ssl_context=TRUST
+            )
+            with in_time():
+                assert verdict(await client.ask(QUESTION)) == failure(Cause.TLS)
+            assert server.requests == []
+        async with aclosing(client), FaultyServer(tls=GOOD, port=server.port).listening():
+            assert verdict(await client.ask(QUESTION, within=2.0)) == YES
+
+
+async def test_without_a_context_the_system_decides_whom_to_trust() -> None:
+    """A certificate of an authority that the system does not know is refused by default."""
+    async with FaultyServer(tls=GOOD).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            assert verdict(await client.ask(QUESTION)) == failure(Cause.TLS)
+        assert server.requests == []
+
+
+async def test_a_tls_handshake_that_hangs_is_a_timeout(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that accepts and never shakes hands holds neither the question nor the socket."""
+    async with nothing_left(caplog), FaultyServer(greeting=hang).listening() as server:
+        url = f"https://127.0.0.1:{server.port}/"
+        async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
+            with in_time():
+                assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+            await until(lambda: server.open_now == 0)
+            assert server.open_now == 0
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected"),
+    [
+        (healthy(), YES),
+        (hang, failure(Cause.TIMEOUT)),
+        (then_hang(response()[:-3]), failure(Cause.TIMEOUT)),
+        (drops, failure(Cause.PROTOCOL)),
+        (resets, failure(Cause.PROTOCOL)),
+        (then_drop(response()[:-3]), failure(Cause.PROTOCOL)),
+    ],
+    ids=["healthy", "hang", "hang_within_body", "drop", "reset", "drop_within_body"],
+)
+async def test_faults_over_tls_leave_no_socket_waiting_for_a_goodbye(
+    behaviour: Behaviour, expected: tuple[Outcome, Cause | None, Health], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same faults over TLS: named alike, in time, and the socket is closed without the peer's close_notify."""
+    async with nothing_left(caplog), FaultyServer(behaviour, tls=GOOD).listening() as server:
+        client = LookupClient(Endpoint(server.url, deadline=DEADLINE), ssl_context=TRUST)
+        async with aclosing(client):
+            with in_time():
+                assert verdict(await client.ask(QUESTION)) == expected
+            server.behaviour = healthy()
+            assert verdict(await client.ask(QUESTION)) == YES
+            await until(lambda: server.open_now == 1)
+            assert server.open_now == 1
+
+
+# --- Keeping connections ---
+
+
+def in_turn(*behaviours: Behaviour) -> Behaviour:
+    """Serve the first request with the first behaviour, and so on; the last one serves the rest."""
+    left = list(behaviours)
+
+    async def behave(call: Call) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(call)
+
+    return behave
+
+
+async def test_questions_one_after_another_share_a_connection() -> None:
+    """Keep-alive is used."""
+    async with FaultyServer().listening() as server, aclosing(LookupClient(Endpoint(server.url))) as client:
+        for _ in range(10):
+            assert verdict(await client.ask(QUESTION)) == YES
+        assert (server.connections, len(server.requests)) == (1, 10)
+
+
+@pytest.mark.parametrize("ending", [drops, resets])
+async def test_a_kept_connection_that_ends_unanswered_is_tried_once_more(
+    ending: Behaviour, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that closes on the next request costs a second connection, not the right letter."""
+    behaviour = in_turn(healthy(), ending, healthy(NOT_SUBSCRIBED))
+    async with nothing_left(caplog), FaultyServer(behaviour).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+            assert verdict(await client.ask(QUESTION)) == YES
+            assert verdict(await client.ask(QUESTION)) == NO
+            assert (server.connections, len(server.requests)) == (2, 3)
+
+
+async def test_the_second_attempt_is_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that closes on every request sees exactly two attempts at a question."""
+    async with nothing_left(caplog), FaultyServer(in_turn(healthy(), drops)).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+            await client.ask(QUESTION)
+            assert verdict(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
+            assert (server.connections, len(server.requests)) == (2, 3)
+
+
+async def test_the_second_attempt_is_on_a_new_connection() -> None:
+    """Where one kept connection has died the others are not trusted: after a restart all of them are dead."""
+    together = asyncio.Barrier(5)
+
+    async def five_at_once(call: Call) -> None:
+        await together.wait()
+        await healthy()(call)
+
+    async with FaultyServer(five_at_once).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            await asyncio.gather(*(client.ask(QUESTION) for _ in range(5)))
+            assert server.connections == 5
+            server.behaviour = in_turn(drops, healthy())
+            assert verdict(await client.ask(QUESTION)) == YES
+            assert (server.connections, len(server.requests)) == (6, 7)
+
+
+async def test_the_second_attempt_has_what_is_left_of_the_deadline() -> None:
+    """Two attempts take no longer than one."""
+
+    async def late_drop(call: Call) -> None:
+        await asyncio.sleep(DEADLINE * 0.7)
+
+    async with FaultyServer(in_turn(healthy(), late_drop, hang)).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+            await client.ask(QUESTION)
+            with in_time():
+                assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+            assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        then_drop(b"H"),
+        then_reset(b"HTTP/1.1 200"),
+        then_drop(b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+        says(b"NOPE\r\n\r\n"),
+    ],
+    ids=["one_byte", "status_line", "early_hints", "garbage"],
+)
+async def test_once_the_server_has_said_anything_nothing_is_sent_again(ending: Behaviour) -> None:
+    """A kept connection that ends within an answer is a failure: the service has seen the question."""
+    async with FaultyServer(in_turn(healthy(), ending)).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+            await client.ask(QUESTION)
+            assert verdict(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
+            assert len(server.requests) == 2
+
+
+async def test_a_connection_closed_while_idle_is_not_even_tried() -> None:
+    """A close that has arrived is noticed before the question is sent."""
+    async with FaultyServer(says(response())).listening() as server:  # answers as if to keep, and closes
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            for _ in range(3):
+                assert verdict(await client.ask(QUESTION)) == YES
+                await until(lambda: server.open_now == 0)
+            assert (server.connections, len(server.requests)) == (3, 3)
+
+
+# --- Whose answer it is ---
+
+
+async def test_a_late_answer_is_never_the_next_questions() -> None:
+    """After a timeout the connection is gone, and with it the answer that was on its way."""
+
+    async def late_yes(call: Call) -> None:
+        await asyncio.sleep(DEADLINE * 1.2)
+        await healthy(SUBSCRIBED)(call)
+
+    async with FaultyServer(
+        in_turn(healthy(NOT_SUBSCRIBED), late_yes, healthy(NOT_SUBSCRIBED))
+    ).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+            assert verdict(await client.ask(QUESTION)) == NO
+            assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+            for _ in range(3):
+                assert verdict(await client.ask(QUESTION)) == NO
+                await asyncio.sleep(DEADLINE * 0.1)  # while the late answer comes
+
+
+STRAY_FIRST, STRAY = response(NOT_SUBSCRIBED + b" " * 20), response(SUBSCRIBED)
+
+
+@pytest.mark.parametrize(
+    ("parts", "pause"),
+    [
+        ([STRAY_FIRST + STRAY], 0),
+        ([STRAY_FIRST[:-5], STRAY_FIRST[-5:] + STRAY], 0),
+        ([STRAY_FIRST[:-5], STRAY_FIRST[-5:] + STRAY[:9], STRAY[9:]], 0.02),
+        ([STRAY_FIRST, STRAY], 0.02),
+        ([STRAY_FIRST, STRAY], 0),
+    ],
+    ids=["in_one", "with_the_end_of_the_body", "cut_in_two", "read_while_idle", "still_in_the_kernel"],
+)
+async def test_an_answer_that_nobody_asked_for_is_nobodys(parts: list[bytes], pause: float) -> None:
+    """A second answer to one question is not taken for the answer to the next person's."""
+    sent = asyncio.Event()
+
+    async def twice(call: Call) -> None:
+        for part in parts[:-1]:
+            await call.send(part)
+            await asyncio.sleep(0.02)
+        await call.send(parts[-1])
+        sent.set()
+        call.keep = True
+
+    async with FaultyServer(twice).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+            for _ in range(3):
+                sent.clear()
+                assert verdict(await client.ask(QUESTION)) == NO
+                await sent.wait()
+                await asyncio.sleep(pause)
+            assert server.connections == 3
+
+
+# --- Where it goes, and what goes with it ---
+
+
+@pytest.mark.parametrize(
+    ("status", "location"),
+    [
+        (b"301 Moved", b"/lookup"),
+        (b"302 Found", b"http://127.0.0.1:%d/elsewhere"),
+        (b"303 See Other", b"http://127.0.0.1:%d/elsewhere"),
+        (b"307 Temporary Redirect", b"http://127.0.0.1:%d/elsewhere"),
+        (b"308 Permanent Redirect", b"http://127.0.0.1:%d/elsewhere"),
+        (b"302 Found", b"http://[::bad/"),
+        (b"302 Found", b"\xff\xfe"),
+        (b"302 Found", b""),
+        (b"302 Found", b"foo://a..b:99999/"),
+    ],
+)
+async def test_a_redirect_is_a_failure_and_goes_nowhere(
+    status: bytes, location: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody's address follows a Location, wherever it points and however broken it is."""
+    async with (
+        nothing_left(caplog),
+        FaultyServer().listening() as other,
+        FaultyServer().listening() as server,
+    ):
+        target = location % other.port if b"%d" in location else location
+        server.behaviour = says(response(status=status, headers=(b"Location: " + target,)))
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            assert verdict(await client.ask(QUESTION)) == failure(Cause.REDIRECT)
+        assert len(server.requests) == 1
+        assert other.connections == 0
+
+
+async def test_proxies_in_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables baked into an image neither reroute a lookup nor break the client."""
+    async with FaultyServer().listening() as proxy, FaultyServer().listening() as server:
+        for variable in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(variable, proxy.url)
+        monkeypatch.setenv("ALL_PROXY", "foo://x")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            assert verdict(await client.ask(QUESTION)) == YES
+        assert (proxy.connections, server.connections) == (0, 1)
+
+
+async def test_a_cookie_is_never_sent_back(caplog: pytest.LogCaptureFixture) -> None:
+    """A session cookie that one person's lookup was given does not go with the next person's."""
+    cookies = (b"Set-Cookie: session=ECHO; Path=/", b"Set-Cookie: b@d=\x01ECHO", b"Set-Cookie: ;;;")
+    giving = says(response(headers=cookies[:1]), keep=True)
+    async with nothing_left(caplog), FaultyServer(giving).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            for _ in range(3):
+                assert verdict(await client.ask(QUESTION)) == YES
+            server.behaviour = says(response(headers=cookies[2:]))
+            await client.ask(QUESTION)
+        assert not any(b"cookie" in head.lower() for head, _ in server.requests)
+
+
+# --- Many at once, and giving up ---
+
+
+async def test_ten_thousand_questions_at_once_share_the_sockets(caplog: pytest.LogCaptureFixture) -> None:
+    """A flood of questions opens no more sockets than allowed, and all of them have ended by the deadline."""
+    deadline = 2.0
+    took: list[float] = []
+
+    async def timed(client: LookupClient) -> Reply:
+        start = time.monotonic()
+        reply = await client.ask(QUESTION)
+        took.append(time.monotonic() - start)
+        return reply
+
+    async with nothing_left(caplog), FaultyServer().listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=deadline, connections=16))) as client:
+            replies = await asyncio.gather(*(timed(client) for _ in range(10_000)))
+            counts = Counter(map(verdict, replies))
+            assert counts[YES] > 1000
+            never_asked = (Outcome.ERROR, Cause.SATURATED, Health.NEUTRAL)
+            assert set(counts) <= {YES, never_asked, failure(Cause.TIMEOUT)}
+            assert server.most_open <= 16
+            assert len(server.requests) <= 10_000 - counts[never_asked]
+            assert max(took) < deadline + 0.5
+            assert verdict(await client.ask(QUESTION)) == YES
+
+
+async def test_waiting_for_a_turn_that_never_comes_is_not_the_services_failure() -> None:
+    """A question that found all connections taken by hanging ones was never asked."""
+    async with FaultyServer(hang).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, connections=2, deadline=DEADLINE))) as client:
+            with in_time():
+                replies = await asyncio.gather(*(client.ask(QUESTION) for _ in range(5)))
+            assert Counter(map(verdict, replies)) == {
+                failure(Cause.TIMEOUT): 2,
+                (Outcome.ERROR, Cause.SATURATED, Health.NEUTRAL): 3,
+            }
+            assert server.most_open == 2
+
+
+@pytest.mark.parametrize(
+    ("scheme", "greeting", "behaviour"),
+    [
+        ("http", None, hang),
+        ("http", None, then_hang(response()[:-3])),
+        ("https", hang, hang),
+    ],
+    ids=["before_the_answer", "within_the_body", "within_the_handshake"],
+)
+async def test_a_cancelled_question_raises_and_leaves_nothing(
+    scheme: str, greeting: Behaviour | None, behaviour: Behaviour, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cancellation comes through as such, at once, and takes the connection with it."""
+    async with nothing_left(caplog), FaultyServer(behaviour, greeting=greeting).listening() as server:
+        url = f"{scheme}://127.0.0.1:{server.port}/"
+        async with aclosing(LookupClient(Endpoint(url))) as client:
+            asking = asyncio.create_task(client.ask(QUESTION))
+            await until(lambda: bool(server.open_now and (server.requests or scheme == "https")))
+            await asyncio.sleep(0.01)  # into the headers, the body or the handshake
+            asking.cancel()
+            with in_time(0.0), pytest.raises(asyncio.CancelledError):
+                await asking
+            await until(lambda: server.open_now == 0)
+            assert server.open_now == 0
+
+
+async def test_a_question_cancelled_before_its_turn_takes_none() -> None:
+    """Cancelling one that waits for a connection leaves the turn to the next."""
+    async with FaultyServer(hang).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url, connections=1))) as client:
+            first = asyncio.create_task(client.ask(QUESTION))
+            await server.asked.wait()
+            waiting = asyncio.create_task(client.ask(QUESTION))
+            await asyncio.sleep(0)
+            for task in (waiting, first):
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            server.behaviour = healthy()
+            assert verdict(await client.ask(QUESTION)) == YES
+            assert len(server.requests) == 2
+
+
+async def test_an_outer_timeout_is_the_callers_and_not_a_reply() -> None:
+    """``ask`` does not swallow a time limit that somebody put around it."""
+    async with FaultyServer(hang).listening() as server:
+        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.ask(QUESTION)
+
+
+async def test_closing_ends_the_questions_under_way(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever still waits when the client is closed gets a reply, at once; so does whoever comes later."""
+    async with nothing_left(caplog), FaultyServer(hang).listening() as server:
+        client = LookupClient(Endpoint(server.url, connections=2))
+        asking = [asyncio.create_task(client.ask(QUESTION)) for _ in range(4)]
+        await until(lambda: len(server.requests) == 2)
+        with in_time(0.0):
+            await client.aclose()
+            replies = await asyncio.gather(*asking)
+        assert {reply.outcome.outcome for reply in replies} == {Outcome.ERROR}
+        assert (await client.ask(QUESTION)).outcome.outcome is Outcome.ERROR
+        await client.aclose()
