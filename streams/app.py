@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import signal
 import time
 from typing import Any
 
 from aiokafka import TopicPartition
 
 from streams import metrics as catalogue
+from streams.answers import Answers
 from streams.catch_up import CatchUp
 from streams.confirmation import Confirmation
 from streams.delivery.kafka_ledger import KafkaLedger
@@ -27,7 +30,7 @@ from streams.learning import Learning
 from streams.lookup.desks import Desks
 from streams.metrics import Metrics
 from streams.partitions import Partitions
-from streams.plans import organisations_from
+from streams.plans import Plans
 from streams.settings import load_settings
 from streams.table import StatusTable
 from streams.topics import TopicNames
@@ -36,7 +39,7 @@ from streams.transport.chunks import ChunkSchema
 from streams.web import add_pages
 
 settings = load_settings(os.environ)
-organisations = organisations_from(settings, os.environ)
+plans = Plans(settings, os.environ)
 connection: dict[str, Any] = {"bootstrap_servers": list(settings.kafka_bootstrap_servers)}
 
 app = App(
@@ -80,7 +83,7 @@ names = TopicNames(
     settings.dead_letters_topic,
     table.changelog_topic_name,
 )
-metrics = Metrics(names.actions)
+metrics = Metrics(names.actions, named=plans.named)
 statuses = StatusTable(table, lambda: app.producer.send_many)  # type: ignore[attr-defined]
 
 # -- before the first record, and until the statuses are whole ---------------------------------------------
@@ -97,7 +100,7 @@ catch_up = CatchUp(names.statuses, groundwork.offsets, lambda: app.consumer)
 
 # -- lookups and lanes -------------------------------------------------------------------------------------
 
-desks = Desks(organisations, metrics)
+desks = Desks(plans.organisations, metrics)
 
 
 def lane(partition: int) -> Lane:
@@ -122,6 +125,7 @@ def lane(partition: int) -> Lane:
         now=time.time,
         pending_most=settings.max_pending_lookups,
         pending_most_per_organisation=settings.pending_lookups_per_organisation,
+        answered=answers.note,
     )
     limits = Limits(unsettled=settings.max_unsettled, inbox=settings.chunk_records)
     return Lane(partition, ledger, confirmation, metrics, clock=time.monotonic, on_crash=crash, limits=limits)
@@ -140,6 +144,7 @@ def crash(exc: Exception) -> None:
 
 lanes = Lanes(lane, beginning, crash)
 partitions = Partitions(lanes, catch_up)
+answers = Answers(statuses, plans.lifetime, now=time.time, dice=random.random, partitions=lanes.partitions)
 
 # -- topics and agents -------------------------------------------------------------------------------------
 
@@ -176,6 +181,24 @@ async def learn(stream: Any) -> None:
 async def restored(*_: Any, **__: Any) -> None:
     """Faust's recovery of the table is done."""
     catch_up.restored()
+
+
+@app.task  # type: ignore[untyped-decorator]
+async def keep_answers() -> None:
+    """Write lookup answers into the table."""
+    await answers.write()
+
+
+@app.task  # type: ignore[untyped-decorator]
+async def sweep_answers() -> None:
+    """Remove the expired ones."""
+    await answers.sweep()
+
+
+@app.task  # type: ignore[untyped-decorator]
+async def obey_hangups() -> None:
+    """Read the organisations file again at every SIGHUP."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, plans.reload, desks.reload)
 
 
 @app.on_before_shutdown.connect

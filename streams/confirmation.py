@@ -16,6 +16,7 @@ from streams.lookup.client import Question
 from streams.messages import (
     Action,
     Cause,
+    ErrorClass,
     LookupOutcome,
     Outcome,
     Undecodable,
@@ -123,7 +124,7 @@ class Confirmation:
     def refuse(self, record: Record, verdict: Verdict) -> Verdict:
         """See :meth:`streams.delivery.lane.Judge.refuse`."""
         if verdict.tally[0] == "email":
-            return self._dead_letter(record, "too_large", "$")
+            return self._dead_letter(record, ErrorClass.TOO_LARGE, "$")
         outgoing = verdict.outgoing
         assert outgoing is not None
         if any(name == _SHORTENED for name, _ in outgoing.headers):
@@ -141,7 +142,7 @@ class Confirmation:
             record.offset,
             type(exc).__name__,
         )
-        return self._dead_letter(record, "internal_error", "$")
+        return self._dead_letter(record, ErrorClass.INTERNAL_ERROR, "$")
 
     def _ask(self, record: Record, action: Action, key: bytes) -> Verdict | Pending | None:
         org_id = action.org_id
@@ -183,7 +184,7 @@ class Confirmation:
             ("email", variant, reason, *asked, str(action.org_id)),
         )
 
-    def _dead_letter(self, record: Record, error_class: str, json_path: str) -> Verdict:
+    def _dead_letter(self, record: Record, error_class: ErrorClass, json_path: str) -> Verdict:
         headers = dead_letter_headers(
             self._topic, self._partition, record.offset, record.headers, error_class, json_path
         )

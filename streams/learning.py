@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from streams.confirmation import as_dead_letter
-from streams.messages import Undecodable, decode_supporter_status
+from streams.messages import ErrorClass, Undecodable, decode_supporter_status
 from streams.metrics import Metrics
 from streams.status import Row
 from streams.table import Change, SendMany, StatusTable
@@ -84,7 +84,7 @@ class Learning:
 def _change(record: Any) -> Change:
     if record.value is None:
         if not record.key:
-            raise Undecodable("field_missing", "$key")
+            raise Undecodable(ErrorClass.FIELD_MISSING, "$key")
         return record.key, None
     status = decode_supporter_status(record.key, record.value)
     return record.key, Row(status.subscribed, status.as_of)

@@ -166,16 +166,27 @@ class Histogram:
 class Metrics(Collector):
     """Counts, and shows what it counted. Used from one thread."""
 
-    def __init__(self, topic: str, *, now: Callable[[], float] = time.time) -> None:
-        """Start at zero for a worker that reads actions from `topic`; `now` is the wall clock in seconds."""
+    def __init__(
+        self,
+        topic: str,
+        *,
+        named: Callable[[int], bool] = lambda _: False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Start at zero.
+
+        Args:
+            topic: where the worker reads actions.
+            named: whether an organisation gets a label value of its own.
+            now: wall clock, seconds since the epoch.
+        """
+        self._named = named
         self._topic = topic
         self._now = now
         self._counts: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
         self._delay = Histogram()
         self._lookup_durations: dict[str, Histogram] = defaultdict(Histogram)
         self._gauges: list[tuple[Described, Callable[[], Iterable[Sample]]]] = []
-        #: Organisations that get a label value of their own.
-        self.organisations: frozenset[int] = frozenset()
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
         for counted in (EMAILS, IGNORED, DEAD_LETTERS, METADATA_REFUSED):
@@ -230,7 +241,7 @@ class Metrics(Collector):
 
     def label(self, org_id: int | None) -> str:
         """Return an organisation's label value."""
-        return str(org_id) if org_id in self.organisations else OTHER
+        return str(org_id) if org_id is not None and self._named(org_id) else OTHER
 
     def total(self, described: Described, **labels: str) -> int:
         """Return the sum of a counter over the label values given, for the log and the live views."""

@@ -126,15 +126,13 @@ KEYS = {
 
 def unknown(key: str, known: list[str]) -> str:
     """What to say of a key that is none. Its value is never shown: it may be a secret."""
-    near = get_close_matches(key, known, n=1, cutoff=0.8)
-    if near:
-        return f"is unknown: did you mean {near[0]}?"
-    if _SECRETS.search(key):
+    if _SECRETS.search(key) and not key.endswith("_env"):
         return (
             "does not belong into a file: put the secret into an environment variable, and that variable's "
             "name here as authorization_env (a raw Authorization header value) or password_env (with user)"
         )
-    return f"is unknown: allowed are {', '.join(known)}"
+    near = get_close_matches(key, known, n=1, cutoff=0.8)
+    return f"is unknown: did you mean {near[0]}?" if near else f"is unknown: allowed are {', '.join(known)}"
 
 
 def shown(value: object) -> str:

@@ -9,7 +9,8 @@ shows both.
   no ``url`` and does not want the default's.
 * ``authorization_env``: the environment variable with the raw ``Authorization`` header value. Or, for Basic
   authentication, ``user`` and ``password_env``. Secrets themselves never stand in the file. An entry with a
-  ``url`` of its own does not borrow the default's credentials: they would be sent to somebody else.
+  ``url`` of its own borrows neither the default's credentials, which would be sent to somebody else, nor
+  its ``ca_file``.
 * ``deadline``, ``concurrency``, ``queue``: time from the question to the answer; questions under way at once;
   more that wait for their turn.
 * ``subscribed_lifetime``, ``not_subscribed_lifetime``: how long an answer is believed. 0: only once.
@@ -137,10 +138,15 @@ class _Reader:
         self._folder = folder
 
     def organisations(self, content: dict[str, Any]) -> Organisations:
-        for key in content.keys() - {"default", "organisation"}:
-            self._complain((key,), unknown(key, ["default", "organisation"]))
-        default = self._table(("default",), content.get("default", {}))
-        if "authorization" in default and "url" not in content["default"]:
+        for key in content:
+            if key not in ("default", "organisation"):
+                self._complain((key,), unknown(key, ["default", "organisation"]))
+        raw_default = content.get("default", {})
+        if not isinstance(raw_default, dict):
+            self._complain(("default",), "must be a table, as in [default]")
+            raw_default = {}
+        default = self._table(("default",), raw_default)
+        if "authorization" in default and "url" not in raw_default:
             self._complain(("default",), "has credentials, but no url to send them to")
         entries: dict[int, Organisation] = {}
         tables = content.get("organisation", {})
@@ -156,19 +162,19 @@ class _Reader:
                     where, "is no organisation: after the dot stands its orgId, a whole number from 1"
                 )
                 continue
+            if not isinstance(raw, dict):
+                self._complain(where, f"must be a table, as in [organisation.{key}]")
+                continue
             own = self._table(where, raw)
-            if {"url", "lookup"}.isdisjoint([*default, *own, *_keys(raw), *_keys(content.get("default"))]):
+            if {"url", "lookup"}.isdisjoint([*raw, *raw_default]):
                 self._complain(
                     where, 'has no url, and [default] has none: give one, or write lookup = "none"'
                 )
             entries[int(key)] = self._organisation(where, int(key), _with_default(default, own))
         return Organisations(self._organisation(("default",), None, default), entries)
 
-    def _table(self, where: tuple[str, ...], raw: object) -> dict[str, Any]:
+    def _table(self, where: tuple[str, ...], raw: dict[str, Any]) -> dict[str, Any]:
         """The values of one table as they are used, wrong ones left out; credentials as "authorization"."""
-        if not isinstance(raw, dict):
-            self._complain(where, f"must be a table, as in [{'.'.join(where)}]")
-            return {}
         values: dict[str, Any] = {}
         for name, value in raw.items():
             key = KEYS.get(name)
@@ -255,15 +261,11 @@ class _Reader:
         self.problems.append(f"{'' if line is None else f'line {line}: '}{'.'.join(where)}{gap}{sentence}")
 
 
-def _keys(table: object) -> list[str]:
-    return list(table) if isinstance(table, dict) else []
-
-
 def _with_default(default: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     lent = {name: value for name, value in default.items() if name != "name"}
-    if "url" in own:
-        lent.pop("authorization", None)
-        lent.pop("lookup", None)
+    if "url" in own:  # another service: the default's secrets are not for it, nor whom the default trusts
+        for name in ("authorization", "ca_pem", "lookup"):
+            lent.pop(name, None)
     return lent | own
 
 

@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 
 from streams.lookup.client import Endpoint, basic
-from streams.organisations import Organisations, load_organisations
+from streams.messages import Outcome
+from streams.organisations import Organisations, OrganisationsError, load_organisations
 from streams.settings import Settings
 
+log = logging.getLogger(__name__)
 
-def organisations_from(settings: Settings, environ: Mapping[str, str]) -> Organisations:
-    """Return every organisation's plan.
 
-    Raises:
-        OrganisationsError: the file is wrong.
-    """
-    if settings.organisations_file is not None:
-        return load_organisations(settings.organisations_file, environ)
-    return Organisations.from_default(
-        _endpoint(settings),
-        concurrency=settings.lookup_concurrency,
-        subscribed_lifetime=settings.lookup_keep_subscribed,
-        not_subscribed_lifetime=settings.lookup_keep_not_subscribed,
-    )
+class Plans:
+    """The plans in force."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        """Read them.
+
+        Raises:
+            OrganisationsError: the file is wrong.
+        """
+        self._settings = settings
+        self._environ = environ
+        self.organisations = self._read()
+
+    def _read(self) -> Organisations:
+        settings = self._settings
+        if settings.organisations_file is not None:
+            return load_organisations(settings.organisations_file, self._environ)
+        return Organisations.from_default(
+            _endpoint(settings),
+            concurrency=settings.lookup_concurrency,
+            subscribed_lifetime=settings.lookup_keep_subscribed,
+            not_subscribed_lifetime=settings.lookup_keep_not_subscribed,
+        )
+
+    def reload(self, apply: Callable[[Organisations], None]) -> None:
+        """Read the file again and `apply` it; a wrong file changes nothing and is logged."""
+        try:
+            self.organisations = self._read()
+        except OrganisationsError as exc:
+            log.error("the organisations file is not taken over, the old one stays in force: %s", exc)
+            return
+        apply(self.organisations)
+        log.info("organisations read again: %d with an entry", len(list(self.organisations)))
+
+    def lifetime(self, org_id: int, outcome: Outcome) -> float:
+        """Return how long an answer is believed, in seconds; 0: it is not kept."""
+        plan = self.organisations.of(org_id)
+        return plan.subscribed_lifetime if outcome is Outcome.EXISTING else plan.not_subscribed_lifetime
+
+    def named(self, org_id: int) -> bool:
+        """Whether the file has an entry for this organisation."""
+        return self.organisations.of(org_id).org_id is not None
 
 
 def _endpoint(settings: Settings) -> Endpoint | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from faust.types import TP
@@ -30,7 +30,15 @@ class Rows(Protocol):
         ...
 
     def put(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
-        """Apply `changes`; None forgets a key."""
+        """Apply `changes`; None forgets a key. Does nothing to a partition that is not ours any more."""
+        ...
+
+    def contains(self, changelog: TP, offset: int) -> None:
+        """Remember that the changelog is contained up to and with `offset`, as far as the store lasts."""
+        ...
+
+    def keys(self, partition: int) -> Iterator[bytes]:
+        """Walk over the keys of a partition as they are now; what changes meanwhile may be missed."""
         ...
 
 
@@ -55,6 +63,13 @@ class MemoryRows:
                 self._rows[key] = raw
                 self._partitions[key] = partition
 
+    def contains(self, changelog: TP, offset: int) -> None:
+        """See :class:`Rows`. Nothing lasts: Faust reads the whole changelog at the next start."""
+
+    def keys(self, partition: int) -> Iterator[bytes]:
+        """See :class:`Rows`."""
+        return iter([key for key, place in self._partitions.items() if place == partition])
+
 
 class RocksRows:
     """Rows in Faust's RocksDB store."""
@@ -64,20 +79,34 @@ class RocksRows:
 
     def get(self, partition: int, key: bytes) -> bytes | None:
         """See :class:`Rows`."""
-        found: bytes | None = self._store._db_for_partition(partition).get(key)
+        db = self._store._dbs.get(partition)  # Faust opens it with the assignment, and closes it
+        found: bytes | None = None if db is None else db.get(key)
         return found
 
     def put(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
         """See :class:`Rows`."""
         import rocksdict  # here, since a worker with the memory store needs no RocksDB
 
+        db = self._store._dbs.get(partition)
+        if db is None:
+            return
         batch = rocksdict.WriteBatch(raw_mode=True)
         for key, raw in changes.items():
             if raw is None:
                 batch.delete(key)
             else:
                 batch.put(key, raw)
-        self._store._db_for_partition(partition).write(batch)
+        db.write(batch)
+
+    def contains(self, changelog: TP, offset: int) -> None:
+        """See :class:`Rows`."""
+        if changelog.partition in self._store._dbs:
+            self._store.set_persisted_offset(changelog, offset)
+
+    def keys(self, partition: int) -> Iterator[bytes]:
+        """See :class:`Rows`."""
+        db = self._store._dbs.get(partition)
+        return iter(()) if db is None else (key for key in db.keys() if key != self._store.offset_key)  # noqa: SIM118 - no dict
 
 
 class StatusTable:
@@ -111,27 +140,45 @@ class StatusTable:
                 harmless.
         """
         async with self._locks[partition]:  # changelog and store must agree on the order
-            rows = self.rows
             winning: dict[bytes, Row | None] = {}
+            applied = 0
             for key, row in changes:
                 if row is not None:
-                    old = winning[key] if key in winning else _decoded(rows.get(partition, key))
+                    old = winning[key] if key in winning else self._row(partition, key)
                     if not overwrites(row, old):
                         continue
                 winning[key] = row
-            if not winning:
-                return 0
-            raw = {key: None if row is None else encode_row(row) for key, row in winning.items()}
-            topic = self._table.changelog_topic_name
-            offset = await self._send_many()(
-                topic, partition, ((key, value, []) for key, value in raw.items())
-            )
-            assert offset is not None
-            rows.put(partition, raw)
-            # Recovery starts after what the store contains; the memory store forgets it, and reads all.
-            self._table.data.set_persisted_offset(TP(topic, partition), offset)
-            return len(winning)
+                applied += 1
+            await self._write(partition, winning)
+            return applied
+
+    async def sweep(self, partition: int, keys: Iterable[bytes], now: float) -> int:
+        """Forget those of `keys` that have expired; return how many.
+
+        Raises:
+            KafkaError: the changelog was not written, and nothing is forgotten.
+        """
+        async with self._locks[partition]:
+            expired = {key: None for key in keys if _expired(self._row(partition, key), now)}
+            await self._write(partition, expired)
+            return len(expired)
+
+    async def _write(self, partition: int, changes: Mapping[bytes, Row | None]) -> None:
+        if not changes:
+            return
+        raw = {key: None if row is None else encode_row(row) for key, row in changes.items()}
+        topic = self._table.changelog_topic_name
+        rows: list[tuple[bytes | None, bytes | None, list[Any]]] = [(key, raw[key], []) for key in raw]
+        offset = await self._send_many()(topic, partition, rows)
+        assert offset is not None
+        self.rows.put(partition, raw)
+        # Recovery starts after what the store contains; the memory store forgets it, and reads all.
+        self.rows.contains(TP(topic, partition), offset)
+
+    def _row(self, partition: int, key: bytes) -> Row | None:
+        raw = self.rows.get(partition, key)
+        return None if raw is None else decode_row(raw)
 
 
-def _decoded(raw: bytes | None) -> Row | None:
-    return None if raw is None else decode_row(raw)
+def _expired(row: Row | None, now: float) -> bool:
+    return row is not None and row.expires_at is not None and row.expires_at <= now

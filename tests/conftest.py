@@ -19,5 +19,5 @@ def kafka() -> Iterator[EmbeddedKafka]:
 
 @pytest.fixture
 def unique_name() -> Callable[[str], str]:
-    """Make a name of a topic, group or transactional id that no other test has: unique_name("actions")."""
+    """A function from a prefix to the name of a topic, group or transactional id that no other test has."""
     return lambda prefix: f"{prefix}-{secrets.token_hex(4)}"

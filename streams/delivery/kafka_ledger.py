@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
@@ -48,6 +48,12 @@ DEFAULT_LIMIT = 1_048_588
 _STOP_WITHIN = 2.0
 
 
+class _Batch(NamedTuple):
+    topic: str
+    builder: Any
+    first: int  # index of its first record in the transaction
+
+
 class KafkaLedger:
     """See :class:`streams.delivery.ledger.Ledger`."""
 
@@ -76,6 +82,7 @@ class KafkaLedger:
         self._connection = connection
         self._committed = committed
         self._limits = limits
+        self._batch_bytes = min([BATCH_BYTES, *limits.values()])
         self._timeout = transaction_timeout
         self._producer: AIOKafkaProducer | None = None
         self._answer_lost = False
@@ -98,11 +105,13 @@ class KafkaLedger:
         """See :meth:`streams.delivery.ledger.Ledger.commit`."""
         try:
             async with asyncio.timeout(self._timeout):
-                if self._answer_lost:
-                    await self._renew()
                 producer = self._producer
                 if producer is None:
-                    raise LedgerFailure("not open")
+                    raise LedgerFailure("NotOpen")
+                if self._answer_lost:
+                    # A new epoch comes first, but not here: it would fence a successor, and nothing would
+                    # tell the caller that the committed offset is no longer the one that it goes on from.
+                    raise LedgerFailure("AnswerLost")
                 batches = self._batches(producer, records)
                 await producer.begin_transaction()
                 await self._produce(producer, batches)
@@ -112,11 +121,6 @@ class KafkaLedger:
                 await producer.commit_transaction()
         except Oversize:
             raise
-        except _TOO_LARGE:
-            # The topic's limit was lowered under us. Nothing is committed; the largest record has to go.
-            await self._abandon()
-            sizes = [len(record.value or b"") for record in records]
-            raise Oversize(sizes.index(max(sizes)), max(sizes)) from None
         except Exception as exc:
             raise self._named(exc) from None
 
@@ -136,7 +140,7 @@ class KafkaLedger:
             **self._connection,
             transactional_id=self.transactional_id,
             transaction_timeout_ms=int(self._timeout * 1000),
-            max_batch_size=BATCH_BYTES,
+            max_batch_size=self._batch_bytes,
             max_request_size=max(BATCH_BYTES, *self._limits.values(), DEFAULT_LIMIT),
             linger_ms=0,
         )
@@ -153,7 +157,8 @@ class KafkaLedger:
             try:
                 return await send(node_id, request, **kwargs)
             except KafkaError:
-                self._answer_lost = True
+                if self._producer is producer:
+                    self._answer_lost = True
                 raise
 
         client.send = send_noting_loss
@@ -162,35 +167,51 @@ class KafkaLedger:
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(_STOP_WITHIN):
-                await producer.stop()
-        if (sender := producer._sender.sender_task) is not None and not sender.done():
-            sender.cancel()
-        with contextlib.suppress(Exception):
-            await producer.client.close()
+        try:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_STOP_WITHIN):
+                    await producer.stop()
+        finally:  # also when we are cancelled ourselves
+            if (sender := producer._sender.sender_task) is not None and not sender.done():
+                sender.cancel()
+            with contextlib.suppress(Exception):
+                await producer.client.close()
 
-    def _batches(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[tuple[str, Any]]:
-        batches: list[tuple[str, Any]] = []
+    def _batches(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[_Batch]:
+        batches: list[_Batch] = []
         filling: dict[str, Any] = {}
         for index, record in enumerate(records):
             batch = filling.get(record.topic)
             if batch is None or _append(batch, record) is None:
                 batch = filling[record.topic] = producer.create_batch()
-                batches.append((record.topic, batch))
+                batches.append(_Batch(record.topic, batch, index))
                 _append(batch, record)  # the first record of a batch is always taken, whatever its size
                 limit = self._limits.get(record.topic, DEFAULT_LIMIT)
                 if batch.size() > limit:
                     raise Oversize(index, limit)
         return batches
 
-    async def _produce(self, producer: AIOKafkaProducer, batches: list[tuple[str, Any]]) -> None:
+    async def _produce(self, producer: AIOKafkaProducer, batches: list[_Batch]) -> None:
         deliveries = []
-        for topic, batch in batches:
-            batch.close()
-            deliveries.append(await producer.send_batch(batch, topic, partition=self._place.partition))
-        if deliveries:
-            await asyncio.gather(*deliveries)
+        for topic, builder, _ in batches:
+            builder.close()
+            deliveries.append(await producer.send_batch(builder, topic, partition=self._place.partition))
+        for batch, result in zip(
+            batches, await asyncio.gather(*deliveries, return_exceptions=True), strict=True
+        ):
+            if isinstance(result, _TOO_LARGE):
+                await self.close()  # the failed batch leaves a gap in the producer's sequence numbers
+                raise self._refused(batch)
+            if isinstance(result, BaseException):
+                raise result
+
+    def _refused(self, batch: _Batch) -> Exception:
+        # The topic's limit was lowered under us. Which record exceeds it shows when a batch has only one.
+        size = batch.builder.size()
+        if batch.builder.record_count() == 1:
+            return Oversize(batch.first, size)
+        self._batch_bytes = size // 4
+        return LedgerFailure("BatchTooLarge")
 
     def _named(self, exc: Exception) -> Exception:
         # Class names only: texts of the client library may quote what was being sent.

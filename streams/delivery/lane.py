@@ -148,6 +148,7 @@ class Lane:
         self._settled = asyncio.Event()
         self._taking = True
         self._closing = asyncio.Event()
+        self._bug: Exception | None = None
         self._task: asyncio.Task[None] | None = None
         self._moved_at = clock()
 
@@ -228,7 +229,10 @@ class Lane:
         if not self.has_work:
             self._moved_at = self._clock()
         self._inbox.extend(records)
-        self._advance()
+        try:
+            self._advance()
+        except Exception as exc:  # the committer reports it: our caller is not to blame
+            self._bug = exc
         self._wake.set()
 
     def _advance(self) -> bool:
@@ -271,13 +275,20 @@ class Lane:
     def _settle(
         self, record: Record, conclude: Callable[[Any], Verdict], answer: asyncio.Future[Any]
     ) -> None:
-        if self._closing.is_set() or not self._window.settle(record.offset):
-            return  # too late: it is the successor's, or a successor's already
+        if self._closing.is_set():
+            return  # too late: it is the successor's
         try:
-            verdict = conclude(answer.result())
-        except (Exception, asyncio.CancelledError) as exc:
-            verdict = self._judge.fault(record, exc)
-        self._ready.append(Entry(record, verdict))
+            try:
+                verdict = conclude(answer.result())
+            except (Exception, asyncio.CancelledError) as exc:
+                verdict = self._judge.fault(record, exc)
+        except Exception as exc:  # not even that: it stays unsettled, so that no commit passes it
+            self._bug = exc
+        else:
+            if self._window.settle(record.offset):
+                self._ready.append(Entry(record, verdict))
+            else:  # a successor wrote it while we were fenced
+                self._held_bytes -= len(record.value or b"")
         self._settled.set()
         self._wake.set()
 
@@ -290,6 +301,8 @@ class Lane:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), self.ASK_AGAIN if self._inbox else None)
                 self._wake.clear()
+                if self._bug is not None:
+                    raise self._bug
                 if self._advance():
                     self._wake.set()
                 await self._commit()

@@ -7,6 +7,8 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
+from aiokafka.errors import KafkaError
+
 from streams.delivery.lane import Lane, Record
 from streams.delivery.ledger import LedgerFailure
 
@@ -16,10 +18,10 @@ log = logging.getLogger(__name__)
 class Lanes:
     """Opens a lane for every partition that is assigned, and closes it when the partition is revoked.
 
-    Lanes open in the background, so that a slow cluster does not hold up the group's rebalance. Until its lane
-    is open a partition's records are not accepted, and so not fetched. It does not matter that the consumer
-    may have looked up its starting offset before the lane fenced the predecessor: that offset can only be
-    lower than what the lane reads afterwards, and a lane passes over what it knows to be settled.
+    Lanes open in the background, so that a slow cluster does not hold up the group's rebalance. Until its
+    lane is open a partition's records are not accepted, and so not fetched. It does not matter that the
+    consumer may have looked up its starting offset before the lane fenced the predecessor: that offset can
+    only be lower than what the lane reads afterwards, and a lane passes over what it knows to be settled.
     """
 
     #: Seconds between two attempts to open a lane.
@@ -41,15 +43,20 @@ class Lanes:
         self._make_lane = make_lane
         self._beginning = beginning
         self._on_crash = on_crash
-        self._open: dict[int, tuple[int, Lane]] = {}  # partition -> generation, lane
+        self._generations: dict[int, int] = {}  # by partition: in which it was last assigned
+        self._open: dict[int, Lane] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._troubles: dict[int, str] = {}
 
     def __iter__(self) -> Iterator[Lane]:
-        return iter([lane for _, lane in self._open.values()])
+        return iter(list(self._open.values()))
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def partitions(self) -> set[int]:
+        """Return the partitions whose lanes are open."""
+        return set(self._open)
 
     @property
     def opening(self) -> dict[int, str]:
@@ -58,30 +65,28 @@ class Lanes:
 
     def accepts(self, partition: int) -> bool:
         """Whether a chunk of this partition may be offered."""
-        place = self._open.get(partition)
-        return place is not None and place[1].accepts
+        lane = self._open.get(partition)
+        return lane is not None and lane.accepts
 
     def offer(self, partition: int, generation: int, records: Sequence[Record]) -> None:
         """Hand a chunk to its lane; one that was fetched before the last rebalance is dropped.
 
-        A chunk of an earlier generation may lie beyond what the partition's new lane has seen: taking it would
-        pass over what lies between.
+        A chunk of an earlier generation may lie beyond what the partition's new lane has seen: taking it
+        would pass over what lies between.
         """
-        place = self._open.get(partition)
-        if place is not None and place[0] == generation:
-            place[1].offer(records)
+        lane = self._open.get(partition)
+        if lane is not None and self._generations[partition] == generation:
+            lane.offer(records)
 
     async def assigned(self, partitions: Iterable[int], generation: int) -> None:
         """Start to open the lanes of `partitions`, assigned in the group's `generation`; close all others."""
         wanted = set(partitions)
         await self.revoked((self._open.keys() | self._opening.keys()) - wanted)
-        for partition in wanted - self._opening.keys():
-            if partition in self._open:
-                self._open[partition] = (generation, self._open[partition][1])
-            else:
-                self._opening[partition] = asyncio.create_task(
-                    self._open_lane(partition, generation), name=f"open-lane-{partition}"
-                )
+        self._generations = dict.fromkeys(wanted, generation)
+        for partition in wanted - self._opening.keys() - self._open.keys():
+            self._opening[partition] = asyncio.create_task(
+                self._open_lane(partition), name=f"open-lane-{partition}"
+            )
 
     async def revoked(self, partitions: Iterable[int], grace: float = 0.0) -> None:
         """Close the lanes of `partitions`, giving lookups under way `grace` seconds."""
@@ -89,14 +94,14 @@ class Lanes:
         opening = [self._opening.pop(partition) for partition in gone & self._opening.keys()]
         for task in opening:
             task.cancel()
-        closing = [self._open.pop(partition)[1].close(grace) for partition in gone & self._open.keys()]
+        closing = [self._open.pop(partition).close(grace) for partition in gone & self._open.keys()]
         await asyncio.gather(*opening, *closing, return_exceptions=True)
 
     async def close(self, grace: float) -> None:
         """Close every lane."""
         await self.revoked(self._open.keys() | self._opening.keys(), grace)
 
-    async def _open_lane(self, partition: int, generation: int) -> None:
+    async def _open_lane(self, partition: int) -> None:
         while True:
             lane = self._make_lane(partition)
             try:
@@ -105,9 +110,10 @@ class Lanes:
                 with contextlib.suppress(Exception):
                     await lane.close()
                 raise
-            except LedgerFailure as exc:
-                self._troubles[partition] = str(exc)
-                log.warning("partition %d: its lane cannot open yet (%s)", partition, exc)
+            except (LedgerFailure, KafkaError) as exc:
+                trouble = str(exc) if isinstance(exc, LedgerFailure) else type(exc).__name__
+                self._troubles[partition] = trouble
+                log.warning("partition %d: its lane cannot open yet (%s)", partition, trouble)
                 await lane.close()
                 await asyncio.sleep(self.RETRY_EVERY)
             except Exception as exc:
@@ -116,6 +122,9 @@ class Lanes:
                 return
             else:
                 self._troubles.pop(partition, None)
-                self._opening.pop(partition, None)
-                self._open[partition] = (generation, lane)
+                if self._opening.get(partition) is asyncio.current_task():
+                    del self._opening[partition]
+                    self._open[partition] = lane
+                else:  # revoked meanwhile: asyncio.wait_for may swallow a cancellation (before Python 3.12)
+                    await lane.close()
                 return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CoordinatorNotAvailableError
 
 from streams.delivery.ledger import Position
 
@@ -25,19 +27,21 @@ class Offsets:
         """Prepare for consumer group `group`; `connection` is what every client needs."""
         self._group = group
         self._connection = connection
+        self._starting = asyncio.Lock()
         self._admin: AIOKafkaAdminClient | None = None
         self._consumer: AIOKafkaConsumer | None = None
 
     async def start(self) -> None:
         """Connect. Raises KafkaError when no broker can be reached."""
-        if self._admin is None:
-            admin = AIOKafkaAdminClient(**self._connection)
-            await admin.start()
-            self._admin = admin
-        if self._consumer is None:
-            consumer = AIOKafkaConsumer(**self._connection, enable_auto_commit=False)
-            await consumer.start()
-            self._consumer = consumer
+        async with self._starting:
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(**self._connection)
+                await admin.start()
+                self._admin = admin
+            if self._consumer is None:
+                consumer = AIOKafkaConsumer(**self._connection, enable_auto_commit=False)
+                await consumer.start()
+                self._consumer = consumer
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -52,7 +56,11 @@ class Offsets:
         return (await self.all_committed([place]))[place]
 
     async def all_committed(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Position]:
-        """Return what the group has committed for each of `places`."""
+        """Return what the group has committed for each of `places`.
+
+        Raises:
+            KafkaError: the cluster cannot say. It never stands for "nothing was committed".
+        """
         wanted = list(places)
         if self._admin is None:
             await self.start()
@@ -60,7 +68,12 @@ class Offsets:
         found = await self._admin.list_consumer_group_offsets(self._group, partitions=wanted)
         positions = {}
         for place in wanted:
-            offset, metadata = found.get(place, (-1, ""))
+            if place not in found:
+                # A good answer names every partition that was asked for, with -1 where nothing is committed.
+                # A coordinator that is still loading names none (OffsetFetch from version 2: one error for
+                # the whole answer, which aiokafka does not look at).
+                raise CoordinatorNotAvailableError("no answer for some partitions")
+            offset, metadata = found[place]
             positions[place] = Position(offset if offset >= 0 else None, metadata or "")
         return positions
 

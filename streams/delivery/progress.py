@@ -5,15 +5,16 @@ later. The committed offset is the first unsettled one; the later offsets that a
 listed beside it in the metadata string that Kafka keeps with every committed offset, so that a successor
 skips them. The broker's cap is ``offset.metadata.max.bytes``, 4,096 bytes by default.
 
-Layout, version 1: ``cs1.<crc32 of the rest, 8 hex digits>.<base85 of varints>``. The varints are pairs, one
-pair a run of settled offsets: the distance from the previous run's last offset (at first from the committed
-offset) to the run's first, and from its first to its last. Everything here is pure arithmetic on offsets.
+Layout, version 1: ``cs1.<crc32, 8 hex digits>.<base85 of varints>``. The varints are pairs, one pair a run of
+settled offsets: the distance from the previous run's last offset (at first from the committed offset) to the
+run's first, and from its first to its last. The checksum covers the committed offset too: whoever moves it
+and keeps the metadata (a mirror that translates offsets) has made the distances wrong. Everything here is
+pure arithmetic on offsets.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -59,6 +60,10 @@ def _read_varints(raw: bytes) -> Iterator[int]:
         raise UnreadableMetadata("cut off within a number")
 
 
+def _checksum(committed: int, text: str) -> str:
+    return f"{zlib.crc32(f'{committed}.{text}'.encode()):08x}"
+
+
 def encode(committed: int, runs: Iterable[Run]) -> str:
     """Write the runs of settled offsets beyond `committed` as commit metadata; "" when there are none.
 
@@ -72,7 +77,7 @@ def encode(committed: int, runs: Iterable[Run]) -> str:
     if not numbers:
         return ""
     text = base64.b85encode(_varints(numbers)).decode("ascii")
-    return f"{_VERSION}.{zlib.crc32(text.encode('ascii')):08x}.{text}"
+    return f"{_VERSION}.{_checksum(committed, text)}.{text}"
 
 
 def decode(committed: int, metadata: str | None) -> list[Run]:
@@ -88,11 +93,10 @@ def decode(committed: int, metadata: str | None) -> list[Run]:
         raise UnreadableMetadata("not written by this version")
     checksum, text = metadata[len(_VERSION) + 1 : _PREFIX_LENGTH - 1], metadata[_PREFIX_LENGTH:]
     try:
-        raw_text = text.encode("ascii")
-        if metadata[_PREFIX_LENGTH - 1] != "." or f"{zlib.crc32(raw_text):08x}" != checksum:
+        if metadata[_PREFIX_LENGTH - 1] != "." or _checksum(committed, text) != checksum:
             raise UnreadableMetadata("the checksum does not match")
-        numbers = list(_read_varints(base64.b85decode(raw_text)))
-    except (UnicodeEncodeError, binascii.Error, IndexError, ValueError) as exc:
+        numbers = list(_read_varints(base64.b85decode(text)))
+    except (IndexError, ValueError) as exc:
         raise exc if isinstance(exc, UnreadableMetadata) else UnreadableMetadata("damaged") from None
     if len(numbers) % 2:
         raise UnreadableMetadata("cut off within a run")
@@ -132,8 +136,11 @@ class Window:
         return next(iter(self._unsettled), self.position)
 
     def spans(self, offset: int) -> bool:
-        """Whether taking `offset` keeps every distance within what the metadata has room for."""
-        return offset - self.committable < MAX_SPAN
+        """Whether taking `offset` keeps every distance within what the metadata has room for.
+
+        With nothing unsettled there is none, however far the log jumps (retention, compaction).
+        """
+        return not self._unsettled or offset - self.committable < MAX_SPAN
 
     def settled_before(self, offset: int) -> bool:
         """Whether a predecessor settled `offset`. Asked in ascending order; what lies below is forgotten."""

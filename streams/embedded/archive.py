@@ -1,11 +1,11 @@
 """Start a JVM in half the time: an archive of the classes that Kafka loads, made once.
 
-Loading, verifying and linking classes is most of what a broker does in its first two seconds. The JVM can write
-what it has loaded into a file when it ends, and map that file at its next start: dynamic class data sharing
-(JEP 350) and, from Java 25, the AOT cache made in one step (JEP 514). The JVM itself refuses an archive that
-does not fit its build or its class path, and goes on without.
+Loading, verifying and linking classes is most of what a broker does in its first two seconds. The JVM can
+write what it has loaded into a file when it ends, and map that file at its next start: dynamic class data
+sharing (JEP 350) and, from Java 25, the AOT cache made in one step (JEP 514). The JVM itself refuses an
+archive that does not fit its build or its class path, and goes on without.
 
-The first one-broker cluster writes the archive when it stops (2 to 4 s, once); everybody after it gains.
+The first one-broker cluster writes the archive when it stops (3 to 6 s, once); everybody after it gains.
 """
 
 from __future__ import annotations

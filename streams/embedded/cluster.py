@@ -53,7 +53,7 @@ class Broker:
 class EmbeddedKafka:
     """A real Apache Kafka on 127.0.0.1, in KRaft mode, that ends when its process does, however that ends.
 
-    Blocking: from a coroutine, use `asyncio.to_thread(kafka.start)`. As a context manager it starts and stops.
+    Blocking: from a coroutine, use `asyncio.to_thread(kafka.start)`. As a context manager, starts and stops.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class EmbeddedKafka:
             raise
 
     def stop(self) -> None:
-        """End all brokers and wait until they are gone; a temporary folder goes too. Harmless when stopped."""
+        """End all brokers, wait until they are gone, and remove a temporary folder. Harmless when stopped."""
         if self._processes is not None:
             self._processes.close()
             self._processes = None

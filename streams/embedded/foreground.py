@@ -57,8 +57,8 @@ def run_in_foreground(brokers: int, folder: Path | None, port: int | None) -> in
         port: of the first broker, the others follow; None: free ones.
 
     Returns:
-        The exit code: 0 when it was asked to end, 1 when it could not start or a broker ended by itself. The reason
-        is on standard error.
+        The exit code: 0 when it was asked to end; 1 when it could not start or a broker ended by itself, with
+        the reason on standard error.
     """
     before = {number: signal.signal(number, _end) for number in _STOPPING_SIGNALS}
     try:

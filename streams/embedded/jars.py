@@ -152,7 +152,7 @@ def _download(repository: Path, progress: Progress) -> list[Path]:
             raise  # a full or read-only disk is no network failure
         raise EmbeddedKafkaUnavailable(
             f"Apache Kafka {KAFKA_VERSION}'s jars are not in the cache and cannot be downloaded from Maven "
-            f"Central ({type(error).__name__}): connect to the network once, or name a mirror in jgo's settings."
+            f"Central ({type(error).__name__}): connect to the network once, or give jgo a mirror."
         ) from error
     return [jars[str(artifact)] for artifact in artifacts]
 

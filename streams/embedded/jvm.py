@@ -12,7 +12,7 @@ from streams.embedded.java import JavaRuntime
 
 _OPTIONS = (
     # The first compiler only: the second one's threads take half of a small machine for the first minute. A
-    # broker on two cores took 30 % more records a second without it, at two thirds of the CPU time, over 15 s.
+    # broker on two cores took 25 % more records a second without it, with less CPU time, over 15 s of load.
     "-XX:TieredStopAtLevel=1",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -37,7 +37,7 @@ class Jvm:
     options: Sequence[str]
 
     def argv(self, archiving: Sequence[str], *program: str) -> list[str]:
-        """The whole command; `program` is the main class and its arguments, `archiving` from `ClassArchive`."""
+        """The whole command: `archiving` from `ClassArchive`, `program` the main class and its arguments."""
         # The JVM refuses two collectors, so ours gives way to the caller's.
         collector_chosen = any(re.fullmatch(r"-XX:\+Use\w+GC", option) for option in self.options)
         return [

@@ -73,6 +73,10 @@ def server_properties(
         "group.min.session.timeout.ms": 1000,
         # 10,000 by default: how late after its time-out an abandoned transaction is aborted.
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
+        # 9,000 and 2,000 by default: how long a killed broker's partitions wait for a new leader, and
+        # how long its successor waits before it may take the same node id.
+        "broker.session.timeout.ms": 3000,
+        "broker.heartbeat.interval.ms": 500,
         # 128 MiB by default, taken from the heap at start, whether or not there is anything to clean.
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
         "num.network.threads": 2,

@@ -97,7 +97,7 @@ def _missing(connection: _Connection, expected: set[int]) -> str | None:
             # Asking for a coordinator creates its topic, also where automatic creation is off.
             connection.ask(FindCoordinatorRequest_v1("readiness", kind))
             return f"{topic} does not exist yet"
-        if not all(_in_order(partition, expected, seen) for partition in partitions):
+        if not all(_in_order(partition, expected) for partition in partitions):
             return f"{topic} has partitions without a leader or out of sync"
     if connection.ask(ListGroupsRequest_v1()).error_code != _NO_ERROR:
         return "the group coordinator is loading"
@@ -106,7 +106,7 @@ def _missing(connection: _Connection, expected: set[int]) -> str | None:
     return None
 
 
-def _in_order(partition: Iterable[Any], expected: set[int], seen: set[int]) -> bool:
+def _in_order(partition: Iterable[Any], expected: set[int]) -> bool:
     error, _, leader, replicas, in_sync = partition
     # Error 9 (REPLICA_NOT_AVAILABLE) only says that a broker that we do not wait for is down.
-    return error in (_NO_ERROR, 9) and leader in seen and (expected & set(replicas)) <= set(in_sync)
+    return error in (_NO_ERROR, 9) and leader in expected and (expected & set(replicas)) <= set(in_sync)

@@ -36,6 +36,8 @@ def claim(folder: Path) -> IO[str]:
     Raises:
         EmbeddedKafkaError: another cluster runs in it, or it cannot be made.
     """
+    if "," in str(folder):
+        raise EmbeddedKafkaError(f"Kafka takes {folder} for several folders: choose one without a comma.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".in-use", "w")  # noqa: SIM115 it is the caller's to close
@@ -100,7 +102,7 @@ def format_storage(
 
 
 def _new_cluster_id() -> str:
-    """As `kafka-storage random-uuid` makes one: 16 bytes, URL-safe base64, and no dash that looks like an option."""
+    """Like `kafka-storage random-uuid`: 16 bytes in URL-safe base64, with no dash to look like an option."""
     return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
 
 

@@ -39,6 +39,7 @@ class SupervisedProcesses:
         if remove is not None:
             argv += ["--remove", str(remove)]
         self._lock = threading.Lock()
+        self._question = 0
         # Its own session: Ctrl-C in a terminal reaches the whole foreground process group, and must not
         # reach the brokers before we had a chance to end them in order.
         self._process = subprocess.Popen(  # noqa: S603 our own interpreter and script
@@ -87,15 +88,16 @@ class SupervisedProcesses:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._lock:
+            self._question += 1
+            reply: dict[str, Any] = {}
             try:
-                self._process.stdin.write(json.dumps(command).encode() + b"\n")
+                self._process.stdin.write(json.dumps({**command, "question": self._question}).encode() + b"\n")
                 self._process.stdin.flush()
-                line = self._process.stdout.readline()
-            except (BrokenPipeError, ValueError):
-                line = b""
-        if not line:
-            raise EmbeddedKafkaError("The process that watches over the embedded Kafka has ended.")
-        reply: dict[str, Any] = json.loads(line)
+                # An answer whose question was given up, on Ctrl-C or a test's time-out, is still on its way.
+                while reply.get("question") != self._question:
+                    reply = json.loads(self._process.stdout.readline())
+            except (BrokenPipeError, ValueError) as error:  # ValueError: closed, or the empty line of an end
+                raise EmbeddedKafkaError("The process that watches over the brokers has ended.") from error
         if "error" in reply:
             raise EmbeddedKafkaError(f"The embedded Kafka's supervisor could not do that: {reply['error']}")
         return reply

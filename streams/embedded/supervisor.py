@@ -145,12 +145,14 @@ class Supervisor:
             "wait": self.wait,
             "end": self.end,
         }
+        question = None
         try:
             command = json.loads(line)
+            question = command.pop("question")
             reply = operations[command.pop("op")](**command)
         except Exception as error:  # every failure is told to the other side, which raises it
             reply = {"error": f"{type(error).__name__}: {error}"}
-        return json.dumps(reply).encode() + b"\n"
+        return json.dumps({**reply, "question": question}).encode() + b"\n"
 
 
 def _commands(parent: int) -> Any:

@@ -1,7 +1,8 @@
 """A reply's body, inflated, and never more of it than its cap.
 
-Decompression is done here rather than by httpx or aiohttp, because httpx inflates a whole chunk before anybody can
-count it: 194 kB of gzip can be 200 MB of spaces, and a second in which the event loop does nothing else.
+Decompression is done here rather than by httpx or aiohttp, because httpx inflates a whole chunk before
+anybody can count it: 194 kB of gzip can be 200 MB of spaces, and a second in which the event loop does
+nothing else.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ async def read_body(response: httpx.Response, cap: int) -> bytes:
     Identity is all that was asked for, but a server or something before it may compress anyway.
 
     Raises:
-        Refused: it is longer (``too_large``); or coded in a way not known here, or more than once, or wrongly, or
-            something follows its end (``protocol``).
+        Refused: it is longer (``too_large``); or it is coded in a way not known here, or more than once, or
+            wrongly, or something follows its end (``protocol``).
         Exception: whatever the connection raises.
     """
     declared = response.headers.get("content-length", "")

@@ -1,7 +1,8 @@
 """Why an exchange failed, from what it raised and how far it had come.
 
-httpx-aiohttp reports a refused port, an unknown host and a hang-up all as ``ConnectTimeout``, and lets aiohttp's own
-errors through for malformed replies, so the outermost exception says little. What it was raised from says it.
+httpx-aiohttp reports a refused port, an unknown host and a hang-up all as ``ConnectTimeout``, and lets
+aiohttp's own errors through for malformed replies, so the outermost exception says little. What it was raised
+from says it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """One question to one organisation's lookup service: one deadline, and a value in every case.
 
-``POST <url>`` with ``{"email": …, "contactRef": …}``. Whatever the service does (refuse, hang, drip, lie, flood),
-``ask`` comes back within the deadline with a ``Reply``; only its caller's own cancellation goes through it. Nothing
-here logs: a lookup's fate is counted by the caller, and nothing that came from the other side is repeated anywhere.
+``POST <url>`` with ``{"email": …, "contactRef": …}``. Whatever the service does (refuse, hang, drip, lie,
+flood), ``ask`` comes back within the deadline with a ``Reply``; only its caller's own cancellation goes
+through it. Nothing here logs: a lookup's fate is counted by the caller, and nothing that came from the other
+side is repeated anywhere.
 """
 
 from __future__ import annotations
@@ -24,33 +25,7 @@ import orjson
 from streams.lookup.body import read_body
 from streams.lookup.causes import Refused, cause_of
 from streams.lookup.wire import EXCHANGE, Exchange, open_http
-from streams.messages import Cause, LookupOutcome, Outcome
-
-try:  # TEMPORARY until streams.messages has it
-    from streams.messages import decode_lookup_reply
-except ImportError:
-    import json
-
-    def decode_lookup_reply(body, subscribed_when):
-        if not body:
-            return LookupOutcome(Outcome.ERROR, Cause.NO_DATA)
-        try:
-            d = json.loads(body)
-            if not isinstance(d, dict):
-                raise ValueError
-        except Exception:
-            return LookupOutcome(Outcome.ERROR, Cause.WRONG_DATA)
-        for path in subscribed_when:
-            x = d
-            for k in path.split("."):
-                x = x.get(k) if isinstance(x, dict) else None
-            if x is True:
-                return LookupOutcome(Outcome.EXISTING)
-        return LookupOutcome(Outcome.NON_EXISTING)
-
-
-SUBSCRIBED_WHEN = ("privacy.optIn", "action.privacy.optIn", "action.customFields.isSubscribed")
-"""Where a reply in either dialect says that somebody is subscribed, as dotted paths."""
+from streams.messages import SUBSCRIBED_WHEN, Cause, LookupOutcome, Outcome, decode_lookup_reply
 
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds: a service that asks for more is believed this far."""
@@ -59,12 +34,13 @@ _FAILS_NOBODY_ELSE = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
 
 class Health(StrEnum):
-    """What a circuit breaker may conclude about the service."""
+    """What a circuit breaker may conclude about the service.
+
+    NEUTRAL is neither served nor failed: a run of these must not open the breaker, nor close it.
+    """
 
     HEALTHY = "healthy"
-    NEUTRAL = (
-        "neutral"  # it neither served nor failed: a run of these must not open the breaker, nor close it
-    )
+    NEUTRAL = "neutral"
     FAILURE = "failure"
 
 
@@ -85,19 +61,21 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One organisation's lookup service."""
+    """One organisation's lookup service.
 
-    url: str = field(
-        repr=False
-    )  # http or https; may hold a user and password, which become Basic authentication
-    authorization: str | None = field(default=None, repr=False)  # the header's raw value; see ``basic``
-    deadline: float = (
-        2.0  # seconds for the whole exchange: name, connection, TLS, sending, headers, body, decoding
-    )
+    ``url`` is http or https; a user and password in it become Basic authentication, unless ``authorization``,
+    the raw value of that header, is given (see ``basic``). Neither is in the repr. ``deadline`` is for the
+    whole exchange: name, connection, TLS, sending, headers, body, decoding. Of the dotted paths in
+    ``subscribed_when`` one must be JSON true.
+    """
+
+    url: str = field(repr=False)
+    authorization: str | None = field(default=None, repr=False)
+    deadline: float = 2.0  # seconds
     on_not_found: NotFound = NotFound.FAILURE
     body_cap: int = 65_536  # bytes, inflated
     connections: int = 64  # open at once
-    subscribed_when: tuple[str, ...] = SUBSCRIBED_WHEN  # dotted paths of which one must be JSON true
+    subscribed_when: tuple[str, ...] = SUBSCRIBED_WHEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +205,11 @@ class LookupClient:
             return _NOT_SUBSCRIBED
         if 300 <= status < 400:
             return _failed(Cause.REDIRECT)
+        wait = None
+        if status in (429, 503):
+            wait = retry_after(response.headers.get("retry-after"), self._wall_clock)
         return _failed(
-            Cause.HTTP_STATUS,
-            Health.NEUTRAL if status in _FAILS_NOBODY_ELSE else Health.FAILURE,
-            retry_after(response.headers.get("retry-after"), self._wall_clock)
-            if status in (429, 503)
-            else None,
+            Cause.HTTP_STATUS, Health.NEUTRAL if status in _FAILS_NOBODY_ELSE else Health.FAILURE, wait
         )
 
 

@@ -284,10 +284,11 @@ class Desk:
         self._strike(flight)
 
     def _abandon(self, flight: _Flight) -> None:
-        """Nobody waits for it any more: no outcome, and nothing learned about the service."""
+        """Nobody waits for it any more: no outcome, and nothing learned about the service.
+
+        A probe, which nobody ever waits for, comes here only when the desk is closed.
+        """
         self._strike(flight)
-        if flight.ticket is not None:
-            self._breaker.cancel(flight.ticket)
         if flight.task is not None:
             flight.task.cancel()
 

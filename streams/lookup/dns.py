@@ -1,9 +1,10 @@
 """Names to addresses, on a thread that nothing else ever waits for.
 
-asyncio's own ``getaddrinfo`` runs on the loop's shared pool of a handful of threads, so a few organisations whose
-name servers hang would leave no thread for anybody else's names. Here each resolution has a thread of its own.
-aiohttp asks for a name once at a time per connector, so there is at most one such thread per organisation and name.
-They are daemon threads: a name server that hangs does not keep the process from ending.
+asyncio's own ``getaddrinfo`` runs on the loop's shared pool of a handful of threads, so a few organisations
+whose name servers hang would leave no thread for anybody else's names. Here each resolution has a thread of
+its own. aiohttp asks for a name once at a time per connector, so there is at most one such thread per
+organisation and name. They are daemon threads: a name server that hangs does not keep the process from
+ending.
 """
 
 from __future__ import annotations

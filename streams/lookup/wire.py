@@ -1,9 +1,9 @@
 """The HTTP connections of one organisation's lookups: httpx's API on aiohttp's engine, with the holes closed.
 
 What aiohttp does not offer is added here, below httpx: knowing whether a failed exchange used a kept-alive
-connection and whether any byte of an answer had come (only if none, a POST may be sent again); never reading an
-answer that came before the question was asked; a ceiling on the bytes of a reply of any shape; and closing TLS
-connections at once instead of waiting for the peer's goodbye.
+connection and whether any byte of an answer had come (only if none, a POST may be sent again); never reading
+an answer that came before the question was asked; a ceiling on the bytes of a reply of any shape; and closing
+TLS connections at once instead of waiting for the peer's goodbye.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 KEEP_ALIVE = 4.0
-"""Seconds an idle connection is kept. Apache httpd, Node.js and uvicorn drop theirs after 5, most others later:
-being first means that a question hardly ever meets a connection that is just being closed."""
+"""Seconds an idle connection is kept. Apache httpd, Node.js and uvicorn drop theirs after 5, most others
+later: being first means that a question hardly ever meets a connection that is just being closed."""
 
 HEADS = 32_768
-"""Bytes that all header sections of a reply (1xx included) and its chunk framing may take besides the body."""
+"""Bytes that a reply may have besides its body: all header sections (1xx included) and chunk framing."""
 
 _READ_SIZE = 16_384
 """Bytes of a body that are buffered before reading pauses: what httpx-aiohttp reads at a time."""
@@ -51,9 +51,7 @@ class Exchange:
     __slots__ = ("connection", "only_fresh", "protocol", "reused")
 
     def __init__(self, *, only_fresh: bool) -> None:
-        self.only_fresh = (
-            only_fresh  # a kept-alive connection has just failed: none of its siblings is trusted
-        )
+        self.only_fresh = only_fresh  # a kept connection has just failed: none of its siblings is trusted
         self.connection: Connection | None = None
         self.protocol: _Protocol | None = None  # outlives the connection object's hold on it
         self.reused = False
@@ -106,8 +104,8 @@ class _Protocol(ResponseHandler):
             self.transport.abort()
 
     def close(self) -> None:
-        # asyncio's close() of a TLS connection holds the socket for up to 30 s, until the peer's close_notify.
-        super().close()
+        # asyncio's close() of a TLS connection holds the socket until the peer's close_notify, or for 30 s.
+        self.abort()
 
     @property
     def speaks_unasked(self) -> bool:
@@ -131,7 +129,7 @@ class _Connector(aiohttp.TCPConnector):
             resolver=Resolver(), limit=limit, keepalive_timeout=KEEP_ALIVE, ssl=ssl_context or True
         )
         # The one private name used: aiohttp offers no other way to hear a connection's bytes (tested).
-        self._factory = partial(_Protocol, self._loop, ceiling)
+        self._factory = partial(_Protocol, self._loop, ceiling)  # type: ignore[assignment]  # a narrower partial
 
     async def connect(
         self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -181,8 +179,6 @@ def open_http(*, body_cap: int, connections: int, ssl_context: ssl.SSLContext | 
         return aiohttp.ClientSession(
             connector=_Connector(ceiling=body_cap + HEADS, limit=connections, ssl_context=ssl_context),
             cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
             read_bufsize=_READ_SIZE,
         )
 
@@ -192,7 +188,7 @@ def open_http(*, body_cap: int, connections: int, ssl_context: ssl.SSLContext | 
         cookies=_NoCookies(),
         follow_redirects=False,
         trust_env=False,
-        timeout=None,  # noqa: S113 - httpx's count per operation, so a drip outlives them; the caller has one deadline
+        timeout=None,  # noqa: S113 - httpx's are per operation, so a drip outlives them; the caller has one deadline
     )
 
 

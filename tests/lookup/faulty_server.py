@@ -1,8 +1,8 @@
 """A lookup service on a real socket that misbehaves to order.
 
-A *behaviour* is a coroutine function that gets a ``Call`` and does with its socket what it likes. When it returns, the
-connection is kept if it said so and closed otherwise. Every connection and request is counted, so that a test can
-say what the service saw.
+A *behaviour* is a coroutine function that gets a ``Call`` and does with its socket what it likes. When it
+returns, the connection is kept if it said so and closed otherwise. Every connection and request is counted,
+so that a test can say what the service saw.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a lookup must not leave behind or cost: tasks, sockets, warnings, log lines, a stalled loop, memory."""
+"""What a lookup must not leave behind or cost: tasks, sockets, warnings, log lines, stalls, memory."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def open_files() -> int:
 async def until(condition: Callable[[], bool], within: float = 2.0) -> None:
     """Wait for ``condition``; after ``within`` seconds let the assertion that follows say what is wrong."""
     deadline = time.monotonic() + within
-    while not condition() and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110 - the kernel sets no asyncio.Event
         await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager
 async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
-    """Whatever happens inside leaves as many tasks and descriptors as there were, and says nothing in any log."""
+    """What happens inside leaves the tasks and descriptors that there were, and nothing in any log."""
     gc.collect()
     tasks, files = asyncio.all_tasks(), open_files()
     with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.DEBUG):

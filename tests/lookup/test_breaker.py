@@ -179,6 +179,8 @@ def test_a_cancelled_probe_has_no_say_any_more(health: Health) -> None:
     """What a cancelled probe reports after all neither decides nor takes the place of its successor."""
     breaker, _, probe = probing()
     breaker.cancel(probe)
+    breaker.settle(probe, health)
+    assert breaker.state is State.HALF_OPEN
     second = admitted(breaker)
     breaker.settle(probe, health)
     breaker.cancel(probe)

@@ -1,5 +1,7 @@
 """Every way in which a lookup service can fail: named, within the deadline, and without a trace."""
 
+# ruff: noqa: SIM117 - server and client are two contexts, and the second needs the port of the first
+
 from __future__ import annotations
 
 import contextlib
@@ -174,7 +176,12 @@ FAULTS = [
     body("empty gzip", b"", Cause.NO_DATA, GZIP),
     Fault("body none at all", says(b"HTTP/1.1 200 OK\r\n\r\n"), Cause.NO_DATA),
     Fault("body chunked and empty", says(CHUNKED, b"0\r\n\r\n"), Cause.NO_DATA),
+    body("null", b"null"),
     body("list", b"[]"),
+    body("the word true for true", b'{"privacy":{"optIn":"true"}}'),
+    body("1 for true", b'{"privacy":{"optIn":1}}'),
+    body("list for true", b'{"privacy":{"optIn":[true]}}'),
+    body("duplicate keys", b'{"privacy":{"optIn":true,"optIn":true}}'),
     body("string", b'"yes"'),
     body("number", b"1"),
     body("true", b"true"),
@@ -461,7 +468,7 @@ async def test_the_question_is_one_post_of_json() -> None:
 async def test_credentials_reach_the_service_and_no_log(
     endpoint: dict[str, str], expected: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Both kinds of authentication are sent as they are, and appear neither in logs nor in the endpoint's repr."""
+    """Both kinds of authentication are sent as they are, and appear in no log, nor in the endpoint's repr."""
     async with nothing_left(caplog), FaultyServer().listening() as server:
         settings = {"url": server.url} | endpoint
         settings["url"] = settings["url"].format(port=server.port)

@@ -1,5 +1,7 @@
 """The connections behind the lookups: making them, keeping them, and whose answer comes out of them."""
 
+# ruff: noqa: SIM117 - server and client are two contexts, and the second needs the port of the first
+
 from __future__ import annotations
 
 import asyncio
@@ -137,32 +139,42 @@ async def test_an_unknown_host_is_a_connect_failure_until_it_is_known(
             assert verdict(await client.ask(QUESTION)) == YES
 
 
-async def test_a_name_server_that_hangs_costs_one_thread_and_no_other_organisation(
+async def test_a_name_server_that_hangs_costs_one_task_and_one_thread(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Many questions wait for one resolution, each to its deadline; other names resolve meanwhile."""
+    """Many questions wait for one resolution, each to its deadline, and its answer serves the next ones."""
     release = threading.Event()
-
-    def slow() -> str:
-        release.wait(10)
-        return "127.0.0.1"
-
-    resolving(monkeypatch, slow)
+    resolving(monkeypatch, lambda: "127.0.0.1" if release.wait(10) else "")
     async with nothing_left(caplog), FaultyServer().listening() as server:
-        dead = LookupClient(Endpoint(f"http://lookup.test:{server.port}/", deadline=DEADLINE))
-        alive = LookupClient(Endpoint(f"http://localhost:{server.port}/", deadline=DEADLINE))
-        async with aclosing(dead), aclosing(alive):
+        url = f"http://lookup.test:{server.port}/"
+        async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
             threads, tasks = threading.active_count(), len(asyncio.all_tasks())
             with in_time():
-                replies = await asyncio.gather(*(dead.ask(QUESTION) for _ in range(50)))
+                replies = await asyncio.gather(*(client.ask(QUESTION) for _ in range(50)))
             assert Counter(map(verdict, replies)) == {failure(Cause.TIMEOUT): 50}
-            assert threading.active_count() <= threads + 1
-            assert len(asyncio.all_tasks()) <= tasks + 1  # the resolution, for the next question to share
-            with in_time():
-                assert verdict(await alive.ask(QUESTION)) == YES
+            assert threading.active_count() == threads + 1
+            assert len(asyncio.all_tasks()) == tasks + 1
             release.set()
             await until(lambda: threading.active_count() == threads)
-            assert verdict(await dead.ask(QUESTION)) == YES
+            assert verdict(await client.ask(QUESTION)) == YES
+
+
+async def test_hanging_name_servers_of_many_organisations_delay_nobody_elses_name(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With more hanging resolutions than asyncio's pool has threads, somebody else's name still resolves."""
+    release = threading.Event()
+    resolving(monkeypatch, lambda: "127.0.0.1" if release.wait(10) else "")
+    async with nothing_left(caplog), FaultyServer().listening() as server:
+        dead = Endpoint(f"http://lookup.test:{server.port}/", deadline=DEADLINE)
+        async with contextlib.AsyncExitStack() as organisations:
+            for _ in range(40):
+                client = await organisations.enter_async_context(aclosing(LookupClient(dead)))
+                assert (await client.ask(QUESTION, within=0.001)).outcome.cause is Cause.TIMEOUT
+            alive = Endpoint(f"http://localhost:{server.port}/", deadline=DEADLINE)
+            async with aclosing(LookupClient(alive)) as client:
+                assert verdict(await client.ask(QUESTION)) == YES
+            release.set()
 
 
 async def test_closing_does_not_wait_for_a_name_server(
@@ -198,7 +210,7 @@ async def test_a_host_that_can_be_none_is_a_connect_failure(caplog: pytest.LogCa
 async def test_a_server_that_does_not_wait_for_the_question(
     greeting: Behaviour, cause: Cause, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A connection that is accepted and goes wrong before the question is read is a failure like the others."""
+    """A connection that goes wrong before the question is read is a failure like the others."""
     async with nothing_left(caplog), FaultyServer(greeting=greeting).listening() as server:
         async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
             with in_time():
@@ -221,7 +233,7 @@ def tls(certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 
 GOOD = tls(AUTHORITY.issue_cert("127.0.0.1"))
-LONG_AGO = datetime.datetime(2001, 1, 1, tzinfo=datetime.timezone.utc)
+LONG_AGO = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
 BAD_TLS = {
     "wrong host": tls(AUTHORITY.issue_cert("lookup.example.org")),
     "expired": tls(
@@ -288,7 +300,7 @@ async def test_a_tls_handshake_that_hangs_is_a_timeout(caplog: pytest.LogCapture
 async def test_faults_over_tls_leave_no_socket_waiting_for_a_goodbye(
     behaviour: Behaviour, expected: tuple[Outcome, Cause | None, Health], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same faults over TLS: named alike, in time, and the socket is closed without the peer's close_notify."""
+    """The same faults over TLS are named alike, in time, and no socket of theirs stays open."""
     async with nothing_left(caplog), FaultyServer(behaviour, tls=GOOD).listening() as server:
         client = LookupClient(Endpoint(server.url, deadline=DEADLINE), ssl_context=TRUST)
         async with aclosing(client):
@@ -298,6 +310,28 @@ async def test_faults_over_tls_leave_no_socket_waiting_for_a_goodbye(
             assert verdict(await client.ask(QUESTION)) == YES
             await until(lambda: server.open_now == 1)
             assert server.open_now == 1
+
+
+async def test_a_tls_peer_that_never_says_goodbye_does_not_hold_the_socket(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The socket of a lookup that timed out is closed even if the peer does not answer the close_notify."""
+    released = asyncio.Event()
+
+    async def deaf(call: Call) -> None:
+        call.writer.transport.pause_reading()
+        await released.wait()
+        call.writer.transport.abort()
+
+    async with nothing_left(caplog), FaultyServer(deaf, tls=GOOD).listening() as server:
+        client = LookupClient(Endpoint(server.url, deadline=DEADLINE), ssl_context=TRUST)
+        async with aclosing(client):
+            files = open_files()
+            assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+            await until(lambda: open_files() == files + 1)
+            assert open_files() == files + 1  # the server's end of it
+            released.set()
+            await until(lambda: server.open_now == 0)
 
 
 # --- Keeping connections ---
@@ -455,8 +489,9 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys(parts: list[bytes], pa
             for _ in range(3):
                 sent.clear()
                 assert verdict(await client.ask(QUESTION)) == NO
-                await sent.wait()
-                await asyncio.sleep(pause)
+                await sent.wait()  # wakes before the loop has looked at the client's socket
+                if pause:
+                    await asyncio.sleep(pause)
             assert server.connections == 3
 
 
@@ -512,10 +547,12 @@ async def test_a_cookie_is_never_sent_back(caplog: pytest.LogCaptureFixture) -> 
     cookies = (b"Set-Cookie: session=ECHO; Path=/", b"Set-Cookie: b@d=\x01ECHO", b"Set-Cookie: ;;;")
     giving = says(response(headers=cookies[:1]), keep=True)
     async with nothing_left(caplog), FaultyServer(giving).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url))) as client:
+        # A name, because aiohttp's jar takes no cookies from an address.
+        async with aclosing(LookupClient(Endpoint(f"http://localhost:{server.port}/"))) as client:
             for _ in range(3):
                 assert verdict(await client.ask(QUESTION)) == YES
-            server.behaviour = says(response(headers=cookies[2:]))
+            server.behaviour = says(response(headers=cookies[1:]), keep=True)
+            await client.ask(QUESTION)
             await client.ask(QUESTION)
         assert not any(b"cookie" in head.lower() for head, _ in server.requests)
 
@@ -538,12 +575,12 @@ async def test_ten_thousand_questions_at_once_share_the_sockets(caplog: pytest.L
         async with aclosing(LookupClient(Endpoint(server.url, deadline=deadline, connections=16))) as client:
             replies = await asyncio.gather(*(timed(client) for _ in range(10_000)))
             counts = Counter(map(verdict, replies))
-            assert counts[YES] > 1000
+            assert counts[YES] > 500
             never_asked = (Outcome.ERROR, Cause.SATURATED, Health.NEUTRAL)
             assert set(counts) <= {YES, never_asked, failure(Cause.TIMEOUT)}
             assert server.most_open <= 16
             assert len(server.requests) <= 10_000 - counts[never_asked]
-            assert max(took) < deadline + 0.5
+            assert max(took) < deadline + 0.25
             assert verdict(await client.ask(QUESTION)) == YES
 
 
@@ -551,12 +588,12 @@ async def test_waiting_for_a_turn_that_never_comes_is_not_the_services_failure()
     """A question that found all connections taken by hanging ones was never asked."""
     async with FaultyServer(hang).listening() as server:
         async with aclosing(LookupClient(Endpoint(server.url, connections=2, deadline=DEADLINE))) as client:
-            with in_time():
-                replies = await asyncio.gather(*(client.ask(QUESTION) for _ in range(5)))
-            assert Counter(map(verdict, replies)) == {
-                failure(Cause.TIMEOUT): 2,
-                (Outcome.ERROR, Cause.SATURATED, Health.NEUTRAL): 3,
-            }
+            taken = [asyncio.create_task(client.ask(QUESTION)) for _ in range(2)]
+            await until(lambda: len(server.requests) == 2)
+            with in_time(0.05):
+                replies = await asyncio.gather(*(client.ask(QUESTION, within=0.05) for _ in range(5)))
+            assert set(map(verdict, replies)) == {(Outcome.ERROR, Cause.SATURATED, Health.NEUTRAL)}
+            assert set(map(verdict, await asyncio.gather(*taken))) == {failure(Cause.TIMEOUT)}
             assert server.most_open == 2
 
 

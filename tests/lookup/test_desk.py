@@ -14,7 +14,7 @@ from streams.lookup.breaker import BreakerPolicy, State
 from streams.lookup.client import Endpoint, Health, LookupClient, Question, Reply
 from streams.lookup.desk import BRISK, CIRCUIT_OPEN, SATURATED, TIMEOUT, UNEXPECTED, Desk
 from streams.messages import Cause, LookupOutcome, Outcome
-from tests.lookup.virtual_time import run
+from tests.lookup.virtual_time import VirtualLoop, run
 
 DEADLINE = 2.0
 POLICY = BreakerPolicy(minimum_calls=4, jitter=0.0)
@@ -322,7 +322,7 @@ async def test_a_full_queue_answers_at_once() -> None:
 @virtual
 async def test_a_rush_does_not_open_a_healthy_services_breaker() -> None:
     """Lookups that started too late to be answered time out, but prove nothing about the service."""
-    async with desk(Does(HEALTHY, after=0.55), concurrency=4) as (lookups, _, tally):
+    async with desk(Does(HEALTHY, after=1.2), concurrency=8) as (lookups, _, tally):
         await asyncio.gather(*(waits(lookups.ask(person(number))) for number in range(40)))
         outcomes = [outcome for _, outcome, _ in tally.answers]
         assert outcomes.count(TIMEOUT) >= POLICY.minimum_calls
@@ -423,6 +423,21 @@ def test_no_end_of_a_probe_keeps_its_place(fault: Does) -> None:
 
 
 @virtual
+async def test_a_probe_waits_for_room() -> None:
+    """While lookups that ignore their end take up all places, no probe adds to them; then one goes out."""
+    async with desk(*[Does(None, stubborn=5.0)] * 4, Does(HEALTHY), concurrency=4) as (lookups, service, _):
+        await asyncio.gather(*(waits(lookups.ask(person(number))) for number in range(4)))
+        await asyncio.sleep(1.5)
+        assert lookups.ask(person(5)) == CIRCUIT_OPEN
+        await asyncio.sleep(0.1)
+        assert (len(service.asked), lookups.state) == (4, State.OPEN)
+        await asyncio.sleep(5.0)
+        assert lookups.ask(person(5)) == CIRCUIT_OPEN
+        await asyncio.sleep(0.1)
+        assert (len(service.asked), service.most_out, lookups.state) == (5, 4, State.CLOSED)
+
+
+@virtual
 async def test_a_late_answer_does_not_close_the_breaker() -> None:
     """A good answer to a question from before the opening is delivered, and the circuit stays open."""
     async with desk(Does(HEALTHY, after=0.5)) as place:
@@ -466,6 +481,26 @@ def test_an_observer_that_raises_changes_nothing(caplog: pytest.LogCaptureFixtur
     run(main())
     assert "ZeroDivisionError" in caplog.text
     assert "pii.test" not in caplog.text
+
+
+@virtual
+async def test_after_a_stall_of_the_event_loop_nothing_is_asked_too_late() -> None:
+    """A queued ask whose turn comes after its deadline is saturated, and the service not bothered with it."""
+
+    class Stalling(Tally):
+        def answered(self, org_id: int | None, outcome: LookupOutcome, seconds: float) -> None:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            loop.jump.now += 2 * DEADLINE
+
+    service = Service()
+    lookups = Desk(
+        310, service, deadline=DEADLINE, concurrency=1, queue=9, policy=POLICY, observer=Stalling()
+    )
+    asked = [waits(lookups.ask(person(number))) for number in range(3)]
+    assert await asyncio.gather(*asked) == [EXISTING, SATURATED, SATURATED]
+    assert len(service.asked) == 1
+    await lookups.aclose()
 
 
 @virtual

@@ -9,7 +9,7 @@ import pytest
 from streams.lookup import desks as desks_module
 from streams.lookup.breaker import BreakerPolicy, State
 from streams.lookup.client import Endpoint, LookupClient, Question
-from streams.lookup.desk import CIRCUIT_OPEN, TIMEOUT, UNEXPECTED
+from streams.lookup.desk import CIRCUIT_OPEN, CLOSING, TIMEOUT, UNEXPECTED
 from streams.lookup.desks import Desks, LookupPlan
 from streams.organisations import Organisation, Organisations
 from tests.lookup.test_desk import EXISTING, FAILURE, Does, Service, Tally, person, virtual, waits
@@ -214,6 +214,22 @@ async def test_closing_at_once_after_a_reload_closes_every_client_once_or_more()
     await desks.aclose()
     assert asked.cancelled()
     assert crms.services["old"].closed
+
+
+@virtual
+async def test_closing_does_not_wait_for_ever() -> None:
+    """A retiring desk whose client ignores being cancelled delays the closing by seconds, not more."""
+    crms = Crms(old=Service(Does(None, stubborn=60.0)))
+    desks = Desks(plans(org310=asked_at("old")), Tally(), client_for=crms.client_for)
+    waits(desks.ask(of(310)))
+    await asyncio.sleep(0.1)
+    desks.reload(plans())
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(CLOSING + 0.1):
+        await desks.aclose()
+    assert crms.services["old"].closed
+    assert len(asyncio.all_tasks()) == 2  # this one and the client's
+    await asyncio.sleep(60.0)  # it does end, and leaves no task
 
 
 async def test_by_default_each_desk_has_a_real_client_of_its_own() -> None:

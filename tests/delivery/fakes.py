@@ -1,0 +1,239 @@
+"""A cluster of a few lines, and what else a lane talks to, so that every failure can be made to happen."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+from streams.delivery.lane import Entry, Lane, Limits, Pending, Tally, Verdict
+from streams.delivery.ledger import Denied, Fenced, LedgerFailure, Outgoing, Oversize, Position
+from tests.lookup.virtual_time import run
+
+
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test on a loop whose clock jumps; leftover tasks and failed callbacks fail the test."""
+
+    @functools.wraps(test)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        run(test(*args, **kwargs))
+
+    return wrapper
+
+
+async def soon() -> None:
+    """Let everything happen that waits for no more than a millisecond."""
+    await asyncio.sleep(0.001)
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    """A consumed record. Its value says what the fake judge makes of it: known, lookup, nothing."""
+
+    offset: int
+    value: bytes | None = b"known"
+    key: bytes = b"310:ref"
+    headers: tuple[Any, ...] = ()
+
+
+def known(*offsets: int) -> list[FakeRecord]:
+    return [FakeRecord(offset) for offset in offsets]
+
+
+def lookup(*offsets: int) -> list[FakeRecord]:
+    return [FakeRecord(offset, b"lookup") for offset in offsets]
+
+
+class Ending(Enum):
+    """How a call of the ledger ends."""
+
+    DONE = auto()
+    FAILED = auto()  # without effect
+    ANSWER_LOST = auto()  # with effect
+    DENIED = auto()
+
+
+@dataclass
+class FakeLog:
+    """What the cluster has for one partition: written records, the committed position, the newest epoch."""
+
+    position: Position = Position(0, "")
+    written: list[Outgoing] = field(default_factory=list)
+    transactions: list[tuple[list[int], int, str]] = field(default_factory=list)
+    epoch: int = 0
+    limits: dict[str, int] = field(default_factory=dict)  # by topic, in bytes
+
+    @property
+    def offsets(self) -> list[int]:
+        """The source offsets of what was written, in order."""
+        return [source(record) for record in self.written]
+
+
+def source(record: Outgoing) -> int:
+    """The offset of the record that this one was made from."""
+    return int(record.key or b"")
+
+
+class FakeLedger:
+    """Fences as Kafka does: an older epoch's commit has no effect, however late it arrives."""
+
+    def __init__(self, log: FakeLog) -> None:
+        self.log = log
+        self.opens: deque[Ending | asyncio.Future[Ending]] = deque()  # how the next calls end; then DONE
+        self.commits: deque[Ending | asyncio.Future[Ending]] = deque()
+        self.attempts = 0  # commits begun
+        self.closed = False
+        self._epoch = -1
+
+    async def open(self) -> Position:
+        ending = await self._ending(self.opens)
+        if ending is Ending.FAILED:
+            raise LedgerFailure("Down")
+        if ending is Ending.DENIED:
+            raise Denied("no")
+        self.log.epoch += 1
+        self._epoch = self.log.epoch
+        return self.log.position
+
+    async def commit(self, records: Sequence[Outgoing], offset: int, metadata: str) -> None:
+        assert not self.closed, "a closed ledger was used"
+        assert len(metadata) < 4096
+        self.attempts += 1
+        records = list(records)
+        self._check_epoch()
+        for index, record in enumerate(records):
+            limit = self.log.limits.get(record.topic, 1 << 20)
+            if len(record.value or b"") > limit:
+                raise Oversize(index, limit)
+        ending = await self._ending(self.commits)
+        if ending is Ending.FAILED:
+            raise LedgerFailure("Failed")
+        if ending is Ending.DENIED:
+            raise Denied("no")
+        self._check_epoch()
+        self.log.written += records
+        self.log.position = Position(offset, metadata)
+        self.log.transactions.append(([source(record) for record in records], offset, metadata))
+        if ending is Ending.ANSWER_LOST:
+            raise LedgerFailure("AnswerLost")
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def _ending(self, planned: deque[Ending | asyncio.Future[Ending]]) -> Ending:
+        if not planned:
+            return Ending.DONE
+        ending = planned.popleft()
+        return ending if isinstance(ending, Ending) else await ending
+
+    def _check_epoch(self) -> None:
+        if self._epoch != self.log.epoch:
+            raise Fenced("ProducerFenced")
+
+
+class FakeJudge:
+    """Judges by a record's value; the test answers what waits."""
+
+    def __init__(self) -> None:
+        self.answers: dict[int, asyncio.Future[Any]] = {}
+        self.asked: list[int] = []
+        self.not_now = False
+        self.bugs: set[int] = set()  # offsets on which judge raises
+        self.faults: list[tuple[int, str]] = []
+        self.refused: list[int] = []
+        self.hopeless = False  # fault itself raises
+
+    def judge(self, record: FakeRecord) -> Verdict | Pending | None:
+        self.asked.append(record.offset)
+        if record.offset in self.bugs:
+            raise ZeroDivisionError
+        if self.not_now:
+            return None
+        if record.value is None:
+            return Verdict(None, ("tombstone",))
+        if record.value.startswith(b"lookup"):
+            answer = asyncio.get_running_loop().create_future()
+            self.answers[record.offset] = answer
+            return Pending(answer, lambda found: self._conclude(record, found))
+        return Verdict(self._outgoing(record, record.value), ("email",))
+
+    def answer(self, *offsets: int, found: bytes = b"found") -> None:
+        """Let these lookups end."""
+        for offset in offsets:
+            self.answers[offset].set_result(found)
+
+    def refuse(self, record: FakeRecord, verdict: Verdict) -> Verdict:
+        self.refused.append(record.offset)
+        return Verdict(self._outgoing(record, b"refused", "actions.dlq"), ("dead_letter", "too_large"))
+
+    def fault(self, record: FakeRecord, exc: BaseException) -> Verdict:
+        if self.hopeless:
+            raise RecursionError
+        self.faults.append((record.offset, type(exc).__name__))
+        return Verdict(self._outgoing(record, b"fault", "actions.dlq"), ("dead_letter", "internal_error"))
+
+    def _conclude(self, record: FakeRecord, found: bytes) -> Verdict:
+        if found == b"bug":
+            raise ZeroDivisionError
+        return Verdict(self._outgoing(record, found), ("email",))
+
+    def _outgoing(self, record: FakeRecord, value: bytes, topic: str = "confirmation-emails") -> Outgoing:
+        return Outgoing(topic, b"%d" % record.offset, value, [])
+
+
+class FakeObserver:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.tallies: list[Tally] = []
+        self.offsets: list[int] = []
+        self.failures: list[str] = []
+        self.refusals = 0
+
+    def committed(self, partition: int, entries: Sequence[Entry]) -> None:
+        self.tallies += [entry.verdict.tally for entry in entries]
+        self.offsets += [entry.record.offset for entry in entries]
+
+    def failed(self, partition: int, failure: str) -> None:
+        self.failures.append(failure)
+
+    def metadata_refused(self, partition: int) -> None:
+        self.refusals += 1
+
+
+class Bench:
+    """A lane with everything around it."""
+
+    def __init__(self, log: FakeLog | None = None, **limits: Any) -> None:
+        self.log = log if log is not None else FakeLog()
+        self.ledger = FakeLedger(self.log)
+        self.judge = FakeJudge()
+        self.observer = FakeObserver()
+        self.crashes: list[Exception] = []
+        self.lane = Lane(
+            3,
+            self.ledger,
+            self.judge,
+            self.observer,
+            clock=asyncio.get_running_loop().time,
+            on_crash=self.crashes.append,
+            limits=Limits(**limits),
+        )
+
+    async def open(self, beginning: int = 0) -> Lane:
+        async def first() -> int:
+            return beginning
+
+        await self.lane.open(first)
+        return self.lane
+
+
+async def opened(log: FakeLog | None = None, **limits: Any) -> Bench:
+    """A bench whose lane is open."""
+    bench = Bench(log, **limits)
+    await bench.open()
+    return bench

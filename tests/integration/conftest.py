@@ -1,0 +1,27 @@
+"""Workers as processes, on the session's Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.embedded import EmbeddedKafka
+from tests.integration.worker_process import Installation
+
+
+@pytest.fixture
+def installation(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> Iterator[Callable[..., Installation]]:
+    """Make an installation: topics, group and settings of its own. Its workers are killed in the end."""
+    made: list[Installation] = []
+
+    def make(**settings: object) -> Installation:
+        made.append(Installation(kafka.bootstrap_servers, unique_name("t"), tmp_path, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.kill_all()

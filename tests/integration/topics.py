@@ -1,0 +1,111 @@
+"""Writing actions and statuses, and reading what became of them, independently of the app."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+
+def action(number: int, *, org_id: int = 310, supporter: int | None = None, **more: Any) -> dict[str, Any]:
+    """Return a small action that asks for a confirmation."""
+    supporter = number if supporter is None else supporter
+    return {
+        "schema": "proca:action:2",
+        "stage": "supporter_confirm",
+        "actionId": number,
+        "orgId": org_id,
+        "contact": {
+            "firstName": "Ana",
+            "email": f"s{supporter}@example.org",
+            "contactRef": f"ref{supporter:08d}",
+        },
+        **more,
+    }
+
+
+def keyed(document: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Return an action's key and value."""
+    return b"%d:%s" % (document["orgId"], document["contact"]["contactRef"].encode()), orjson.dumps(document)
+
+
+def status(
+    supporter: int, subscribed: bool, *, org_id: int = 310, as_of: str = "2026-11-24T10:00:00Z"
+) -> tuple[bytes, bytes]:
+    """Return a supporter status row's key and value."""
+    ref = f"ref{supporter:08d}"
+    row = {"orgId": org_id, "contactRef": ref, "subscribed": subscribed, "asOf": as_of}
+    return f"{org_id}:{ref}".encode(), orjson.dumps(row)
+
+
+@asynccontextmanager
+async def producing(bootstrap_servers: str, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap_servers,
+        **{"linger_ms": 5, "max_batch_size": 1 << 18, "max_request_size": 4 << 20, **options},
+    )
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def send(
+    bootstrap_servers: str,
+    topic: str,
+    messages: Iterable[tuple[bytes | None, bytes | None]],
+    *,
+    rate: float | None = None,
+    headers: list[tuple[str, bytes]] | None = None,
+) -> list[tuple[int, int]]:
+    """Send (key, value) messages, at most `rate` a second; return each one's partition and offset."""
+    async with producing(bootstrap_servers) as producer:
+        sent = []
+        started = time.monotonic()
+        for number, (key, value) in enumerate(messages, 1):
+            sent.append(await producer.send(topic, value, key=key, headers=headers))
+            if number % 500 == 0:
+                await asyncio.sleep(
+                    max(0.0, number / rate - (time.monotonic() - started)) if rate is not None else 0
+                )
+        return [(place.partition, place.offset) for place in await asyncio.gather(*sent)]
+
+
+async def read(
+    bootstrap_servers: str,
+    topic: str,
+    until: Callable[[list[Any]], bool],
+    *,
+    seconds: float = 60,
+    isolation_level: str = "read_committed",
+) -> list[Any]:
+    """Read a topic from its beginning until `until` says that it is enough, or time is up."""
+    async with producing(bootstrap_servers) as producer:
+        partitions = await producer.partitions_for(topic)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level=isolation_level)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, partition) for partition in partitions]
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        records: list[Any] = []
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not until(records):
+            for found in (await consumer.getmany(timeout_ms=100)).values():
+                records += found
+        return records
+    finally:
+        await consumer.stop()
+
+
+async def read_count(bootstrap_servers: str, topic: str, count: int, *, seconds: float = 60) -> list[Any]:
+    """Read until there are `count` records, then a moment longer: one too many must not be overlooked."""
+    records = await read(bootstrap_servers, topic, lambda found: len(found) >= count, seconds=seconds)
+    more = await read(bootstrap_servers, topic, lambda found: len(found) > count, seconds=1.0)
+    return more if len(more) > len(records) else records
