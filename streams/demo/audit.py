@@ -7,12 +7,11 @@ the reader can be faster than the producer's acknowledgement.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
-
-import orjson
 
 from streams.messages import ASKS_FOR_CONFIRMATION
 
@@ -27,8 +26,8 @@ class Asks(Enum):
 def asks(value: bytes) -> Asks:
     """Whether a line asks for nothing, as any other stage does. What cannot be read must come to something."""
     try:
-        stage = orjson.loads(value)["stage"]
-    except (ValueError, LookupError, TypeError):
+        stage = json.loads(value)["stage"]
+    except (ValueError, LookupError, TypeError, RecursionError):
         return Asks.EMAIL
     return Asks.NOTHING if isinstance(stage, str) and stage != ASKS_FOR_CONFIRMATION else Asks.EMAIL
 
@@ -184,7 +183,7 @@ def _came_to(fate: _Fate) -> str:
     if fate.phase is None:
         return "not ours"
     if fate.emails:
-        return "confirmed"
+        return "confirmed" if fate.asks is Asks.EMAIL else "uncalled for"
     if fate.dead_letters:
         return "dead letter"
     return "missing" if fate.asks is Asks.EMAIL else "ignored"

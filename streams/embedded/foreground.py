@@ -7,7 +7,6 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 import click
 
@@ -48,6 +47,18 @@ class _Told:
                 click.echo(f"{told[0].upper()}{told[1:]} …", err=True)
 
 
+class _FirstRequestToEnd:
+    """A signal's action: the first of them interrupts what is under way, those that follow break nothing."""
+
+    def __init__(self) -> None:
+        self.ending = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.ending:
+            self.ending = True
+            raise KeyboardInterrupt
+
+
 def run_in_foreground(brokers: int, folder: Path | None, port: int | None) -> int:
     """Run a Kafka until SIGINT, SIGTERM or SIGHUP; call it in the main thread.
 
@@ -60,9 +71,10 @@ def run_in_foreground(brokers: int, folder: Path | None, port: int | None) -> in
         The exit code: 0 when it was asked to end; 1 when it could not start or a broker ended by itself, with
         the reason on standard error.
     """
-    before = {number: signal.signal(number, _end) for number in _STOPPING_SIGNALS}
+    request = _FirstRequestToEnd()
+    before = {number: signal.signal(number, request) for number in _STOPPING_SIGNALS}
     try:
-        return _run(brokers, folder, port)
+        return _run(brokers, folder, port, request)
     except (EmbeddedKafkaError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)
         return 1
@@ -71,7 +83,7 @@ def run_in_foreground(brokers: int, folder: Path | None, port: int | None) -> in
             signal.signal(number, previous)
 
 
-def _run(brokers: int, folder: Path | None, port: int | None) -> int:
+def _run(brokers: int, folder: Path | None, port: int | None, request: _FirstRequestToEnd) -> int:
     told = _Told()
     kafka = EmbeddedKafka(brokers, folder, port=port, progress=told)
     try:
@@ -86,10 +98,5 @@ def _run(brokers: int, folder: Path | None, port: int | None) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        for number in _STOPPING_SIGNALS:  # the end is under way, and bounded; a second Ctrl-C cannot break it
-            signal.signal(number, signal.SIG_IGN)
+        request.ending = True
         kafka.stop()
-
-
-def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -91,7 +91,8 @@ class SupervisedProcesses:
             self._question += 1
             reply: dict[str, Any] = {}
             try:
-                self._process.stdin.write(json.dumps({**command, "question": self._question}).encode() + b"\n")
+                line = json.dumps({**command, "question": self._question})
+                self._process.stdin.write(line.encode() + b"\n")
                 self._process.stdin.flush()
                 # An answer whose question was given up, on Ctrl-C or a test's time-out, is still on its way.
                 while reply.get("question") != self._question:

@@ -54,6 +54,7 @@ class Ending(Enum):
     DONE = auto()
     FAILED = auto()  # without effect
     ANSWER_LOST = auto()  # with effect
+    LATE = auto()  # fails; the effect may still come, unless a newer epoch prevents it
     DENIED = auto()
 
 
@@ -61,11 +62,25 @@ class Ending(Enum):
 class FakeLog:
     """What the cluster has for one partition: written records, the committed position, the newest epoch."""
 
-    position: Position = Position(0, "")
+    position: Position = field(default_factory=lambda: Position(0, ""))
     written: list[Outgoing] = field(default_factory=list)
-    transactions: list[tuple[list[int], int, str]] = field(default_factory=list)
+    transactions: list[tuple[list[int], int | None, str | None]] = field(default_factory=list)
     epoch: int = 0
     limits: dict[str, int] = field(default_factory=dict)  # by topic, in bytes
+
+    late: list[tuple[int, list[Outgoing], Position]] = field(default_factory=list)
+
+    def apply(self, records: list[Outgoing], position: Position) -> None:
+        """Let one transaction take effect."""
+        self.written += records
+        self.position = position
+        self.transactions.append(([source(record) for record in records], *position))
+
+    def land(self) -> None:
+        """Let the oldest late effect arrive: it is refused if its writer was fenced meanwhile."""
+        epoch, records, position = self.late.pop(0)
+        if epoch == self.epoch:
+            self.apply(records, position)
 
     @property
     def offsets(self) -> list[int]:
@@ -91,7 +106,7 @@ class FakeLedger:
 
     async def open(self) -> Position:
         ending = await self._ending(self.opens)
-        if ending is Ending.FAILED:
+        if ending in (Ending.FAILED, Ending.LATE):
             raise LedgerFailure("Down")
         if ending is Ending.DENIED:
             raise Denied("no")
@@ -109,17 +124,22 @@ class FakeLedger:
             limit = self.log.limits.get(record.topic, 1 << 20)
             if len(record.value or b"") > limit:
                 raise Oversize(index, limit)
-        ending = await self._ending(self.commits)
-        if ending is Ending.FAILED:
+        position = Position(offset, metadata)
+        try:
+            ending = await self._ending(self.commits)
+        except asyncio.CancelledError:  # what was sent was sent
+            self.log.late.append((self._epoch, records, position))
+            raise
+        if ending is Ending.LATE:
+            self.log.late.append((self._epoch, records, position))
+        if ending in (Ending.FAILED, Ending.LATE):
             raise LedgerFailure("Failed")
         if ending is Ending.DENIED:
             raise Denied("no")
         self._check_epoch()
-        self.log.written += records
-        self.log.position = Position(offset, metadata)
-        self.log.transactions.append(([source(record) for record in records], offset, metadata))
+        self.log.apply(records, position)
         if ending is Ending.ANSWER_LOST:
-            raise LedgerFailure("AnswerLost")
+            raise LedgerFailure("TimeoutError")
 
     async def close(self) -> None:
         self.closed = True

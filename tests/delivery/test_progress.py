@@ -82,8 +82,8 @@ def test_the_layout_is_what_is_documented() -> None:
         _sealed(0, bytes([5, 3, 0, 3])),  # runs that overlap
         _sealed(0, b"\xff" * 12 + b"\x01\x01"),  # more than 64 bits
         _sealed(9, bytes([5, 3])),  # belongs to another committed offset
-        "cs1.%08x.~~~~~" % zlib.crc32(b"0.~~~~~"),  # base85 beyond 32 bits
-        'cs1.%08x."' % zlib.crc32(b'0."'),  # not base85
+        f"cs1.{zlib.crc32(b'0.~~~~~'):08x}.~~~~~",  # base85 beyond 32 bits
+        f"cs1.{zlib.crc32(b'0.,,'):08x}.,,",  # not base85
     ],
 )
 def test_what_it_did_not_write_is_refused(metadata: str) -> None:
@@ -171,7 +171,7 @@ def lived(draw: st.DrawFn, model: Model, window: Window, gaps: st.SearchStrategy
             window.position = offset + 1
         else:
             assert offset not in model.settled
-            if window.unsettled >= MAX_PENDING or not window.spans(offset):
+            if window.unsettled > MAX_PENDING or not window.spans(offset):
                 break
             if settle_at_once:
                 window.position = offset + 1
@@ -209,12 +209,12 @@ def test_a_window_lists_exactly_what_is_settled(data: st.DataObject) -> None:
 @example([(True, MAX_SPAN), (False, MAX_SPAN), (True, MAX_SPAN - 1)] * 3)
 @settings(max_examples=200, deadline=None)
 def test_a_history_within_the_limits_always_fits(history: list[tuple[bool, int]]) -> None:
-    """With at most 512 pending, and offsets taken only where the window spans, commits stay under the cap."""
+    """With at most 513 pending, and offsets taken only where the window spans, commits stay under the cap."""
     window = Window(0)
     offset = -1
     for settled, distance in history:
         offset += distance
-        if window.unsettled >= MAX_PENDING or not window.spans(offset):
+        if window.unsettled > MAX_PENDING or not window.spans(offset):
             break
         if settled:
             window.position = offset + 1

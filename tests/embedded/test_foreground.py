@@ -57,15 +57,16 @@ def ready(process: subprocess.Popen[str]) -> tuple[int, Path, int]:
     return int(found.group(2)), Path(found.group(3)), int(found.group(1))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ends_in_good_order_when_asked(start: Start, number: signal.Signals) -> None:
-    """It tells its address, serves, and on Ctrl-C or SIGTERM ends with exit code 0 and leaves no file."""
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGTERM]])
+def test_ends_in_good_order_when_asked(start: Start, numbers: list[signal.Signals]) -> None:
+    """It tells its address, serves, and on Ctrl-C or SIGTERM, or both, ends with 0 and leaves no file."""
     process = start()
     port, folder, _ = ready(process)
     socket.create_connection(("127.0.0.1", port)).close()
     assert folder.is_dir()
 
-    process.send_signal(number)
+    for number in numbers:
+        process.send_signal(number)
 
     assert process.wait(30) == 0
     assert not folder.exists()

@@ -54,34 +54,41 @@ async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
 class Strain:
     """The worst that was seen while watching."""
 
-    stall: float = 0.0  # seconds of computing without a turn for anybody else on the loop
-    memory: int = 0  # bytes resident, beyond those at the start
+    stall: float = 0.0  # seconds of computing between two ticks that are due 1 ms apart
+    memory: int = 0  # bytes resident at the peak, beyond those at the start
 
 
-def _resident() -> int:
-    with open("/proc/self/statm", "rb") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def _resident(field: str) -> int:
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
+
+
+def _forget_the_peak() -> None:
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as peak:
+        peak.write("5")  # resets VmHWM; see proc(5)
 
 
 @contextlib.asynccontextmanager
 async def watching_strain() -> AsyncIterator[Strain]:
-    """Tick on the loop and note the longest computing between two ticks, and the growth of the process.
+    """Tick on the loop and note the longest computing between two ticks, and the process's peak of memory.
 
     The thread's CPU clock, because on a busy machine the wall clock also counts other processes' turns.
     """
     gc.collect()
-    strain, before = Strain(), _resident()
+    strain, before = Strain(), _resident("VmRSS:")
+    _forget_the_peak()
 
     async def tick() -> None:
         while True:
             start = time.thread_time()
-            await asyncio.sleep(0)
-            strain.stall = max(strain.stall, time.thread_time() - start)
-            strain.memory = max(strain.memory, _resident() - before)
             await asyncio.sleep(0.001)
+            strain.stall = max(strain.stall, time.thread_time() - start)
 
     ticking = asyncio.create_task(tick())
     try:
+        await asyncio.sleep(0)  # the first tick has begun
         yield strain
+        await asyncio.sleep(0.002)  # and the last one has ended
+        strain.memory = _resident("VmHWM:") - before
     finally:
         ticking.cancel()

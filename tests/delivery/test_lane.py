@@ -1,0 +1,780 @@
+"""A lane against a cluster whose failures are at hand. Time is virtual: nothing here waits."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from streams.delivery import progress
+from streams.delivery.lane import Lane
+from streams.delivery.ledger import Denied, LedgerFailure, Position
+from tests.delivery.fakes import (
+    Bench,
+    Ending,
+    FakeLog,
+    FakeRecord,
+    in_virtual_time,
+    known,
+    lookup,
+    opened,
+    soon,
+)
+
+
+def listed(log: FakeLog) -> tuple[int | None, list[progress.Run]]:
+    """The committed offset and the runs beside it."""
+    return log.position.offset, progress.decode(log.position.offset or 0, log.position.metadata)
+
+
+def held(bench: Bench) -> int:
+    """Bytes that the lane believes it holds."""
+    return bench.lane._held_bytes
+
+
+def later() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
+
+
+# -- writing ------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_known_records_leave_at_once_in_one_transaction_with_their_offset() -> None:
+    """A chunk of known records is one transaction, in order, with the next offset and no metadata."""
+    bench = await opened()
+    bench.lane.offer(known(0, 1, 2))
+    await soon()
+    assert bench.log.transactions == [([0, 1, 2], 3, "")]
+    assert bench.observer.offsets == [0, 1, 2]
+    assert not bench.lane.has_work
+    assert held(bench) == 0
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_emails_leave_in_the_order_of_their_decisions() -> None:
+    """Answers are written as they come, known records before them; offsets do not matter."""
+    bench = await opened()
+    bench.lane.offer([*lookup(0, 1, 2), *known(3)])
+    await soon()
+    bench.judge.answer(2)
+    await soon()
+    bench.judge.answer(0)
+    bench.judge.answer(1)
+    await soon()
+    assert bench.log.offsets == [3, 2, 0, 1]
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_a_waiting_record_holds_back_only_itself() -> None:
+    """Everything behind a waiting record is written and listed; the committed offset stays at it."""
+    bench = await opened()
+    bench.lane.offer([*known(0), *lookup(1), *known(2, 3, 4)])
+    await soon()
+    assert bench.log.offsets == [0, 2, 3, 4]
+    assert listed(bench.log) == (1, [(2, 4)])
+    assert bench.lane.pending == 1
+    bench.lane.offer(known(5))
+    await soon()
+    assert bench.log.offsets == [0, 2, 3, 4, 5]
+    bench.judge.answer(1)
+    await soon()
+    assert bench.log.offsets[-1] == 1
+    assert bench.log.position == Position(6, "")
+    assert held(bench) == 0
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_what_is_decided_during_a_transaction_goes_into_the_next() -> None:
+    """While one transaction is under way decisions gather; one transaction takes them all."""
+    bench = await opened()
+    under_way = later()
+    bench.ledger.commits.append(under_way)
+    bench.lane.offer(known(0))
+    await soon()
+    bench.lane.offer(known(1))
+    bench.lane.offer(known(2, 3))
+    await soon()
+    assert bench.ledger.attempts == 1
+    under_way.set_result(Ending.DONE)
+    await soon()
+    assert [offsets for offsets, _, _ in bench.log.transactions] == [[0], [1, 2, 3]]
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_a_record_that_asks_for_nothing_moves_the_offset_only() -> None:
+    """A verdict without a record to write is settled and counted like any other."""
+    bench = await opened()
+    bench.lane.offer([FakeRecord(0, None), *known(1), FakeRecord(2, None)])
+    await soon()
+    assert bench.log.transactions == [([1], 3, "")]
+    assert bench.observer.tallies == [("tombstone",), ("email",), ("tombstone",)]
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_an_idle_lane_leaves_the_ledger_alone() -> None:
+    """Without work there is no transaction, for however long."""
+    bench = await opened()
+    await asyncio.sleep(3600)
+    assert bench.ledger.attempts == 0
+    bench.lane.offer(lookup(0))
+    await asyncio.sleep(3600)
+    assert bench.ledger.attempts == 0
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_gaps_in_the_log_count_as_settled() -> None:
+    """Offsets that the log skips are never waited for."""
+    bench = await opened()
+    bench.lane.offer([*known(3), *lookup(7), *known(12)])
+    await soon()
+    assert listed(bench.log) == (7, [(8, 12)])
+    bench.judge.answer(7)
+    await soon()
+    assert bench.log.position == Position(13, "")
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_a_jump_of_the_log_beyond_every_span_is_followed() -> None:
+    """Where retention deleted millions of offsets, the lane goes on at what is there."""
+    bench = await opened()
+    first = 3 * progress.MAX_SPAN
+    bench.lane.offer([*lookup(first), *known(first + 1)])
+    await soon()
+    assert listed(bench.log) == (first, [(first + 1, first + 1)])
+    bench.lane.offer(known(first + progress.MAX_SPAN))
+    await soon()
+    assert bench.log.offsets == [first + 1], "a distance that the metadata has no room for was taken"
+    bench.judge.answer(first)
+    await asyncio.sleep(0.1)
+    assert bench.log.offsets == [first + 1, first, first + progress.MAX_SPAN]
+    await bench.lane.close()
+
+
+# -- opening, and reading again -----------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_successor_skips_what_the_metadata_lists() -> None:
+    """A new lane writes what was waiting, and nothing that its predecessor wrote."""
+    first = await opened()
+    first.lane.offer([*lookup(0), *known(1, 2), *lookup(3), *known(4)])
+    await soon()
+    await first.lane.close()
+    second = await opened(first.log)
+    second.lane.offer(known(0, 1, 2, 3, 4, 5))
+    await soon()
+    assert first.log.offsets == [1, 2, 4, 0, 3, 5]
+    assert first.log.position == Position(6, "")
+    await second.lane.close()
+
+
+@in_virtual_time
+async def test_the_predecessors_runs_outlive_a_successor_that_did_not_reach_them() -> None:
+    """A chain of lanes that each get one record further loses no run and doubles no record."""
+    log = FakeLog()
+    bench = await opened(log)
+    bench.lane.offer([*lookup(0, 1, 2, 3), *known(4, 5), *lookup(6), *known(7)])
+    await soon()
+    await bench.lane.close()
+    for offset in (0, 1, 2, 3):
+        bench = await opened(log)
+        bench.lane.offer(known(offset))
+        await soon()
+        await bench.lane.close()
+    bench = await opened(log)
+    bench.lane.offer(known(4, 5, 6, 7, 8))
+    await soon()
+    assert log.offsets == [4, 5, 7, 0, 1, 2, 3, 6, 8]
+    assert log.position == Position(9, "")
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_records_read_again_after_a_seek_are_skipped() -> None:
+    """Records that the lane has taken, waiting or written, are not taken twice."""
+    bench = await opened()
+    bench.lane.offer([*known(0), *lookup(1), *known(2)])
+    await soon()
+    bench.lane.offer([*known(0), *lookup(1), *known(2, 3)])
+    await soon()
+    assert bench.judge.asked == [0, 1, 2, 3]
+    bench.judge.answer(1)
+    await soon()
+    assert bench.log.offsets == [0, 2, 3, 1]
+    assert held(bench) == 0
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_unreadable_metadata_is_counted_and_the_records_are_done_again() -> None:
+    """Nothing is skipped by guess: what lies behind the committed offset is written again."""
+    log = FakeLog(position=Position(1, "cs9.from.the.future"))
+    bench = await opened(log)
+    assert bench.observer.refusals == 1
+    bench.lane.offer(known(0, 1, 2))
+    await soon()
+    assert log.offsets == [1, 2]
+    assert log.position == Position(3, "")
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_a_first_lane_pins_where_it_begins() -> None:
+    """Where the group has committed nothing, the beginning is committed before any record."""
+    log = FakeLog(position=Position(None, ""))
+    bench = Bench(log)
+    await bench.open(beginning=40)
+    assert log.position == Position(40, "")
+    bench.lane.offer(known(40))
+    await soon()
+    assert log.position == Position(41, "")
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_a_ledger_that_cannot_open_says_so() -> None:
+    """Opening a lane raises what the ledger raises; closing it afterwards is fine."""
+    bench = Bench()
+    bench.ledger.opens += [Ending.FAILED, Ending.DENIED]
+    with pytest.raises(LedgerFailure):
+        await bench.open()
+    with pytest.raises(Denied):
+        await bench.open()
+    await bench.lane.close()
+    assert bench.ledger.closed
+
+
+# -- bugs and other bad records -----------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_judge_that_raises_costs_only_that_record() -> None:
+    """A record on which our code fails gets the fault verdict; its neighbours their emails."""
+    bench = await opened()
+    bench.judge.bugs = {1}
+    bench.lane.offer(known(0, 1, 2))
+    await soon()
+    assert [record.topic for record in bench.log.written] == [
+        "confirmation-emails",
+        "actions.dlq",
+        "confirmation-emails",
+    ]
+    assert bench.judge.faults == [(1, "ZeroDivisionError")]
+    assert bench.log.position == Position(3, "")
+    assert not bench.crashes
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_an_answer_that_is_an_error_or_cannot_be_concluded_is_a_fault() -> None:
+    """An exception, a cancellation, or a bug in drawing the conclusion: the record gets the fault verdict."""
+    bench = await opened()
+    bench.lane.offer(lookup(0, 1, 2, 3))
+    await soon()
+    bench.judge.answers[0].set_exception(ValueError())
+    bench.judge.answers[1].cancel()
+    bench.judge.answer(2, found=b"bug")
+    bench.judge.answer(3)
+    await soon()
+    assert bench.judge.faults == [(0, "ValueError"), (1, "CancelledError"), (2, "ZeroDivisionError")]
+    assert bench.log.offsets == [0, 1, 2, 3]
+    await bench.lane.close()
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+@in_virtual_time
+async def test_when_even_the_fault_verdict_fails_the_lane_stops_and_passes_nothing(waiting: bool) -> None:
+    """The last resort failing crashes once; no commit passes the record, and the caller sees no exception."""
+    bench = await opened()
+    bench.judge.hopeless = True
+    if waiting:
+        bench.lane.offer([*lookup(0), *known(1)])
+        await soon()
+        bench.judge.answer(0, found=b"bug")
+    else:
+        bench.judge.bugs = {0}
+        bench.lane.offer(known(0, 1))
+    await soon()
+    assert [type(exc) for exc in bench.crashes] == [RecursionError]
+    assert bench.log.position.offset == 0
+    assert 0 not in bench.log.offsets
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_a_judge_that_says_not_now_is_asked_again_by_itself() -> None:
+    """Without any other event the record is offered again within ASK_AGAIN seconds, in its order."""
+    bench = await opened()
+    bench.judge.not_now = True
+    bench.lane.offer(known(0, 1))
+    await asyncio.sleep(0.5)
+    assert set(bench.judge.asked) == {0}
+    assert bench.log.position == Position(0, "")
+    bench.judge.not_now = False
+    await asyncio.sleep(Lane.ASK_AGAIN + 0.001)
+    assert bench.log.offsets == [0, 1]
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_a_record_too_large_for_its_topic_is_replaced_once() -> None:
+    """Its neighbours are written as they are, it is refused once, and everything is one transaction."""
+    log = FakeLog(limits={"confirmation-emails": 10})
+    bench = await opened(log)
+    bench.lane.offer([FakeRecord(0, None), *known(1), FakeRecord(2, b"x" * 11), *known(3)])
+    await soon()
+    assert [(record.topic, record.value) for record in log.written] == [
+        ("confirmation-emails", b"known"),
+        ("actions.dlq", b"refused"),
+        ("confirmation-emails", b"known"),
+    ]
+    assert bench.judge.refused == [2]
+    assert bench.observer.offsets == [0, 1, 2, 3]
+    assert bench.observer.failures == []
+    assert held(bench) == 0
+    await bench.lane.close()
+
+
+# -- a ledger that fails ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [Ending.FAILED, Ending.ANSWER_LOST])
+@in_virtual_time
+async def test_an_unknown_result_is_looked_up_and_every_record_written_once(ending: Ending) -> None:
+    """Whether the transaction took effect or not, its records, and those after them, are there once."""
+    bench = await opened()
+    bench.ledger.commits.append(ending)
+    bench.lane.offer([*lookup(0), *known(1, 2)])
+    await soon()
+    bench.lane.offer(known(3))
+    bench.judge.answer(0)
+    await soon()
+    assert sorted(bench.log.offsets) == [0, 1, 2, 3]
+    assert sorted(bench.observer.offsets) == [0, 1, 2, 3]
+    assert bench.log.position == Position(4, "")
+    assert len(bench.observer.failures) == 1
+    assert bench.lane.trouble is None
+    assert held(bench) == 0
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_a_ledger_that_is_down_is_tried_with_backoff_and_the_trouble_shows() -> None:
+    """Attempts space out up to the limit, the trouble is visible until it ends, and nothing is doubled."""
+    bench = await opened(backoff=0.1, backoff_most=5.0)
+    bench.ledger.commits.append(Ending.FAILED)
+    bench.ledger.opens += [Ending.FAILED] * 20
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    bench.lane.offer(known(0))
+    await soon()
+    assert bench.lane.trouble == "Down"
+    while bench.lane.trouble:
+        await asyncio.sleep(0.5)
+        assert bench.lane.still_for <= 5.0, "a lane that tries is not stuck"
+        bench.lane.offer([])
+    assert 60 < loop.time() - began < 100
+    assert bench.observer.failures == ["Failed"] + ["Down"] * 20
+    assert bench.log.offsets == [0]
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_backoff_begins_anew_after_a_success() -> None:
+    """A later failure is not punished for an earlier one: the first reopening is at once."""
+    bench = await opened(backoff=10.0, backoff_most=60.0)
+    for offset in range(3):
+        bench.ledger.commits.append(Ending.FAILED)
+        bench.lane.offer(known(offset))
+        await soon()
+    assert bench.log.offsets == [0, 1, 2]
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_records_taken_while_the_ledger_is_down_are_written_afterwards() -> None:
+    """Judging goes on during an outage: nothing is lost, doubled, or out of order."""
+    bench = await opened()
+    bench.ledger.commits.append(Ending.ANSWER_LOST)
+    bench.ledger.opens += [Ending.FAILED] * 3
+    bench.lane.offer(known(0))
+    await soon()
+    bench.lane.offer([*known(1), *lookup(2), *known(3)])
+    await soon()
+    bench.judge.answer(2)
+    await asyncio.sleep(10)
+    assert bench.log.offsets == [0, 1, 3, 2]
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_a_failed_attempt_is_not_forgotten_when_it_comes_to_closing() -> None:
+    """Closed during an outage, the lane leaves everything to its successor, which writes it once."""
+    bench = await opened(backoff=60.0)
+    bench.ledger.commits += [Ending.FAILED]
+    bench.ledger.opens += [Ending.FAILED] * 2
+    bench.lane.offer(known(0, 1))
+    await soon()
+    await bench.lane.close()
+    assert bench.log.offsets == []
+    successor = await opened(bench.log)
+    successor.lane.offer(known(0, 1))
+    await soon()
+    assert bench.log.offsets == [0, 1]
+    await successor.lane.close()
+
+
+@in_virtual_time
+async def test_fenced_then_closed_writes_nothing_more() -> None:
+    """A lane whose partition moved waits, takes no new epoch, and goes in peace."""
+    bench = await opened(fence_patience=4.0)
+    successor = await opened(bench.log)
+    bench.lane.offer(known(0))
+    await asyncio.sleep(3.9)
+    epoch = bench.log.epoch
+    await bench.lane.close()
+    assert bench.log.epoch == epoch
+    assert bench.log.offsets == []
+    assert bench.observer.failures == ["ProducerFenced"]
+    successor.lane.offer(known(0))
+    await soon()
+    assert bench.log.offsets == [0]
+    await successor.lane.close()
+
+
+@in_virtual_time
+async def test_fenced_and_still_ours_reopens_after_its_patience() -> None:
+    """When no rebalance explains the fencing in time, the lane takes its partition back and goes on."""
+    bench = await opened(fence_patience=4.0)
+    bench.log.epoch += 1
+    bench.lane.offer(known(0))
+    await asyncio.sleep(3.9)
+    assert bench.log.offsets == []
+    assert bench.lane.trouble == "ProducerFenced"
+    await asyncio.sleep(0.2)
+    assert bench.log.offsets == [0]
+    assert bench.lane.trouble is None
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_only_what_the_log_lacks_is_written_after_somebody_else_progressed() -> None:
+    """Records that another lane wrote meanwhile are dropped, waiting ones too; ours are kept."""
+    first = await opened(fence_patience=1.0)
+    first.lane.offer(lookup(0, 1, 2, 3))
+    await soon()
+    second = await opened(first.log)
+    second.lane.offer([*known(0), *lookup(1), *known(2), *lookup(3)])
+    await soon()
+    assert listed(first.log) == (1, [(2, 2)])
+    first.judge.answer(0)
+    first.judge.answer(1)
+    first.lane.offer(known(4))
+    await asyncio.sleep(1.1)
+    assert first.log.offsets == [0, 2, 4, 1]  # 4 was decided before the answers were seen
+    assert listed(first.log) == (3, [(4, 4)])
+    first.judge.answer(2)  # the second lane wrote this one: its late answer changes nothing
+    first.judge.answer(3)
+    await soon()
+    assert first.log.offsets == [0, 2, 4, 1, 3]
+    assert first.log.position == Position(5, "")
+    assert held(first) == 0
+    assert not first.lane.has_work
+    await first.lane.close()
+    await second.lane.close()
+
+
+@in_virtual_time
+async def test_two_lanes_that_both_believe_in_themselves_double_nothing() -> None:
+    """Taking the partition from each other for a while, they still write each record once."""
+    log = FakeLog()
+    one = await opened(log, fence_patience=1.0)
+    two = await opened(log, fence_patience=1.5)
+    for offset in range(20):
+        one.lane.offer(known(offset))
+        two.lane.offer(lookup(offset))
+        await asyncio.sleep(0.7)
+        two.judge.answer(offset)
+        await asyncio.sleep(0.7)
+    await asyncio.sleep(10)
+    assert sorted(log.offsets) == list(range(20))
+    assert held(one) == held(two) == 0
+    await one.lane.close()
+    await two.lane.close()
+
+
+@in_virtual_time
+async def test_a_refusal_by_access_rules_crashes_once() -> None:
+    """Denied, on a commit or on reopening, is reported once, and nothing more is written."""
+    for planned in ("commit", "open"):
+        bench = await opened()
+        if planned == "commit":
+            bench.ledger.commits.append(Ending.DENIED)
+        else:
+            bench.ledger.commits.append(Ending.FAILED)
+            bench.ledger.opens.append(Ending.DENIED)
+        bench.lane.offer(known(0))
+        await soon()
+        bench.lane.offer(known(1))
+        await asyncio.sleep(60)
+        assert [type(exc) for exc in bench.crashes] == [Denied]
+        assert bench.lane.trouble == "Denied"
+        assert bench.log.offsets == []
+        await bench.lane.close()
+        assert len(bench.crashes) == 1
+
+
+@in_virtual_time
+async def test_a_bug_in_the_ledger_or_the_observer_crashes_once() -> None:
+    """An exception that nobody foresaw is reported, not retried for ever."""
+    bench = await opened()
+    broken = later()
+    broken.set_exception(KeyError())
+    bench.ledger.commits.append(broken)
+    bench.lane.offer(known(0))
+    await soon()
+    assert [type(exc) for exc in bench.crashes] == [KeyError]
+    await bench.lane.close()
+
+
+# -- closing ------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_closing_with_grace_waits_for_answers_and_writes_them() -> None:
+    """Answers within the grace are written, the rest is left; closing takes no longer than needed."""
+    bench = await opened()
+    bench.lane.offer(lookup(0, 1, 2))
+    await soon()
+    loop = asyncio.get_running_loop()
+    loop.call_later(1.0, bench.judge.answer, 1)
+    loop.call_later(2.0, bench.judge.answer, 0)
+    loop.call_later(9.0, bench.judge.answer, 2)
+    began = loop.time()
+    await bench.lane.close(grace=5.0)
+    assert 5.0 <= loop.time() - began < 5.5
+    assert bench.log.offsets == [1, 0]
+    assert bench.log.position == Position(2, "")
+    await asyncio.sleep(10)
+    assert bench.log.offsets == [1, 0]
+
+
+@in_virtual_time
+async def test_closing_with_grace_ends_with_the_last_answer() -> None:
+    """When nothing waits any more the lane does not sit out its grace."""
+    bench = await opened()
+    bench.lane.offer(lookup(0))
+    await soon()
+    loop = asyncio.get_running_loop()
+    loop.call_later(1.0, bench.judge.answer, 0)
+    began = loop.time()
+    await bench.lane.close(grace=60.0)
+    assert loop.time() - began < 1.5
+    assert bench.log.offsets == [0]
+
+
+@in_virtual_time
+async def test_closing_without_grace_leaves_what_waits_to_the_successor() -> None:
+    """What is decided is committed, what waits or was not judged is not; late answers change nothing."""
+    bench = await opened()
+    bench.lane.offer([*lookup(0), *known(1)])
+    await bench.lane.close()
+    assert bench.log.offsets == [1]
+    assert listed(bench.log) == (0, [(1, 1)])
+    bench.judge.answer(0)
+    await soon()
+    assert bench.log.offsets == [1]
+    assert bench.ledger.closed
+
+
+@in_virtual_time
+async def test_nothing_is_taken_after_closing() -> None:
+    """Records offered later are dropped, unjudged: the partition's next owner reads them."""
+    bench = await opened()
+    await bench.lane.close()
+    bench.lane.offer(known(0))
+    await soon()
+    assert not bench.lane.accepts
+    assert bench.judge.asked == []
+    assert bench.log.offsets == []
+    assert not bench.lane.has_work
+
+
+@in_virtual_time
+async def test_closing_while_the_ledger_hangs_ends_within_its_limit() -> None:
+    """A commit that never returns is given up after close_within seconds."""
+    for where in ("commit", "open"):
+        bench = await opened(close_within=4.0)
+        if where == "commit":
+            bench.ledger.commits.append(later())
+        else:
+            bench.ledger.commits.append(Ending.FAILED)
+            bench.ledger.opens.append(later())
+        bench.lane.offer(known(0))
+        await soon()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await bench.lane.close()
+        assert 4.0 <= loop.time() - began < 5.1
+        assert bench.ledger.closed
+        assert bench.log.offsets == []
+
+
+@in_virtual_time
+async def test_closing_during_a_transaction_lets_it_end_and_writes_what_gathered() -> None:
+    """The transaction under way and the decisions behind it are both made lasting."""
+    bench = await opened()
+    under_way = later()
+    bench.ledger.commits.append(under_way)
+    bench.lane.offer(known(0))
+    await soon()
+    bench.lane.offer(known(1))
+    asyncio.get_running_loop().call_later(1.0, under_way.set_result, Ending.DONE)
+    await bench.lane.close()
+    assert bench.log.offsets == [0, 1]
+
+
+# -- how much it holds --------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_full_inbox_accepts_no_further_chunk_until_there_is_room() -> None:
+    """At its limit of unsettled records the lane judges no more; its inbox fills, and empties again."""
+    bench = await opened(unsettled=4, inbox=3)
+    under_way = later()
+    bench.ledger.commits.append(under_way)
+    bench.lane.offer(known(0))
+    await soon()
+    bench.lane.offer(known(1, 2, 3, 4, 5))
+    assert bench.judge.asked == [0, 1, 2, 3]
+    assert bench.lane.unsettled == 4
+    assert bench.lane.accepts
+    bench.lane.offer(known(6))
+    assert not bench.lane.accepts
+    under_way.set_result(Ending.DONE)
+    await asyncio.sleep(0.1)
+    assert bench.lane.accepts
+    assert bench.log.offsets == list(range(7))
+    assert all(len(offsets) <= 4 for offsets, _, _ in bench.log.transactions)
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_bytes_held_are_limited_and_given_back() -> None:
+    """The lane holds no more than the limit and one record; every way of settling gives bytes back."""
+    bench = await opened(unsettled_bytes=1000, inbox=3)
+    big = [FakeRecord(offset, b"lookup" + b"x" * 594) for offset in range(5)]
+    bench.lane.offer(big)
+    await soon()
+    assert bench.judge.asked == [0, 1]
+    assert held(bench) == 1200
+    assert not bench.lane.accepts
+    for offset in range(5):
+        bench.judge.answer(offset)
+        await asyncio.sleep(0.1)
+    assert bench.log.offsets == [0, 1, 2, 3, 4]
+    assert bench.lane.accepts
+    assert held(bench) == 0
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_one_record_beyond_the_byte_limit_still_passes() -> None:
+    """A limit smaller than a single record slows down; it does not stop."""
+    bench = await opened(unsettled_bytes=1)
+    bench.lane.offer(known(0, 1, 2))
+    await asyncio.sleep(0.2)
+    assert bench.log.offsets == [0, 1, 2]
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_pending_lookups_are_limited_to_what_the_metadata_can_list() -> None:
+    """A judge that asks without end is stopped; the commits fit the broker's cap (the fake checks)."""
+    bench = await opened()
+    chunk = [FakeRecord(n, b"known" if n % 2 else b"lookup") for n in range(2 * progress.MAX_PENDING + 9)]
+    bench.lane.offer(chunk)
+    await soon()
+    assert bench.lane.pending == progress.MAX_PENDING + 1
+    assert len(listed(bench.log)[1]) == progress.MAX_PENDING
+    asked = len(bench.judge.asked)
+    bench.judge.answer(0)
+    await asyncio.sleep(0.1)
+    assert len(bench.judge.asked) == asked + 2
+    assert bench.lane.pending == progress.MAX_PENDING + 1
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_known_records_pass_while_as_many_lookups_as_may_be_are_pending() -> None:
+    """With every place for lookups taken, an email that needs none still leaves at once."""
+    bench = await opened()
+    bench.lane.offer(lookup(*range(progress.MAX_PENDING)))
+    bench.lane.offer(known(progress.MAX_PENDING, progress.MAX_PENDING + 1))
+    await soon()
+    assert bench.log.offsets == [progress.MAX_PENDING, progress.MAX_PENDING + 1]
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_long_chunks_are_judged_in_slices() -> None:
+    """One offer judges no more than a slice before other tasks get their turn; the rest follows by itself."""
+    bench = await opened(unsettled=100_000)
+    bench.lane.offer(known(*range(3 * Lane.SLICE)))
+    assert len(bench.judge.asked) == Lane.SLICE
+    await soon()
+    assert bench.log.offsets == list(range(3 * Lane.SLICE))
+    await bench.lane.close()
+
+
+# -- what others see ----------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_lane_without_work_is_never_still() -> None:
+    """Idle for a day, then given work: the clock starts at the work."""
+    bench = await opened()
+    await asyncio.sleep(86_400)
+    assert bench.lane.still_for == 0.0
+    bench.lane.offer(lookup(0))
+    assert bench.lane.still_for == 0.0
+    await asyncio.sleep(2.0)
+    assert bench.lane.still_for == pytest.approx(2.0)
+    bench.judge.answer(0)
+    await soon()
+    assert bench.lane.still_for == 0.0
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_an_answer_that_never_comes_shows_although_others_progress() -> None:
+    """A lane whose committed offset does not move is still, however much it writes behind it."""
+    bench = await opened()
+    bench.lane.offer(lookup(0))
+    for offset in range(1, 31):
+        await asyncio.sleep(1.0)
+        bench.lane.offer(known(offset))
+    await soon()
+    assert len(bench.log.written) == 30
+    assert bench.lane.still_for == pytest.approx(30.0, abs=0.1)
+    await bench.lane.close()
+
+
+@in_virtual_time
+async def test_a_ledger_that_hangs_shows() -> None:
+    """A commit that neither ends nor fails makes the lane still: that is a bug, and a restart may help."""
+    bench = await opened()
+    bench.ledger.commits.append(later())
+    bench.lane.offer(known(0))
+    await asyncio.sleep(100)
+    assert bench.lane.still_for == pytest.approx(100.0)
+    await bench.lane.close()
