@@ -1,4 +1,4 @@
-"""The whole path on one machine, in about a minute: Kafka, a lookup service that fails, a worker, an audit."""
+"""The whole path on one machine, in a minute: Kafka, a lookup service that fails, a worker, an audit."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -24,7 +25,7 @@ class Asks(Enum):
 
 
 def asks(value: bytes) -> Asks:
-    """Whether a line asks for nothing, as any other stage does. What cannot be read must come to something."""
+    """Whether a line asks for nothing, as any other stage does. What is unreadable must come to something."""
     try:
         stage = json.loads(value)["stage"]
     except (ValueError, LookupError, TypeError, RecursionError):
@@ -90,9 +91,7 @@ class Verdict:
     dead_letters: int
 
     def __str__(self) -> str:
-        return (
-            f"{self.actions} actions, {self.emails} emails, {self.missing} missing, {self.doubled} doubled"
-        )
+        return f"{self.actions} actions, {self.emails} emails, {self.missing} missing, {self.doubled} doubled"
 
     @property
     def holds(self) -> bool:
@@ -187,3 +186,18 @@ def _came_to(fate: _Fate) -> str:
     if fate.dead_letters:
         return "dead letter"
     return "missing" if fate.asks is Asks.EMAIL else "ignored"
+
+
+def objections(verdict: Verdict, phases: Sequence[str], tallies: Sequence[Tally]) -> list[str]:
+    """Why a demo did not show what it should, a sentence each; empty: all is well."""
+    found = []
+    if not verdict.holds:
+        found.append("actions and emails do not match one to one")
+    if verdict.uncalled:
+        found.append(f"{verdict.uncalled} emails were asked for by no action")
+    found += [
+        f"no email left for the actions of phase {number}, {name}"
+        for number, (name, tally) in enumerate(zip(phases, tallies, strict=True), start=1)
+        if not tally.emails_out
+    ]
+    return found

@@ -1,8 +1,8 @@
 """A lookup service that can be told to fail: a real HTTP server in a thread of its own.
 
-``PUT <control_url>`` with the name of a behaviour as the body does the same as ``behave``, so that a demo that
-is kept running can be played with from a shell. The control has its own port: the service's own really is
-closed while it refuses connections.
+``PUT <control_url>`` with the name of a behaviour as the body does the same as ``behave``, so that a demo
+that is kept running can be played with from a shell. The control has its own port: the service's own really
+is closed while it refuses connections.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _decode = msgspec.json.Decoder(_Email).decode
 
 
 def place_id(topic: str, partition: int, offset: int) -> str:
-    """The id of the email of the action in this place, as the schema of ``confirmation-emails`` defines it."""
+    """The id of the email of the action in this place, as ``confirmation-emails`` defines it."""
     return str(uuid.uuid5(NAMESPACE, f"{topic}/{partition}/{offset}"))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -82,7 +83,8 @@ def _on_a_stage(plan: Plan, view: View, interrupts: Interrupts) -> int:
             worker = Worker(kafka.bootstrap_servers, organisations, os.environ)
             stage.callback(worker.close)
             worker.start()
-            performance = Performance(
+            performance = partial(
+                Performance,
                 kafka,
                 lookup,
                 worker,
@@ -102,12 +104,20 @@ def _on_a_stage(plan: Plan, view: View, interrupts: Interrupts) -> int:
             view.close()
 
 
-async def _until_interrupted(performance: Performance, plan: Plan, interrupts: Interrupts) -> int:
+async def _until_interrupted(
+    open_performance: Callable[[], Performance], plan: Plan, interrupts: Interrupts
+) -> int:
     task = asyncio.current_task()
     assert task is not None
-    with interrupts.cancelling(task):
-        return await performance.run(_then(plan))
-    raise AssertionError("unreachable")  # for mypy: the context manager may swallow for all it knows
+    async with open_performance() as performance:  # Kafka's clients are made on the running loop
+        with interrupts.cancelling(task):
+            await performance.play()
+            ended = 0 if plan.keep else await performance.end_worker()
+            judged = await performance.judge()
+            if plan.keep:
+                await performance.stay()
+                ended = await performance.end_worker()
+            return max(ended, judged)
 
 
 def _who_signs(plan: Plan) -> tuple[Iterator[bytes], list[bytes], str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import tempfile
@@ -36,6 +35,9 @@ class _Readiness(msgspec.Struct):
     problems: list[str]
 
 
+_read_readiness = msgspec.json.Decoder(_Readiness).decode
+
+
 def organisations_file(lookup_url: str, keep_answers: str) -> str:
     """The organisations of the demo, as TOML.
 
@@ -53,7 +55,8 @@ breaker_first_pause = 1
 breaker_longest_pause = 1
 """
     entries = [
-        f'[organisation.{each.org_id}]\nname = "{each.title}"\n' + ("" if each.has_lookup else 'lookup = "none"\n')
+        f'[organisation.{each.org_id}]\nname = "{each.title}"\n'
+        + ("" if each.has_lookup else 'lookup = "none"\n')
         for each in ORGANISATIONS
     ]
     return "\n".join([default, *entries])
@@ -109,35 +112,26 @@ class Worker:
             DemoFailed: it ended, or is not ready in time.
         """
         deadline = time.monotonic() + _READY_WITHIN
-        problem = "its pages are not up yet"
-        timeout = aiohttp.ClientTimeout(total=2)
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
-            while True:
-                await self.check()
-                try:
-                    async with http.get(f"{self.pages}/readyz") as response:
-                        if response.status == 200:
-                            return
-                        problems = msgspec.json.decode(await response.read(), type=_Readiness).problems
-                        problem = "; ".join(problems) or problem
-                except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
-                    pass
-                if time.monotonic() > deadline:
-                    raise DemoFailed(
-                        f"The worker was not ready after {_READY_WITHIN:g} s: {problem}.{self.last_lines()}"
-                    )
-                told(problem)
-                await asyncio.sleep(_POLL)
+        while problems := await self.problems():
+            await self.check()
+            awaited = "; ".join(problems)
+            if time.monotonic() > deadline:
+                raise DemoFailed(
+                    f"The worker was not ready after {_READY_WITHIN:g} s: {awaited}.{self.last_lines()}"
+                )
+            told(awaited)
+            await asyncio.sleep(_POLL)
+
+    async def problems(self) -> list[str]:
+        """Why it is not ready, by /readyz; empty: it is."""
+        try:
+            return _read_readiness(await self._get("/readyz")).problems
+        except msgspec.MsgspecError:
+            return ["its pages are not up yet"]
 
     async def metric(self, sample: str) -> float:
         """The value of a sample on /metrics, 0 while it is not there: ``name{label="value"}``."""
-        timeout = aiohttp.ClientTimeout(total=2)
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
-            try:
-                async with http.get(f"{self.pages}/metrics") as response:
-                    lines = (await response.text()).splitlines()
-            except (aiohttp.ClientError, TimeoutError):
-                return 0.0
+        lines = (await self._get("/metrics")).decode().splitlines()
         values = [line.rpartition(" ")[2] for line in lines if line.startswith(f"{sample} ")]
         return float(values[0]) if values else 0.0
 
@@ -178,6 +172,15 @@ class Worker:
         if not lines:
             return " Its log is empty."
         return "".join(f"\n  {line}" for line in ["Its log ends with:", *lines[-_LOG_LINES:]])
+
+    async def _get(self, path: str) -> bytes:
+        timeout = aiohttp.ClientTimeout(total=2)
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
+            try:
+                async with http.get(f"{self.pages}{path}") as response:
+                    return await response.read()
+            except (aiohttp.ClientError, TimeoutError):
+                return b""
 
     def _command(self, root: Path) -> Sequence[str]:
         settings = {

@@ -17,6 +17,8 @@ import pytest
 SECRETS = ("ana@example.org", "c0ntact-ref", "s3cret", "Basic ", "ECHO")
 """What no log line may hold: of the question, of the credentials, of the reply."""
 
+gc.freeze()  # what was imported stays anyway: the collections below need not walk through it each time
+
 
 def open_files() -> int:
     """Descriptors that this process has open."""
@@ -33,7 +35,6 @@ async def until(condition: Callable[[], bool], within: float = 2.0) -> None:
 @contextlib.asynccontextmanager
 async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     """What happens inside leaves the tasks and descriptors that there were, and nothing in any log."""
-    gc.collect()
     tasks, files = asyncio.all_tasks(), open_files()
     with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.DEBUG):
         warnings.simplefilter("always", ResourceWarning)
