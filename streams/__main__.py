@@ -170,6 +170,40 @@ def demo(actions: Path | None, keep: bool) -> None:
     sys.exit(run_demo(actions=actions, keep=keep))
 
 
+@main.command()
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(".cache/drill.json"),
+    show_default=True,
+    help="Where the result goes as JSON.",
+)
+@click.option(
+    "--actions",
+    type=click.IntRange(min=1),
+    default=1_400,
+    show_default=True,
+    help="Of the organisation whose lookup service is dead.",
+)
+def drill(json_path: Path, actions: int) -> None:
+    """Replay the incident on this machine: a dead lookup service, and who still gets an email."""
+    from streams.drill import run_drill
+
+    sys.exit(run_drill(json_path, actions))
+
+
+@main.command()
+@click.option("--org", "org_id", type=click.IntRange(min=1), required=True, help="The organisation's orgId.")
+@click.option("--email", required=True, help="The address to ask about.")
+@click.option("--contact-ref", help="Default: base64url(sha256(address)), as Proca makes it.")
+def lookup(org_id: int, email: str, contact_ref: str | None) -> None:
+    """Ask an organisation's lookup service once, by hand, with the settings in force."""
+    from streams.lookup_by_hand import ask_by_hand
+
+    sys.exit(ask_by_hand(org_id, email, contact_ref))
+
+
 def _feed(
     file: str, what: str, topic: str, to_message: Callable[[bytes], Message], rate: float | None
 ) -> None:

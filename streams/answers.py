@@ -29,8 +29,8 @@ class Answers:
 
     #: Seconds in which answers gather before they are written.
     GATHER = 0.05
-    #: Answers that may wait to be written, in all; more are not kept.
-    WAITING_MOST = 50_000
+    #: Answers that may wait to be written, in all; more are not kept. Answers that are written at once.
+    WAITING_MOST, WRITE_SIZE = 50_000, 2_000
     #: Rows that are looked at in one step of the sweep, and seconds between two steps.
     SWEEP_SIZE, SWEEP_EVERY = 1_000, 1.0
 
@@ -86,10 +86,11 @@ class Answers:
                 if partition not in ours:
                     continue  # somebody else's meanwhile; it will ask, if it has to
                 try:
-                    await self._statuses.apply(partition, rows)
+                    for start in range(0, len(rows), self.WRITE_SIZE):  # the event loop gets its turns
+                        await self._statuses.apply(partition, rows[start : start + self.WRITE_SIZE])
                 except KafkaError as exc:
                     log.warning(
-                        "%d answers of partition %d are not kept (%s)",
+                        "of %d answers of partition %d some are not kept (%s)",
                         len(rows),
                         partition,
                         type(exc).__name__,
@@ -100,10 +101,15 @@ class Answers:
         while True:
             await asyncio.sleep(self.SWEEP_EVERY)
             for partition in list(self._partitions()):
-                keys = self._statuses.rows.keys(partition)
-                while partition in self._partitions() and (some := list(islice(keys, self.SWEEP_SIZE))):
-                    try:
-                        await self._statuses.sweep(partition, some, self._now())
-                    except KafkaError as exc:
-                        log.warning("the sweep of partition %d waits (%s)", partition, type(exc).__name__)
-                    await asyncio.sleep(self.SWEEP_EVERY)
+                await self._sweep_one(partition)
+
+    async def _sweep_one(self, partition: int) -> None:
+        # In a frame of its own: until a walk over its keys is let go of, RocksDB keeps the partition's lock,
+        # and a partition that left and came back could not be opened.
+        keys = self._statuses.rows.keys(partition)
+        while partition in self._partitions() and (some := list(islice(keys, self.SWEEP_SIZE))):
+            try:
+                await self._statuses.sweep(partition, some, self._now())
+            except KafkaError as exc:
+                log.warning("the sweep of partition %d waits (%s)", partition, type(exc).__name__)
+            await asyncio.sleep(self.SWEEP_EVERY)

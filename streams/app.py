@@ -1,6 +1,6 @@
 """The whole topology on one screen: topics, table, agents, lanes, lookups, pages.
 
-    actions ──────────▶ confirm ──▶ lanes ──▶ confirmation-emails, actions.dlq
+    actions ──────────▶ confirm ──▶ lanes ──▶ confirmation-emails, actions.dlq, or re-keyed and once more
     supporter-status ─▶ learn ────▶ table ──▶ its changelog
 
 ``streams worker`` and ``faust -A streams.app worker`` both run it.
@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import time
+from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -20,6 +21,7 @@ from aiokafka import TopicPartition
 from streams import metrics as catalogue
 from streams.answers import Answers
 from streams.catch_up import CatchUp
+from streams.ceiling import Ceiling
 from streams.confirmation import Confirmation
 from streams.delivery.kafka_ledger import KafkaLedger
 from streams.delivery.lane import Lane, Limits
@@ -31,6 +33,7 @@ from streams.lookup.desks import Desks
 from streams.metrics import Metrics
 from streams.partitions import Partitions
 from streams.plans import Plans
+from streams.rekeying import Rekeying, first_place
 from streams.settings import load_settings
 from streams.table import StatusTable
 from streams.topics import TopicNames
@@ -82,6 +85,7 @@ names = TopicNames(
     settings.emails_topic,
     settings.dead_letters_topic,
     table.changelog_topic_name,
+    rekeyed=f"{settings.group_id}-rekeyed-actions",
 )
 metrics = Metrics(names.actions, named=plans.named)
 statuses = StatusTable(table, lambda: app.producer.send_many)  # type: ignore[attr-defined]
@@ -103,10 +107,10 @@ catch_up = CatchUp(names.statuses, groundwork.offsets, lambda: app.consumer)
 desks = Desks(plans.organisations, metrics)
 
 
-def lane(partition: int) -> Lane:
-    """Make the lane of one partition of actions."""
+def lane(topic: str, partition: int) -> Lane:
+    """Make the lane of one partition: of actions, or of those that had to be re-keyed."""
     assert groundwork.topics is not None
-    place = TopicPartition(names.actions, partition)
+    place = TopicPartition(topic, partition)
     ledger = KafkaLedger(
         place,
         group=settings.group_id,
@@ -115,6 +119,7 @@ def lane(partition: int) -> Lane:
         limits=groundwork.topics.limits,
         transaction_timeout=settings.transaction_timeout,
     )
+    moved = topic == names.rekeyed
     confirmation = Confirmation(
         names.actions,
         partition,
@@ -126,14 +131,17 @@ def lane(partition: int) -> Lane:
         pending_most=settings.max_pending_lookups,
         pending_most_per_organisation=settings.pending_lookups_per_organisation,
         answered=answers.note,
+        ceiling=Ceiling(settings.dead_letter_ceiling),
+        rekeying=None if moved else Rekeying(names.rekeyed, partition, groundwork.topics.partitions),
+        origin=first_place if moved else None,
     )
     limits = Limits(unsettled=settings.max_unsettled, inbox=settings.chunk_records)
     return Lane(partition, ledger, confirmation, metrics, clock=time.monotonic, on_crash=crash, limits=limits)
 
 
-async def beginning(partition: int) -> int:
-    """Return the first offset of a partition that was added to the topic while the group was away."""
-    place = TopicPartition(names.actions, partition)
+async def beginning(topic: str, partition: int) -> int:
+    """Return the first offset of a partition in which the group has none committed: one added later."""
+    place = TopicPartition(topic, partition)
     return (await groundwork.offsets.extents([place]))[place].first
 
 
@@ -142,13 +150,18 @@ def crash(exc: Exception) -> None:
     asyncio.get_running_loop().create_task(app.crash(exc), name="crash")
 
 
-lanes = Lanes(lane, beginning, crash)
+lanes, moved_lanes = (
+    Lanes(partial(lane, topic), partial(beginning, topic), crash) for topic in (names.actions, names.rekeyed)
+)
 partitions = Partitions(lanes, catch_up)
 answers = Answers(statuses, plans.lifetime, now=time.time, dice=random.random, partitions=lanes.partitions)
 
 # -- topics and agents -------------------------------------------------------------------------------------
 
 actions = app.topic(names.actions, schema=ChunkSchema(settings.chunk_records, partitions), maxsize=8)
+moved_actions = app.topic(
+    names.rekeyed, schema=ChunkSchema(settings.chunk_records, Partitions(moved_lanes, catch_up)), maxsize=8
+)
 status_rows = app.topic(names.statuses, schema=ChunkSchema(settings.chunk_records), maxsize=8)
 learning = Learning(
     statuses,
@@ -165,6 +178,14 @@ async def confirm(stream: Any) -> None:
     async for event in stream.noack().events():
         chunk = event.value
         lanes.offer(chunk.partition, chunk.generation, chunk.records)
+
+
+@app.agent(moved_actions)
+async def confirm_moved(stream: Any) -> None:
+    """The same for those that had to be moved to their supporter's partition first."""
+    async for event in stream.noack().events():
+        chunk = event.value
+        moved_lanes.offer(chunk.partition, chunk.generation, chunk.records)
 
 
 @app.agent(status_rows)
@@ -204,21 +225,19 @@ async def obey_hangups() -> None:
 @app.on_before_shutdown.connect
 async def drained(*_: Any, **__: Any) -> None:
     """Let lookups under way end, commit, and let go of every lane."""
-    await lanes.close(settings.drain_grace)
+    await asyncio.gather(*(each.close(settings.drain_grace) for each in (lanes, moved_lanes)))
     await desks.aclose()
 
 
 health = Health(
     groundwork=groundwork,
     partitions=partitions,
-    lanes=lanes,
+    lanes=(lanes, moved_lanes),
     catch_up=catch_up,
     agents=app.agents.values,
     stuck_after=settings.stuck_after,
 )
-metrics.gauge(catalogue.UNSETTLED, lambda: [((str(each.partition),), each.unsettled) for each in lanes])
-metrics.gauge(catalogue.PENDING, lambda: [((str(each.partition),), each.pending) for each in lanes])
-metrics.gauge(catalogue.STILL, lambda: [((str(each.partition),), each.still_for) for each in lanes])
+metrics.lanes(lambda: [(names.actions, lanes), (names.rekeyed, moved_lanes)])
 metrics.gauge(catalogue.READY, lambda: [((), not health.not_ready())])
 metrics.gauge(catalogue.BREAKER, lambda: [((metrics.label(d.org_id), d.state.value), 1) for d in desks])
 add_pages(app, registry=metrics.registry, alive=health.not_alive, ready=health.not_ready)

@@ -55,6 +55,7 @@ class CatchUp:
 
     def restored(self) -> None:
         """Go on: Faust's recovery is done, and the reading begins."""
+        self.stop()  # Faust may say so twice: a recovery that a rebalance overtook ends too
         self.restoring = False
         if self._behind:
             self._watch = asyncio.create_task(self._follow(), name="catch-up")
@@ -69,8 +70,11 @@ class CatchUp:
         targets = await self._ends()
         while self._behind:
             for partition in sorted(self._behind):
-                if await self._reached(partition, targets[partition]):
-                    self._behind.discard(partition)
+                try:
+                    if await self._reached(partition, targets[partition]):
+                        self._behind.discard(partition)
+                except KafkaError as exc:
+                    log.warning("position in %s not known yet (%s)", self._topic, type(exc).__name__)
             await asyncio.sleep(self.LOOK_EVERY)
 
     async def _ends(self) -> dict[int, int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from streams.ceiling import Ceiling
 from streams.decision import decide
 from streams.delivery.lane import Pending, Record, Verdict
 from streams.delivery.ledger import Outgoing
@@ -23,15 +25,21 @@ from streams.messages import (
     decode_action,
     status_key,
 )
+from streams.rekeying import REKEYED_FROM, Rekeying
 
 log = logging.getLogger(__name__)
 
+_UNEXPECTED = LookupOutcome(Outcome.ERROR, Cause.UNEXPECTED)
 _SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
 _TOMBSTONE = Verdict(None, ("ignored", "tombstone"))
 _OTHER_STAGE = Verdict(None, ("ignored", "stage"))
 #: Bytes that are kept of a dead letter which its topic has no room for.
 SHORTENED_TO = 64 * 1024
 _SHORTENED = "shortened-from"
+DEAD_LETTER_CEILING = (
+    "more of its last actions are dead letters than DEAD_LETTER_CEILING allows; mend what writes or reads"
+    " them, or raise it, and restart"
+)
 
 
 class Statuses(Protocol):
@@ -75,6 +83,9 @@ class Confirmation:
         pending_most: int,
         pending_most_per_organisation: int,
         answered: Callable[[int, bytes, int, LookupOutcome], None] = lambda *_: None,
+        ceiling: Ceiling | None = None,
+        rekeying: Rekeying | None = None,
+        origin: Callable[[Record], tuple[int, int]] | None = None,
     ) -> None:
         """Prepare.
 
@@ -89,6 +100,10 @@ class Confirmation:
             pending_most: lookups that may be pending here at once.
             pending_most_per_organisation: the same of one organisation, so that one cannot take all the room.
             answered: told (partition, key, orgId, outcome) of every lookup that ended.
+            ceiling: when to stop because too much is not understood; None: never.
+            rekeying: moves actions that lie in the wrong partition; None: they are taken as they lie.
+            origin: gives the partition and offset in `topic` that a record has first been at, if it is not
+                read from there.
         """
         self._topic = topic
         self._partition = partition
@@ -100,25 +115,41 @@ class Confirmation:
         self._pending_most = pending_most
         self._pending_most_per_organisation = pending_most_per_organisation
         self._answered = answered
+        self._ceiling = Ceiling(1.0) if ceiling is None else ceiling
+        self._understood = self._ceiling.note_good
+        self._rekeying = rekeying
+        self._origin = origin
         self._write = EmailWriter(topic, partition).write
+        self._writers: dict[int, EmailWriter] = {}
         self._pending = 0
         self._pending_of: dict[int, int] = {}
 
+    @property
+    def halted(self) -> str | None:
+        """See :meth:`streams.delivery.lane.Judge.halted`."""
+        return DEAD_LETTER_CEILING if self._ceiling.exceeded else None
+
     def judge(self, record: Record) -> Verdict | Pending | None:
         """See :meth:`streams.delivery.lane.Judge.judge`."""
+        if self._ceiling.exceeded:
+            return None
         value = record.value
         if value is None:
             return _TOMBSTONE
         try:
             action = decode_action(value)
             if action is None:
+                self._understood()
                 return _OTHER_STAGE
             key = status_key(action.org_id, action.contact_ref)
         except Undecodable as exc:
             return self._dead_letter(record, exc.error_class, exc.json_path)
+        self._understood()
         subscribed = self._status(self._partition, key, self._now())
         if subscribed is not None:
-            return self._email(record, action, subscribed, None)
+            return self._email(record, action, key, subscribed, None)
+        if self._rekeying is not None and self._rekeying.misplaced(key):
+            return Verdict(self._rekeying.outgoing(record, key), ("rekeyed",))
         return self._ask(record, action, key)
 
     def refuse(self, record: Record, verdict: Verdict) -> Verdict:
@@ -150,10 +181,10 @@ class Confirmation:
         if self._pending >= self._pending_most or of_organisation >= self._pending_most_per_organisation:
             if self._lookups.brisk(org_id):
                 return None
-            return self._email(record, action, None, _SATURATED)
+            return self._email(record, action, key, None, _SATURATED)
         answer = self._lookups.ask(Question(org_id, action.contact_ref, action.email))
         if answer is None or isinstance(answer, LookupOutcome):
-            return self._email(record, action, None, answer)
+            return self._email(record, action, key, None, answer)
         self._pending += 1
         self._pending_of[org_id] = of_organisation + 1
         answer.add_done_callback(partial(self._landed, org_id))
@@ -167,27 +198,46 @@ class Confirmation:
         else:
             del self._pending_of[org_id]
 
-    def _conclude(self, record: Record, action: Action, key: bytes, outcome: LookupOutcome) -> Verdict:
+    def _conclude(
+        self, record: Record, action: Action, key: bytes, answer: asyncio.Future[LookupOutcome]
+    ) -> Verdict:
+        failed = answer.cancelled() or answer.exception() is not None
+        outcome = _UNEXPECTED if failed else answer.result()  # a desk's own failure is a failed lookup too
         self._answered(self._partition, key, action.org_id, outcome)
-        return self._email(record, action, None, outcome)
+        return self._email(record, action, key, None, outcome)
 
     def _email(
-        self, record: Record, action: Action, subscribed: bool | None, lookup: LookupOutcome | None
+        self,
+        record: Record,
+        action: Action,
+        key: bytes,
+        subscribed: bool | None,
+        lookup: LookupOutcome | None,
     ) -> Verdict:
         variant, reason = decide(subscribed, lookup)
-        value, headers = self._write(
-            record.offset, action, record.value, record.headers, variant, reason, lookup, self._now()
+        write, offset = self._write, record.offset
+        if self._origin is not None:
+            partition, offset = self._origin(record)
+            write = self._writers.setdefault(partition, EmailWriter(self._topic, partition)).write
+        value, headers = write(
+            offset, action, record.value, record.headers, variant, reason, lookup, self._now()
         )
         asked = ("", "") if lookup is None else (lookup.outcome, lookup.cause or "")
         return Verdict(
-            Outgoing(self._emails_topic, record.key, value, headers),
+            Outgoing(self._emails_topic, key, value, headers),
             ("email", variant, reason, *asked, str(action.org_id)),
         )
 
     def _dead_letter(self, record: Record, error_class: ErrorClass, json_path: str) -> Verdict:
-        headers = dead_letter_headers(
-            self._topic, self._partition, record.offset, record.headers, error_class, json_path
-        )
+        self._ceiling.note_dead_letter()
+        if self._ceiling.exceeded:
+            log.error("%s/%d stops: %s", self._topic, self._partition, DEAD_LETTER_CEILING)
+        partition, offset = self._partition, record.offset
+        if self._origin is not None:
+            with contextlib.suppress(KeyError, ValueError):  # somebody else's record: it says where it lies
+                partition, offset = self._origin(record)
+        own = [header for header in record.headers if header[0] != REKEYED_FROM]
+        headers = dead_letter_headers(self._topic, partition, offset, own, error_class, json_path)
         outgoing = Outgoing(self._dead_letters_topic, record.key, record.value, headers)
         return Verdict(outgoing, ("dead_letter", error_class))
 

@@ -8,6 +8,7 @@ two-button letter is normal service.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 from streams.catch_up import CatchUp
@@ -24,7 +25,7 @@ class Health:
         *,
         groundwork: Groundwork,
         partitions: Partitions,
-        lanes: Lanes,
+        lanes: Iterable[Lanes],
         catch_up: CatchUp,
         agents: Callable[[], Iterable[Any]],
         stuck_after: float,
@@ -32,7 +33,7 @@ class Health:
         """Look at these parts of a worker; a lane with work and no progress for `stuck_after` s is stuck."""
         self._groundwork = groundwork
         self._partitions = partitions
-        self._lanes = lanes
+        self._lanes = tuple(lanes)
         self._catch_up = catch_up
         self._agents = agents
         self._stuck_after = stuck_after
@@ -41,7 +42,7 @@ class Health:
         """Return why this process should be restarted. (That it answers shows that its event loop turns.)"""
         problems = [
             f"partition {lane.partition} has work and made no progress for {lane.still_for:.0f} s"
-            for lane in self._lanes
+            for lane in chain(*self._lanes)
             if lane.still_for > self._stuck_after
         ]
         for agent in self._agents():
@@ -57,7 +58,16 @@ class Health:
             return [f"waiting for {self._groundwork.awaits}"]
         if not self._partitions.joined:
             return ["no partitions assigned yet"]
-        problems = [f"lane of partition {number}: {why}" for number, why in self._lanes.opening.items()]
+        problems = [
+            f"lane of partition {number}: {why}"
+            for lanes in self._lanes
+            for number, why in lanes.opening.items()
+        ]
+        problems += [
+            f"partition {lane.partition} stopped: {lane.halted}"
+            for lane in chain(*self._lanes)
+            if lane.halted is not None
+        ]
         if self._catch_up.restoring:
             problems.append("the table is being restored from its changelog")
         elif self._catch_up.behind:
@@ -65,6 +75,6 @@ class Health:
             problems.append(f"statuses are being read, partitions {behind}")
         return problems + [
             f"partition {lane.partition} cannot commit: {lane.trouble}"
-            for lane in self._lanes
+            for lane in chain(*self._lanes)
             if lane.trouble is not None
         ]

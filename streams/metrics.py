@@ -23,7 +23,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from streams.delivery.lane import Entry
+from streams.delivery.lane import Entry, Lane
 from streams.messages import LookupOutcome
 
 Sample = tuple[tuple[str, ...], float]
@@ -49,6 +49,12 @@ IGNORED = Described(
     "counter",
     ("why",),
     "Actions that ask for no confirmation: another stage, a tombstone.",
+)
+REKEYED = Described(
+    "confirmation_actions_rekeyed",
+    "counter",
+    (),
+    "Actions found where their supporter's status is not: their producer keys or hashes otherwise.",
 )
 DEAD_LETTERS = Described(
     "confirmation_dead_letters",
@@ -77,19 +83,19 @@ LOOKUP_DURATION = Described(
 UNSETTLED = Described(
     "confirmation_lane_unsettled_actions",
     "gauge",
-    ("partition",),
+    ("topic", "partition"),
     "Actions taken and not committed yet.",
 )
 PENDING = Described(
     "confirmation_lane_pending_lookups",
     "gauge",
-    ("partition",),
+    ("topic", "partition"),
     "Actions that wait for a lookup.",
 )
 STILL = Described(
     "confirmation_lane_still_seconds",
     "gauge",
-    ("partition",),
+    ("topic", "partition"),
     "Seconds for which a lane with work has made no progress.",
 )
 TRANSACTIONS_FAILED = Described(
@@ -121,6 +127,7 @@ READY = Described("confirmation_ready", "gauge", (), "1 when the worker is ready
 CATALOGUE = (
     EMAILS,
     IGNORED,
+    REKEYED,
     DEAD_LETTERS,
     LOOKUPS,
     DELAY,
@@ -191,7 +198,7 @@ class Metrics(Collector):
         self.registry.register(self)
         for counted in (EMAILS, IGNORED, DEAD_LETTERS, METADATA_REFUSED):
             self._counts[counted.name]  # shown from the start, so that a rate has something to begin at
-        self._counts[METADATA_REFUSED.name][()] = 0
+        self._counts[METADATA_REFUSED.name][()] = self._counts[REKEYED.name][()] = 0
 
     # -- what is reported ---------------------------------------------------------------------------------
 
@@ -209,6 +216,8 @@ class Metrics(Collector):
                         self._counts[LOOKUPS.name][self.label(int(org_id)), outcome, cause] += count
                 case ("ignored", why):
                     self._counts[IGNORED.name][(why,)] += count
+                case ("rekeyed",):
+                    self._counts[REKEYED.name][()] += count
                 case ("dead_letter", error_class):
                     self.dead_letter(self._topic, error_class, count)
 
@@ -238,6 +247,20 @@ class Metrics(Collector):
     def gauge(self, described: Described, read: Callable[[], Iterable[Sample]]) -> None:
         """Show what `read` gives at each scrape: (label values, value)."""
         self._gauges.append((described, read))
+
+    def lanes(self, read: Callable[[], Iterable[tuple[str, Iterable[Lane]]]]) -> None:
+        """Show the lanes that `read` gives at each scrape, by topic."""
+        for described, value in (
+            (UNSETTLED, lambda lane: lane.unsettled),
+            (PENDING, lambda lane: lane.pending),
+            (STILL, lambda lane: lane.still_for),
+        ):
+            self.gauge(
+                described,
+                lambda value=value: [  # type: ignore[misc]  # the default binds it now
+                    ((topic, str(lane.partition)), value(lane)) for topic, lanes in read() for lane in lanes
+                ],
+            )
 
     def label(self, org_id: int | None) -> str:
         """Return an organisation's label value."""

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+import msgspec
 from faust.types import TP
 
 from streams.status import Row, decode_row, encode_row, overwrites, subscribed_at
@@ -57,8 +58,9 @@ class MemoryRows:
         """See :class:`Rows`."""
         for key, raw in changes.items():
             if raw is None:
-                self._rows.pop(key, None)
-                self._partitions.pop(key, None)
+                if self._partitions.get(key) == partition:  # else a misplaced row, which is another's
+                    self._rows.pop(key, None)
+                    self._partitions.pop(key, None)
             else:
                 self._rows[key] = raw
                 self._partitions[key] = partition
@@ -129,8 +131,7 @@ class StatusTable:
 
     def subscribed(self, partition: int, key: bytes, now: float) -> bool | None:
         """Return the status of `key` at `now` (seconds since the epoch); None: missing or expired."""
-        raw = self.rows.get(partition, key)
-        return None if raw is None else subscribed_at(decode_row(raw), now)
+        return subscribed_at(self._row(partition, key), now)
 
     async def apply(self, partition: int, changes: Iterable[Change]) -> int:
         """Make the `changes` that win lasting, in their order; return how many did.
@@ -177,7 +178,10 @@ class StatusTable:
 
     def _row(self, partition: int, key: bytes) -> Row | None:
         raw = self.rows.get(partition, key)
-        return None if raw is None else decode_row(raw)
+        try:
+            return None if raw is None else decode_row(raw)
+        except msgspec.DecodeError:
+            return None  # damaged, or another program's: as good as missing, and the next row replaces it
 
 
 def _expired(row: Row | None, now: float) -> bool:

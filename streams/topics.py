@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 
 #: The broker's default for ``max.message.bytes``.
 DEFAULT_LIMIT = 1_048_588
-#: A dead letter is the original record with more headers: its topic takes more than the topic it came from.
+#: A dead letter is the original record with more headers: its topic takes more than the one it came from.
+#: So does the internal topic of re-keyed actions.
 DEAD_LETTER_LIMIT = 2 * DEFAULT_LIMIT
 _THIRTY_DAYS = 30 * 24 * 3600 * 1000  # milliseconds
 
@@ -32,11 +33,19 @@ class TopicNames:
     emails: str
     dead_letters: str
     changelog: str
+    rekeyed: str
 
     @property
     def all(self) -> tuple[str, ...]:
         """Every topic that must be there."""
-        return (self.actions, self.statuses, self.emails, self.dead_letters, self.changelog)
+        return (
+            self.actions,
+            self.statuses,
+            self.emails,
+            self.dead_letters,
+            self.changelog,
+            self.rekeyed,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +94,10 @@ def _new(name: str, names: TopicNames, partitions: int, replication: int) -> New
     configs: dict[str, str] = {}
     if name in (names.statuses, names.changelog):
         configs["cleanup.policy"] = "compact"
+    if name in (names.dead_letters, names.rekeyed):
+        configs["max.message.bytes"] = str(DEAD_LETTER_LIMIT)
     if name == names.dead_letters:
-        configs |= {"max.message.bytes": str(DEAD_LETTER_LIMIT), "retention.ms": str(_THIRTY_DAYS)}
+        configs["retention.ms"] = str(_THIRTY_DAYS)
     return NewTopic(name, partitions, replication, topic_configs=configs)
 
 
@@ -108,7 +119,7 @@ async def _partition_counts(admin: AIOKafkaAdminClient, names: TopicNames) -> di
 async def _limits(admin: AIOKafkaAdminClient, names: TopicNames) -> dict[str, int]:
     resources = [
         ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": ""})
-        for name in (names.emails, names.dead_letters)
+        for name in (names.emails, names.dead_letters, names.rekeyed)
     ]
     limits: dict[str, int] = {}
     for response in await admin.describe_configs(resources):
@@ -116,4 +127,4 @@ async def _limits(admin: AIOKafkaAdminClient, names: TopicNames) -> dict[str, in
             if for_code(code) is NoError:
                 limits.update((name, int(entry[1])) for entry in entries if entry[0] == "max.message.bytes")
     # Without the right to read configurations: what a broker has by default.
-    return {name: limits.get(name, DEFAULT_LIMIT) for name in (names.emails, names.dead_letters)}
+    return {resource.name: limits.get(resource.name, DEFAULT_LIMIT) for resource in resources}

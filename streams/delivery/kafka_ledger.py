@@ -226,4 +226,6 @@ class KafkaLedger:
 
 
 def _append(batch: Any, record: Outgoing) -> Any:
-    return batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)
+    return batch.append(
+        timestamp=record.timestamp, key=record.key, value=record.value, headers=record.headers
+    )

@@ -40,14 +40,19 @@ class Verdict(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A verdict that waits: `conclude` makes it from what `answer` will hold."""
+    """A verdict that waits: `conclude` makes it from `answer` when that is done, however it ended."""
 
     answer: asyncio.Future[Any]
-    conclude: Callable[[Any], Verdict]
+    conclude: Callable[[asyncio.Future[Any]], Verdict]
 
 
 class Judge(Protocol):
     """Decides what becomes of a record."""
+
+    @property
+    def halted(self) -> str | None:
+        """Why nothing is judged any more until a person has decided, or None."""
+        ...
 
     def judge(self, record: Record) -> Verdict | Pending | None:
         """Decide, start to decide, or return None: not now, ask again when something has settled."""
@@ -175,9 +180,14 @@ class Lane:
         return bool(self._inbox or self.unsettled)
 
     @property
+    def halted(self) -> str | None:
+        """Why this partition waits for a person, or None."""
+        return self._judge.halted
+
+    @property
     def still_for(self) -> float:
-        """Seconds since the committed offset moved or the ledger was last tried; 0 without work."""
-        return self._clock() - self._moved_at if self.has_work else 0.0
+        """Seconds since the committed offset moved or the ledger was tried; 0 without work, or halted."""
+        return self._clock() - self._moved_at if self.has_work and self.halted is None else 0.0
 
     # -- life -------------------------------------------------------------------------------------------
 

@@ -12,12 +12,14 @@ Headers = list[tuple[str, bytes]]
 
 
 class Outgoing(NamedTuple):
-    """One record to write, into the same partition number as its source's."""
+    """One record to write."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers
+    partition: int | None = None  # None: the same number as its source's
+    timestamp: int | None = None  # milliseconds since the epoch; None: now
 
 
 class Position(NamedTuple):

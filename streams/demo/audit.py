@@ -12,25 +12,49 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from streams.messages import ASKS_FOR_CONFIRMATION
 
+_SURELY_FITS = 900_000
+"""Bytes of an action whose email is surely no larger than a topic takes (max.message.bytes, by default)."""
+
 
 class Asks(Enum):
-    """What an action asks for."""
+    """What has to come of an action."""
 
     EMAIL = "email"
+    EMAIL_OR_DEAD_LETTER = "email or dead letter"  # the worker may find that it cannot be read
     NOTHING = "nothing"
 
 
 def asks(value: bytes) -> Asks:
-    """Whether a line asks for nothing, as any other stage does. What is unreadable must come to something."""
+    """What has to come of a line, by its content and not by what the worker makes of it."""
+    if len(value) > _SURELY_FITS:
+        return Asks.EMAIL_OR_DEAD_LETTER
     try:
-        stage = json.loads(value)["stage"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return Asks.EMAIL
-    return Asks.NOTHING if isinstance(stage, str) and stage != ASKS_FOR_CONFIRMATION else Asks.EMAIL
+        action = json.loads(str(value, "utf-8"), parse_constant=_refuse, object_pairs_hook=_unambiguous)
+        if isinstance(action["stage"], str) and action["stage"] != ASKS_FOR_CONFIRMATION:
+            return Asks.NOTHING
+        contact = action["contact"]
+        numbers = action["actionId"], action["orgId"]
+        texts = contact["contactRef"] if "contactRef" in contact else contact["ref"], contact["email"]
+        texts[0].encode(), texts[1].encode()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return Asks.EMAIL_OR_DEAD_LETTER
+    readable = all(type(number) is int and abs(number) < 2**53 for number in numbers)
+    return Asks.EMAIL if readable and all(text.strip() for text in texts) else Asks.EMAIL_OR_DEAD_LETTER
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
 
 
 class Email(NamedTuple):
@@ -75,11 +99,11 @@ class Verdict:
     Attributes:
         actions: fed, and ask for an email; dead letters are not among them.
         emails: every email seen.
-        missing: actions with neither email nor dead letter.
+        missing: actions without an email, and without a dead letter that their content explains.
         doubled: actions with more than one email, or an email and a dead letter.
         uncalled: emails that no action of ours asked for.
         ignored: actions that ask for nothing and got nothing.
-        dead_letters: actions that became a dead letter.
+        dead_letters: actions that became a dead letter, as their content may explain.
     """
 
     actions: int
@@ -135,7 +159,7 @@ class Audit:
         tally.dead_letters += fate.dead_letters
         if fate.first is not None:
             tally.add(fate.first, fate.seen_at - sent_at)
-        elif asks is Asks.EMAIL and not fate.dead_letters:
+        elif asks is not Asks.NOTHING and not fate.dead_letters:
             self._awaited.add(place)
 
     def email(self, place: str, email: Email, seen_at: float) -> None:
@@ -182,10 +206,10 @@ def _came_to(fate: _Fate) -> str:
     if fate.phase is None:
         return "not ours"
     if fate.emails:
-        return "confirmed" if fate.asks is Asks.EMAIL else "uncalled for"
-    if fate.dead_letters:
+        return "uncalled for" if fate.asks is Asks.NOTHING else "confirmed"
+    if fate.dead_letters and fate.asks is not Asks.EMAIL:
         return "dead letter"
-    return "missing" if fate.asks is Asks.EMAIL else "ignored"
+    return "ignored" if fate.asks is Asks.NOTHING else "missing"
 
 
 def objections(verdict: Verdict, phases: Sequence[str], tallies: Sequence[Tally]) -> list[str]:

@@ -13,16 +13,21 @@ from streams.demo.audit import Tally
 from streams.demo.phases import Phase
 from streams.messages import Reason, Variant
 
-# Two-line heads: as narrow as the figures, so that a row fits on a terminal of 80 columns.
+# Heads as narrow as the figures, so that a row fits on a terminal of 80 columns.
 _EMAILS = {
-    "1 button\nknown": (Variant.ONE_BUTTON, Reason.KNOWN_SUBSCRIBED),
-    "\nlookup": (Variant.ONE_BUTTON, Reason.LOOKUP_SUBSCRIBED),
-    "2 buttons\nknown": (Variant.TWO_BUTTON, Reason.KNOWN_NOT_SUBSCRIBED),
-    " \nlookup": (Variant.TWO_BUTTON, Reason.LOOKUP_NOT_SUBSCRIBED),
-    "lookup\nfailed": (Variant.TWO_BUTTON, Reason.LOOKUP_FAILED),
-    "no\nlookup": (Variant.TWO_BUTTON, Reason.NO_LOOKUP),
+    "1 btn\nknown": (Variant.ONE_BUTTON, Reason.KNOWN_SUBSCRIBED),
+    "1 btn\nlookup": (Variant.ONE_BUTTON, Reason.LOOKUP_SUBSCRIBED),
+    "2 btn\nknown": (Variant.TWO_BUTTON, Reason.KNOWN_NOT_SUBSCRIBED),
+    "2 btn\nlookup": (Variant.TWO_BUTTON, Reason.LOOKUP_NOT_SUBSCRIBED),
+    "2 btn\nfailed": (Variant.TWO_BUTTON, Reason.LOOKUP_FAILED),
+    "2 btn\nnobody": (Variant.TWO_BUTTON, Reason.NO_LOOKUP),
 }
-_DELAYS = ("delay\np50", "\np99", "p99 of\nknown")
+_DELAYS = ("ms\np50", "ms\np99", "known\np99")
+_LEGEND = (
+    "Emails with one or two buttons, and why: the status was known, the lookup said it, the lookup failed,"
+    " there was nobody to ask. Delay in ms from the action's timestamp until a read_committed reader has the"
+    " email; the last column for supporters with a known status."
+)
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
@@ -45,8 +50,8 @@ def causes(tally: Tally) -> str:
 def figures(phases: Sequence[Phase], tallies: Sequence[Tally], current: int) -> RenderableType:
     """The phases up to the current one, and what their failed lookups failed of."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("\nlookup is", no_wrap=True)
-    for head in ("actions\nin", "emails\nout", *_EMAILS, *_DELAYS):
+    table.add_column("lookup\nis", no_wrap=True)
+    for head in ("\nin", "\nout", *_EMAILS, *_DELAYS):
         table.add_column(head, justify="right", no_wrap=True)
     failures = Table.grid(padding=(0, 2, 0, 0))
     for number in range(current + 1):
@@ -62,7 +67,7 @@ def figures(phases: Sequence[Phase], tallies: Sequence[Tally], current: int) -> 
         table.add_row(*(Text(str(cell)) for cell in cells), style=style)
         if tally.causes:
             failures.add_row(Text(phase.name), Text(causes(tally)), style=style)
-    note = Text("Delays in milliseconds, from the action's timestamp to a read_committed reader.", "dim")
+    note = Text(_LEGEND, "dim")
     if not failures.row_count:
         return Group(table, note)
     return Group(table, note, Text("\nWhy lookups failed", "bold"), failures)

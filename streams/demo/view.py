@@ -16,6 +16,7 @@ from streams.demo.phases import Phase
 from streams.demo.table import figures, line
 
 _QUIET = 2.0  # seconds without a word that are no worry
+_WIDTH = 110
 _LINES = 3.0  # seconds between two lines about a phase under way
 
 
@@ -160,10 +161,8 @@ class PlainView:
         self.say(f"  {line(phase, tally)}")
 
     def final(self, phases: Sequence[Phase], tallies: Sequence[Tally]) -> None:
-        """The table, as wide as it is."""
-        table = figures(phases, tallies, len(phases) - 1)
-        width = self._console.measure(table, options=self._console.options.update(max_width=10_000)).maximum
-        self._console.print(table, width=width)
+        """The table; a file has no width of its own."""
+        self._console.print(figures(phases, tallies, len(phases) - 1), width=_WIDTH)
 
     def close(self) -> None:
         """Nothing to do."""

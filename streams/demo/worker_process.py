@@ -22,7 +22,7 @@ from streams.embedded.supervised import SupervisedProcesses
 from streams.settings import PREFIX, describe
 
 DEADLINE = 1.0  # seconds, of a lookup
-PARTITIONS = 4
+PARTITIONS = 2
 _HOST = "127.0.0.1"
 _READY_WITHIN = 60.0  # seconds; it takes some five
 _STOPPED_WITHIN = 20.0  # seconds; the worker's own grace is five

@@ -114,15 +114,16 @@ class ChunkConsumer(driver.Consumer):
 
     # -- delivery ---------------------------------------------------------------------------------------
 
-    def _get_active_partitions(self) -> set[TP]:
-        active: set[TP] = super()._get_active_partitions()
+    def _open_partitions(self) -> set[TP]:
+        # Faust pauses and resumes by changing its own set of active partitions in place: it stays untouched.
+        active: set[TP] = self._get_active_partitions()
         closed = set()
         for tp in active:
             schema = self._schema(tp.topic)
             if schema is not None and schema.owner is not None and not schema.owner.accepts(tp.partition):
                 closed.add(tp)
         self._held = bool(closed)
-        return active - closed if closed else active
+        return active - closed
 
     async def _drain_messages(self, fetcher: Any) -> None:
         # The stock loop, but the race against a rebalance is run once a fetched set, not once a message.
@@ -156,10 +157,13 @@ class ChunkConsumer(driver.Consumer):
             self.diag.unset_flag(CONSUMER_FETCHING)
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
-        if self.flow_active and not self._get_active_partitions():
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        partitions = self._open_partitions()
+        if not partitions:
             await self.sleep(_WAIT_WHILE_HELD)  # stock sleeps a whole second
-            return {}, self._active_partitions
-        return await super()._wait_next_records(timeout)
+            return {}, partitions
+        return await self._getmany(active_partitions=partitions, timeout=timeout), partitions
 
     async def _deliver(self, records: Mapping[Any, Any], active: set[TP] | None, generation: int) -> None:
         one_by_one: dict[TP, Any] = {}

@@ -87,6 +87,14 @@ class WorkerProcess:
     def tail(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
+    def wait_counter(self, value: float, name: str, seconds: float = 30, **labels: str) -> None:
+        """Wait until a counter has reached `value`."""
+        until = time.monotonic() + seconds
+        while self.counter(name, **labels) < value:
+            if time.monotonic() > until:
+                raise AssertionError(f"{name} is {self.counter(name, **labels)}, not {value}\n{self.tail()}")
+            time.sleep(0.05)
+
     def counter(self, name: str, **labels: str) -> float:
         """Return the sum of a counter's samples that have these labels."""
         total = 0.0
@@ -111,6 +119,7 @@ class Installation:
             f"{name}-emails",
             f"{name}-dlq",
             f"{name}-supporter-status-changelog",
+            f"{name}-rekeyed-actions",
         )
         self._folder = folder
         self.settings = {

@@ -1,0 +1,79 @@
+"""Actions that lie in the wrong partition, and partitions that stop."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from streams.emails import NAMESPACE
+from tests.integration.topics import action, keyed, producing, read_count, send, status
+from tests.integration.worker_process import Installation, problems
+
+pytestmark = pytest.mark.kafka
+
+Make = Callable[..., Installation]
+
+
+async def test_actions_keyed_by_anything_still_meet_their_status(installation: Make) -> None:
+    """Keyed by actionId, not at all, put anywhere: the right letter, once, with its first place's id."""
+    place = installation()
+    worker = place.worker()
+    worker.start()
+    await asyncio.to_thread(worker.wait_ready)
+    count = 40
+    rows = [status(number, True) for number in range(count)]
+    await send(place.bootstrap_servers, place.names.statuses, rows)
+    await asyncio.to_thread(worker.wait_counter, count, "confirmation_statuses_total", result="applied")
+    async with producing(place.bootstrap_servers) as producer:
+        sent = []
+        for number in range(count):
+            value = orjson.dumps(action(number))
+            key = None if number % 2 else str(number).encode()
+            sent.append(await producer.send(place.names.actions, value, key=key, partition=number % 4))
+        places = [(each.partition, each.offset) for each in await asyncio.gather(*sent)]
+    records = await read_count(place.bootstrap_servers, place.names.emails, count)
+    emails: dict[int, Any] = {}
+    for record in records:
+        email = orjson.loads(record.value)
+        assert email["actionId"] not in emails, "doubled"
+        emails[email["actionId"]] = email
+        assert record.key == keyed(email["action"])[0]
+    assert {email["reason"] for email in emails.values()} == {"known_subscribed"}
+    for number, (partition, offset) in enumerate(places):
+        first = f"{place.names.actions}/{partition}/{offset}"
+        assert emails[number]["id"] == str(uuid.uuid5(NAMESPACE, first))
+    moved = worker.counter("confirmation_actions_rekeyed_total")
+    assert 0 < moved < count
+    assert len(await read_count(place.bootstrap_servers, place.names.rekeyed, int(moved))) == moved
+
+
+async def test_the_dead_letter_ceiling_stops_a_partition_and_lifting_it_resumes(installation: Make) -> None:
+    """A topic full of rubbish stays: alive, not ready; all of it is done once the ceiling is lifted."""
+    place = installation(topic_partitions=1)
+    worker = place.worker()
+    worker.start()
+    await asyncio.to_thread(worker.wait_ready)
+    rubbish: list[tuple[bytes | None, bytes | None]] = [(b"k", b"rubbish")] * 400
+    await send(place.bootstrap_servers, place.names.actions, rubbish)
+    await send(place.bootstrap_servers, place.names.actions, [keyed(action(1))])
+    for _ in range(200):
+        code, body = await asyncio.to_thread(worker.get, "/readyz")
+        if code == 503 and "DEAD_LETTER_CEILING" in problems(body)[0]:
+            break
+        await asyncio.sleep(0.1)
+    else:
+        raise AssertionError(worker.tail())
+    kept = await read_count(place.bootstrap_servers, place.names.dead_letters, 100)
+    assert len(kept) == 100
+    assert worker.get("/livez")[0] == 200
+    assert await asyncio.to_thread(worker.stop) == 0
+    lifted = place.worker(dead_letter_ceiling=1)
+    lifted.start()
+    await asyncio.to_thread(lifted.wait_ready)
+    assert len(await read_count(place.bootstrap_servers, place.names.emails, 1)) == 1
+    assert len(await read_count(place.bootstrap_servers, place.names.dead_letters, 400)) == 400
