@@ -116,6 +116,8 @@ def decode_action(value: bytes) -> Action | None:
             str(value, "utf-8")  # msgspec does not look into the strings that it skips
         message = _decode_action(value)
     except (ValueError, RecursionError):
+        message = None
+    if message is None:  # out here, what the slow one raises has no __context__ that quotes the value
         return _decode_action_slowly(value)
     stage = message.stage
     if stage != ASKS_FOR_CONFIRMATION:

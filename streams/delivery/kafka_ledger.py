@@ -50,6 +50,7 @@ _STOP_WITHIN = 2.0
 
 class _Batch(NamedTuple):
     topic: str
+    partition: int
     builder: Any
     first: int  # index of its first record in the transaction
 
@@ -179,12 +180,14 @@ class KafkaLedger:
 
     def _batches(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[_Batch]:
         batches: list[_Batch] = []
-        filling: dict[str, Any] = {}
+        filling: dict[tuple[str, int | None], Any] = {}
         for index, record in enumerate(records):
-            batch = filling.get(record.topic)
+            place = record.topic, record.partition
+            batch = filling.get(place)
             if batch is None or _append(batch, record) is None:
-                batch = filling[record.topic] = producer.create_batch()
-                batches.append(_Batch(record.topic, batch, index))
+                batch = filling[place] = producer.create_batch()
+                partition = self._place.partition if record.partition is None else record.partition
+                batches.append(_Batch(record.topic, partition, batch, index))
                 _append(batch, record)  # the first record of a batch is always taken, whatever its size
                 limit = self._limits.get(record.topic, DEFAULT_LIMIT)
                 if batch.size() > limit:
@@ -193,9 +196,9 @@ class KafkaLedger:
 
     async def _produce(self, producer: AIOKafkaProducer, batches: list[_Batch]) -> None:
         deliveries = []
-        for topic, builder, _ in batches:
+        for topic, partition, builder, _ in batches:
             builder.close()
-            deliveries.append(await producer.send_batch(builder, topic, partition=self._place.partition))
+            deliveries.append(await producer.send_batch(builder, topic, partition=partition))
         for batch, result in zip(
             batches, await asyncio.gather(*deliveries, return_exceptions=True), strict=True
         ):

@@ -73,7 +73,7 @@ class Tally:
     actions: int = 0
     emails: Counter[tuple[str, str]] = field(default_factory=Counter)  # by variant and reason
     causes: Counter[str] = field(default_factory=Counter)  # of failed lookups
-    dead_letters: int = 0
+    dead_letters: Counter[str] = field(default_factory=Counter)  # by error class
     delays: list[float] = field(default_factory=list)
     known_delays: list[float] = field(default_factory=list)  # of supporters whose status was known
 
@@ -104,6 +104,7 @@ class Verdict:
         uncalled: emails that no action of ours asked for.
         ignored: actions that ask for nothing and got nothing.
         dead_letters: actions that became a dead letter, as their content may explain.
+        unexplained: actions that became a dead letter though nothing is wrong with them; they are missing.
     """
 
     actions: int
@@ -113,6 +114,7 @@ class Verdict:
     uncalled: int
     ignored: int
     dead_letters: int
+    unexplained: int
 
     def __str__(self) -> str:
         return f"{self.actions} actions, {self.emails} emails, {self.missing} missing, {self.doubled} doubled"
@@ -131,7 +133,7 @@ class _Fate:
     asks: Asks = Asks.EMAIL
     sent_at: float = 0.0
     emails: int = 0
-    dead_letters: int = 0
+    dead_letters: list[str] = field(default_factory=list)
     first: Email | None = None
     seen_at: float = 0.0
 
@@ -156,7 +158,7 @@ class Audit:
         fate.phase, fate.asks, fate.sent_at = phase, asks, sent_at
         tally = self.phases[phase]
         tally.actions += 1
-        tally.dead_letters += fate.dead_letters
+        tally.dead_letters.update(fate.dead_letters)
         if fate.first is not None:
             tally.add(fate.first, fate.seen_at - sent_at)
         elif asks is not Asks.NOTHING and not fate.dead_letters:
@@ -172,13 +174,13 @@ class Audit:
             if fate.phase is not None:
                 self.phases[fate.phase].add(email, seen_at - fate.sent_at)
 
-    def dead_letter(self, place: str) -> None:
+    def dead_letter(self, place: str, error_class: str) -> None:
         """The reader has a dead letter for `place`."""
         fate = self._fate(place)
-        fate.dead_letters += 1
+        fate.dead_letters.append(error_class)
         self._awaited.discard(place)
         if fate.phase is not None:
-            self.phases[fate.phase].dead_letters += 1
+            self.phases[fate.phase].dead_letters[error_class] += 1
 
     def verdict(self) -> Verdict:
         """The count so far; final once nothing is awaited and the reader is at the end."""
@@ -186,16 +188,17 @@ class Audit:
         for fate in self._fates.values():
             counts["emails"] += fate.emails
             counts[_came_to(fate)] += 1
-            counts["doubled"] += fate.phase is not None and fate.emails + fate.dead_letters > 1
+            counts["doubled"] += fate.phase is not None and fate.emails + len(fate.dead_letters) > 1
             counts["uncalled"] += fate.emails * (fate.phase is None or fate.asks is Asks.NOTHING)
         return Verdict(
-            actions=counts["confirmed"] + counts["missing"],
+            actions=counts["confirmed"] + counts["missing"] + counts["unexplained"],
             emails=counts["emails"],
-            missing=counts["missing"],
+            missing=counts["missing"] + counts["unexplained"],
             doubled=counts["doubled"],
             uncalled=counts["uncalled"],
             ignored=counts["ignored"],
             dead_letters=counts["dead letter"],
+            unexplained=counts["unexplained"],
         )
 
     def _fate(self, place: str) -> _Fate:
@@ -207,8 +210,8 @@ def _came_to(fate: _Fate) -> str:
         return "not ours"
     if fate.emails:
         return "uncalled for" if fate.asks is Asks.NOTHING else "confirmed"
-    if fate.dead_letters and fate.asks is not Asks.EMAIL:
-        return "dead letter"
+    if fate.dead_letters:
+        return "unexplained" if fate.asks is Asks.EMAIL else "dead letter"
     return "ignored" if fate.asks is Asks.NOTHING else "missing"
 
 
@@ -217,6 +220,11 @@ def objections(verdict: Verdict, phases: Sequence[str], tallies: Sequence[Tally]
     found = []
     if not verdict.holds:
         found.append("actions and emails do not match one to one")
+    if verdict.unexplained:
+        classes = ", ".join(sorted(set().union(*(tally.dead_letters for tally in tallies))))
+        found.append(
+            f"{verdict.unexplained} actions without fault became dead letters (error classes: {classes})"
+        )
     if verdict.uncalled:
         found.append(f"{verdict.uncalled} emails were asked for by no action")
     found += [

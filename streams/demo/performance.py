@@ -117,6 +117,8 @@ class Performance:
         self._view.say(str(verdict), "bold red" if against else "bold green")
         for objection in against:
             self._view.say(f"Not as it should be: {objection}.", "bold red")
+        if against and (warnings := self._worker.last_warnings()):
+            self._view.say(warnings)
         return 1 if against else 0
 
     async def stay(self) -> None:

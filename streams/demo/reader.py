@@ -98,7 +98,7 @@ def _count_email(audit: Audit, message: Any, seen_at: float) -> None:
 def _count_dead_letter(audit: Audit, message: Any, _seen_at: float) -> None:
     # The source may have headers of the same names: the worker's come after them.
     headers = {name: value.decode(errors="replace") for name, value in message.headers if value is not None}
-    topic, partition, offset = (
-        headers.get(f"__streams.errors.{part}", "") for part in ("topic", "partition", "offset")
+    topic, partition, offset, error_class = (
+        headers.get(f"__streams.errors.{part}", "") for part in ("topic", "partition", "offset", "exception")
     )
-    audit.dead_letter(str(uuid.uuid5(NAMESPACE, f"{topic}/{partition}/{offset}")))
+    audit.dead_letter(str(uuid.uuid5(NAMESPACE, f"{topic}/{partition}/{offset}")), error_class)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -42,14 +43,14 @@ def milliseconds(seconds: float | None) -> str:
     return "–" if seconds is None else f"{seconds * 1000:.0f}"
 
 
-def causes(tally: Tally) -> str:
-    """Why lookups failed, the most frequent cause first."""
-    return ", ".join(f"{cause} {count}" for cause, count in tally.causes.most_common())
+def counts(counter: Counter[str]) -> str:
+    """What was counted, the most frequent first."""
+    return ", ".join(f"{what} {count}" for what, count in counter.most_common())
 
 
 def figures(phases: Sequence[Phase], tallies: Sequence[Tally], current: int) -> RenderableType:
     """The phases up to the current one, and what their failed lookups failed of."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)  # the box parts columns
     table.add_column("lookup\nis", no_wrap=True)
     for head in ("\nin", "\nout", *_EMAILS, *_DELAYS):
         table.add_column(head, justify="right", no_wrap=True)
@@ -66,7 +67,7 @@ def figures(phases: Sequence[Phase], tallies: Sequence[Tally], current: int) -> 
         style = "bold" if number == current else None
         table.add_row(*(Text(str(cell)) for cell in cells), style=style)
         if tally.causes:
-            failures.add_row(Text(phase.name), Text(causes(tally)), style=style)
+            failures.add_row(Text(phase.name), Text(counts(tally.causes)), style=style)
     note = Text(_LEGEND, "dim")
     if not failures.row_count:
         return Group(table, note)
@@ -85,7 +86,7 @@ def line(phase: Phase, tally: Tally) -> str:
     if kinds:
         parts.append(", ".join(kinds))
     if tally.dead_letters:
-        parts.append(f"dead letters {tally.dead_letters}")
+        parts.append(f"dead letters: {counts(tally.dead_letters)}")
     if tally.causes:
-        parts.append(f"lookups failed: {causes(tally)}")
+        parts.append(f"lookups failed: {counts(tally.causes)}")
     return " | ".join(parts)

@@ -16,7 +16,7 @@ from streams.demo.phases import Phase
 from streams.demo.table import figures, line
 
 _QUIET = 2.0  # seconds without a word that are no worry
-_WIDTH = 110
+_WIDTH = 110  # columns
 _LINES = 3.0  # seconds between two lines about a phase under way
 
 
@@ -53,6 +53,7 @@ def open_view(console: Console | None = None) -> View:
     console = console or Console()
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveView(console)
+    console.width = _WIDTH  # a file has none of its own
     return PlainView(console)
 
 
@@ -161,8 +162,8 @@ class PlainView:
         self.say(f"  {line(phase, tally)}")
 
     def final(self, phases: Sequence[Phase], tallies: Sequence[Tally]) -> None:
-        """The table; a file has no width of its own."""
-        self._console.print(figures(phases, tallies, len(phases) - 1), width=_WIDTH)
+        """The table."""
+        self._console.print(figures(phases, tallies, len(phases) - 1))
 
     def close(self) -> None:
         """Nothing to do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import sys
 import tempfile
@@ -29,6 +30,9 @@ _STOPPED_WITHIN = 20.0  # seconds; the worker's own grace is five
 _POLL = 0.1
 _LOG_LINES = 12
 _NAME = "worker"
+
+
+_WARNING = re.compile(r"\[(WARNING|ERROR|CRITICAL)\]")
 
 
 class _Readiness(msgspec.Struct):
@@ -60,6 +64,10 @@ breaker_longest_pause = 1
         for each in ORGANISATIONS
     ]
     return "\n".join([default, *entries])
+
+
+def _quoted(head: str, lines: Sequence[str]) -> str:
+    return "".join(f"\n  {line}" for line in [head, *lines[-_LOG_LINES:]]) if lines else ""
 
 
 class Worker:
@@ -165,13 +173,19 @@ class Worker:
 
     def last_lines(self) -> str:
         """The end of its log, for an error message."""
+        return _quoted("Its log ends with:", self._logged()) or " Its log is empty."
+
+    def last_warnings(self) -> str:
+        """The last warnings and errors in its log; nothing if there are none."""
+        return _quoted(
+            "The worker's last warnings:", [line for line in self._logged() if _WARNING.search(line)]
+        )
+
+    def _logged(self) -> list[str]:
         try:
-            lines = self._log.read_text(errors="replace").splitlines() if self._log else []
+            return self._log.read_text(errors="replace").splitlines() if self._log else []
         except OSError:
-            lines = []
-        if not lines:
-            return " Its log is empty."
-        return "".join(f"\n  {line}" for line in ["Its log ends with:", *lines[-_LOG_LINES:]])
+            return []
 
     async def _get(self, path: str) -> bytes:
         timeout = aiohttp.ClientTimeout(total=2)

@@ -158,7 +158,7 @@ class ChunkConsumer(driver.Consumer):
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
         if not self.flow_active:
-            await self.wait(self.can_resume_flow)
+            await self.wait(cast(Any, self.can_resume_flow))  # mode types its own Event only
         partitions = self._open_partitions()
         if not partitions:
             await self.sleep(_WAIT_WHILE_HELD)  # stock sleeps a whole second

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -15,6 +16,7 @@ from tests.delivery.fakes import Bench, Ending, FakeLedger, FakeLog, FakeRecord,
 from tests.lookup.virtual_time import VirtualLoop
 
 ROOM = 50  # bytes that a record of the emails topic may have
+TROUBLES = st.sampled_from([Ending.FAILED, Ending.ANSWER_LOST, Ending.LATE])
 KINDS = {
     "known": b"known",
     "lookup": b"lookup",
@@ -24,14 +26,17 @@ KINDS = {
 }
 
 
-class ParkedLedger(FakeLedger):
-    """Every call waits until the machine says how it ends."""
+class ParkingLedger(FakeLedger):
+    """Its calls end as planned; in between, while the cluster hangs, they wait for what the machine says."""
 
     def __init__(self, log: FakeLog) -> None:
         super().__init__(log)
+        self.hangs = False
         self.parked: asyncio.Future[Ending] | None = None
 
-    async def _ending(self, planned: Any) -> Ending:
+    async def _ending(self, planned: deque[Any]) -> Ending:
+        if planned or not self.hangs:
+            return await super()._ending(planned)
         self.parked = asyncio.get_running_loop().create_future()
         try:
             return await self.parked
@@ -44,7 +49,7 @@ class LiveLane:
 
     def __init__(self, log: FakeLog, bugs: set[int]) -> None:
         self.bench = Bench(log, unsettled=6, fence_patience=0.0, backoff=0.0, close_within=4.0)
-        self.ledger = self.bench.ledger = ParkedLedger(log)
+        self.ledger = self.bench.ledger = ParkingLedger(log)
         self.bench.lane._ledger = self.ledger
         self.bench.judge.bugs = bugs
         self.next_offset = log.position.offset or 0  # looked up before the lane opens: never too far
@@ -107,13 +112,29 @@ class Lanes(RuleBasedStateMachine):
         lane = self._lane(which)
         lane.next_offset = min(lane.next_offset, self.log.position.offset or 0)
 
+    @precondition(lambda self: self.live)
+    @rule(
+        which=st.integers(0, 2), opens=st.lists(TROUBLES, max_size=1), commits=st.lists(TROUBLES, max_size=2)
+    )
+    def trouble_ahead(self, which: int, opens: list[Ending], commits: list[Ending]) -> None:
+        """The next requests of a lane fail, in one of the ways that requests fail."""
+        ledger = self._lane(which).ledger
+        ledger.opens.extend(opens)
+        ledger.commits.extend(commits)
+
+    @precondition(lambda self: self.live)
+    @rule(which=st.integers(0, 2), hangs=st.booleans())
+    def hang(self, which: int, hangs: bool) -> None:
+        """The cluster stops answering a lane, or begins again to."""
+        self._lane(which).ledger.hangs = hangs
+
     @precondition(lambda self: any(lane.ledger.parked for lane in self.live))
     @rule(
         which=st.integers(0, 2),
         ending=st.sampled_from([Ending.DONE, Ending.DONE, Ending.FAILED, Ending.ANSWER_LOST, Ending.LATE]),
     )
     def proceed(self, which: int, ending: Ending) -> None:
-        """A request to the cluster ends, in one of the ways that requests end."""
+        """A request that hung ends."""
         parked = [lane for lane in self.live if lane.ledger.parked]
         self._in_loop(parked[which % len(parked)].ledger.parked.set_result, ending)
 
@@ -251,6 +272,7 @@ class Lanes(RuleBasedStateMachine):
 
     async def _finish(self, last: LiveLane) -> None:
         last.bench.judge.not_now = False
+        last.ledger.hangs = False
         for _ in range(10 * len(self.records) + 20):
             self._offer(last, 1)
             if last.ledger.parked:

@@ -1,0 +1,45 @@
+"""Where a range begins or ends, as a person writes it: a time, a time ago, or an offset. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import NamedTuple
+
+ALLOWED = (
+    'allowed is a time (RFC 3339, as in "2026-11-24T10:00:00Z"), a time ago ("-2h", "-30m", "-7d"), or, '
+    "with one --partition, an offset"
+)
+_AGO = re.compile(r"-(\d{1,9})([smhd])", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_OFFSET = re.compile(r"\d{1,18}", re.ASCII)
+
+
+class Moment(NamedTuple):
+    """One of the two is set."""
+
+    milliseconds: int | None = None  # since the epoch, as Kafka stamps records
+    offset: int | None = None
+
+
+def moment(text: str, now: float) -> Moment:
+    """Read a moment.
+
+    Args:
+        text: as a person wrote it.
+        now: seconds since the epoch, for a time ago.
+
+    Raises:
+        ValueError: it is none; the text says what is allowed.
+    """
+    if ago := _AGO.fullmatch(text):
+        return Moment(milliseconds=max(0, int((now - int(ago[1]) * _UNITS[ago[2]]) * 1000)))
+    if _OFFSET.fullmatch(text):
+        return Moment(offset=int(text))
+    try:
+        when = datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise ValueError(ALLOWED) from None
+    if when.tzinfo is None:
+        raise ValueError(f"a time needs its offset from UTC, as in {text}Z; {ALLOWED}")
+    return Moment(milliseconds=max(0, int(when.timestamp() * 1000)))
