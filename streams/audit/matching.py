@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 from streams.audit.delays import Delays
@@ -53,7 +54,7 @@ class Counts:
     unreadable: int = 0  # owed a dead letter
     ignored: int = 0  # at another stage, or a tombstone
     emails: int = 0
-    resent: int = 0  # of these, written by ``streams resend``
+    resent: int = 0  # emails that ``streams resend`` wrote, wherever their actions are
     dead_lettered: int = 0
     foreign: int = 0  # emails that say that they come from elsewhere, or do not say where from
     delays: Delays = field(default_factory=Delays)
@@ -207,18 +208,20 @@ class Matching:
             was found at all.
         """
         unasked = 0
-        for partition in {email.partition for email in self._early.values()}:
+        left: dict[int, dict[str, _Email]] = {}
+        for email_id, email in self._early.items():
+            left.setdefault(email.partition, {})[email_id] = email
+        for partition, emails in left.items():
             side = self._sides[partition]
-            for stretch in (side.counted, *offsets(partition)):
-                for offset in stretch:
-                    email = self._early.pop(side.id_of(offset), None)
-                    if email is None:
-                        continue
-                    if side.owes(offset):
-                        self.counts.emails += email.count
-                        self._doubled.add(Place(partition, offset))
-                    elif offset in side.counted:
-                        unasked += email.count
-                    if not any(left.partition == partition for left in self._early.values()):
-                        break
-        return unasked, sum(email.count for email in self._early.values())
+            for offset in chain(side.counted, *offsets(partition)):
+                found = emails.pop(side.id_of(offset), None)
+                if found is None:
+                    continue
+                if side.owes(offset):
+                    self.counts.emails += found.count
+                    self._doubled.add(Place(partition, offset))
+                elif offset in side.counted:
+                    unasked += found.count
+                if not emails:
+                    break
+        return unasked, sum(email.count for emails in left.values() for email in emails.values())

@@ -283,14 +283,14 @@ class Lane:
         return bool(inbox)
 
     def _settle(
-        self, record: Record, conclude: Callable[[Any], Verdict], answer: asyncio.Future[Any]
+        self, record: Record, conclude: Callable[[asyncio.Future[Any]], Verdict], answer: asyncio.Future[Any]
     ) -> None:
         if self._closing.is_set():
             return  # too late: it is the successor's
         try:
             try:
-                verdict = conclude(answer.result())
-            except (Exception, asyncio.CancelledError) as exc:
+                verdict = conclude(answer)
+            except (Exception, asyncio.CancelledError) as exc:  # result() of a cancelled one raises it
                 verdict = self._judge.fault(record, exc)
         except Exception as exc:  # not even that: it stays unsettled, so that no commit passes it
             self._bug = exc

@@ -178,7 +178,7 @@ class FakeJudge:
         if record.value.startswith(b"lookup"):
             answer = asyncio.get_running_loop().create_future()
             self.answers[record.offset] = answer
-            return Pending(answer, lambda found: self._conclude(record, found))
+            return Pending(answer, lambda answer: self._conclude(record, answer.result()))
         return Verdict(self._outgoing(record, record.value), ("email",))
 
     def answer(self, *offsets: int, found: bytes = b"found") -> None:
@@ -195,6 +195,8 @@ class FakeJudge:
             raise RecursionError
         self.faults.append((record.offset, type(exc).__name__))
         return Verdict(self._outgoing(record, b"fault", "actions.dlq"), ("dead_letter", "internal_error"))
+
+    halted = None
 
     def _conclude(self, record: FakeRecord, found: bytes) -> Verdict:
         if found == b"bug":

@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and the brokers that understands Kafka's framing, and breaks what it is told to.
+"""A TCP proxy between a client and the brokers that understands Kafka's framing and breaks what a test names.
 
 >>> with KafkaProxy(kafka) as proxy:  # doctest: +SKIP
 ...     worker = installation(kafka_bootstrap_servers=proxy.bootstrap_servers).worker()
@@ -17,7 +17,7 @@ import contextlib
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -62,6 +62,18 @@ class DelayResponse:
     seconds: float
 
 
+class HoldRequest:
+    """It reaches the broker when the rule is released, even if its client has gone."""
+
+
+class Straggle:
+    """The connection breaks, and the request reaches the broker all the same, when the rule is released."""
+
+
+class Pass:
+    """Nothing: the rule only keeps the broker's answers."""
+
+
 class LoseRequest:
     """The broker never sees it, and the connection is silent from then on."""
 
@@ -89,7 +101,19 @@ class Answer:
     code: int
 
 
-Fault = DelayRequest | DelayResponse | LoseRequest | LoseResponse | CutBefore | CutAfter | Duplicate | Answer
+Fault = (
+    Pass
+    | DelayRequest
+    | DelayResponse
+    | HoldRequest
+    | Straggle
+    | LoseRequest
+    | LoseResponse
+    | CutBefore
+    | CutAfter
+    | Duplicate
+    | Answer
+)
 
 
 @dataclass
@@ -105,6 +129,11 @@ class Rule:
     answers: list[Any] = field(default_factory=list)
     _hit: threading.Event = field(default_factory=threading.Event)
     _answered: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def release(self) -> None:
+        """Let go of what is held."""
+        self.released.set()
 
     def takes(self, request: Request) -> bool:
         """Whether this request is affected; counts it."""
@@ -318,6 +347,11 @@ def _seen(request: Request, transactional_id: str) -> Seen:
     return Seen(Api(request.api), transactional_id, producer_id, producer_epoch, commits, time.monotonic())
 
 
+async def _released(rule: Rule) -> None:
+    while not rule.released.is_set():  # noqa: ASYNC110 - another thread's event
+        await asyncio.sleep(0.005)
+
+
 def _address(server: str) -> Address:
     host, _, port = server.rpartition(":")
     return host, int(port)
@@ -406,6 +440,8 @@ class _Connection:
                 given.set_result(answer.result())
 
         match rule.fault:
+            case Pass():
+                return forward()
             case Answer(code):
                 given.set_result(request.refusal(code))
             case LoseRequest():
@@ -423,14 +459,19 @@ class _Connection:
             case DelayResponse(seconds):
                 forward().add_done_callback(lambda answer: loop.call_later(seconds, later, answer))
             case DelayRequest(seconds):
-                self._proxy.spawn(self._straggle(request, rule, seconds, given))
+                self._proxy.spawn(self._straggle(request, rule, asyncio.sleep(seconds), given))
+            case HoldRequest():
+                self._proxy.spawn(self._straggle(request, rule, _released(rule), given))
+            case Straggle():
+                self._proxy.spawn(self._straggle(request, rule, _released(rule), given))
+                self.abort()
         return given
 
     async def _straggle(
-        self, request: Request, rule: Rule, seconds: float, given: asyncio.Future[bytes]
+        self, request: Request, rule: Rule, wait: Awaitable[None], given: asyncio.Future[bytes]
     ) -> None:
         # On a connection of its own, so that it arrives even when its client has hung up.
-        await asyncio.sleep(seconds)
+        await wait
         await self._proxy.open.wait()
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             reader, writer = await asyncio.open_connection(*self._broker, limit=_BUFFER)

@@ -1,0 +1,97 @@
+"""What must hold after any fault, seen by clients that are not the worker's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tests.integration.topics import action, keyed, producing, read_count
+from tests.integration.worker_process import Installation, WorkerProcess
+
+
+async def ready(place: Installation, **settings: object) -> WorkerProcess:
+    """Start one more worker of `place` and wait until it is ready."""
+    worker = place.worker(**settings)
+    worker.start()
+    await asyncio.to_thread(worker.wait_ready)
+    return worker
+
+
+async def happens(
+    condition: Callable[[], bool], place: Installation, seconds: float = 20, every: float = 0.1
+) -> None:
+    """Wait until a (blocking) condition holds.
+
+    Raises:
+        AssertionError: it did not in `seconds`; shows the end of the last worker's log.
+    """
+    until = time.monotonic() + seconds
+    while not await asyncio.to_thread(condition):
+        if time.monotonic() > until:
+            raise AssertionError(f"did not happen in {seconds} s\n{place.workers[-1].tail(40)}")
+        await asyncio.sleep(every)
+
+
+async def act(place: Installation, numbers: Iterable[int], partition: int | None = None) -> list[int]:
+    """Write actions with these numbers, into `partition` or where their keys belong; return the numbers."""
+    written = list(numbers)
+    async with producing(place.bootstrap_servers) as producer:
+        for number in written:
+            key, value = keyed(action(number))
+            await producer.send_and_wait(place.names.actions, value, key=key, partition=partition)
+    return written
+
+
+async def assert_kept(place: Installation, numbers: Iterable[int], seconds: float = 40) -> list[Any]:
+    """Every action has its one email for a read_committed reader, and no transaction is left open."""
+    expected = Counter(numbers)
+    records = await read_count(place.bootstrap_servers, place.names.emails, expected.total(), seconds=seconds)
+    found = Counter(orjson.loads(record.value)["actionId"] for record in records)
+    lost, doubled = expected - found, found - expected
+    assert not lost, f"lost {dict(lost)}, doubled {dict(doubled)}\n{place.workers[-1].tail(40)}"
+    assert not doubled, f"doubled {dict(doubled)}\n{place.workers[-1].tail(40)}"
+    await assert_no_transaction_open(place)
+    return records
+
+
+async def assert_no_transaction_open(place: Installation, seconds: float = 8) -> None:
+    """On both output topics the last stable offset reaches the high watermark."""
+    until = time.monotonic() + seconds
+    while (ends := await _ends(place, "read_committed")) != (high := await _ends(place, "read_uncommitted")):
+        assert time.monotonic() < until, f"open transaction: last stable {ends}, high watermark {high}"
+        await asyncio.sleep(0.2)
+
+
+async def _ends(place: Installation, isolation_level: str) -> dict[TopicPartition, int]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=place.bootstrap_servers, isolation_level=isolation_level)
+    await consumer.start()
+    try:
+        partitions = range(int(place.settings["TOPIC_PARTITIONS"]))
+        places = [
+            TopicPartition(topic, partition)
+            for topic in (place.names.emails, place.names.dead_letters)
+            for partition in partitions
+        ]
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
+        return ends
+    finally:
+        await consumer.stop()
+
+
+@asynccontextmanager
+async def administering(place: Installation) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client of the cluster, directly."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap_servers)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()

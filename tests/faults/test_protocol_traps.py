@@ -1,0 +1,247 @@
+"""A real worker behind a proxy that loses, delays, repeats and forges the requests of its transactions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from streams.embedded import EmbeddedKafka
+from tests.faults.kafka_proxy import (
+    Answer,
+    Api,
+    CutAfter,
+    CutBefore,
+    DelayRequest,
+    Duplicate,
+    Fault,
+    HoldRequest,
+    KafkaProxy,
+    LoseRequest,
+    LoseResponse,
+    Pass,
+    Rule,
+    Seen,
+    Straggle,
+    of_transactional_id,
+)
+from tests.faults.promises import act, assert_kept, happens, ready
+from tests.integration.topics import producing
+from tests.integration.worker_process import Installation, WorkerProcess
+
+pytestmark = pytest.mark.kafka
+
+Make = Callable[..., Installation]
+
+#: Seconds; what the broker and the ledger give a transaction.
+TIMEOUT = 2
+#: The requests of a transaction in their order: the fault befalls each of them, in a partition of its own.
+STEPS = (
+    Api.ADD_PARTITIONS_TO_TXN,
+    Api.PRODUCE,
+    Api.ADD_OFFSETS_TO_TXN,
+    Api.TXN_OFFSET_COMMIT,
+    Api.END_TXN,
+)
+#: This partition's lane is broken, and the fault befalls its way back.
+REOPENED = len(STEPS)
+
+FAULTS: dict[str, Fault] = {
+    "request lost": LoseRequest(),
+    "response lost": LoseResponse(),
+    "delayed beyond the timeout": DelayRequest(TIMEOUT + 1.0),
+    "cut before the broker has it": CutBefore(),
+    "cut after the broker has it": CutAfter(),
+    "sent twice": Duplicate(),
+}
+#: What a broker says to a request of an epoch that is over: INVALID_PRODUCER_EPOCH, PRODUCER_FENCED, or that
+#: the transaction it belongs to is not there: INVALID_TXN_STATE, INVALID_PRODUCER_ID_MAPPING.
+OVER = {47, 48, 49, 90}
+
+
+def behind(proxy: KafkaProxy, install: Make, partitions: int, **settings: object) -> Installation:
+    return install(
+        kafka_bootstrap_servers=proxy.bootstrap_servers,
+        topic_partitions=partitions,
+        transaction_timeout=TIMEOUT,
+        lookup_deadline=0.3,
+        **settings,
+    )
+
+
+def lane_of(place: Installation, partition: int) -> str:
+    return f"{place.group}-{place.names.actions}-{partition}"
+
+
+def failures(worker: WorkerProcess) -> float:
+    return worker.counter("confirmation_transactions_failed_total")
+
+
+def error_codes(answer: Any) -> set[int]:
+    if hasattr(answer, "error_code"):
+        return {answer.error_code}
+    topics = answer.errors if hasattr(answer, "errors") else answer.topics
+    return {partition[1] for _, partitions in topics for partition in partitions}
+
+
+async def test_whatever_befalls_a_transaction_s_request_every_action_has_one_email(
+    proxy: KafkaProxy, install: Make
+) -> None:
+    """Each request of a transaction is lost, unanswered, late, cut off, or repeated: one email each."""
+    place = behind(proxy, install, len(STEPS) + 1)
+    worker = await ready(place)
+    sent = []
+    for partition in range(len(STEPS) + 1):
+        sent += await act(place, [partition], partition)
+    await assert_kept(place, sent)
+    for turn, fault in enumerate(FAULTS.values(), 1):
+        rules = [
+            proxy.add(api, fault, where=of_transactional_id(lane_of(place, partition)))
+            for partition, api in enumerate(STEPS)
+        ]
+        reopened = of_transactional_id(lane_of(place, REOPENED))
+        proxy.add(Api.END_TXN, CutAfter(), where=reopened)
+        proxy.add(Api.END_TXN, Answer(13), where=reopened)
+        rules.append(proxy.add(Api.INIT_PRODUCER_ID, fault, where=reopened))
+        for partition in range(len(STEPS) + 1):
+            sent += await act(place, [turn * 100 + partition], partition)
+        for rule in rules:
+            await asyncio.to_thread(rule.wait)
+        for partition in range(len(STEPS) + 1):
+            sent += await act(place, [turn * 100 + 50 + partition], partition)
+        await assert_kept(place, sent)
+        if isinstance(fault, DelayRequest):
+            await too_late(rules[: len(STEPS)])
+        proxy.clear()
+    assert worker.running
+    assert worker.stop() == 0
+    await assert_kept(place, sent)
+
+
+async def too_late(rules: list[Rule]) -> None:
+    """Each request that came after the ledger gave it up was refused."""
+    for rule in rules:
+        codes = error_codes(await asyncio.to_thread(rule.wait_answered))
+        assert codes <= OVER, (rule.api, codes)
+
+
+@pytest.mark.parametrize("delay", [HoldRequest(), Straggle()], ids=["no answer", "connection cut"])
+async def test_a_late_end_of_a_transaction_cannot_end_the_next_one(
+    proxy: KafkaProxy, install: Make, delay: Fault
+) -> None:
+    """An EndTxn that arrives in the middle of the next transaction is fenced; that transaction commits."""
+    place = behind(proxy, install, 1)
+    worker = await ready(place)
+    lane = lane_of(place, 0)
+    late = proxy.add(Api.END_TXN, delay)
+    sent = await act(place, [1])
+    await asyncio.to_thread(late.wait)
+    before = proxy.transactional(lane)[-1]
+    if isinstance(delay, Straggle):  # the client repeats it, and the repetition succeeds
+        await assert_kept(place, sent)
+    next_one = proxy.add(Api.TXN_OFFSET_COMMIT, HoldRequest())
+    ended = proxy.add(Api.END_TXN, Pass())
+    sent += await act(place, [2])
+    await asyncio.to_thread(next_one.wait)
+    late.release()
+    answer = await asyncio.to_thread(late.wait_answered)
+    next_one.release()
+    await assert_kept(place, sent)
+    assert answer.error_code in OVER
+    assert error_codes(await asyncio.to_thread(next_one.wait_answered)) == {0}
+    assert error_codes(await asyncio.to_thread(ended.wait_answered)) == {0}
+    later = commits(proxy.transactional(lane))[-1]
+    assert epoch(later) > epoch(before)
+    assert not [each for each in proxy.transactional(lane) if each.commits is False]
+    assert worker.stop() == 0
+
+
+def commits(seen: list[Seen]) -> list[Seen]:
+    return [each for each in seen if each.commits]
+
+
+def epoch(seen: Seen) -> tuple[int, int]:
+    return seen.producer_id, seen.producer_epoch
+
+
+async def test_the_trap_is_real_without_a_new_epoch_a_late_end_tears_the_next_transaction(
+    proxy: KafkaProxy, install: Make
+) -> None:
+    """A plain producer repeats an EndTxn: the late first one ends the next transaction in its middle."""
+    place = behind(proxy, install, 1)
+    await ready(place)
+    async with producing(
+        proxy.bootstrap_servers, transactional_id=f"{place.group}-plain", request_timeout_ms=1000
+    ) as plain:
+        plains = of_transactional_id(f"{place.group}-plain")
+        late = proxy.add(Api.END_TXN, Straggle(), where=plains)
+        async with plain.transaction():
+            await plain.send_and_wait(place.names.dead_letters, b"1", partition=0)
+        await plain.begin_transaction()
+        await plain.send_and_wait(place.names.dead_letters, b"2", partition=0)
+        late.release()
+        answer = await asyncio.to_thread(late.wait_answered)
+        assert answer.error_code == 0
+        proxy.cut()  # the client is gone before it wrote the rest
+    proxy.heal()
+
+
+@pytest.mark.parametrize("api", [Api.TXN_OFFSET_COMMIT, Api.END_TXN], ids=lambda api: api.name)
+async def test_an_unlisted_broker_error_rebuilds_the_lane_in_process(
+    proxy: KafkaProxy, install: Make, api: Api
+) -> None:
+    """Error 13 once, which kills the client's producer: one failed transaction, one email, same process."""
+    place = behind(proxy, install, 1)
+    worker = await ready(place)
+    sent = await act(place, [1])
+    await assert_kept(place, sent)
+    assert failures(worker) == 0
+    rule = proxy.add(api, Answer(13))
+    sent += await act(place, [2])
+    await asyncio.to_thread(rule.wait)
+    await assert_kept(place, sent)
+    sent += await act(place, [3])
+    await assert_kept(place, sent)
+    assert failures(worker) == 1
+    assert worker.running
+    assert worker.stop() == 0
+
+
+@pytest.fixture
+def forgetful(request: pytest.FixtureRequest) -> Iterator[EmbeddedKafka]:
+    """A cluster that forgets transactional ids and producer ids after two quiet seconds."""
+    properties = {
+        "transactional.id.expiration.ms": 2000,
+        "transaction.remove.expired.transaction.cleanup.interval.ms": 300,
+        "producer.id.expiration.ms": 2000,
+        "producer.id.expiration.check.interval.ms": 300,
+    }
+    with EmbeddedKafka(properties=properties) as cluster:
+        yield cluster
+
+
+async def test_a_transactional_id_that_expired_in_a_quiet_week_is_taken_anew(
+    forgetful: EmbeddedKafka, install: Make
+) -> None:
+    """Idle until the broker has forgotten the id, then actions: one email each, the same process."""
+    with KafkaProxy(forgetful) as proxy:
+        place = install(
+            forgetful,
+            kafka_bootstrap_servers=proxy.bootstrap_servers,
+            topic_partitions=1,
+            transaction_timeout=TIMEOUT,
+            lookup_deadline=0.3,
+        )
+        worker = await ready(place)
+        sent = await act(place, [1])
+        await assert_kept(place, sent)
+        await asyncio.sleep(4)  # the quiet week: nothing to wait for
+        added = proxy.add(Api.ADD_PARTITIONS_TO_TXN, Pass())
+        sent += await act(place, [2, 3])
+        assert error_codes(await asyncio.to_thread(added.wait_answered)) == {49}, "the id had not expired"
+        await assert_kept(place, sent)
+        await happens(lambda: worker.get("/readyz")[0] == 200, place)
+        assert failures(worker) == 1
+        assert worker.stop() == 0
