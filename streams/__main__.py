@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.audit.commands import audit, resend
 from streams.settings import SettingsError, effective, load_settings
 
 if TYPE_CHECKING:
@@ -313,6 +314,9 @@ class _Progress:
         text = f"{report.sent:,} {self._what} sent ({report.rate:,.0f}/s)"
         self._bar.update(self._bar.task_ids[0], description=text, completed=report.read_bytes)
 
+
+main.add_command(audit)
+main.add_command(resend)
 
 if __name__ == "__main__":
     main(prog_name="streams")

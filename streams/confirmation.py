@@ -144,25 +144,28 @@ class Confirmation:
             key = status_key(action.org_id, action.contact_ref)
         except Undecodable as exc:
             return self._dead_letter(record, exc.error_class, exc.json_path)
-        self._understood()
         subscribed = self._status(self._partition, key, self._now())
+        verdict: Verdict | Pending | None
         if subscribed is not None:
-            return self._email(record, action, key, subscribed, None)
-        if self._rekeying is not None and self._rekeying.misplaced(key):
-            return Verdict(self._rekeying.outgoing(record, key), ("rekeyed",))
-        return self._ask(record, action, key)
+            verdict = self._email(record, action, key, subscribed, None)
+        elif self._rekeying is not None and self._rekeying.misplaced(key):
+            verdict = Verdict(self._rekeying.outgoing(record, key), ("rekeyed",))
+        else:
+            verdict = self._ask(record, action, key)
+        if verdict is not None:  # what has to wait is judged again, many times
+            self._understood()
+        return verdict
 
     def refuse(self, record: Record, verdict: Verdict) -> Verdict:
         """See :meth:`streams.delivery.lane.Judge.refuse`."""
-        if verdict.tally[0] == "email":
+        if verdict.tally[0] != "dead_letter":
             return self._dead_letter(record, ErrorClass.TOO_LARGE, "$")
         outgoing = verdict.outgoing
         assert outgoing is not None
         if any(name == _SHORTENED for name, _ in outgoing.headers):
             raise RuntimeError(f"{outgoing.topic} has no room for a shortened dead letter")
-        value = outgoing.value or b""
-        headers = [*outgoing.headers, (_SHORTENED, b"%d" % len(value))]
-        return Verdict(outgoing._replace(value=value[:SHORTENED_TO], headers=headers), verdict.tally)
+        value, headers = shortened(outgoing.value or b"", outgoing.headers)
+        return Verdict(outgoing._replace(value=value, headers=headers), verdict.tally)
 
     def fault(self, record: Record, exc: BaseException) -> Verdict:
         """See :meth:`streams.delivery.lane.Judge.fault`."""
@@ -240,6 +243,11 @@ class Confirmation:
         headers = dead_letter_headers(self._topic, partition, offset, own, error_class, json_path)
         outgoing = Outgoing(self._dead_letters_topic, record.key, record.value, headers)
         return Verdict(outgoing, ("dead_letter", error_class))
+
+
+def shortened(value: bytes, headers: list[tuple[str, bytes]]) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """Return value and headers of a dead letter which its topic has no room for, as far as it has."""
+    return value[:SHORTENED_TO], [*headers, (_SHORTENED, b"%d" % len(value))]
 
 
 def as_dead_letter(topic: str, record: Any, exc: Undecodable) -> tuple[bytes | None, bytes | None, list[Any]]:

@@ -18,6 +18,8 @@ _ASKED = {
     Outcome.ERROR: (Variant.TWO_BUTTON, Reason.LOOKUP_FAILED),
 }
 _NO_LOOKUP = (Variant.TWO_BUTTON, Reason.NO_LOOKUP)
+#: Every letter that there is, with its reason.
+LETTERS = (*_KNOWN.values(), *_ASKED.values(), _NO_LOOKUP)
 
 
 def decide(subscribed: bool | None, lookup: LookupOutcome | None) -> tuple[Variant, Reason]:

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from streams.confirmation import as_dead_letter
+from streams.confirmation import SHORTENED_TO, as_dead_letter, shortened
 from streams.messages import ErrorClass, Undecodable, decode_supporter_status
 from streams.metrics import Metrics
 from streams.status import Row
@@ -55,7 +55,17 @@ class Learning:
             try:
                 if dead_letters:
                     await self._send_many()(self._dead_letters_topic, chunk.partition, dead_letters)
+                    dead_letters = []  # they are kept, whatever becomes of the rows
                 applied = await self._statuses.apply(chunk.partition, changes)
+            except MessageSizeTooLargeError:  # no row is large, so it is a dead letter
+                log.warning("statuses of partition %d: a dead letter is shortened", chunk.partition)
+                dead_letters = [
+                    (key, *shortened(value, headers))
+                    if len(value or b"") > SHORTENED_TO
+                    else (key, value, headers)
+                    for key, value, headers in dead_letters
+                ]
+                await asyncio.sleep(self.RETRY_EVERY)
             except KafkaError as exc:
                 log.warning("statuses of partition %d: %s, again", chunk.partition, type(exc).__name__)
                 await asyncio.sleep(self.RETRY_EVERY)

@@ -65,9 +65,10 @@ def ask_by_hand(org_id: int, email: str, contact_ref: str | None) -> int:
         )
         return _NOBODY_TO_ASK
     click.echo(_whom(org_id, plan, plan.lookup))
-    if contact_ref is None:
+    if not contact_ref:
+        contact_ref = made_up_ref(email)
         click.echo("contactRef: base64url(sha256(address)), as Proca makes it; --contact-ref gives another")
-    reply, seconds = asyncio.run(_ask(plan, Question(org_id, contact_ref or made_up_ref(email), email)))
+    reply, seconds = asyncio.run(_ask(plan, Question(org_id, contact_ref, email)))
     for line in _what_came(reply):
         click.echo(line)
     click.echo(f"time: {seconds * 1000:,.0f} ms, of {plan.lookup.deadline * 1000:,.0f}")
@@ -75,7 +76,7 @@ def ask_by_hand(org_id: int, email: str, contact_ref: str | None) -> int:
 
 
 def made_up_ref(email: str) -> str:
-    """A contactRef as Proca's default contact schema makes it: base64url(sha256(address)), without padding."""
+    """A contactRef as Proca makes it by default: base64url(sha256(address)), without padding."""
     return urlsafe_b64encode(hashlib.sha256(email.encode()).digest()).decode().rstrip("=")
 
 

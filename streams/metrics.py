@@ -23,8 +23,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from streams.decision import LETTERS
 from streams.delivery.lane import Entry, Lane
-from streams.messages import LookupOutcome
+from streams.messages import ErrorClass, LookupOutcome
 
 Sample = tuple[tuple[str, ...], float]
 
@@ -120,7 +121,7 @@ BREAKER = Described(
     "confirmation_lookup_breaker_state",
     "gauge",
     ("organisation", "state"),
-    "1 for the state in which an organisation's circuit breaker is.",
+    "Circuit breakers in each state: one of an organisation with an entry, any number for other.",
 )
 READY = Described("confirmation_ready", "gauge", (), "1 when the worker is ready: what /readyz answers.")
 
@@ -196,8 +197,10 @@ class Metrics(Collector):
         self._gauges: list[tuple[Described, Callable[[], Iterable[Sample]]]] = []
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
-        for counted in (EMAILS, IGNORED, DEAD_LETTERS, METADATA_REFUSED):
-            self._counts[counted.name]  # shown from the start, so that a rate has something to begin at
+        # Shown from the start: a rate needs something to begin at.
+        self._counts[EMAILS.name].update(dict.fromkeys(LETTERS, 0))
+        self._counts[IGNORED.name].update({("stage",): 0, ("tombstone",): 0})
+        self._counts[DEAD_LETTERS.name].update({(topic, error_class): 0 for error_class in ErrorClass})
         self._counts[METADATA_REFUSED.name][()] = self._counts[REKEYED.name][()] = 0
 
     # -- what is reported ---------------------------------------------------------------------------------
@@ -245,7 +248,7 @@ class Metrics(Collector):
         """Told by a desk; the gauge reads the state when it is scraped."""
 
     def gauge(self, described: Described, read: Callable[[], Iterable[Sample]]) -> None:
-        """Show what `read` gives at each scrape: (label values, value)."""
+        """Show what `read` gives at each scrape: (label values, value), summed where label values repeat."""
         self._gauges.append((described, read))
 
     def lanes(self, read: Callable[[], Iterable[tuple[str, Iterable[Lane]]]]) -> None:
@@ -302,6 +305,9 @@ class Metrics(Collector):
         yield durations
         for described, read in self._gauges:
             gauge = GaugeMetricFamily(described.name, described.meaning, labels=described.labels)
+            samples: Counter[tuple[str, ...]] = Counter()
             for values, value in read():
+                samples[values] += value  # type: ignore[assignment]  # a Counter sums floats too
+            for values, value in samples.items():
                 gauge.add_metric(values, value)
             yield gauge

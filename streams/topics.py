@@ -75,6 +75,10 @@ async def ensure_topics(
     if missing:
         log.info("making topics with %d partitions: %s", count, ", ".join(missing))
         await _make(admin, [_new(name, names, count, replication) for name in missing])
+        # Another worker may have been first, and set to another count.
+        counts = dict.fromkeys(names.all, count) | await _partition_counts(admin, names)
+        _check_counts(counts, names)
+        count = counts[names.actions]
     return Topics(count, await _limits(admin, names))
 
 
@@ -106,6 +110,8 @@ async def _make(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
     for name, code, *_ in response.topic_errors:
         error = for_code(code)
         # Another worker that starts at the same moment may have been first.
+        if error.retriable:
+            raise error(name)  # a cluster that is not settled yet: try again
         if error not in (NoError, TopicAlreadyExistsError):
             raise TopicsUnfit(f"topic {name} is missing and the cluster does not make it: {error.__name__}")
 

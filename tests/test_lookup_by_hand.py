@@ -101,7 +101,7 @@ def test_a_refused_port_is_a_failed_connection(tmp_path: Path) -> None:
 
 
 def test_neither_address_nor_secret_is_shown(tmp_path: Path, server: LookupServer) -> None:
-    """Whether it answers or fails, neither the address, the contactRef, a credential nor the URL's query is shown."""
+    """Neither the address, the contactRef, a credential nor the URL's query is shown, also of a failure."""
     content = entry(f"{server.url}?key=QUERYSECRET", 'authorization_env = "CRM_TOKEN"')
 
     async def fail(_: dict[str, Any]) -> web.StreamResponse:
@@ -117,7 +117,7 @@ def test_neither_address_nor_secret_is_shown(tmp_path: Path, server: LookupServe
 
 @pytest.mark.parametrize("content", ['[organisation.310]\nlookup = "none"', ""])
 def test_nobody_to_ask_is_exit_code_2(tmp_path: Path, content: str) -> None:
-    """An organisation without a lookup, by its entry or for want of a default: exit code 2, and it is said."""
+    """An organisation without a lookup, by its entry or for want of a default: exit code 2."""
     result = ask(tmp_path, content)
     assert result.exit_code == 2
     assert "organisation 310 has no lookup" in result.output

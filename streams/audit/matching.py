@@ -42,7 +42,7 @@ class Owed(NamedTuple):
 class _Email(NamedTuple):
     partition: int  # of its action
     timestamp: int  # of its first record
-    count: int
+    copies: int
 
 
 @dataclass(slots=True)
@@ -113,10 +113,17 @@ class Matching:
         return len(self._owed) - len(self._early)
 
     @property
+    def waiting(self) -> int:
+        """How many actions have no email yet, those outside the range with them."""
+        return len(self._owed)
+
+    @property
     def owed(self) -> list[Owed]:
         """What counts and has no email yet, by place."""
         return sorted(
-            owed for owed in self._owed.values() if owed.place.offset in self._sides[owed.place.partition].counted
+            owed
+            for owed in self._owed.values()
+            if owed.place.offset in self._sides[owed.place.partition].counted
         )
 
     @property
@@ -155,9 +162,9 @@ class Matching:
             if email is None:
                 waiting[email_id] = Owed(Place(partition, offset), record.timestamp, action_id)
             elif counts_here:
-                counts.emails += email.count
+                counts.emails += email.copies
                 counts.delays.add(email.timestamp - record.timestamp)
-                if email.count > 1:
+                if email.copies > 1:
                     self._doubled.add(Place(partition, offset))
 
     def emails(self, records: Iterable[Any]) -> None:
@@ -184,7 +191,7 @@ class Matching:
                 early[email_id] = (
                     _Email(partition, record.timestamp, 1)
                     if before is None
-                    else before._replace(count=before.count + 1)
+                    else before._replace(copies=before.copies + 1)
                 )
 
     def rescue(self, records: Iterable[Any]) -> None:
@@ -218,10 +225,10 @@ class Matching:
                 if found is None:
                     continue
                 if side.owes(offset):
-                    self.counts.emails += found.count
+                    self.counts.emails += found.copies
                     self._doubled.add(Place(partition, offset))
                 elif offset in side.counted:
-                    unasked += found.count
+                    unasked += found.copies
                 if not emails:
                     break
-        return unasked, sum(email.count for emails in left.values() for email in emails.values())
+        return unasked, sum(email.copies for emails in left.values() for email in emails.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -66,6 +66,8 @@ class Reading:
         self._ends = {number: span.stop for number, span in spans.items() if len(span)}
         self._times, self._paused = {}, set()
         places = {number: TopicPartition(self._topic, number) for number in self._ends}
+        if not places:
+            return
         self._consumer.assign(list(places.values()))
         for number, place in places.items():
             self._consumer.seek(place, spans[number].start)
@@ -74,6 +76,11 @@ class Reading:
     def done(self) -> bool:
         """Whether every partition is at its end."""
         return not self._ends
+
+    @property
+    def pending(self) -> Set[int]:
+        """The partitions that are not at their end."""
+        return self._ends.keys()
 
     async def chunk(self) -> dict[int, list[Any]]:
         """Return the next records by partition, sometimes none; nothing once `done`.

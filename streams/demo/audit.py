@@ -34,8 +34,8 @@ def asks(value: bytes) -> Asks:
         return Asks.EMAIL_OR_DEAD_LETTER
     try:
         action = json.loads(str(value, "utf-8"), parse_constant=_refuse, object_pairs_hook=_unambiguous)
-        if isinstance(action["stage"], str) and action["stage"] != ASKS_FOR_CONFIRMATION:
-            return Asks.NOTHING
+        if action["stage"] != ASKS_FOR_CONFIRMATION:
+            return Asks.NOTHING if isinstance(action["stage"], str) else Asks.EMAIL_OR_DEAD_LETTER
         contact = action["contact"]
         numbers = action["actionId"], action["orgId"]
         texts = contact["contactRef"] if "contactRef" in contact else contact["ref"], contact["email"]

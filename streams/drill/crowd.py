@@ -48,18 +48,25 @@ def group_of(action_id: int) -> Group:
 
 def acts(affected: int) -> Iterator[Act]:
     """The actions of one mode: ``affected`` of the affected organisation, and as many others among them."""
-    for action_id in range(2 * affected):
-        group = group_of(action_id)
-        org_id, email = _ORG_OF[group], f"supporter.{action_id}@example.org"
-        contact_ref = _contact_ref(email)
-        document = {
-            "schema": "proca:action:2",
-            "stage": "supporter_confirm",
-            "actionId": action_id,
-            "orgId": org_id,
-            "contact": {"firstName": "Ana", "email": email, "contactRef": contact_ref},
-        }
-        yield Act(action_id, group, f"{org_id}:{contact_ref}".encode(), orjson.dumps(document))
+    return (_act(action_id, group_of(action_id)) for action_id in range(2 * affected))
+
+
+def warm_up(count: int) -> Iterator[Act]:
+    """Actions of the healthy organisation, with negative numbers, for a worker that has just started."""
+    return (_act(-number, Group.HEALTHY) for number in range(1, count + 1))
+
+
+def _act(action_id: int, group: Group) -> Act:
+    org_id, email = _ORG_OF[group], f"supporter.{action_id}@example.org"
+    contact_ref = _contact_ref(email)
+    document = {
+        "schema": "proca:action:2",
+        "stage": "supporter_confirm",
+        "actionId": action_id,
+        "orgId": org_id,
+        "contact": {"firstName": "Ana", "email": email, "contactRef": contact_ref},
+    }
+    return Act(action_id, group, f"{org_id}:{contact_ref}".encode(), orjson.dumps(document))
 
 
 def statuses(affected: int) -> list[tuple[bytes, bytes]]:

@@ -59,6 +59,10 @@ class Mailer:
         """Every email so far."""
         return list(self._arrivals)
 
+    def forget(self) -> None:
+        """Count from now on; nothing may be on its way."""
+        self._arrivals, self._seen = [], set()
+
     def __enter__(self) -> Mailer:
         self._thread.start()
         if not self._ready.wait(_STARTED_WITHIN):

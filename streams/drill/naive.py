@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.drill.crowd import Group, group_of
 
@@ -40,7 +41,7 @@ async def run_naive(
     Args:
         bootstrap_servers: Kafka.
         actions_topic: read from its beginning.
-        emails_topic: written.
+        emails_topic: made and written.
         urls: the lookup service of each organisation.
         partitions: of the actions topic.
         seconds: after which the drill goes on without it.
@@ -50,6 +51,7 @@ async def run_naive(
     """
     run = NaiveRun()
     places = [TopicPartition(actions_topic, number) for number in range(partitions)]
+    await _make(bootstrap_servers, emails_topic, partitions)
     consumer: Any = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
     producer: Any = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
     await consumer.start()
@@ -73,6 +75,15 @@ async def run_naive(
     return run
 
 
+async def _make(bootstrap_servers: str, topic: str, partitions: int) -> None:
+    admin: Any = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        await admin.start()
+        await admin.create_topics([NewTopic(topic, partitions, 1)])
+    finally:
+        await admin.close()
+
+
 async def _confirm(
     client: httpx.AsyncClient,
     producer: Any,
@@ -82,6 +93,8 @@ async def _confirm(
     run: NaiveRun,
 ) -> None:
     action = json.loads(value)
+    if action["actionId"] < 0:
+        return  # the warm-up's: only a worker has one
     contact = action["contact"]
     question = {"email": contact["email"], "contactRef": contact["contactRef"]}
     response = await client.post(urls[action["orgId"]], json=question)

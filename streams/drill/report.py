@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,19 +16,32 @@ from rich.text import Text
 
 from streams.demo.lookup_service import Behaviour
 from streams.drill.crowd import Group
-from streams.drill.figures import Delays, GroupFigures, Timeline, opened_at
+from streams.drill.figures import Delays, GroupFigures, Timeline
 from streams.drill.run import DEADLINE, RATE, ModeRun
 from streams.drill.verdict import Verdict, all_held
 
 Runs = Mapping[Behaviour, ModeRun]
 
-_STRIP = {"closed": "○", "half_open": "◐", "open": "●"}
-_STRIP_STEP = 0.5  # seconds
+_SIGNS = {"closed": "○", "half_open": "◐", "open": "●"}
+_EMAILS = "Confirmation emails while one organisation's CRM is dead"
+_AS_IT_WAS = "The same actions through a consumer that awaits each lookup and stops at the first error"
+_LEGEND = (
+    "p50, p99, max: ms from the action's timestamp to a read_committed reader. Lookups: asked of the CRM.\n"
+    "Breaker: the affected organisation's, a sign a second: ○ closed, ● open, ◐ half-open at times."
+)
 
 
 def show(console: Console, runs: Runs, verdicts: Sequence[Verdict]) -> None:
     """Print the tables and the verdicts."""
-    stack = Stack(_emails(runs), _as_it_was(runs), *[_line(verdict) for verdict in verdicts])
+    stack = Stack(
+        Text(_EMAILS, style="bold"),
+        _emails(runs),
+        Text(_LEGEND, style="dim"),
+        Text(),
+        Text(_AS_IT_WAS, style="bold"),
+        _as_it_was(runs),
+        *[_line(verdict) for verdict in verdicts],
+    )
     if not console.is_terminal:  # a pipe has no width: nothing is wrapped or cut
         console.width = console.measure(stack, options=console.options.update(max_width=10_000)).maximum
     console.print(stack)
@@ -50,6 +64,7 @@ def _mode(run: ModeRun) -> dict[str, Any]:
     found = run.figures
     return {
         "groups": {str(group): asdict(each) for group, each in found.groups.items()},
+        "seconds": run.seconds,
         "uncalled": found.uncalled,
         "affected_until_open": asdict(found.until_open),
         "affected_once_open": asdict(found.once_open),
@@ -65,17 +80,10 @@ def _mode(run: ModeRun) -> dict[str, Any]:
 
 
 def _emails(runs: Runs) -> Table:
-    table = Table(
-        title="Confirmation emails while one organisation's CRM is dead",
-        caption="Delay: from the action's timestamp to a read_committed reader. Lookups: exchanges with the"
-        f" CRM.\nBreaker: one sign each {_STRIP_STEP:g} s, ○ closed, ● open, ◐ half-open.",
-        box=SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
-    )
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
     for head in ("CRM", "group"):
         table.add_column(head, no_wrap=True)
-    for head in ("actions", "emails", "missing", "doubled", "p50 ms", "p99 ms", "max ms", "lookups"):
+    for head in ("actions", "emails", "missing", "doubled", "p50", "p99", "max", "lookups"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("breaker", no_wrap=True)
     for mode, run in runs.items():
@@ -87,18 +95,14 @@ def _emails(runs: Runs) -> Table:
                 *_counts(each),
                 *_delays(each.delays),
                 _lookups(run, group),
-                _breaker(run.breaker) if first else "",
+                strip(run.breaker, run.seconds) if first else "",
                 end_section=group is Group.KNOWN,
             )
     return table
 
 
 def _as_it_was(runs: Runs) -> Table:
-    table = Table(
-        title="The same actions through a consumer that awaits each lookup, and stops at an error",
-        box=SIMPLE_HEAD,
-        title_justify="left",
-    )
+    table = Table(box=SIMPLE_HEAD)
     table.add_column("CRM", no_wrap=True)
     for head in ("emails sent", "affected without", "others without"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -134,22 +138,15 @@ def _lookups(run: ModeRun, group: Group) -> str:
             return "0"
 
 
-def _breaker(timeline: Timeline) -> str:
-    opened = opened_at(timeline)
-    if opened is None:
-        return "stays closed"
-    return f"{strip(timeline)} from {opened:.1f} s on"
-
-
-def strip(timeline: Timeline, most: int = 8) -> str:
-    """The states as signs, one each half second, ending with the last change."""
-    if not timeline:
-        return ""
-    signs, end = "", timeline[-1][0] + _STRIP_STEP
-    for step in range(int(end / _STRIP_STEP) + 1):
-        state = next((state for at, state in reversed(timeline) if at <= step * _STRIP_STEP), "closed")
-        signs += _STRIP[state]
-    return signs if len(signs) <= most else f"{signs[:most]}…"
+def strip(timeline: Timeline, seconds: float) -> str:
+    """The states as signs, one a second: half-open if it ever was so in it, else as it ended."""
+    signs = ""
+    state = "closed"
+    for second in range(math.ceil(seconds)):
+        within = [each for at, each in timeline if second <= at < second + 1]
+        state = within[-1] if within else state
+        signs += _SIGNS["half_open" if "half_open" in within else state]
+    return signs
 
 
 def _line(verdict: Verdict) -> Text:

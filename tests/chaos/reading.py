@@ -1,0 +1,64 @@
+"""Reads whole topics as a mailer would, and puts them into the ledgers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+
+async def read_all(
+    bootstrap_servers: str, topic: str, partitions: int, take: Callable[[Any], None], seconds: float = 300
+) -> None:
+    """Give every committed record of `topic` to `take`, in each partition's order.
+
+    Raises:
+        TimeoutError: the end of a partition was not reached.
+    """
+    places = [TopicPartition(topic, number) for number in range(partitions)]
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=4 << 20,
+    )
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(places)
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        deadline = time.monotonic() + seconds
+        while True:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                for record in records:
+                    take(record)
+            # Behind the last record there are transaction markers, which move the position only.
+            if all([await consumer.position(place) >= ends[place] for place in places]):
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{topic}: the end was not reached in {seconds:g} s")
+    finally:
+        await consumer.stop()
+
+
+async def open_transactions(
+    bootstrap_servers: str, topics: Iterable[str], partitions: int
+) -> dict[str, tuple[int, int]]:
+    """Return where the last stable offset is below the high watermark: both, by topic/partition."""
+    places = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
+    ends: list[dict[Any, int]] = []
+    for level in ("read_committed", "read_uncommitted"):
+        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level=level)
+        await consumer.start()
+        try:
+            ends.append(await consumer.end_offsets(places))
+        finally:
+            await consumer.stop()
+    stable, high = ends
+    return {
+        f"{place.topic}/{place.partition}": (stable[place], high[place])
+        for place in places
+        if stable[place] != high[place]
+    }
