@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.audit.commands import audit, resend
+from streams.dead_letters_commands import dead_letters
 from streams.settings import SettingsError, effective, load_settings
 
 if TYPE_CHECKING:
@@ -317,6 +318,7 @@ class _Progress:
 
 main.add_command(audit)
 main.add_command(resend)
+main.add_command(dead_letters)
 
 if __name__ == "__main__":
     main(prog_name="streams")

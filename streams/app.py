@@ -61,6 +61,9 @@ app = App(
     broker_commit_interval=1.0,
     topic_disable_leader=True,
     stream_wait_empty=False,
+    # Faust's assignor insists that an assignment bears the worker's own URL. A static member's successor is
+    # given the assignment of its predecessor, which may have had another host or port.
+    canonical_url="http://worker",
     web_host=settings.web_host,
     web_bind=settings.web_host,
     web_port=settings.web_port,

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from streams.organisations import OrganisationsError
 from streams.settings import load_settings
 
 
@@ -21,6 +22,9 @@ def run_worker(arguments: list[str]) -> None:
     level = load_settings(os.environ).log_level
     try:
         cli.main(args=["-A", "streams.app", "worker", "-l", level, *arguments], prog_name="streams")
+    except OrganisationsError as exc:
+        click.echo(f"Error: {exc}", err=True)
+        sys.exit(2)
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)

@@ -80,7 +80,17 @@ def test_a_row_survives_encoding(row: Row) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"null", b"{}", b"[]", b"[true]", b"[1,2.0,null]", b'["true",2.0,null]', b"[true,2.0,null", b"\xff"],
+    [
+        b"",
+        b"null",
+        b"{}",
+        b"[]",
+        b"[true]",
+        b"[1,2.0,null]",
+        b'["true",2.0,null]',
+        b"[true,2.0,null",
+        b"\xff",
+    ],
 )
 def test_anything_else_is_no_row(raw: bytes) -> None:
     """Truthy values, other shapes and cut bytes are refused, not guessed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -87,6 +88,9 @@ def answered(work: Coroutine[Any, Any, T]) -> T:
     from streams.audit.installation import TopicMissing
     from streams.audit.transaction import NotWritten
 
+    gc.set_threshold(
+        500_000
+    )  # records by the million, and none in a cycle: it would take a quarter of the time
     # The client logs each attempt to connect; the sentence below says the same once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:

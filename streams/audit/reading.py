@@ -24,15 +24,8 @@ class Reading:
     def __init__(self, topic: str, connection: Mapping[str, Any]) -> None:
         """Describe it; `start` connects."""
         self._topic = topic
-        self._consumer: Any = AIOKafkaConsumer(
-            **connection,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",  # where retention overtakes the reading
-            fetch_max_bytes=FETCH,
-            max_partition_fetch_bytes=FETCH_OF_PARTITION,
-            request_timeout_ms=30_000,
-        )
+        self._connection = connection
+        self._consumer: Any = None
         self._ends: dict[int, int] = {}
         self._times: dict[int, int] = {}
         self._paused: set[int] = set()
@@ -40,11 +33,21 @@ class Reading:
 
     async def start(self) -> None:
         """Connect. Raises KafkaError."""
+        self._consumer = AIOKafkaConsumer(
+            **self._connection,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # where retention overtakes the reading
+            fetch_max_bytes=FETCH,
+            max_partition_fetch_bytes=FETCH_OF_PARTITION,
+            request_timeout_ms=30_000,
+        )
         await self._consumer.start()
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._consumer.stop()
+        if self._consumer is not None:
+            await self._consumer.stop()
 
     async def stable_ends(self, partitions: list[int]) -> dict[int, int]:
         """Return where each partition ends for who reads committed records only (its last stable offset)."""

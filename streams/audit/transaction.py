@@ -62,6 +62,9 @@ class Transactions:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_STOP_WITHIN):
                 await self._producer.stop()
+        waiter = self._producer._txn_manager._transaction_waiter
+        if waiter is not None and waiter.done():
+            _looked_at(waiter)  # the failure has been said; the client keeps one more future that knows of it
 
     def fits(self, record: Outgoing) -> bool:
         """Whether its topic has room for a record (``max.message.bytes``)."""
@@ -77,10 +80,10 @@ class Transactions:
         """
         try:
             async with asyncio.timeout(_TIMEOUT), self._producer.transaction():
-                sent = [
-                    await self._producer.send_batch(batch, topic, partition=partition)
-                    for (topic, partition), batch in self._batches(records)
-                ]
+                sent = []
+                for (topic, partition), batch in self._batches(records):
+                    sent.append(await self._producer.send_batch(batch, topic, partition=partition))
+                    sent[-1].add_done_callback(_looked_at)
                 await asyncio.gather(*sent)
                 if commit is not None:
                     await self._producer.send_offsets_to_transaction(commit.offsets, commit.group)
@@ -112,3 +115,9 @@ def _append(batch: Any, record: Outgoing) -> Any:
     return batch.append(
         timestamp=record.timestamp, key=record.key, value=record.value, headers=record.headers
     )
+
+
+def _looked_at(sent: asyncio.Future[Any]) -> None:
+    """Take a batch's failure as seen: the first one ends the transaction, and the others say the same."""
+    if not sent.cancelled():
+        sent.exception()

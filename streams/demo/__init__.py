@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from streams.demo.interrupts import Interrupted, Interrupts
+
 __all__ = ["run_demo"]
 
 
@@ -18,7 +20,11 @@ def run_demo(actions: Path | None, keep: bool) -> int:
         The exit code: 0 when every action that asks for an email has exactly one; 1 when not, or when
         something did not work; 130 after Ctrl-C.
     """
-    from streams.demo.run import Plan, run
-    from streams.demo.view import open_view
-
+    try:
+        with Interrupts():
+            # Here, as this takes a second and run_demo's caller may only want to know that it exists.
+            from streams.demo.run import Plan, run
+            from streams.demo.view import open_view
+    except Interrupted as interrupted:
+        return interrupted.exit_code
     return run(Plan(actions=actions, keep=keep), open_view())

@@ -39,6 +39,9 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.received is not None:
+            self.ignore()  # the process is about to end by it; another Ctrl-C shall not change its exit code
+            return
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -74,4 +77,6 @@ class Interrupts:
             task.cancel()
 
     def _raise(self, number: int, _frame: FrameType | None) -> NoReturn:
+        self.ignore()
+        self.received = number
         raise Interrupted(number)

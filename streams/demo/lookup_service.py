@@ -160,6 +160,11 @@ class LookupService:
                 return web.Response(body=next(self._rubbish), content_type="application/json")
             case Behaviour.HANGING:
                 await asyncio.Event().wait()
+            case Behaviour.REFUSING if request.transport is not None:
+                # A connection that was accepted at the very moment of closing is not seen by aiohttp's
+                # clean-up; whoever uses it shall find it closed.
+                request.transport.abort()
+                await asyncio.Event().wait()
             case _:
                 pass
         try:

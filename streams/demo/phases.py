@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from streams.demo.lookup_service import Behaviour
+from streams.demo.lookup_service import SLOW, Behaviour
 
 
 class Phase(NamedTuple):
@@ -15,7 +15,18 @@ class Phase(NamedTuple):
     behaviour: Behaviour
     seconds: float
 
+    def __str__(self) -> str:
+        return f"{self.name} ({_MEANINGS[self.behaviour]})"
 
+
+_MEANINGS = {
+    Behaviour.HEALTHY: "answers at once",
+    Behaviour.SLOW: f"answers after {SLOW * 1000:.0f} ms",
+    Behaviour.ERRORS: "answers with status 500",
+    Behaviour.RUBBISH: "answers with what is no answer",
+    Behaviour.HANGING: "takes the question and says nothing",
+    Behaviour.REFUSING: "accepts no connection",
+}
 _TROUBLES = (Behaviour.ERRORS, Behaviour.RUBBISH, Behaviour.HANGING, Behaviour.REFUSING)
 
 

@@ -51,7 +51,7 @@ def counts(counter: Counter[str]) -> str:
 def figures(phases: Sequence[Phase], tallies: Sequence[Tally], current: int) -> RenderableType:
     """The phases up to the current one, and what their failed lookups failed of."""
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)  # the box parts columns
-    table.add_column("lookup\nis", no_wrap=True)
+    table.add_column("\nlookup", no_wrap=True)
     for head in ("\nin", "\nout", *_EMAILS, *_DELAYS):
         table.add_column(head, justify="right", no_wrap=True)
     failures = Table.grid(padding=(0, 2, 0, 0))

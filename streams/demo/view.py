@@ -91,7 +91,7 @@ class LiveView:
             self._live.start()
         total_left = left + sum(phase.seconds for phase in phases[current + 1 :])
         status = Text(
-            f"\nThe lookup is {phases[current].name}: {left:.0f} s more; {total_left:.0f} s to the end.",
+            f"\nLookup service: {phases[current]}, {left:.0f} s more; {total_left:.0f} s to the end.",
             "bold",
         )
         self._live.update(Group(figures(phases, tallies, current), status), refresh=True)
@@ -147,7 +147,7 @@ class PlainView:
 
     def phase(self, phase: Phase) -> None:
         """A line."""
-        self.say(f"The lookup is {phase.name} for {phase.seconds:g} s:")
+        self.say(f"Lookup service: {phase}, for {phase.seconds:g} s")
 
     def running(self, phases: Sequence[Phase], tallies: Sequence[Tally], current: int, left: float) -> None:
         """A short line."""

@@ -19,6 +19,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
+from streams.transport import membership
 from streams.transport.chunks import Chunk, ChunkSchema, schema_of
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         self._assignor = self.app.assignor
-        return aiokafka.AIOKafkaConsumer(
+        consumer = aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
@@ -58,6 +59,27 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
+        if (name := conf.consumer_group_instance_id) is not None:
+            membership.watch(consumer._client, name, conf.broker_session_timeout, self._end_app)
+        return consumer
+
+    async def on_start(self) -> None:
+        """Connect; and end the app if the group membership's own task ever ends by an error.
+
+        Nobody looks at it while nothing is assigned: the worker would be alive, quiet, and idle for ever.
+        """
+        await super().on_start()
+        coordinator = cast(Any, self._consumer)._coordinator
+        coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none
+        if coordination is not None:
+            coordination.add_done_callback(self._coordination_ended)
+
+    def _coordination_ended(self, coordination: asyncio.Task[None]) -> None:
+        if not coordination.cancelled() and (exc := coordination.exception()) is not None:
+            self._end_app(cast(Exception, exc))
+
+    def _end_app(self, exc: Exception) -> None:
+        asyncio.run_coroutine_threadsafe(self.app.crash(exc), self.parent_loop)
 
     async def create_topic(self, *_: Any, **__: Any) -> None:
         """Topics are made, with their settings checked, before this consumer starts."""

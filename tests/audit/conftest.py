@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from streams.__main__ import main
 from streams.embedded import EmbeddedKafka
 from tests.audit.topics import Topics
 
@@ -29,17 +28,10 @@ def topics(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> Make:
     return make
 
 
-async def streams(topics: Topics, *arguments: str, stdin: bytes = b"") -> Any:
-    """Run a command on these topics; returns its completed process with texts."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "streams",
-        *arguments,
-        env={"PATH": os.environ["PATH"], **topics.environ},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(stdin), 60)
-    return subprocess.CompletedProcess(arguments, process.returncode or 0, out.decode(), err.decode())
+async def streams(topics: Topics, *arguments: str) -> Result:
+    """Run a command on these topics, in this process but for its event loop; returns its click result."""
+    runner = CliRunner()
+    environ = {**dict.fromkeys(name for name in os.environ if name.startswith("STREAMS_")), **topics.environ}
+    result = await asyncio.to_thread(runner.invoke, main, arguments, env=environ)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result

@@ -173,7 +173,7 @@ async def test_aborted_emails_do_not_count(topics: Make) -> None:
 
 
 async def test_an_open_transaction_makes_it_undecided(topics: Make) -> None:
-    """Emails behind an open transaction cannot be seen: not called missing, and the hidden offsets are told."""
+    """Emails behind an open transaction cannot be seen: they are not called missing, but undecided."""
     live = await topics(partitions=1)
     places = await live.act([action(1), action(2)])
     async with transactional(live) as producer:
@@ -203,5 +203,5 @@ async def test_a_topic_that_is_missing_is_named(topics: Make) -> None:
     live = await topics()
     other = Topics(live.servers, f"{live.installation.group}-none")
     for _ in range(2):
-        with pytest.raises(TopicMissing, match="there is no topic .*-none-actions"):
+        with pytest.raises(TopicMissing, match=r"there is no topic .*-none-actions"):
             await audit(other.installation, EVERYTHING)

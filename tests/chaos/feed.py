@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -24,10 +24,15 @@ _SURELY_NOT = (MessageSizeTooLargeError, TopicAuthorizationFailedError)
 
 
 class Feed:
-    """Sends the load's records in order, at most `rate` a second, and keeps what became of each."""
+    """Sends the load's records in order, `rate()` a second, and keeps what became of each."""
 
     def __init__(
-        self, bootstrap_servers: str, actions: str, statuses: str, produced: bytearray, rate: float
+        self,
+        bootstrap_servers: str,
+        actions: str,
+        statuses: str,
+        produced: bytearray,
+        rate: Callable[[], float],
     ) -> None:
         self._servers = bootstrap_servers
         self._actions = actions
@@ -68,10 +73,11 @@ class Feed:
         last = time.monotonic()
         while self.sent < len(self._produced) and not self._doubtful:
             now = time.monotonic()
-            owed = min(owed + (now - last) * self._rate, self._rate * 10)  # after an outage: catch up
+            rate = self._rate()
+            owed = min(owed + (now - last) * rate, rate * 10)  # after an outage: catch up
             statuses_owed += (now - last) * _STATUSES_A_SECOND
             last = now
-            batch = int(min(owed, self._rate * _TICK * 3, len(self._produced) - self.sent))
+            batch = int(min(owed, max(1.0, rate * _TICK * 3), len(self._produced) - self.sent))
             if len(self._under_way) < _UNDER_WAY:
                 for _ in range(batch):
                     await self._send(producer)

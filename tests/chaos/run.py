@@ -92,9 +92,12 @@ class _Run:
         self._schedule = schedule
         self._say = say
         self._began = time.monotonic()
+        self._rate = rate
+        self._seconds = actions / rate
+        self._next_at = schedule[0].at if schedule else self._seconds
         names, servers = scene.fleet.names, scene.kafka.bootstrap_servers
         self._ledgers = Ledgers(names.actions, actions, scene.fleet.partitions)
-        self._feed = Feed(servers, names.actions, names.statuses, self._ledgers.produced, rate)
+        self._feed = Feed(servers, names.actions, names.statuses, self._ledgers.produced, self._pace)
         self._watch = Watch(
             servers, scene.fleet.group, names.actions, names.emails, scene.fleet.partitions, actions
         )
@@ -147,12 +150,14 @@ class _Run:
         await self._scene.grouped(_WORKERS)
 
     async def _break(self, feeding: asyncio.Task[None]) -> None:
-        for fault in self._schedule:
+        following = [fault.at for fault in self._schedule[1:]] + [self._seconds]
+        for fault, next_at in zip(self._schedule, following, strict=True):
             wait = self._began + fault.at - time.monotonic()
             await asyncio.wait({feeding}, timeout=max(0.0, wait))
             if feeding.done():
                 self._problem(f"{fault.kind} of second {fault.at:g} came too late: the feed was over")
                 continue
+            self._next_at = next_at
             self._watch.begin(fault.kind)
             await self._inject(fault)
         with contextlib.suppress(Unbitten):
@@ -275,6 +280,12 @@ class _Run:
             f" doubled {result.doubled}"
         )
         return found
+
+    def _pace(self) -> float:
+        """Actions a second: fewer when the faults are behind their schedule, so that none comes too late."""
+        time_left = 1 - min(time.monotonic() - self._began, self._next_at) / self._seconds
+        actions_left = 1 - self._feed.sent / len(self._ledgers.produced)
+        return self._rate * min(1.0, actions_left / time_left) ** 2 if time_left > 0 else self._rate
 
     # -- meanwhile --------------------------------------------------------------------------------------
 

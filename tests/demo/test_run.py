@@ -126,7 +126,7 @@ def test_a_wrong_file_is_told_before_anything_starts(tmp_path: Path, capsys: pyt
 def test_whatever_ends_it_nothing_is_left(number: int, code: int, tmp_path: Path):
     """Ctrl-C ends it with 130; and even after a SIGKILL neither a process nor a folder remains."""
     with demo("60", folder=tmp_path) as process:
-        until(process, "The lookup is healthy")
+        until(process, "Lookup service: healthy")
         started = descendants(process.pid)
         assert len(started) >= 4  # Kafka, the worker, and who watches over each
         process.send_signal(number)

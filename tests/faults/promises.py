@@ -7,11 +7,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.partitioner import DefaultPartitioner
 
 from tests.integration.topics import action, keyed, producing, read_count
 from tests.integration.worker_process import Installation, WorkerProcess
@@ -40,14 +42,33 @@ async def happens(
         await asyncio.sleep(every)
 
 
-async def act(place: Installation, numbers: Iterable[int], partition: int | None = None) -> list[int]:
-    """Write actions with these numbers, into `partition` or where their keys belong; return the numbers."""
+async def act(
+    place: Installation, numbers: Iterable[int], partition: int | None = None, supporter: int | None = None
+) -> list[int]:
+    """Write actions with these numbers; return the numbers.
+
+    Of `supporter`, else of somebody who belongs into `partition`, else of everybody's own.
+    """
     written = list(numbers)
+    if partition is not None and supporter is None:
+        supporter = supporter_in(partition, int(place.settings["TOPIC_PARTITIONS"]))
     async with producing(place.bootstrap_servers) as producer:
         for number in written:
-            key, value = keyed(action(number))
-            await producer.send_and_wait(place.names.actions, value, key=key, partition=partition)
+            key, value = keyed(action(number, supporter=supporter))
+            await producer.send_and_wait(place.names.actions, value, key=key)
     return written
+
+
+def supporter_in(partition: int, partitions: int, nth: int = 0) -> int:
+    """Return the number of the nth supporter whose key the default partitioner puts into `partition`."""
+    everywhere = list(range(partitions))
+    choose = DefaultPartitioner()
+    found = (
+        number
+        for number in range(1_000, 100_000)
+        if choose(keyed(action(number))[0], everywhere, everywhere) == partition
+    )
+    return next(islice(found, nth, None))
 
 
 async def assert_kept(place: Installation, numbers: Iterable[int], seconds: float = 40) -> list[Any]:

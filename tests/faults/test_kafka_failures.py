@@ -6,7 +6,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -95,18 +94,19 @@ async def test_requests_that_time_out_are_made_again(proxy: KafkaProxy, install:
     assert worker.running
 
 
-async def test_too_few_replicas_hold_emails_up_and_lose_none(install: Make) -> None:
+async def test_too_few_replicas_hold_emails_up_and_lose_none(proxy: KafkaProxy, install: Make) -> None:
     """While the emails topic refuses writes (NOT_ENOUGH_REPLICAS) actions wait; afterwards one email each."""
-    place = install(**SETTINGS)
+    # By the proxy: a broker never asks for more replicas in sync than a partition has.
+    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
     worker = await ready(place)
     sent = await act(place, range(2))
     await assert_kept(place, sent)
-    await set_topic(place, place.names.emails, min_insync_replicas=2)
+    proxy.add(Api.PRODUCE, Answer(19), times=None, where=lambda request: request.transactional_id is not None)
     sent += await act(place, range(2, 6))
     await happens(lambda: worker.counter("confirmation_transactions_failed_total") >= 1, place)
     assert worker.get("/livez")[0] == 200
     assert any("cannot commit" in reason for reason in problems(worker.get("/readyz")[1]))
-    await set_topic(place, place.names.emails, min_insync_replicas=1)
+    proxy.clear()
     await assert_kept(place, sent)
     assert worker.running
 
@@ -153,26 +153,70 @@ async def test_a_zombie_that_wakes_up_doubles_nothing(proxy: KafkaProxy, install
 
 
 DENIALS = {
-    "transactional id": (Api.INIT_PRODUCER_ID, 53),
-    "group": (Api.HEARTBEAT, 30),
-    "topic": (Api.ADD_PARTITIONS_TO_TXN, 29),
+    "transactional id": ({Api.INIT_PRODUCER_ID: 53}, "TransactionalIdAuthorizationFailed", "-actions-0"),
+    "group": ({Api.HEARTBEAT: 30}, "GroupAuthorizationFailedError", ""),
+    "topic": (
+        {Api.ADD_PARTITIONS_TO_TXN: 29, Api.PRODUCE: 29},
+        "TopicAuthorizationFailedError",
+        "-actions-0",
+    ),
 }
 
 
-@pytest.mark.parametrize(("api", "code"), DENIALS.values(), ids=list(DENIALS))
+@pytest.mark.parametrize(("codes", "error", "place_named"), DENIALS.values(), ids=list(DENIALS))
 async def test_what_the_cluster_denies_ends_the_worker_with_the_reason(
-    proxy: KafkaProxy, install: Make, api: Api, code: int
+    proxy: KafkaProxy, install: Make, codes: dict[Api, int], error: str, place_named: str
 ) -> None:
-    """An authorisation refused: exit code not 0, and one line of the log says which."""
-    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
-    denied = proxy.add(api, Answer(code), times=None)
+    """An authorisation refused: exit code not 0, and one line of the log says which and to whom."""
+    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, **{**SETTINGS, "topic_partitions": 1})
+    rules = [
+        proxy.add(
+            api,
+            Answer(code),
+            times=None,
+            where=lambda request: request.api == Api.HEARTBEAT or request.transactional_id is not None,
+        )
+        for api, code in codes.items()
+    ]
     worker = place.worker()
     worker.start()
-    if api == Api.ADD_PARTITIONS_TO_TXN:
+    if Api.PRODUCE in codes:
         await asyncio.to_thread(worker.wait_ready)
         await act(place, [1])
-    await asyncio.to_thread(denied.wait)
-    assert await asyncio.to_thread(worker.wait, 40) != 0
-    print(worker.tail(60))
-    lines = [line for line in worker.tail(400).splitlines() if "uthorization" in line]
-    assert lines
+    await asyncio.to_thread(rules[0].wait)
+    assert await asyncio.to_thread(worker.wait) != 0
+    crashes = [line for line in worker.tail(400).splitlines() if "Crashed reason=" in line]
+    assert any(error in line and place.group + place_named in line for line in crashes), worker.tail(60)
+
+
+async def test_of_two_live_workers_with_one_instance_id_the_older_ends(install: Make) -> None:
+    """The newer one takes the name over; the older exits, not with 0, and says why; one email each."""
+    place = install(group_instance_id="pod-0", **SETTINGS)
+    older = await ready(place)
+    sent = await act(place, range(4))
+    await assert_kept(place, sent)
+    newer = place.worker()
+    newer.start()
+    sent += await act(place, range(4, 8))
+    assert await asyncio.to_thread(older.wait) != 0
+    assert "another live worker has group_instance_id pod-0" in older.tail(400)
+    await asyncio.to_thread(newer.wait_ready)
+    sent += await act(place, range(8, 12))
+    await assert_kept(place, sent)
+    assert newer.stop() == 0
+
+
+async def test_a_static_member_that_was_away_for_longer_than_its_session_is_no_namesake(
+    install: Make,
+) -> None:
+    """Stopped until the group gave up on it, then woken: it joins again under its name and goes on."""
+    place = install(group_instance_id="pod-0", **SETTINGS)
+    worker = await ready(place)
+    sent = await act(place, range(4))
+    await assert_kept(place, sent)
+    worker.send(signal.SIGSTOP)
+    await asyncio.sleep(7.5)  # the session lasts 6 s
+    worker.send(signal.SIGCONT)
+    sent += await act(place, range(4, 8))
+    await assert_kept(place, sent)
+    assert worker.stop() == 0

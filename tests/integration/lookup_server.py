@@ -20,6 +20,7 @@ class LookupServer:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.questions: list[dict[str, Any]] = []
+        self.authorizations: list[str | None] = []  # of each question, in the same order
         self.url = ""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -34,6 +35,7 @@ class LookupServer:
         async def post(request: web.Request) -> web.StreamResponse:
             question = await request.json()
             self.questions.append(question)
+            self.authorizations.append(request.headers.get("Authorization"))
             return await self.answer(question)
 
         app = web.Application()
@@ -56,6 +58,19 @@ class LookupServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+
+async def not_subscribed(_: dict[str, Any]) -> web.StreamResponse:
+    return web.json_response({})
+
+
+async def failing(_: dict[str, Any]) -> web.StreamResponse:
+    return web.Response(status=500)
+
+
+async def hanging(_: dict[str, Any]) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 async def subscribed(_: dict[str, Any]) -> web.StreamResponse:

@@ -1,0 +1,228 @@
+"""What others do to the topics: transactions of theirs, deletions, more partitions, strangers in the group."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
+from aiokafka.coordinator.protocol import (
+    ConsumerProtocolMemberAssignment,
+    ConsumerProtocolMemberMetadata,
+)
+from aiokafka.protocol.admin import DeleteGroupsRequest
+
+from tests.faults.kafka_proxy import KafkaProxy
+from tests.faults.promises import act, administering, assert_kept, happens, ready, supporter_in
+from tests.integration.topics import producing, read, send, status
+from tests.integration.worker_process import Installation, problems
+
+pytestmark = pytest.mark.kafka
+
+Make = Callable[..., Installation]
+
+PARTITIONS = 4
+
+
+async def with_status_topic(install: Make, **settings: object) -> Installation:
+    """Make an installation whose status topic is there before the first worker, and may lose old segments."""
+    place = install(topic_partitions=PARTITIONS, **settings)
+    async with administering(place) as admin:
+        policy = {"cleanup.policy": "compact,delete"}
+        await admin.create_topics([NewTopic(place.names.statuses, PARTITIONS, 1, topic_configs=policy)])
+    return place
+
+
+def somebody_in(partition: int, nth: int = 0) -> int:
+    return supporter_in(partition, PARTITIONS, nth)
+
+
+async def reasons(place: Installation, numbers: list[int]) -> dict[int, str]:
+    """Return the reason of each action's one email."""
+    emails = [orjson.loads(record.value) for record in await assert_kept(place, numbers)]
+    return {email["actionId"]: email["reason"] for email in emails}
+
+
+# -- transactions of others on the status topic ------------------------------------------------------------
+
+
+async def test_the_table_is_whole_whatever_its_topic_s_partitions_end_or_begin_with(install: Make) -> None:
+    """Last entries that are markers or aborted, an empty partition, deleted beginnings: ready in seconds."""
+    place = await with_status_topic(install)
+    topic = place.names.statuses
+    committed, aborted = somebody_in(0), somebody_in(0, 1)
+    deleted, kept = somebody_in(1), somebody_in(1, 1)
+    all_deleted = somebody_in(2)
+    async with producing(place.bootstrap_servers, transactional_id=f"{place.group}-crm") as crm:
+        for supporter, end in ((committed, crm.commit_transaction), (aborted, crm.abort_transaction)):
+            await crm.begin_transaction()
+            key, value = status(supporter, True)
+            await crm.send_and_wait(topic, value, key=key)
+            await end()
+    await send(place.bootstrap_servers, topic, [status(deleted, True), status(kept, True)])
+    await send(place.bootstrap_servers, topic, [status(all_deleted, True)])
+    async with administering(place) as admin:
+        for partition in (1, 2):
+            await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(1)})
+    worker = place.worker()
+    worker.start()
+    await asyncio.to_thread(worker.wait_ready)
+    supporters = [committed, aborted, deleted, kept, all_deleted, somebody_in(3)]
+    for number, supporter in enumerate(supporters):
+        await act(place, [number], supporter=supporter)
+    found = await reasons(place, list(range(6)))
+    known = [found[number] == "known_subscribed" for number in range(6)]
+    assert known == [True, False, False, True, False, False]
+
+
+async def test_an_open_transaction_on_the_status_topic_holds_letters_up_and_never_halves_the_table(
+    install: Make,
+) -> None:
+    """Not ready while a transaction is open, ended or timed out: then the letters are right."""
+    place = await with_status_topic(install)
+    topic = place.names.statuses
+    servers = place.bootstrap_servers
+    written, behind_it = somebody_in(0), somebody_in(0, 1)
+    died, behind_the_dead = somebody_in(1), somebody_in(1, 1)
+    unaffected = somebody_in(2)
+    async with producing(servers, transactional_id=f"{place.group}-slow") as slow:
+        dead = producing(servers, transactional_id=f"{place.group}-dead", transaction_timeout_ms=10_000)
+        dying = await dead.__aenter__()
+        for crm, supporter in ((slow, written), (dying, died)):
+            await crm.begin_transaction()
+            key, value = status(supporter, True)
+            await crm.send_and_wait(topic, value, key=key)
+        await dying.client.close()  # without a word: the broker ends its transaction after the timeout
+        rows = [status(supporter, True) for supporter in (behind_it, behind_the_dead, unaffected)]
+        await send(servers, topic, rows)
+        worker = place.worker()
+        worker.start()
+        supporters = [written, behind_it, died, behind_the_dead, unaffected]
+        for number, supporter in enumerate(supporters):
+            await act(place, [number], supporter=supporter)
+        early = await read(servers, place.names.emails, lambda found: len(found) >= 1, seconds=40)
+        assert [orjson.loads(email.value)["actionId"] for email in early] == [4]
+        status_code, body = await asyncio.to_thread(worker.get, "/readyz")
+        assert status_code == 503
+        assert "statuses are being read" in problems(body)[0]
+        assert worker.get("/livez")[0] == 200
+        await slow.commit_transaction()
+    found = await reasons(place, list(range(5)))
+    known = [found[number] == "known_subscribed" for number in range(5)]
+    assert known == [True, True, False, True, True]
+    await happens(lambda: worker.get("/readyz")[0] == 200, place)
+
+
+# -- deletions ---------------------------------------------------------------------------------------------
+
+
+async def test_deleted_offsets_are_a_person_s_decision(install: Make) -> None:
+    """The group is deleted with records unread: alive, not ready, no email, until ACTIONS_START is set."""
+    place = install(topic_partitions=2)
+    worker = await ready(place)
+    sent = await act(place, range(3))
+    await assert_kept(place, sent)
+    assert worker.stop() == 0
+    async with administering(place) as admin:
+        coordinator = await admin.find_coordinator(place.group)
+        answer = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([place.group]))
+        assert answer.results == [(place.group, 0)]
+    sent += await act(place, range(3, 5))
+    waiting = place.worker()
+    waiting.start()
+    await happens(lambda: "ACTIONS_START" in waiting.get("/readyz")[1], place, 40)
+    assert waiting.get("/livez")[0] == 200
+    await assert_kept(place, sent[:3])
+    waiting.kill()
+    await ready(place, actions_start="earliest")
+    await assert_kept(place, [*sent, *sent[:3]])  # as decided: the whole history again
+
+
+async def test_deleted_beginnings_of_the_actions_topic_are_passed_over(install: Make) -> None:
+    """Records between the committed offset and the log's new beginning are gone: the rest is mailed."""
+    place = install(topic_partitions=1)
+    worker = await ready(place)
+    sent = await act(place, range(2))
+    await assert_kept(place, sent)
+    assert worker.stop() == 0
+    await act(place, range(2, 5))
+    async with administering(place) as admin:
+        await admin.delete_records({TopicPartition(place.names.actions, 0): RecordsToDelete(4)})
+    await ready(place)
+    sent += [4, *await act(place, [5])]
+    await assert_kept(place, sent)
+
+
+# -- more partitions ---------------------------------------------------------------------------------------
+
+
+async def add_partitions(place: Installation, count: int) -> None:
+    """Give every topic of `place` `count` partitions."""
+    async with administering(place) as admin:
+        await admin.create_partitions({name: NewPartitions(count) for name in place.names.all})
+    place.settings["TOPIC_PARTITIONS"] = str(count)
+
+
+async def test_a_partition_that_is_added_starts_at_its_beginning(proxy: KafkaProxy, install: Make) -> None:
+    """Every topic gets a third partition under a running worker: nothing lost, nothing doubled, nor later."""
+    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, topic_partitions=2)
+    worker = await ready(place)
+    sent = await act(place, range(10))
+    await assert_kept(place, sent)
+    await add_partitions(place, 3)
+    sent += await act(place, range(10, 20), partition=2)
+    sent += await act(place, range(20, 30))
+    proxy.cut()  # the client looks at the topics again: otherwise only after some minutes
+    proxy.heal()
+    sent += await act(place, range(30, 40), partition=2)
+    await assert_kept(place, sent, seconds=20)
+    assert worker.running
+
+
+# -- strangers ---------------------------------------------------------------------------------------------
+
+
+class Stranger(AbstractPartitionAssignor):
+    """Goes by the name of the workers' assignor, and assigns what they cannot read."""
+
+    name = "faust"
+
+    @classmethod
+    def assign(cls, cluster: Any, members: Any) -> Any:
+        return {member: ConsumerProtocolMemberAssignment(0, [], b"not for you") for member in members}
+
+    @classmethod
+    def metadata(cls, topics: Any) -> Any:
+        return ConsumerProtocolMemberMetadata(0, list(topics), b"")
+
+    @classmethod
+    def on_assignment(cls, assignment: Any) -> None:
+        """Take it."""
+
+
+async def test_an_assignment_that_cannot_be_read_ends_the_worker(install: Make) -> None:
+    """Another program leads the group: the worker exits, not with 0, instead of idling for ever."""
+    place = install(topic_partitions=1)
+    async with administering(place) as admin:
+        await admin.create_topics([NewTopic(place.names.actions, 1, 1)])
+    stranger = AIOKafkaConsumer(
+        place.names.actions,
+        bootstrap_servers=place.bootstrap_servers,
+        group_id=place.group,
+        partition_assignment_strategy=[Stranger],
+        enable_auto_commit=False,
+    )
+    await stranger.start()
+    try:
+        worker = place.worker()
+        worker.start()
+        assert await asyncio.to_thread(worker.wait, 45) != 0
+        assert "Crashed reason=" in worker.tail(400)
+    finally:
+        await stranger.stop()

@@ -1,0 +1,79 @@
+"""Steps that several tests of a worker take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+
+from tests.integration.topics import keyed, read, read_count, send
+from tests.integration.worker_process import Installation, WorkerProcess
+
+Make = Callable[..., Installation]
+
+
+async def ready(place: Installation, **settings: object) -> WorkerProcess:
+    """Start one more worker, and return it when it is ready."""
+    worker = place.worker(**settings)
+    worker.start()
+    await asyncio.to_thread(worker.wait_ready)
+    return worker
+
+
+async def act(place: Installation, *documents: dict[str, Any]) -> None:
+    """Put actions on their topic."""
+    await send(place.bootstrap_servers, place.names.actions, map(keyed, documents))
+
+
+async def emails_of(place: Installation, count: int) -> list[dict[str, Any]]:
+    """Read `count` emails, and any that are too many."""
+    records = await read_count(place.bootstrap_servers, place.names.emails, count)
+    return [orjson.loads(record.value) for record in records]
+
+
+async def reasons(place: Installation, count: int) -> dict[int, str]:
+    """Return the reason of each action's email; every action must have just one."""
+    emails = await emails_of(place, count)
+    assert len(emails) == count, emails
+    found = {email["actionId"]: email["reason"] for email in emails}
+    assert len(found) == count, "one actionId a test action"
+    return found
+
+
+async def delays(place: Installation, count: int) -> dict[int, float]:
+    """Return the seconds from each action's timestamp to its email's, as the topics have them."""
+    times: list[dict[int, int]] = []
+    for topic in (place.names.actions, place.names.emails):
+        records = await read_count(place.bootstrap_servers, topic, count)
+        assert len(records) == count
+        times.append({_action_id(orjson.loads(record.value)): record.timestamp for record in records})
+    actions, emails = times
+    return {number: (emails[number] - actions[number]) / 1000 for number in actions}
+
+
+async def kept(place: Installation, until: Callable[[list[Any]], bool], seconds: float = 30) -> list[Any]:
+    """Read what the table's changelog was told, until that is enough."""
+    records = await read(place.bootstrap_servers, place.names.changelog, until, seconds=seconds)
+    assert until(records), f"not enough in {seconds} s: {len(records)} rows"
+    return records
+
+
+async def settled(place: Installation, condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until a condition holds."""
+    for _ in range(int(seconds * 10)):
+        if await asyncio.to_thread(condition):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"did not happen in {seconds} s\n{place.workers[-1].tail()}")
+
+
+def table(org_id: int | None, lines: Iterable[str]) -> str:
+    """Write one table of an organisations file; None: the default's."""
+    head = "[default]" if org_id is None else f"[organisation.{org_id}]"
+    return "\n".join([head, *lines, ""])
+
+
+def _action_id(document: dict[str, Any]) -> int:
+    return int(document["actionId"])

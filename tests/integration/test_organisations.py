@@ -1,0 +1,196 @@
+"""Each organisation is asked as its entry in the organisations file says."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.integration.lookup_server import LookupServer, hanging, subscribed
+from tests.integration.steps import Make, act, emails_of, ready, reasons, settled, table
+from tests.integration.topics import action, read_count, send
+
+pytestmark = pytest.mark.kafka
+
+
+async def not_found(_: dict[str, Any]) -> web.StreamResponse:
+    return web.Response(status=404)
+
+
+async def test_each_organisation_is_asked_by_its_own_entry(
+    installation: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Own service and credentials, the default's, none at all; and a 404 that means what the entry says."""
+    monkeypatch.setenv("CRM_TOKEN", "Bearer default-token")
+    monkeypatch.setenv("CRM_310_PASSWORD", "sésame")
+    file = tmp_path / "organisations.toml"
+    with (
+        LookupServer(subscribed) as default,
+        LookupServer(not_found) as own,
+        LookupServer(not_found) as other,
+    ):
+        file.write_text(
+            table(None, [f'url = "{default.url}"', 'authorization_env = "CRM_TOKEN"'])
+            + table(
+                310,
+                [
+                    f'url = "{own.url}"',
+                    'user = "streams"',
+                    'password_env = "CRM_310_PASSWORD"',
+                    'on_not_found = "not_subscribed"',
+                ],
+            )
+            + table(311, ["deadline = 5"])
+            + table(312, ['lookup = "none"'])
+            + table(313, [f'url = "{other.url}"'])
+        )
+        place = installation(organisations_file=file)
+        worker = await ready(place)
+        await act(place, *[action(org_id, org_id=org_id) for org_id in (310, 311, 312, 313, 999)])
+        emails = {email["orgId"]: email for email in await emails_of(place, 5)}
+        assert {org_id: email["reason"] for org_id, email in emails.items()} == {
+            310: "lookup_not_subscribed",
+            311: "lookup_subscribed",
+            312: "no_lookup",
+            313: "lookup_failed",
+            999: "lookup_subscribed",
+        }
+        assert emails[313]["lookup"]["cause"] == "http_status"
+        assert own.authorizations == ["Basic " + base64.b64encode("streams:sésame".encode()).decode()]
+        assert default.authorizations == ["Bearer default-token"] * 2
+        assert other.authorizations == [None], "the default's secret is not for somebody else's service"
+        assert worker.counter("confirmation_lookups_total", organisation="310", outcome="non_existing") == 1
+        assert worker.counter("confirmation_lookups_total", organisation="other", outcome="existing") == 1
+
+
+async def test_sighup_reads_the_file_again_and_a_wrong_one_changes_nothing(
+    installation: Make, tmp_path: Path
+) -> None:
+    """A new URL and a new deadline are used from then on; a wrong file is logged with its line."""
+    file = tmp_path / "organisations.toml"
+    with (
+        LookupServer(subscribed) as first,
+        LookupServer(subscribed) as second,
+        LookupServer(hanging) as third,
+    ):
+        file.write_text(table(310, [f'url = "{first.url}"', "deadline = 30"]))
+        place = installation(organisations_file=file)
+        worker = await ready(place)
+
+        async def hang_up(content: str, logged: str) -> None:
+            before = worker.log.read_text().count(logged)
+            file.write_text(content)
+            worker.send(signal.SIGHUP)
+            await settled(place, lambda: worker.log.read_text().count(logged) > before)
+
+        await act(place, action(1))
+        assert await reasons(place, 1) == {1: "lookup_subscribed"}
+
+        await hang_up(table(310, [f'url = "{second.url}"', "deadline = 30"]), "organisations read again")
+        await act(place, action(2))
+        assert (await reasons(place, 2))[2] == "lookup_subscribed"
+        assert (len(first.questions), len(second.questions)) == (1, 1)
+
+        await hang_up(
+            table(310, [f'url = "{third.url}"', 'deadline = "never"']), "the old one stays in force"
+        )
+        assert "line 3: organisation.310.deadline" in worker.tail(10)
+        assert worker.running
+        await act(place, action(3))
+        assert (await reasons(place, 3))[3] == "lookup_subscribed"
+        assert (len(second.questions), len(third.questions)) == (2, 0)
+
+        await hang_up(table(310, [f'url = "{third.url}"', 'deadline = "300ms"']), "organisations read again")
+        await act(place, action(4))
+        async with asyncio.timeout(15):
+            assert (await reasons(place, 4))[4] == "lookup_failed"
+        assert len(third.questions) == 1
+        assert worker.counter("confirmation_lookups_total", cause="timeout") == 1
+
+
+async def test_a_wrong_file_stops_the_start(installation: Make, tmp_path: Path) -> None:
+    """Exit code not 0, and the log names the file, each line that is wrong, and no traceback."""
+    file = tmp_path / "organisations.toml"
+    file.write_text(table(310, ["url = 7", "dead_line = 3"]))
+    place = installation(organisations_file=file)
+    worker = place.worker()
+    worker.start()
+    assert await asyncio.to_thread(worker.wait) != 0
+    log = worker.log.read_text()
+    assert f"{file} is wrong" in log
+    assert "line 2: organisation.310.url" in log
+    assert "line 3: organisation.310.dead_line" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("log_level", ["info", "debug"])
+async def test_nobody_s_data_is_in_the_log_or_the_metrics(
+    installation: Make, tmp_path: Path, log_level: str
+) -> None:
+    """Whatever comes of an action: neither address, name, contactRef nor secret is logged or counted."""
+
+    async def tell_tale(question: dict[str, Any]) -> web.StreamResponse:
+        match question["email"].partition("@")[0][-1]:
+            case "0":
+                return await subscribed(question)
+            case "1":
+                return web.Response(status=500, text=f"no such person: {question['email']}")
+            case "2":
+                return web.Response(text=f"rubbish about {question['email']}")
+            case "3":
+                return web.Response(status=302, headers={"Location": f"/?{question['email']}"})
+            case "4":
+                return web.Response(headers={"X-Bad": question["email"]}, text='{"privacy":{"optIn":1}}')
+            case _:
+                return await hanging(question)
+
+    with LookupServer(tell_tale) as crm:
+        file = tmp_path / "organisations.toml"
+        file.write_text(
+            table(
+                310,
+                [f'url = "{crm.url}?key=QUERYSECRET"', 'deadline = "300ms"', "breaker_minimum_calls = 99"],
+            )
+        )
+        place = installation(organisations_file=file, log_level=log_level)
+        worker = await ready(place)
+        contact = {"firstName": "Zebedäus", "email": "zebedee{}@example.org", "contactRef": "ZEBEDEEREF{}"}
+        documents = [
+            action(
+                number,
+                contact={name: value.format(number) for name, value in contact.items()},
+            )
+            for number in range(12)
+        ]
+        await act(place, *documents)
+        letters = [
+            (b"310:ZEBEDEEREF", b'{"stage":"supporter_confirm","contact":{"email":"zebedee@example.org"'),
+            (b"310:ZEBEDEEREF", b'{"stage":"supporter_confirm","contact":{"email":["zebedee@example.org"]}}'),
+        ]
+        await send(place.bootstrap_servers, place.names.actions, letters)
+        await send(
+            place.bootstrap_servers,
+            place.names.statuses,
+            [(b"310:ZEBEDEEREF", b'{"contactRef":"ZEBEDEEREF","subscribed":"zebedee@example.org"}')],
+        )
+        assert len(await emails_of(place, 12)) == 12
+        assert len(await read_count(place.bootstrap_servers, place.names.dead_letters, 3)) == 3
+        for path in ("/metrics", "/readyz", "/livez"):
+            _assert_private(worker.get(path)[1])
+        assert worker.stop() == 0
+        _assert_private(worker.log.read_text())
+
+
+def _assert_private(text: str) -> None:
+    assert text
+    lines = [
+        line[:300]
+        for line in text.splitlines()
+        if any(private in line.lower() for private in ("zebed", "example.org", "querysecret"))
+    ]
+    assert lines == []
