@@ -5,7 +5,7 @@ RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint kafka lock clean
+.PHONY: help demo drill test chaos lint kafka lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,9 +22,15 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Show the main job, lookup failures included (ACTIONS=my.jsonl, KEEP=1)
 	@$(RUN) -m streams demo $(if $(ACTIONS),--actions "$(ACTIONS)") $(if $(KEEP),--keep)
 
+drill: $(STAMP) ## Replay the incident, and judge what became of every email
+	@$(RUN) -m streams drill $(if $(JSON),--json "$(JSON)")
+
 test: $(STAMP) lint ## Run all checks and tests (ARGS="-k lane" to choose)
 	@echo "Running the tests on a real Kafka (some minutes) ..."
 	@$(RUN) -m pytest $(ARGS)
+
+chaos: $(STAMP) ## Break everything for ten minutes, and count (ARGS="--seed 7 --minutes 3")
+	@$(RUN) -m tests.chaos $(ARGS)
 
 lint: $(STAMP) ## Check style and types
 	@echo "Checking style and types ..."

@@ -20,6 +20,7 @@ import click
 
 from streams.audit.commands import audit, resend
 from streams.dead_letters_commands import dead_letters
+from streams.doctor.commands import doctor
 from streams.settings import SettingsError, effective, load_settings
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def settings(as_json: bool) -> None:
 )
 @click.option("--keep", is_flag=True, help="Keep Kafka, lookup and worker running until interrupted.")
 def demo(actions: Path | None, keep: bool) -> None:
-    """Show the whole path on this machine, lookup failures included."""
+    """Show the whole path on this machine, with lookup failures."""
     click.echo("demo: starts Kafka, a lookup service and a worker on this machine", err=True)
     from streams.demo import run_demo
 
@@ -189,7 +190,7 @@ def demo(actions: Path | None, keep: bool) -> None:
     help="Of the organisation whose lookup service is dead.",
 )
 def drill(json_path: Path, actions: int) -> None:
-    """Replay the incident on this machine: a dead lookup service, and who still gets an email."""
+    """Replay the incident on this machine: a dead lookup service."""
     from streams.drill import run_drill
 
     sys.exit(run_drill(json_path, actions))
@@ -200,7 +201,10 @@ def drill(json_path: Path, actions: int) -> None:
 @click.option("--email", required=True, help="The address to ask about.")
 @click.option("--contact-ref", help="Default: base64url(sha256(address)), as Proca makes it.")
 def lookup(org_id: int, email: str, contact_ref: str | None) -> None:
-    """Ask an organisation's lookup service once, by hand, with the settings in force."""
+    """Ask an organisation's lookup service once, by hand.
+
+    With the settings in force.
+    """
     from streams.lookup_by_hand import ask_by_hand
 
     sys.exit(ask_by_hand(org_id, email, contact_ref))
@@ -319,6 +323,7 @@ class _Progress:
 main.add_command(audit)
 main.add_command(resend)
 main.add_command(dead_letters)
+main.add_command(doctor)
 
 if __name__ == "__main__":
     main(prog_name="streams")

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import signal
@@ -40,6 +41,9 @@ from streams.topics import TopicNames
 from streams.transport import SCHEME
 from streams.transport.chunks import ChunkSchema
 from streams.web import add_pages
+
+# At DEBUG it logs requests and responses, and in them whole records: addresses, names.
+logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
 
 settings = load_settings(os.environ)
 plans = Plans(settings, os.environ)
@@ -91,7 +95,7 @@ names = TopicNames(
     rekeyed=f"{settings.group_id}-rekeyed-actions",
 )
 metrics = Metrics(names.actions, named=plans.named)
-statuses = StatusTable(table, lambda: app.producer.send_many)  # type: ignore[attr-defined]
+statuses = StatusTable(table, lambda: app.producer.send_many)  # type: ignore[attr-defined]  # our ChunkProducer
 
 # -- before the first record, and until the statuses are whole ---------------------------------------------
 
@@ -169,7 +173,7 @@ status_rows = app.topic(names.statuses, schema=ChunkSchema(settings.chunk_record
 learning = Learning(
     statuses,
     metrics,
-    lambda: app.producer.send_many,  # type: ignore[attr-defined]
+    lambda: app.producer.send_many,  # type: ignore[attr-defined]  # our ChunkProducer
     names.dead_letters,
     lambda: app.consumer_generation_id,
 )
@@ -180,7 +184,7 @@ async def confirm(stream: Any) -> None:
     """Every action gets its email: hand each chunk to its partition's lane."""
     async for event in stream.noack().events():
         chunk = event.value
-        lanes.offer(chunk.partition, chunk.generation, chunk.records)
+        lanes.offer(chunk.partition, chunk.generation, chunk.records, chunk.since)
 
 
 @app.agent(moved_actions)
@@ -188,7 +192,7 @@ async def confirm_moved(stream: Any) -> None:
     """The same for those that had to be moved to their supporter's partition first."""
     async for event in stream.noack().events():
         chunk = event.value
-        moved_lanes.offer(chunk.partition, chunk.generation, chunk.records)
+        moved_lanes.offer(chunk.partition, chunk.generation, chunk.records, chunk.since)
 
 
 @app.agent(status_rows)
@@ -207,19 +211,19 @@ async def restored(*_: Any, **__: Any) -> None:
     catch_up.restored()
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task  # type: ignore[untyped-decorator]  # Faust ships no types
 async def keep_answers() -> None:
     """Write lookup answers into the table."""
     await answers.write()
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task  # type: ignore[untyped-decorator]  # Faust ships no types
 async def sweep_answers() -> None:
     """Remove the expired ones."""
     await answers.sweep()
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task  # type: ignore[untyped-decorator]  # Faust ships no types
 async def obey_hangups() -> None:
     """Read the organisations file again at every SIGHUP."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, plans.reload, desks.reload)

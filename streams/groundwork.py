@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, cast
 
 import faust
@@ -21,6 +22,7 @@ from mode import Service
 
 from streams.delivery.offsets import Extent, Offsets
 from streams.topics import TopicNames, Topics, ensure_topics
+from streams.transport.flow import FlowControl
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +143,8 @@ class Groundwork(Service):
 
     async def _commit(self, start: dict[TopicPartition, int]) -> None:
         consumer = AIOKafkaConsumer(**self._connection, group_id=self._group, enable_auto_commit=False)
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign(list(start))
             await consumer.commit({place: OffsetAndMetadata(offset, "") for place, offset in start.items()})
         finally:
@@ -171,3 +173,8 @@ class App(faust.App):
 
     BootStrategy = BootOrder
     groundwork: Groundwork
+
+    @cached_property
+    def flow_control(self) -> FlowControl:
+        """What lets records into the agents' queues and into the table's."""
+        return FlowControl()

@@ -240,7 +240,7 @@ class Metrics(Collector):
         """Count rows of the status topic."""
         self._counts[STATUSES.name][(result,)] += count
 
-    def answered(self, org_id: int | None, outcome: LookupOutcome, seconds: float) -> None:  # noqa: ARG002
+    def answered(self, org_id: int | None, outcome: LookupOutcome, seconds: float) -> None:  # noqa: ARG002 - an observer's
         """Note one exchange with a lookup service."""
         self._lookup_durations[str(outcome.outcome)].observe((seconds,))
 

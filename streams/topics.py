@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +18,8 @@ DEFAULT_LIMIT = 1_048_588
 #: A dead letter is the original record with more headers: its topic takes more than the one it came from.
 #: So does the internal topic of re-keyed actions.
 DEAD_LETTER_LIMIT = 2 * DEFAULT_LIMIT
+#: Seconds between two looks at a topic that was just made.
+_SETTLING = (0.1,) * 20
 _THIRTY_DAYS = 30 * 24 * 3600 * 1000  # milliseconds
 
 
@@ -75,11 +78,26 @@ async def ensure_topics(
     if missing:
         log.info("making topics with %d partitions: %s", count, ", ".join(missing))
         await _make(admin, [_new(name, names, count, replication) for name in missing])
-        # Another worker may have been first, and set to another count.
-        counts = dict.fromkeys(names.all, count) | await _partition_counts(admin, names)
-        _check_counts(counts, names)
-        count = counts[names.actions]
-    return Topics(count, await _limits(admin, names))
+    for pause in _SETTLING:
+        try:
+            return await _found(admin, names)
+        except UnknownTopicOrPartitionError:
+            await asyncio.sleep(pause)
+    return await _found(admin, names)
+
+
+async def _found(admin: AIOKafkaAdminClient, names: TopicNames) -> Topics:
+    """Look at what there is in the end: another worker may have made some, set to another count.
+
+    Raises:
+        UnknownTopicOrPartitionError: a topic that was made a moment ago is not known everywhere yet.
+    """
+    counts = await _partition_counts(admin, names)
+    for name in names.all:
+        if name not in counts:
+            raise UnknownTopicOrPartitionError(name)
+    _check_counts(counts, names)
+    return Topics(counts[names.actions], await _limits(admin, names))
 
 
 def _check_counts(counts: dict[str, int], names: TopicNames) -> None:
@@ -109,9 +127,9 @@ async def _make(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
     response: Any = await admin.create_topics(topics)
     for name, code, *_ in response.topic_errors:
         error = for_code(code)
-        # Another worker that starts at the same moment may have been first.
         if error.retriable:
             raise error(name)  # a cluster that is not settled yet: try again
+        # Another worker that starts at the same moment may have been first.
         if error not in (NoError, TopicAlreadyExistsError):
             raise TopicsUnfit(f"topic {name} is missing and the cluster does not make it: {error.__name__}")
 
@@ -130,7 +148,10 @@ async def _limits(admin: AIOKafkaAdminClient, names: TopicNames) -> dict[str, in
     limits: dict[str, int] = {}
     for response in await admin.describe_configs(resources):
         for code, _, _, name, entries in response.resources:
-            if for_code(code) is NoError:
+            error = for_code(code)
+            if error.retriable:
+                raise error(name)
+            if error is NoError:
                 limits.update((name, int(entry[1])) for entry in entries if entry[0] == "max.message.bytes")
     # Without the right to read configurations: what a broker has by default.
     return {resource.name: limits.get(resource.name, DEFAULT_LIMIT) for resource in resources}

@@ -22,15 +22,15 @@ def add_pages(app: Any, *, registry: Any, alive: Check, ready: Check) -> None:
         ready: why this worker does not do its work now.
     """
 
-    @app.page("/metrics")  # type: ignore[untyped-decorator]
+    @app.page("/metrics")  # type: ignore[untyped-decorator]  # Faust ships no types
     async def metrics(view: Any, _request: Any) -> Any:
         return view.bytes(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    @app.page("/livez")  # type: ignore[untyped-decorator]
+    @app.page("/livez")  # type: ignore[untyped-decorator]  # Faust ships no types
     async def livez(view: Any, _request: Any) -> Any:
         return _answer(view, alive(), "alive")
 
-    @app.page("/readyz")  # type: ignore[untyped-decorator]
+    @app.page("/readyz")  # type: ignore[untyped-decorator]  # Faust ships no types
     async def readyz(view: Any, _request: Any) -> Any:
         return _answer(view, ready(), "ready")
 

@@ -28,16 +28,16 @@ class FakeCluster:
         self.ends = {int(name.removeprefix("p")): end for name, end in ends.items()}
         self.positions: dict[int, int | None] = dict.fromkeys(self.ends, 0)
         self.unsettled: dict[int, int] = {}
-        self.trouble: list[Exception] = []  # what the next questions end with
+        self.troubles: dict[str, list[Exception]] = {"ends": [], "positions": []}  # of the next questions
         self.rounds = 0
         self.turning = True
 
     async def extents(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Extent]:
-        await self._asked()
+        await self._asked("ends")
         return {place: Extent(0, self.ends[place.partition]) for place in places}
 
     async def position(self, tp: Any) -> int | None:
-        await self._asked()
+        await self._asked("positions")
         return self.positions[tp.partition]
 
     def unsettled_chunks(self, tp: Any) -> int:
@@ -49,10 +49,10 @@ class FakeCluster:
             await asyncio.sleep(0.01)
             self.rounds += self.turning
 
-    async def _asked(self) -> None:
+    async def _asked(self, what: str) -> None:
         await asyncio.sleep(0)
-        if self.trouble:
-            raise self.trouble.pop(0)
+        if self.troubles[what]:
+            raise self.troubles[what].pop(0)
 
 
 class Bench:
@@ -167,12 +167,13 @@ async def test_records_on_their_way_to_the_table_are_waited_for(bench: Bench) ->
 @with_bench(p0=5, p1=5)
 async def test_kafka_s_failures_are_outlived(bench: Bench) -> None:
     """Ends or positions that cannot be told are asked for again, so that no worker waits for ever."""
-    bench.cluster.trouble = [KafkaConnectionError(), IllegalStateError(), KafkaConnectionError()]
+    bench.cluster.troubles["ends"] = [KafkaConnectionError(), KafkaConnectionError()]
+    bench.cluster.troubles["positions"] = [IllegalStateError(), KafkaConnectionError()]
     bench.cluster.positions.update({0: 5, 1: 5})
     bench.catch_up.assigned([0, 1])
     bench.catch_up.restored()
     await asyncio.sleep(5)
-    assert bench.cluster.trouble == []
+    assert bench.cluster.troubles == {"ends": [], "positions": []}
     assert bench.whole() == [0, 1]
 
 
@@ -328,7 +329,8 @@ def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
     @with_bench(p0=5)
     async def scenario(bench: Bench) -> None:
-        bench.cluster.trouble = [KafkaConnectionError("canary"), IllegalStateError("canary")]
+        bench.cluster.troubles["ends"] = [KafkaConnectionError("canary")]
+        bench.cluster.troubles["positions"] = [IllegalStateError("canary")]
         bench.catch_up.assigned([0])
         bench.catch_up.restored()
         await asyncio.sleep(5)

@@ -12,12 +12,12 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 from streams.audit.installation import Installation
-from streams.audit.matching import Counts, Matching, Owed, Place
+from streams.audit.matching import Matching, Owed, Place
 from streams.audit.moments import Moment
+from streams.audit.outcome import Audit, Range
 from streams.audit.reading import Reading
 from streams.audit.snapshot import Log, Snapshot, take
 from streams.delivery.offsets import Offsets
@@ -29,53 +29,6 @@ RUN_IN = 900_000  # milliseconds
 _LOOK_BACK = 1_000_000  # offsets
 #: Neither are those of more actions than this that came to a partition while it was read.
 _LOOK_AHEAD = 100_000  # offsets
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Which actions count. None: no bound on that side; no partitions: all."""
-
-    begin: Moment | None = None
-    end: Moment | None = None
-    partitions: frozenset[int] = frozenset()
-
-
-@dataclass(slots=True)
-class Audit:
-    """What an audit came to.
-
-    Attributes:
-        counts: what was counted.
-        missing: settled, and neither email nor dead letter is there.
-        doubled: actions with more than one email, or an email and a dead letter.
-        in_flight: not settled yet, no email yet.
-        held_back: settled, but an open transaction hides where their email would be.
-        expired: of so long ago that the emails of that time are no longer kept.
-        unasked: emails for actions that ask for none.
-        unattributed: emails for which no action was found in or near the range.
-        never_committed: the group has committed nothing in any partition: no worker has run.
-        open_transactions: by emails partition, how many offsets an open transaction hides.
-        compacted: the emails topic is compacted, so it cannot prove anything.
-        seconds: how long it took.
-    """
-
-    counts: Counts
-    missing: list[Owed] = field(default_factory=list)
-    doubled: list[Place] = field(default_factory=list)
-    in_flight: int = 0
-    held_back: int = 0
-    expired: int = 0
-    unasked: int = 0
-    unattributed: int = 0
-    never_committed: bool = False
-    open_transactions: Mapping[int, int] = field(default_factory=dict)
-    compacted: bool = False
-    seconds: float = 0.0
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing is missing or doubled."""
-        return not (self.missing or self.doubled)
 
 
 #: Told (records read, records to read at most) now and then.

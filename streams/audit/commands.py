@@ -17,8 +17,8 @@ import click
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
-    from streams.audit.auditing import Range
     from streams.audit.moments import Moment
+    from streams.audit.outcome import Range
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def _range_options(command: F) -> F:
 
 
 def _range(begin: Moment | None, end: Moment | None, partitions: tuple[int, ...]) -> Range:
-    from streams.audit.auditing import Range
+    from streams.audit.outcome import Range
 
     for each in (begin, end):
         if each is not None and each.offset is not None and len(partitions) != 1:
@@ -88,11 +88,12 @@ def answered(work: Coroutine[Any, Any, T]) -> T:
     from streams.audit.installation import TopicMissing
     from streams.audit.transaction import NotWritten
 
-    gc.set_threshold(
-        500_000
-    )  # records by the million, and none in a cycle: it would take a quarter of the time
+    # Records come by the million, and none is part of a cycle: looking for one took a quarter of the time.
+    gc.set_threshold(500_000)
     # The client logs each attempt to connect; the sentence below says the same once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # After a failure it also leaves futures behind that nobody asked for.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         return asyncio.run(work)
     except (KafkaError, OSError, TimeoutError) as error:
@@ -114,7 +115,7 @@ def answered(work: Coroutine[Any, Any, T]) -> T:
 def audit(
     begin: Moment | None, end: Moment | None, partitions: tuple[int, ...], listed: int, as_json: bool
 ) -> None:
-    """Count: does every action that asks for an email have exactly one?
+    """Count: has every action that asks for an email exactly one?
 
     Reads the topics as a mailer does (committed records only), changes nothing. Exit code 1 if an action is
     missing its email or has two, 3 if Kafka does not answer. Actions that the group has not settled yet are

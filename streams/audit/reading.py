@@ -7,8 +7,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-FETCH = 16 << 20  # bytes of a whole answer
-FETCH_OF_PARTITION = 2 << 20  # bytes; the broker sends a larger record all the same
+FETCH = 8 << 20  # bytes of a whole answer
+FETCH_OF_PARTITION = 1 << 20  # bytes; the broker sends a larger record all the same
 _WAIT = 500  # milliseconds
 #: A partition whose records are so much later than another's waits for it, in milliseconds.
 _AHEAD = 300_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from streams.audit.auditing import Audit
 from streams.audit.matching import Owed, Place
+from streams.audit.outcome import Audit
 
 
 def as_json(found: Audit, topic: str, listed: int) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.audit.auditing import Audit, Progress, Range, audit
+from streams.audit.auditing import Progress, audit
 from streams.audit.installation import Described, Installation, describe
 from streams.audit.matching import RESENT, Owed, Place
+from streams.audit.outcome import Audit, Range
 from streams.audit.reading import Reading
 from streams.audit.transaction import Transactions
 from streams.delivery.ledger import Outgoing

@@ -62,9 +62,6 @@ class Transactions:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_STOP_WITHIN):
                 await self._producer.stop()
-        waiter = self._producer._txn_manager._transaction_waiter
-        if waiter is not None and waiter.done():
-            _looked_at(waiter)  # the failure has been said; the client keeps one more future that knows of it
 
     def fits(self, record: Outgoing) -> bool:
         """Whether its topic has room for a record (``max.message.bytes``)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -18,10 +19,11 @@ _LINES = 5.0  # seconds between two lines where there is no terminal
 class Watching:
     """A context manager; `show` is called as often as one likes."""
 
-    def __init__(self, what: str) -> None:
-        """Name what is read, as in "records"."""
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Name what is read, as in "records"; `clock` gives monotonic seconds."""
         self._what = what
-        self._started = self._last = time.monotonic()
+        self._clock = clock
+        self._started = self._last = clock()
         self._bar: Progress | None = None
 
     def __enter__(self) -> Watching:
@@ -34,7 +36,7 @@ class Watching:
 
     def show(self, read: int, everything: int) -> None:
         """So many records are read, of at most so many (offsets without a record count, too)."""
-        now = time.monotonic()
+        now = self._clock()
         if now - self._started < _AFTER:
             return
         terminal = sys.stderr.isatty()
@@ -61,6 +63,6 @@ class Watching:
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._bar.add_task("")
+            self._bar.add_task(text, total=everything, completed=read)
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], description=text, completed=read, total=everything)

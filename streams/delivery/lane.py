@@ -145,6 +145,7 @@ class Lane:
         self._window = progress.Window(0)
         self._committed = 0
         self._inbox: deque[Record] = deque()
+        self._offered = 0  # the offset after the last one that was offered
         self._ready: list[Entry] = []
         self._held_bytes = 0
         self._in_transaction = 0  # entries
@@ -163,6 +164,11 @@ class Lane:
     def accepts(self) -> bool:
         """Whether another chunk may be offered."""
         return self._taking and len(self._inbox) < self._limits.inbox
+
+    @property
+    def reached(self) -> int:
+        """The offset up to which records have been offered."""
+        return max(self._offered, self._window.position)
 
     @property
     def pending(self) -> int:
@@ -239,6 +245,7 @@ class Lane:
         if not self.has_work:
             self._moved_at = self._clock()
         self._inbox.extend(records)
+        self._offered = records[-1].offset + 1 if records else self._offered
         try:
             self._advance()
         except Exception as exc:  # the committer reports it: our caller is not to blame

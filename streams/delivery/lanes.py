@@ -15,6 +15,13 @@ from streams.delivery.ledger import LedgerFailure
 log = logging.getLogger(__name__)
 
 
+class ChunkLost(Exception):
+    """Records of a partition were read and never arrived: what follows them must not be taken."""
+
+    def __init__(self, partition: int, reached: int, since: int) -> None:
+        super().__init__(f"partition {partition}: offsets {reached} to {since} were read and never arrived")
+
+
 class Lanes:
     """Opens a lane for every partition that is assigned, and closes it when the partition is revoked.
 
@@ -68,15 +75,23 @@ class Lanes:
         lane = self._open.get(partition)
         return lane is not None and lane.accepts
 
-    def offer(self, partition: int, generation: int, records: Sequence[Record]) -> None:
+    def offer(
+        self, partition: int, generation: int, records: Sequence[Record], since: int | None = None
+    ) -> None:
         """Hand a chunk to its lane; one that was fetched before the last rebalance is dropped.
 
         A chunk of an earlier generation may lie beyond what the partition's new lane has seen: taking it
-        would pass over what lies between.
+        would pass over what lies between. For the same reason a chunk that was read `since` an offset which
+        the lane has not reached is never taken: something between was lost on the way, and the worker ends.
         """
-        lane = self._open.get(partition)
-        if lane is not None and self._generations[partition] == generation:
-            lane.offer(records)
+        place = self._open.get(partition)
+        if place is None or place[0] != generation:
+            return
+        lane = place[1]
+        if since is not None and since > lane.reached:
+            self._on_crash(ChunkLost(partition, lane.reached, since))
+            return
+        lane.offer(records)
 
     async def assigned(self, partitions: Iterable[int], generation: int) -> None:
         """Start to open the lanes of `partitions`, assigned in the group's `generation`; close all others."""

@@ -16,10 +16,15 @@ import faust
 class Chunk:
     """Records of one partition, in offset order, fetched in one generation of the consumer group."""
 
-    __slots__ = ("generation", "next_offset", "partition", "records", "settled", "topic")
+    __slots__ = ("generation", "next_offset", "partition", "records", "settled", "since", "topic")
 
-    def __init__(self, records: Sequence[Any], generation: int) -> None:
-        """Wrap `records`, aiokafka ConsumerRecords, at least one."""
+    def __init__(self, records: Sequence[Any], generation: int, since: int | None = None) -> None:
+        """Wrap `records`, aiokafka ConsumerRecords, at least one.
+
+        `since` is the offset up to which the partition had been handed over before; between it and the first
+        record the log has nothing to read. None where that is not known: the first one after a rebalance.
+        """
+        self.since = since
         last = records[-1]
         self.topic: str = last.topic
         self.partition: int = last.partition

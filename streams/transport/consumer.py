@@ -24,8 +24,9 @@ from streams.transport.chunks import Chunk, ChunkSchema, schema_of
 
 log = logging.getLogger(__name__)
 
-#: Seconds a fetch may wait for records: with every partition open, and while one is held back.
-_WAIT, _WAIT_WHILE_HELD = 1.0, 0.02
+#: Seconds a fetch may wait for records: with every partition open, and while one is held back. A rebalance
+#: waits for a fetch that is under way.
+_WAIT, _WAIT_WHILE_HELD = 0.2, 0.02
 #: Milliseconds the broker may hold a fetch that finds nothing. aiokafka keeps one fetch a broker in flight,
 #: so a partition that opens again waits for it: Faust's 1,500 ms would be the delay of an email.
 _FETCH_MAX_WAIT_MS = 50
@@ -94,13 +95,15 @@ class ChunkConsumer(driver.Consumer):
         self._delivered: dict[TP, deque[Chunk]] = defaultdict(deque)
         #: Rounds of fetching and handing over that are complete.
         self.rounds = 0
+        self._no_fetch = asyncio.Event()  # set while none is under way
+        self._no_fetch.set()
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> ChunkConsumerThread:
         return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _topics(self) -> Mapping[str, Any]:
-        return cast(Any, self.app.topics)._topic_name_index  # type: ignore[no-any-return]
+        return cast(Any, self.app.topics)._topic_name_index  # type: ignore[no-any-return]  # Faust ships no types
 
     def _schema(self, topic: str) -> ChunkSchema | None:
         return schema_of(self._topics().get(topic, ()))
@@ -113,6 +116,10 @@ class ChunkConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Tell the owners before Faust goes on."""
+        # How far the last generation had read says nothing about this one: Faust lets us fetch before it
+        # seeks, and what it takes to be read already would be passed over.
+        for tp in assigned:
+            self._read_offset[tp] = None
         for schema, partitions in self._owned(assigned):
             assert schema.owner is not None
             await schema.owner.assigned(partitions, generation_id)
@@ -123,7 +130,9 @@ class ChunkConsumer(driver.Consumer):
         # First of all: Faust acknowledges an event that it skips because of the rebalance.
         for tp in revoked:
             self._delivered.pop(tp, None)
-        await super().on_partitions_revoked(revoked)
+        await super().on_partitions_revoked(revoked)  # stops the flow
+        # A fetch that goes on into the next generation would return records of that one, dropped as old.
+        await self._no_fetch.wait()
         for schema, partitions in self._owned(revoked):
             assert schema.owner is not None
             await schema.owner.revoked(partitions)
@@ -153,8 +162,15 @@ class ChunkConsumer(driver.Consumer):
         try:
             while not (self.should_stop or fetcher.should_stop):
                 self.diag.set_flag(CONSUMER_FETCHING)
+                # Resumed and stopped before this task had its turn: no fetch, or a rebalance waits for it.
+                while not (self.flow_active or self.should_stop or fetcher.should_stop):
+                    await self.wait(cast(Any, self.can_resume_flow))
                 generation = self.app.consumer_generation_id
-                records, active = await self._wait_next_records(_WAIT_WHILE_HELD if self._held else _WAIT)
+                self._no_fetch.clear()
+                try:
+                    records, active = await self._wait_next_records(_WAIT_WHILE_HELD if self._held else _WAIT)
+                finally:
+                    self._no_fetch.set()
                 await asyncio.sleep(0)
                 if records is None or self.should_stop:
                     continue
@@ -216,7 +232,7 @@ class ChunkConsumer(driver.Consumer):
             if position is not None and chunk[0].offset < position:
                 chunk = [record for record in chunk if record.offset >= position]
             if chunk:
-                await self._deliver_chunk(tp, schema, Chunk(chunk, generation))
+                await self._deliver_chunk(tp, schema, Chunk(chunk, generation, position))
 
     async def _deliver_one(self, tp: TP, record: Any) -> None:
         read = self._read_offset[tp]

@@ -10,14 +10,17 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from streams.audit.auditing import Range, audit
+from streams.audit.auditing import audit
 from streams.audit.installation import TopicMissing
 from streams.audit.matching import Place
 from streams.audit.moments import Moment
+from streams.audit.outcome import Range
 from streams.messages import ErrorClass
 from streams.rekeying import REKEYED_FROM
 from tests.audit.topics import Topics, transactional
+from tests.integration.conftest import installation as installation  # the fixture
 from tests.integration.topics import action, keyed, producing
+from tests.integration.worker_process import Installation
 
 pytestmark = pytest.mark.kafka
 
@@ -196,6 +199,32 @@ async def test_a_compacted_emails_topic_proves_nothing(topics: Make) -> None:
     await live.settle_all()
     found = await audit(live.installation, EVERYTHING)
     assert (found.compacted, found.expired, found.missing) == (True, 1, [])
+
+
+async def test_a_worker_s_own_topics_hold(installation: Callable[..., Installation]) -> None:
+    """A real worker with good, misplaced, unreadable and ignored actions: nothing missing or doubled."""
+    place = installation()
+    worker = place.worker()
+    worker.start()
+    await asyncio.to_thread(worker.wait_ready)
+    async with producing(place.bootstrap_servers) as producer:
+        for number in range(300):
+            key, value = keyed(action(number, stage="deliver" if number % 10 == 0 else "supporter_confirm"))
+            anywhere = number % 4 if number % 3 == 0 else None
+            await producer.send(place.names.actions, value, key=key, partition=anywhere)
+        await producer.send(place.names.actions, b"{", key=b"310:x")
+        await producer.flush()
+    live = Topics(place.bootstrap_servers, place.group, 4)
+    for _ in range(60):
+        found = await audit(live.installation, EVERYTHING)
+        assert found.holds
+        if not found.in_flight:
+            break
+        await asyncio.sleep(0.2)
+    counts = found.counts
+    assert (counts.asked, counts.emails, counts.ignored, counts.dead_lettered) == (270, 270, 30, 1)
+    assert (found.in_flight, found.unasked, found.unattributed, found.held_back) == (0, 0, 0, 0)
+    assert worker.counter("confirmation_actions_rekeyed_total") > 0
 
 
 async def test_a_topic_that_is_missing_is_named(topics: Make) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
 import pytest
 
-from streams.audit.auditing import Range, audit
+from streams.audit.auditing import audit
 from streams.audit.installation import describe
+from streams.audit.outcome import Range
 from streams.audit.resend import resend
 from streams.audit.transaction import NotWritten, Transactions
 from streams.delivery.ledger import Outgoing
@@ -61,6 +65,29 @@ async def test_missing_emails_are_written_once(topics: Make) -> None:
         assert emails[number].key == keyed(action(number))[0]
         assert emails[number].partition == partition
     assert not any(f"s{number}@" in each.stdout for each in (dry, first, second) for number in range(10))
+
+
+async def test_on_a_terminal_it_asks_first(topics: Make) -> None:
+    """Only a yes writes; a plain Enter is a no, with exit code 1."""
+    live, _ = await with_missing(topics)
+    for answer, written in ((b"\n", 0), (b"y\n", 3)):
+        terminal, theirs = os.openpty()
+        try:
+            os.write(terminal, answer)
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "streams", "resend"),
+                env={"PATH": os.environ["PATH"], **live.environ},
+                stdin=theirs,
+                stdout=subprocess.PIPE,
+            )
+            out, _ = await asyncio.wait_for(process.communicate(), 60)
+        finally:
+            os.close(terminal)
+            os.close(theirs)
+        assert b"Write 3 two-button emails" in out
+        assert (b"emails written" in out) == bool(written)
+        assert process.returncode == (0 if written else 1)
+    assert (await audit(live.installation, Range())).holds
 
 
 async def test_two_at_once_write_each_email_once(topics: Make) -> None:

@@ -36,7 +36,10 @@ def _main() -> int:
         _say(f"seed {seed}")
     _say(schedules.dump(schedule).rstrip())
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it says a lot while brokers die
-    outcome = asyncio.run(run(given.actions, given.actions / seconds, schedule, _say))
+    try:
+        outcome = asyncio.run(run(given.actions, given.actions / seconds, schedule, _say))
+    except KeyboardInterrupt:
+        return 130
     for line in outcome.report:
         _say(line)
     return 0 if outcome.clean else 1

@@ -84,10 +84,12 @@ async def stop(scene: Scene, pick: float) -> str:
 
 async def cut(scene: Scene, pick: float) -> str:
     """No network between one worker and the brokers until the group goes on without it."""
-    running = len(scene.fleet.running)
-    worker = scene.fleet.behind_cable
-    if worker is None or worker not in scene.fleet.running:
-        raise Unbitten("nobody is behind the cable")
+    fleet = scene.fleet
+    if fleet.behind_cable not in fleet.running:  # scaled away: the next to start goes there
+        replaced = scene.picked(pick)
+        await fleet.ready(await fleet.start())
+        await fleet.retire(replaced)
+    running = len(fleet.running)
     await scene.grouped(running)
     await asyncio.to_thread(scene.cable.order, "cut")
     try:

@@ -11,8 +11,8 @@ from pathlib import Path
 from tests.chaos.roles import Unbitten
 from tests.integration.worker_process import Installation, WorkerProcess
 
-#: Seconds in which a worker that got SIGTERM must be gone: its own grace is five.
-TERM_WITHIN = 20.0
+#: Seconds in which a worker that got SIGTERM must be gone: Kubernetes' default before it sends SIGKILL.
+TERM_WITHIN = 30.0
 _READY_WITHIN = 90.0
 
 

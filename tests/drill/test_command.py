@@ -42,6 +42,7 @@ def test_a_small_drill_counts_every_email(tmp_path: Path, capsys: pytest.Capture
     assert result["held"] == (code == 0) == ("missed" not in output)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_an_interrupted_drill_leaves_nothing_behind(tmp_path: Path) -> None:
     """Told to end while actions flow: exit code 130, and neither a process nor a file of it is left."""
     environ = {**os.environ, "TMPDIR": str(tmp_path)}

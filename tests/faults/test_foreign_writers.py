@@ -1,15 +1,16 @@
-"""What others do to the topics: transactions of theirs, deletions, more partitions, strangers in the group."""
+"""What others do to the topics and the group: their transactions, deletions, more partitions, strangers."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import (
@@ -21,7 +22,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 from tests.faults.kafka_proxy import KafkaProxy
 from tests.faults.promises import act, administering, assert_kept, happens, ready, supporter_in
 from tests.integration.topics import producing, read, send, status
-from tests.integration.worker_process import Installation, problems
+from tests.integration.worker_process import Installation, WorkerProcess, problems
 
 pytestmark = pytest.mark.kafka
 
@@ -85,7 +86,7 @@ async def test_an_open_transaction_on_the_status_topic_holds_letters_up_and_neve
     install: Make,
 ) -> None:
     """Not ready while a transaction is open, ended or timed out: then the letters are right."""
-    place = await with_status_topic(install)
+    place = await with_status_topic(install, actions_start="earliest")
     topic = place.names.statuses
     servers = place.bootstrap_servers
     written, behind_it = somebody_in(0), somebody_in(0, 1)
@@ -178,11 +179,24 @@ async def test_a_partition_that_is_added_starts_at_its_beginning(proxy: KafkaPro
     await add_partitions(place, 3)
     sent += await act(place, range(10, 20), partition=2)
     sent += await act(place, range(20, 30))
-    proxy.cut()  # the client looks at the topics again: otherwise only after some minutes
-    proxy.heal()
+    await happens(lambda: noticed(proxy, worker), place, 40)
     sent += await act(place, range(30, 40), partition=2)
-    await assert_kept(place, sent, seconds=20)
-    assert worker.running
+    sent += await act(place, range(40, 60))
+    await assert_kept(place, sent)
+    assert worker.stop() == 0
+    await ready(place)
+    sent += await act(place, range(60, 70))
+    await assert_kept(place, sent)
+
+
+def noticed(proxy: KafkaProxy, worker: WorkerProcess) -> bool:
+    """Whether the worker has a second assignment. A cut makes it look at the topics: else after minutes."""
+    if "generation id 2" in worker.tail(400):
+        return True
+    proxy.cut()
+    proxy.heal()
+    time.sleep(1.0)
+    return "generation id 2" in worker.tail(400)
 
 
 # -- strangers ---------------------------------------------------------------------------------------------
@@ -194,7 +208,7 @@ class Stranger(AbstractPartitionAssignor):
     name = "faust"
 
     @classmethod
-    def assign(cls, cluster: Any, members: Any) -> Any:
+    def assign(cls, _cluster: Any, members: Any) -> Any:
         return {member: ConsumerProtocolMemberAssignment(0, [], b"not for you") for member in members}
 
     @classmethod
@@ -209,8 +223,8 @@ class Stranger(AbstractPartitionAssignor):
 async def test_an_assignment_that_cannot_be_read_ends_the_worker(install: Make) -> None:
     """Another program leads the group: the worker exits, not with 0, instead of idling for ever."""
     place = install(topic_partitions=1)
-    async with administering(place) as admin:
-        await admin.create_topics([NewTopic(place.names.actions, 1, 1)])
+    worker = await ready(place)
+    assert worker.stop() == 0
     stranger = AIOKafkaConsumer(
         place.names.actions,
         bootstrap_servers=place.bootstrap_servers,
@@ -220,7 +234,6 @@ async def test_an_assignment_that_cannot_be_read_ends_the_worker(install: Make) 
     )
     await stranger.start()
     try:
-        worker = place.worker()
         worker.start()
         assert await asyncio.to_thread(worker.wait, 45) != 0
         assert "Crashed reason=" in worker.tail(400)

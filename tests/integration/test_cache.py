@@ -93,7 +93,9 @@ async def test_a_failure_is_never_kept(installation: Make) -> None:
         assert len(await kept(place, lambda rows: len(rows) >= 1)) == 1
 
 
-async def test_the_crm_s_row_beats_an_answer_whichever_comes_first(installation: Make) -> None:
+async def test_the_crm_s_row_beats_an_answer_whichever_comes_first(
+    installation: Make, tmp_path: Path
+) -> None:
     """A status from the CRM replaces a kept answer, and an answer that comes later does not replace it."""
     asked, go_on = threading.Event(), threading.Event()
 
@@ -104,7 +106,9 @@ async def test_the_crm_s_row_beats_an_answer_whichever_comes_first(installation:
         return await subscribed(question)
 
     with LookupServer(answer) as crm:
-        place = installation(lookup_url=crm.url, lookup_deadline=30)
+        file = tmp_path / "organisations.toml"
+        file.write_text(table(310, [f'url = "{crm.url}"', "deadline = 30"]))
+        place = installation(organisations_file=file)
         worker = await ready(place)
 
         async def tell(*supporters: int) -> None:

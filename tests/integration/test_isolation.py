@@ -14,7 +14,8 @@ from tests.integration.topics import action, send, status
 pytestmark = pytest.mark.kafka
 
 DEAD, ALIVE = 310, 311
-PENDING = 100  # in each of four partitions: enough for all of the other organisation's, not for the dead one's
+PENDING = 100
+"""In each of four partitions: enough for all of the other organisation's actions, not for the dead one's."""
 
 
 async def test_a_hanging_crm_delays_nobody_who_does_not_need_it(installation: Make, tmp_path: Path) -> None:

@@ -1,0 +1,320 @@
+"""What the code's structure promises: which module knows which, how long it is, and what it may not do.
+
+Everything is read from the source, so that an import inside a function counts too.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "streams").rglob("*.py"))
+}
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+LAYERS = ("streams.delivery", "streams.lookup", "streams.transport")
+#: What the worker never needs: commands for people, and what they run on.
+TOOLS = (
+    "streams.__main__",
+    "streams.audit",
+    "streams.dead_letters",
+    "streams.demo",
+    "streams.doctor",
+    "streams.drill",
+    "streams.embedded",
+    "streams.feed",
+    "streams.lookup_by_hand",
+)
+
+LONGEST = 350
+#: Longer ones, with the reason.
+LONG = {
+    "streams.delivery.lane": "one state machine, whose states all its methods share",
+}
+
+#: Modules of the worker without a test file of the same name, with the reason.
+TESTED_ELSEWHERE = {
+    "streams": "is empty",
+    "streams.app": "is the worker that tests/integration runs",
+    "streams.worker": "is the command that tests/integration runs",
+    "streams.delivery": "is empty",
+    "streams.delivery.kafka_ledger": "tests/faults lets a real Kafka fail under it",
+    "streams.delivery.lanes": "tests/integration and tests/faults take partitions from workers and give them",
+    "streams.delivery.ledger": "is a port: a protocol and its values",
+    "streams.delivery.offsets": "test_groundwork and test_catch_up ask a real Kafka through it",
+    "streams.lookup": "is empty",
+    "streams.lookup.body": "test_client sends it bodies over real sockets",
+    "streams.lookup.causes": "test_client makes every cause happen",
+    "streams.lookup.dns": "test_client_connections resolves names with it",
+    "streams.organisation_keys": "test_organisations reads every key",
+    "streams.transport": "its consumer and producer have test files of their own",
+    "streams.transport.membership": "tests/chaos starts two workers under one name",
+}
+
+#: Boolean parameters of the worker's functions, with the reason why each is a value and no mode.
+BOOLEANS = {
+    "streams.confirmation._email(subscribed)": "what the table knows",
+    "streams.decision.decide(subscribed)": "what the table knows",
+    "streams.lookup.breaker.add(failed)": "how one exchange ended, as it is counted",
+    "streams.lookup.wire.__init__(only_fresh)": "what one attempt demands of its connection",
+}
+
+FORBIDDEN_NAMES = {
+    "utils",
+    "util",
+    "manager",
+    "helper",
+    "helpers",
+    "handler",
+    "handlers",
+    "data",
+    "common",
+    "misc",
+}
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module].read_text())
+
+
+def within(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def running(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below this one, without what only a type checker reads."""
+    if not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")):
+        yield node
+        for child in ast.iter_child_nodes(node):
+            yield from running(child)
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """The modules that a module imports anywhere in its text, ours by their full names."""
+    found = set()
+    for node in running(tree(module)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            assert node.module is not None
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in SOURCES else node.module for name in names}
+    return frozenset(found)
+
+
+def ours(module: str) -> frozenset[str]:
+    return frozenset(name for name in imports(module) if within(name, "streams"))
+
+
+def reachable(*modules: str) -> set[str]:
+    """These modules and all that they import, directly or not; importing a.b runs a too."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module in SOURCES and module not in found:
+            found.add(module)
+            waiting += [*ours(module), module.rpartition(".")[0]]
+    return found
+
+
+WORKER = ("streams.app", "streams.worker")
+
+
+def test_there_is_something_to_look_at() -> None:
+    """The sources are found, and so are imports that stand inside functions."""
+    assert len(SOURCES) > 50
+    assert "streams.delivery.lane" in imports("streams.confirmation")
+    assert "rocksdict" in imports("streams.table")
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_know_messages_and_nothing_of_each_other(layer: str) -> None:
+    """Delivery, lookup and transport import themselves and streams.messages only."""
+    wrong = {
+        (module, name)
+        for module in SOURCES
+        if within(module, layer)
+        for name in ours(module)
+        if not within(name, layer, "streams.messages")
+    }
+    assert wrong == set()
+
+
+def test_messages_know_nothing_of_what_is_made_from_them() -> None:
+    """At the bottom there is nothing below: decoding needs only the strict JSON reader."""
+    assert reachable("streams.messages") <= {"streams", "streams.messages", "streams.strict_json"}
+
+
+@pytest.mark.parametrize(
+    "module", ["streams.decision", "streams.status", "streams.ceiling", "streams.placement"]
+)
+def test_policy_is_pure(module: str) -> None:
+    """What decides takes values and returns values: no clock, no logging, no Kafka, no event loop."""
+    assert not {"asyncio", "time", "logging", "random", "os", "aiokafka", "faust", "httpx"} & imports(module)
+    assert ours(module) <= {"streams.messages"}
+
+
+def test_prometheus_is_known_to_metrics_and_web_only() -> None:
+    """The core counts in plain values."""
+    assert {
+        module for module in SOURCES if any(within(name, "prometheus_client") for name in imports(module))
+    } == {"streams.metrics", "streams.web"}
+
+
+def test_kafka_s_clients_are_not_known_to_policy_or_lookups() -> None:
+    """Lookups know HTTP and no Kafka; delivery's rules and messages know neither."""
+    for module in SOURCES:
+        if within(module, "streams.lookup", "streams.messages", "streams.emails", "streams.delivery.lane"):
+            assert not any(within(name, "aiokafka", "faust") for name in imports(module)), module
+        if within(module, "streams.delivery", "streams.transport", "streams.messages"):
+            assert not any(within(name, "httpx", "aiohttp") for name in imports(module)), module
+
+
+def test_nobody_imports_the_composition_root() -> None:
+    """streams.app makes everything at import: only the worker's command names it, for Faust to load."""
+    assert {module for module in SOURCES if "streams.app" in imports(module)} == set()
+    naming = {module for module, path in SOURCES.items() if '"streams.app"' in path.read_text()}
+    assert naming == {"streams.worker"}
+
+
+def test_the_worker_needs_none_of_the_tools() -> None:
+    """Nothing that the worker imports, directly or not, belongs to demo, drill, audit or embedded Kafka."""
+    assert {module for module in reachable(*WORKER) if within(module, *TOOLS)} == set()
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Imports have one direction: there is no circle."""
+    circles = {
+        module
+        for module in SOURCES
+        if any(module in reachable(name) for name in ours(module) if name != module)
+        # A package whose __init__ names its own parts is one thing.
+        and SOURCES[module].name != "__init__.py"
+        and module.rpartition(".")[0] not in {package for package in SOURCES if _gathers(package)}
+    }
+    assert circles == set()
+
+
+def _gathers(package: str) -> bool:
+    return SOURCES[package].name == "__init__.py" and any(within(name, package) for name in ours(package))
+
+
+def test_every_module_has_its_tests() -> None:
+    """streams/lookup/desk.py is tested by tests/lookup/test_desk.py, and so on; every tool has a folder."""
+    missing = set()
+    for module in reachable(*WORKER):
+        path = SOURCES[module]
+        mirror = (
+            ROOT / "tests" / path.relative_to(ROOT / "streams").with_name(f"test_{path.stem.strip('_')}.py")
+        )
+        if not mirror.exists():
+            missing.add(module)
+    assert missing - TESTED_ELSEWHERE.keys() == set()
+    for tool in TOOLS:
+        tests = ROOT / "tests" / tool.removeprefix("streams.").strip("_").replace(".", "/")
+        own = tests.with_name(f"test_{tests.name}.py")
+        assert own.exists() or list(tests.glob("test_*.py")), f"{tool} has no tests"
+
+
+def test_modules_fit_on_a_few_screens() -> None:
+    """No module grows beyond what can be read in one go, but for those with a reason."""
+    lengths = {module: len(path.read_text().splitlines()) for module, path in SOURCES.items()}
+    long = {module for module, length in lengths.items() if length > LONGEST}
+    assert long - LONG.keys() == set()
+    assert max(lengths.values()) < 1.25 * LONGEST
+    assert LONG.keys() - long == set(), "are short by now"
+
+
+def test_names_say_what_a_module_is_about() -> None:
+    """No module is named after what it is not about."""
+    assert {
+        module
+        for module in SOURCES
+        if FORBIDDEN_NAMES & set(re.split(r"[._]", module.removeprefix("streams.")))
+    } == set()
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(module: str) -> Iterator[Function]:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, Function):
+            yield node
+
+
+def test_no_function_has_two_modes() -> None:
+    """A boolean parameter is a mode flag unless there is a reason why it is a value; commands have flags."""
+    found = set()
+    for module in reachable(*WORKER):
+        for function in functions(module):
+            arguments = function.args
+            for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
+                annotation = "" if argument.annotation is None else ast.unparse(argument.annotation)
+                if re.search(r"\bbool\b", annotation) and "Callable" not in annotation:
+                    found.add(f"{module}.{function.name}({argument.arg})")
+    assert found - BOOLEANS.keys() == set()
+    assert BOOLEANS.keys() - found == set(), "are gone by now"
+
+
+def calls(module: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Call):
+            yield node
+
+
+def test_nothing_is_printed() -> None:
+    """The worker logs, and commands write through click or rich."""
+    printing = {
+        module
+        for module in SOURCES
+        for call in calls(module)
+        if isinstance(call.func, ast.Name) and call.func.id == "print"
+    }
+    assert printing == set()
+
+
+def test_no_traceback_is_logged() -> None:
+    """A traceback or an exception's text can quote an address: its class is what the core logs."""
+    wrong = set()
+    for module in reachable(*WORKER):
+        for call in calls(module):
+            method = ast.unparse(call.func)
+            if re.match(r"(log|logger|logging)\.", method) and (
+                method.endswith(".exception") or any(word.arg == "exc_info" for word in call.keywords)
+            ):
+                wrong.add(f"{module}:{call.lineno}")
+    assert wrong == set()
+
+
+def test_every_exemption_has_its_reason() -> None:
+    """Each noqa and each type: ignore in the sources says why, on its line."""
+    silent = set()
+    for module, path in SOURCES.items():
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            bare = re.search(r"# noqa: [A-Z0-9, ]+$|# noqa$|# type: ignore(\[[^\]]*\])?$", line)
+            if bare is not None:
+                silent.add(f"{module}:{number}")
+    assert silent == set()
+
+
+def test_every_test_says_what_it_shows() -> None:
+    """Each test has a docstring: one sentence of behaviour."""
+    silent = set()
+    for path in TESTS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, Function) and node.name.startswith("test_") and not ast.get_docstring(node):
+                silent.add(f"{path.relative_to(ROOT)}:{node.name}")
+    assert silent == set()
