@@ -84,10 +84,9 @@ class Lanes:
         would pass over what lies between. For the same reason a chunk that was read `since` an offset which
         the lane has not reached is never taken: something between was lost on the way, and the worker ends.
         """
-        place = self._open.get(partition)
-        if place is None or place[0] != generation:
+        lane = self._open.get(partition)
+        if lane is None or self._generations.get(partition) != generation:
             return
-        lane = place[1]
         if since is not None and since > lane.reached:
             self._on_crash(ChunkLost(partition, lane.reached, since))
             return
