@@ -29,13 +29,27 @@ class Plans:
     def _read(self) -> Organisations:
         settings = self._settings
         if settings.organisations_file is not None:
-            return load_organisations(settings.organisations_file, self._environ)
+            organisations = load_organisations(settings.organisations_file, self._environ)
+            self._check_deadlines(organisations)
+            return organisations
         return Organisations.from_default(
             _endpoint(settings),
             concurrency=settings.lookup_concurrency,
             subscribed_lifetime=settings.lookup_keep_subscribed,
             not_subscribed_lifetime=settings.lookup_keep_not_subscribed,
         )
+
+    def _check_deadlines(self, organisations: Organisations) -> None:
+        stuck_after = self._settings.stuck_after
+        problems = [
+            f"{'default' if plan.org_id is None else f'organisation.{plan.org_id}'}.deadline"
+            f" ({plan.lookup.deadline:g} s) must be less than STREAMS_STUCK_AFTER ({stuck_after:g} s)"
+            for plan in (organisations.default, *organisations)
+            if plan.lookup is not None and plan.lookup.deadline >= stuck_after
+        ]
+        if problems:
+            assert self._settings.organisations_file is not None
+            raise OrganisationsError(self._settings.organisations_file, problems)
 
     def reload(self, apply: Callable[[Organisations], None]) -> None:
         """Read the file again and `apply` it; a wrong file changes nothing and is logged."""

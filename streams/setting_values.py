@@ -82,13 +82,6 @@ def user(name: str) -> str:
     return name
 
 
-def replicas(count: int) -> int:
-    """A replication factor as CreateTopics takes it, where -1 is the broker's default and 0 is nothing."""
-    if count == 0:
-        raise ValueError
-    return count
-
-
 def existing_file(path: Path) -> Path:
     """A file that is there now: a missing one is found at the start, not at the first lookup."""
     if not path.is_file():

@@ -22,7 +22,6 @@ from streams.setting_values import (
     host,
     http_url,
     plain_name,
-    replicas,
     servers,
     user,
 )
@@ -114,12 +113,8 @@ class Settings(BaseModel):
         "actions.dlq", _TOPIC, "Written: actions from which no email can be made"
     )
     topic_partitions: int = _number(8, 1, 1000, "partitions", "Of topics that the worker has to create")
-    topic_replication: Annotated[int, AfterValidator(replicas)] = Field(
-        1,
-        ge=-1,
-        le=10,
-        description="Of topics that the worker has to create; -1 leaves it to the broker",
-        json_schema_extra={"unit": "replicas", "allowed": "-1, or 1 to 10"},
+    topic_replication: int = _number(
+        1, 1, 10, "replicas", "Of topics that the worker has to create; 3 in production"
     )
     actions_start: Literal["earliest", "latest"] | None = _other(
         None,

@@ -132,13 +132,6 @@ def test_every_number_keeps_to_the_range_it_states(row: SettingRow) -> None:
             Settings.model_validate({field: f"{outside}"})
 
 
-@pytest.mark.parametrize("text", ["0", "-2", "11", "x"])
-def test_a_replication_factor_is_minus_one_or_positive(text: str) -> None:
-    """No replica at all is refused; -1 is the broker's own default."""
-    assert len(problems(STREAMS_TOPIC_REPLICATION=text)) == 1
-    assert load_settings({"STREAMS_TOPIC_REPLICATION": "-1"}).topic_replication == -1
-
-
 def test_the_cap_on_pending_lookups_is_what_the_commit_metadata_holds() -> None:
     """The upper end of MAX_PENDING_LOOKUPS is the number that the metadata's layout is made for."""
     assert MOST_PENDING_LOOKUPS == progress.MAX_PENDING
