@@ -35,9 +35,9 @@ from streams.metrics import Metrics
 from streams.partitions import Partitions
 from streams.plans import Plans
 from streams.rekeying import Rekeying, first_place
-from streams.settings import load_settings
+from streams.settings import client_options, load_settings
 from streams.table import StatusTable
-from streams.topics import TopicNames
+from streams.topics import TABLE, TopicNames
 from streams.transport import SCHEME
 from streams.transport.chunks import ChunkSchema
 from streams.web import add_pages
@@ -47,7 +47,8 @@ logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
 
 settings = load_settings(os.environ)
 plans = Plans(settings, os.environ)
-connection: dict[str, Any] = {"bootstrap_servers": list(settings.kafka_bootstrap_servers)}
+connection = client_options(settings)
+names = TopicNames.of(settings)
 
 app = App(
     settings.group_id,
@@ -81,18 +82,10 @@ app = App(
 
 rocksdb = {"driver": "rocksdict", "block_cache_size": settings.store_block_cache << 20}
 table: Any = app.Table(
-    "supporter-status",
+    TABLE,
     key_type=bytes,
     value_type=bytes,
     options=rocksdb if settings.store == "rocksdb" else {},
-)
-names = TopicNames(
-    settings.actions_topic,
-    settings.status_topic,
-    settings.emails_topic,
-    settings.dead_letters_topic,
-    table.changelog_topic_name,
-    rekeyed=f"{settings.group_id}-rekeyed-actions",
 )
 metrics = Metrics(names.actions, named=plans.named)
 statuses = StatusTable(table, lambda: app.producer.send_many)  # type: ignore[attr-defined]  # our ChunkProducer

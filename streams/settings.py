@@ -195,6 +195,11 @@ class Settings(BaseModel):
     ] = _other("info", "debug, info, warning, error", "Least important message that is logged")
 
 
+def client_options(settings: Settings) -> dict[str, Any]:
+    """What every Kafka client of ours is given to connect with."""
+    return {"bootstrap_servers": list(settings.kafka_bootstrap_servers)}
+
+
 class SettingRow(NamedTuple):
     """One line of the settings table, as the README shows it."""
 

@@ -11,7 +11,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
+from streams.settings import Settings
+
 log = logging.getLogger(__name__)
+
+#: The Faust table of statuses.
+TABLE = "supporter-status"
 
 #: The broker's default for ``max.message.bytes``.
 DEFAULT_LIMIT = 1_048_588
@@ -37,6 +42,18 @@ class TopicNames:
     dead_letters: str
     changelog: str
     rekeyed: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> TopicNames:
+        """Return what the settings call them; the last two are internal, and named after the group."""
+        return cls(
+            settings.actions_topic,
+            settings.status_topic,
+            settings.emails_topic,
+            settings.dead_letters_topic,
+            changelog=f"{settings.group_id}-{TABLE}-changelog",  # as Faust names it
+            rekeyed=f"{settings.group_id}-rekeyed-actions",
+        )
 
     @property
     def all(self) -> tuple[str, ...]:

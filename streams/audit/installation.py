@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from streams.settings import Settings
+from streams.settings import Settings, client_options
 from streams.topics import TopicNames
 
 
@@ -25,18 +25,10 @@ class Installation:
 
 def installation_of(settings: Settings) -> Installation:
     """Return the installation that a worker with these settings belongs to."""
-    group = settings.group_id
     return Installation(
-        group,
-        TopicNames(
-            settings.actions_topic,
-            settings.status_topic,
-            settings.emails_topic,
-            settings.dead_letters_topic,
-            changelog=f"{group}-supporter-status-changelog",  # as Faust names it after group and table
-            rekeyed=f"{group}-rekeyed-actions",
-        ),
-        {"bootstrap_servers": list(settings.kafka_bootstrap_servers)},
+        settings.group_id,
+        TopicNames.of(settings),
+        client_options(settings),
         settings.transaction_timeout,
     )
 
