@@ -191,12 +191,13 @@ async def test_a_partition_that_is_added_starts_at_its_beginning(proxy: KafkaPro
 
 def noticed(proxy: KafkaProxy, worker: WorkerProcess) -> bool:
     """Whether the worker has a second assignment. A cut makes it look at the topics: else after minutes."""
-    if "generation id 2" in worker.tail(400):
-        return True
     proxy.cut()
     proxy.heal()
-    time.sleep(1.0)
-    return "generation id 2" in worker.tail(400)
+    for _ in range(60):  # it tries to connect again only every second or so
+        if "generation id 2" in worker.tail(400):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 # -- strangers ---------------------------------------------------------------------------------------------
