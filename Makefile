@@ -25,9 +25,18 @@ demo: $(STAMP) ## Show the main job, lookup failures included (ACTIONS=my.jsonl,
 drill: $(STAMP) ## Replay the incident, and judge what became of every email
 	@$(RUN) -m streams drill $(if $(JSON),--json "$(JSON)")
 
+# What breaks clusters and counts on their timing runs by itself, after everything else.
+ALONE := tests/chaos tests/faults
+
 test: $(STAMP) lint ## Run all checks and tests (ARGS="-k lane" to choose)
-	@echo "Running the tests on a real Kafka (some minutes) ..."
+ifdef ARGS
 	@$(RUN) -m pytest $(ARGS)
+else
+	@echo "Running the tests, three at a time, on real Kafkas (some minutes) ..."
+	@$(RUN) -m pytest --numprocesses 3 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	@echo "Running chaos and protocol faults, one at a time (some minutes more) ..."
+	@$(RUN) -m pytest $(ALONE)
+endif
 
 chaos: $(STAMP) ## Break everything for ten minutes, and count (ARGS="--seed 7 --minutes 3")
 	@$(RUN) -m tests.chaos $(ARGS)

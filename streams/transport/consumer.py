@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 #: Seconds a fetch may wait for records: with every partition open, and while one is held back. A rebalance
 #: waits for a fetch that is under way.
 _WAIT, _WAIT_WHILE_HELD = 0.2, 0.02
+#: Seconds that a fetch may take beyond that, and that a rebalance waits for one in the worst case.
+_FETCH_SLACK, _FETCH_ENDS_WITHIN = 0.05, 2.0
 #: Milliseconds the broker may hold a fetch that finds nothing. aiokafka keeps one fetch a broker in flight,
 #: so a partition that opens again waits for it: Faust's 1,500 ms would be the delay of an email.
 _FETCH_MAX_WAIT_MS = 50
@@ -74,6 +76,23 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none
         if coordination is not None:
             coordination.add_done_callback(self._coordination_ended)
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:
+        # Whatever its timeout, aiokafka's fetch waits for the end of a rebalance. A rebalance waits for ours
+        # (see `on_partitions_revoked`): the two would wait for each other. Cancelled, it has taken nothing.
+        try:
+            return await asyncio.wait_for(
+                super()._fetch_records(consumer, active_partitions, timeout, max_records),
+                (timeout or 0.0) + _FETCH_SLACK,
+            )
+        except TimeoutError:
+            return {}
 
     def _coordination_ended(self, coordination: asyncio.Task[None]) -> None:
         if not coordination.cancelled() and (exc := coordination.exception()) is not None:
@@ -132,7 +151,10 @@ class ChunkConsumer(driver.Consumer):
             self._delivered.pop(tp, None)
         await super().on_partitions_revoked(revoked)  # stops the flow
         # A fetch that goes on into the next generation would return records of that one, dropped as old.
-        await self._no_fetch.wait()
+        try:
+            await asyncio.wait_for(self._no_fetch.wait(), _FETCH_ENDS_WITHIN)
+        except TimeoutError:
+            log.warning("a fetch did not end before the rebalance")
         for schema, partitions in self._owned(revoked):
             assert schema.owner is not None
             await schema.owner.revoked(partitions)

@@ -52,7 +52,7 @@ async def act(
     written = list(numbers)
     if partition is not None and supporter is None:
         supporter = supporter_in(partition, int(place.settings["TOPIC_PARTITIONS"]))
-    async with producing(place.bootstrap_servers) as producer:
+    async with producing(place.bootstrap_servers, enable_idempotence=True) as producer:
         for number in written:
             key, value = keyed(action(number, supporter=supporter))
             await producer.send_and_wait(place.names.actions, value, key=key)

@@ -107,7 +107,7 @@ async def test_the_crm_s_row_beats_an_answer_whichever_comes_first(
 
     with LookupServer(answer) as crm:
         file = tmp_path / "organisations.toml"
-        file.write_text(table(310, [f'url = "{crm.url}"', "deadline = 30"]))
+        file.write_text(table(310, [f'url = "{crm.url}"', "deadline = 20"]))
         place = installation(organisations_file=file)
         worker = await ready(place)
 

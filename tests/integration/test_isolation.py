@@ -28,7 +28,7 @@ async def test_a_hanging_crm_delays_nobody_who_does_not_need_it(installation: Ma
         file = tmp_path / "organisations.toml"
         file.write_text(
             table(DEAD, [f'url = "{dead.url}"', f"deadline = {deadline}"])
-            + table(ALIVE, [f'url = "{alive.url}"', "deadline = 30"])
+            + table(ALIVE, [f'url = "{alive.url}"', "deadline = 20"])
         )
         place = installation(organisations_file=file, pending_lookups_per_organisation=PENDING)
         worker = await ready(place)

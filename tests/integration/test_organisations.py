@@ -78,7 +78,7 @@ async def test_sighup_reads_the_file_again_and_a_wrong_one_changes_nothing(
         LookupServer(subscribed) as second,
         LookupServer(hanging) as third,
     ):
-        file.write_text(table(310, [f'url = "{first.url}"', "deadline = 30"]))
+        file.write_text(table(310, [f'url = "{first.url}"', "deadline = 20"]))
         place = installation(organisations_file=file)
         worker = await ready(place)
 
@@ -91,7 +91,7 @@ async def test_sighup_reads_the_file_again_and_a_wrong_one_changes_nothing(
         await act(place, action(1))
         assert await reasons(place, 1) == {1: "lookup_subscribed"}
 
-        await hang_up(table(310, [f'url = "{second.url}"', "deadline = 30"]), "organisations read again")
+        await hang_up(table(310, [f'url = "{second.url}"', "deadline = 20"]), "organisations read again")
         await act(place, action(2))
         assert (await reasons(place, 2))[2] == "lookup_subscribed"
         assert (len(first.questions), len(second.questions)) == (1, 1)
