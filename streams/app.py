@@ -235,6 +235,7 @@ health = Health(
     lanes=(lanes, moved_lanes),
     catch_up=catch_up,
     agents=app.agents.values,
+    coordinated=lambda: app.consumer.coordinated,  # type: ignore[attr-defined]  # our ChunkConsumer
     stuck_after=settings.stuck_after,
 )
 metrics.lanes(lambda: [(names.actions, lanes), (names.rekeyed, moved_lanes)])

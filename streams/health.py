@@ -28,14 +28,19 @@ class Health:
         lanes: Iterable[Lanes],
         catch_up: CatchUp,
         agents: Callable[[], Iterable[Any]],
+        coordinated: Callable[[], bool],
         stuck_after: float,
     ) -> None:
-        """Look at these parts of a worker; a lane with work and no progress for `stuck_after` s is stuck."""
+        """Look at these parts of a worker; a lane with work and no progress for `stuck_after` s is stuck.
+
+        `coordinated` says whether the consumer knows a broker that coordinates its group.
+        """
         self._groundwork = groundwork
         self._partitions = partitions
         self._lanes = tuple(lanes)
         self._catch_up = catch_up
         self._agents = agents
+        self._coordinated = coordinated
         self._stuck_after = stuck_after
 
     def not_alive(self) -> list[str]:
@@ -68,6 +73,8 @@ class Health:
             for lane in chain(*self._lanes)
             if lane.halted is not None
         ]
+        if not self._coordinated():
+            problems.append("Kafka does not answer: the group's coordinator is not known")
         if self._catch_up.restoring:
             problems.append("the table is being restored from its changelog")
         elif self._catch_up.behind:

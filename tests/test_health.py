@@ -41,6 +41,7 @@ class FakeWorker:
     joined: bool = True
     restoring: bool = False
     behind: set[int] = field(default_factory=set)
+    coordinated: bool = True
     lanes: FakeLanes = field(default_factory=lambda: FakeLanes([FakeLane(0), FakeLane(1)]))
     moved: FakeLanes = field(default_factory=FakeLanes)
     agents: list[Any] = field(default_factory=list)
@@ -51,6 +52,7 @@ class FakeWorker:
             **parts,
             lanes=(self.lanes, self.moved),
             agents=lambda: self.agents,
+            coordinated=lambda: self.coordinated,
             stuck_after=30.0,  # type: ignore[arg-type]  # fakes
         )
 
@@ -85,6 +87,7 @@ def test_a_spare_worker_without_partitions_is_ready() -> None:
         (FakeWorker(joined=False), "no partitions assigned yet"),
         (FakeWorker(restoring=True), "restored from its changelog"),
         (FakeWorker(behind={7, 2}), "partitions 2, 7"),
+        (FakeWorker(coordinated=False), "Kafka does not answer"),
         (FakeWorker(lanes=FakeLanes(opening={4: "KafkaTimeoutError"})), "partition 4: KafkaTimeoutError"),
         (FakeWorker(moved=FakeLanes(opening={4: "opening"})), "partition 4: opening"),
         (FakeWorker(lanes=FakeLanes([FakeLane(5, trouble="Fenced")])), "partition 5 cannot commit: Fenced"),

@@ -117,7 +117,11 @@ class Lanes:
 
     async def _open_lane(self, partition: int) -> None:
         while True:
-            lane = self._make_lane(partition)
+            try:
+                lane = self._make_lane(partition)
+            except Exception as exc:  # a bug must not vanish in a task that nobody awaits
+                self._on_crash(exc)
+                return
             try:
                 await lane.open(lambda: self._beginning(partition))
             except asyncio.CancelledError:

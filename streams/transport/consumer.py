@@ -131,6 +131,12 @@ class ChunkConsumer(driver.Consumer):
         """Chunks of `tp` that were handed over and not settled."""
         return sum(not chunk.settled for chunk in self._delivered.get(tp, ()))
 
+    @property
+    def coordinated(self) -> bool:
+        """Whether a broker is known that coordinates the group; not while its heartbeats fail."""
+        consumer = getattr(self._thread, "_consumer", None)
+        return consumer is not None and consumer._coordinator.coordinator_id is not None
+
     # -- rebalance --------------------------------------------------------------------------------------
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:

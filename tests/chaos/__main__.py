@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import secrets
+import signal
 import sys
 from pathlib import Path
 
@@ -36,6 +37,10 @@ def _main() -> int:
         _say(f"seed {seed}")
     _say(schedules.dump(schedule).rstrip())
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it says a lot while brokers die
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell's "&" has it ignored
+    signal.signal(
+        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
+    )  # end brokers and workers too
     try:
         outcome = asyncio.run(run(given.actions, given.actions / seconds, schedule, _say))
     except KeyboardInterrupt:

@@ -14,6 +14,8 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record import MemoryRecords
 
 from tests.integration.topics import action, keyed, producing, read_count
 from tests.integration.worker_process import Installation, WorkerProcess
@@ -77,10 +79,38 @@ async def assert_kept(place: Installation, numbers: Iterable[int], seconds: floa
     records = await read_count(place.bootstrap_servers, place.names.emails, expected.total(), seconds=seconds)
     found = Counter(orjson.loads(record.value)["actionId"] for record in records)
     lost, doubled = expected - found, found - expected
+    if doubled:
+        print(await batches(place, place.names.emails))
     assert not lost, f"lost {dict(lost)}, doubled {dict(doubled)}\n{place.workers[-1].tail(40)}"
     assert not doubled, f"doubled {dict(doubled)}\n{place.workers[-1].tail(40)}"
     await assert_no_transaction_open(place)
     return records
+
+
+async def batches(place: Installation, topic: str) -> str:
+    """Describe every batch of a topic, markers and aborted ones included: what a post-mortem begins with."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=place.bootstrap_servers)
+    await consumer.start()
+    try:
+        lines = []
+        await consumer._client.set_topics([topic])
+        for partition in sorted(consumer._client.cluster.partitions_for_topic(topic)):
+            leader = consumer._client.cluster.leader_for_partition(TopicPartition(topic, partition))
+            request = FetchRequest(100, 1, 50 << 20, 0, [(topic, [(partition, 0, 50 << 20)])])
+            response = await consumer._client.send(leader, request)
+            for *_, raw in response.topics[0][1]:
+                records = MemoryRecords(raw)
+                while records.has_next():
+                    batch = records.next_batch()
+                    kind = "marker" if batch.is_control_batch else "records"
+                    lines.append(
+                        f"partition {partition} offsets {batch.base_offset} to {batch.next_offset - 1} {kind}"
+                        f" producer {batch.producer_id} epoch {batch.producer_epoch}"
+                        f" sequence {batch.base_sequence}"
+                    )
+        return "\n".join(lines)
+    finally:
+        await consumer.stop()
 
 
 async def assert_no_transaction_open(place: Installation, seconds: float = 8) -> None:

@@ -1,0 +1,315 @@
+"""The lanes of a worker through assignments, revocations and failures to open. Time is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from streams.delivery.lane import Lane
+from streams.delivery.lanes import ChunkLost, Lanes
+from streams.delivery.ledger import Denied, Position
+from tests.delivery.fakes import Bench, Ending, FakeLog, in_virtual_time, known, lookup, soon
+
+
+class Worker:
+    """Lanes over fake partitions, with everything that they make at hand."""
+
+    def __init__(self, logs: dict[int, FakeLog] | None = None) -> None:
+        self.logs = logs if logs is not None else {}
+        self.benches: dict[int, list[Bench]] = {}
+        self.crashes: list[Exception] = []
+        self.prepare: Callable[[Bench], None] = lambda _: None  # sees each bench before its lane opens
+        self.beginnings: list[int | Exception] = []
+        self.lanes = Lanes(self._make, self._beginning, self.crashes.append)
+
+    def bench(self, partition: int) -> Bench:
+        """The newest one of this partition."""
+        return self.benches[partition][-1]
+
+    def _make(self, partition: int) -> Lane:
+        bench = Bench(self.logs.setdefault(partition, FakeLog()))
+        self.benches.setdefault(partition, []).append(bench)
+        self.prepare(bench)
+        return bench.lane
+
+    async def _beginning(self, partition: int) -> int:
+        beginning = self.beginnings.pop(0) if self.beginnings else 0
+        if isinstance(beginning, Exception):
+            raise beginning
+        return beginning
+
+
+def hanging(bench: Bench) -> None:
+    bench.ledger.opens.append(asyncio.get_running_loop().create_future())
+
+
+@in_virtual_time
+async def test_lanes_open_in_the_background_and_accept_only_then() -> None:
+    """An assignment returns at once; a partition's chunks are accepted from when its own lane is open."""
+    worker = Worker()
+    slow = asyncio.get_running_loop().create_future()
+    worker.prepare = lambda bench: bench.ledger.opens.append(slow) if 1 in worker.benches else None
+    began = asyncio.get_running_loop().time()
+    await worker.lanes.assigned([0], 7)
+    await soon()
+    await worker.lanes.assigned([0, 1], 8)
+    assert asyncio.get_running_loop().time() - began < 0.01
+    await asyncio.sleep(30)
+    assert worker.lanes.accepts(0)
+    assert not worker.lanes.accepts(1)
+    assert worker.lanes.opening == {1: "opening"}
+    assert worker.lanes.partitions() == {0}
+    worker.lanes.offer(1, 8, known(0))
+    slow.set_result(Ending.DONE)
+    await soon()
+    assert worker.lanes.accepts(1)
+    assert worker.lanes.opening == {}
+    assert len(worker.lanes) == 2
+    assert worker.logs[1].offsets == [], "a chunk from before the opening was taken"
+    await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_a_partition_that_is_not_ours_accepts_nothing() -> None:
+    """Chunks of partitions that were never assigned, or were revoked, are dropped."""
+    worker = Worker()
+    await worker.lanes.assigned([0], 1)
+    await soon()
+    await worker.lanes.revoked([0])
+    for partition in (0, 5):
+        assert not worker.lanes.accepts(partition)
+        worker.lanes.offer(partition, 1, known(0))
+    await soon()
+    assert worker.logs[0].offsets == []
+    assert list(worker.lanes) == []
+
+
+@in_virtual_time
+async def test_a_chunk_of_another_generation_is_dropped() -> None:
+    """Only what was fetched in the generation of the last assignment reaches a lane."""
+    worker = Worker()
+    await worker.lanes.assigned([0], 4)
+    await soon()
+    for generation in (3, 5):
+        worker.lanes.offer(0, generation, known(0))
+    await soon()
+    assert worker.logs[0].offsets == []
+    worker.lanes.offer(0, 4, known(0))
+    await soon()
+    assert worker.logs[0].offsets == [0]
+    await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_a_kept_partition_keeps_its_lane_in_the_new_generation() -> None:
+    """A lane outlives a rebalance that leaves it its partition, with what is pending; old chunks are late."""
+    worker = Worker()
+    await worker.lanes.assigned([0, 1], 4)
+    await soon()
+    worker.lanes.offer(0, 4, lookup(0))
+    await worker.lanes.assigned([0], 5)
+    await soon()
+    worker.lanes.offer(0, 4, known(1))
+    worker.lanes.offer(0, 5, [*lookup(0), *known(1)])
+    worker.bench(0).judge.answer(0)
+    await soon()
+    assert worker.logs[0].offsets == [1, 0]
+    assert len(worker.benches[0]) == 1
+    assert worker.bench(1).ledger.closed
+    await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_a_lane_that_was_opening_through_a_rebalance_takes_the_new_generation() -> None:
+    """Assigned again before it was open, the partition's chunks are of the newer generation."""
+    worker = Worker()
+    hung = asyncio.get_running_loop().create_future()
+    worker.prepare = lambda bench: bench.ledger.opens.append(hung)
+    await worker.lanes.assigned([0], 4)
+    await soon()
+    await worker.lanes.assigned([0], 5)
+    hung.set_result(Ending.DONE)
+    await soon()
+    worker.lanes.offer(0, 4, known(0, 1))
+    worker.lanes.offer(0, 5, known(0))
+    await soon()
+    assert worker.logs[0].offsets == [0]
+    assert len(worker.benches[0]) == 1
+    await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_a_chunk_behind_a_lost_one_ends_the_worker() -> None:
+    """What was read beyond the end of all that the lane was offered is not taken: it would hide a loss."""
+    worker = Worker({0: FakeLog(position=Position(10, ""))})
+    await worker.lanes.assigned([0], 1)
+    await soon()
+    worker.lanes.offer(0, 1, known(10, 11), 10)
+    worker.lanes.offer(0, 1, known(13), 12)  # the log has no 12
+    worker.lanes.offer(0, 1, known(12, 13), 11)  # read again
+    assert not worker.crashes
+    worker.lanes.offer(0, 1, known(16), 15)
+    await soon()
+    assert [type(exc) for exc in worker.crashes] == [ChunkLost]
+    assert worker.logs[0].offsets == [10, 11, 13]
+    await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_revoking_while_opening_leaves_nothing_open() -> None:
+    """A lane that has not opened yet never does; its ledger is closed, its epoch not taken."""
+    worker = Worker()
+    worker.prepare = hanging
+    await worker.lanes.assigned([0, 1], 1)
+    await soon()
+    await worker.lanes.revoked([0, 1])
+    assert worker.lanes.opening == {}
+    await asyncio.sleep(60)
+    for partition in (0, 1):
+        assert worker.bench(partition).ledger.closed
+        assert len(worker.benches[partition]) == 1
+        assert worker.logs[partition].epoch == 0
+    assert len(worker.lanes) == 0
+
+
+@in_virtual_time
+async def test_a_swallowed_cancellation_does_not_bring_a_revoked_lane_to_life() -> None:
+    """When opening ends well although it was cancelled, the lane is closed, not kept."""
+    worker = Worker()
+
+    def deaf(bench: Bench) -> None:
+        open_in_earnest = bench.ledger.open
+
+        async def open_whatever_happens() -> Position:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(5)
+            return await open_in_earnest()
+
+        bench.ledger.open = open_whatever_happens  # type: ignore[method-assign]  # a library that is deaf
+
+    worker.prepare = deaf
+    await worker.lanes.assigned([0], 1)
+    await soon()
+    await worker.lanes.revoked([0])
+    assert len(worker.lanes) == 0
+    assert worker.lanes.opening == {}
+    assert worker.bench(0).ledger.closed
+
+
+@in_virtual_time
+async def test_reassigned_to_the_same_worker_the_old_lanes_answers_change_nothing() -> None:
+    """What waited in the old lane is done by the new one; the old lookups' late answers are ignored."""
+    worker = Worker()
+    await worker.lanes.assigned([0], 1)
+    await soon()
+    worker.lanes.offer(0, 1, [*lookup(0), *known(1)])
+    await soon()
+    await worker.lanes.revoked([0])
+    await worker.lanes.assigned([0], 2)
+    await soon()
+    worker.lanes.offer(0, 2, [*lookup(0), *known(1)])
+    await soon()
+    old, new = worker.benches[0]
+    old.judge.answer(0, found=b"late")
+    await soon()
+    assert worker.logs[0].offsets == [1]
+    new.judge.answer(0)
+    await soon()
+    assert [record.value for record in worker.logs[0].written] == [b"known", b"found"]
+    assert worker.logs[0].position == Position(2, "")
+    await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_closing_gives_every_lane_the_same_grace() -> None:
+    """Lanes close side by side: answers within the grace are written, and it is not added up."""
+    worker = Worker()
+    await worker.lanes.assigned([0, 1, 2], 1)
+    await soon()
+    for partition in range(3):
+        worker.lanes.offer(partition, 1, lookup(0, 1))
+    loop = asyncio.get_running_loop()
+    for partition in range(3):
+        loop.call_later(1.0, worker.bench(partition).judge.answer, 1)
+    began = loop.time()
+    await worker.lanes.close(5.0)
+    assert loop.time() - began < 6.0
+    assert [worker.logs[partition].offsets for partition in range(3)] == [[1], [1], [1]]
+
+
+@in_virtual_time
+async def test_an_opening_that_fails_is_tried_again_with_a_new_lane() -> None:
+    """Until the cluster is there the trouble is named; then the lane opens, and works."""
+    worker = Worker()
+    worker.prepare = lambda bench: (
+        bench.ledger.opens.append(Ending.FAILED) if len(worker.benches[0]) < 4 else None
+    )
+    await worker.lanes.assigned([0], 1)
+    await soon()
+    assert worker.lanes.opening == {0: "Down"}
+    await asyncio.sleep(3.5 * Lanes.RETRY_EVERY)
+    assert worker.lanes.opening == {}
+    assert len(worker.benches[0]) == 4
+    assert all(bench.ledger.closed for bench in worker.benches[0][:-1])
+    worker.lanes.offer(0, 1, known(0))
+    await soon()
+    assert worker.logs[0].offsets == [0]
+    assert not worker.crashes
+    await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_a_cluster_that_cannot_say_where_a_partition_begins_is_asked_again() -> None:
+    """A failure of Kafka while pinning the beginning is no reason to end the worker."""
+    worker = Worker({0: FakeLog(position=Position(None, ""))})
+    worker.beginnings = [KafkaConnectionError("some text"), 40]
+    await worker.lanes.assigned([0], 1)
+    await soon()
+    assert worker.lanes.opening == {0: "KafkaConnectionError"}
+    await asyncio.sleep(1.5 * Lanes.RETRY_EVERY)
+    assert worker.logs[0].position == Position(40, "")
+    assert not worker.crashes
+    await worker.lanes.close(0.0)
+
+
+@pytest.mark.parametrize("refusal", [Ending.DENIED, RuntimeError()])
+@in_virtual_time
+async def test_what_no_retry_can_mend_is_reported_once(refusal: Ending | Exception) -> None:
+    """A refusal by access rules, or a bug, ends the worker; the lane is let go and never accepts."""
+    worker = Worker()
+
+    def refusing(bench: Bench) -> None:
+        future = asyncio.get_running_loop().create_future()
+        if isinstance(refusal, Exception):
+            future.set_exception(refusal)
+        else:
+            future.set_result(refusal)
+        bench.ledger.opens.append(future)
+
+    worker.prepare = refusing
+    await worker.lanes.assigned([0], 1)
+    await asyncio.sleep(60)
+    assert [type(exc) for exc in worker.crashes] == [Denied if refusal is Ending.DENIED else RuntimeError]
+    assert not worker.lanes.accepts(0)
+    assert 0 in worker.lanes.opening
+    assert worker.bench(0).ledger.closed
+    await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_a_lane_that_cannot_even_be_made_is_reported() -> None:
+    """A bug in making the lane does not vanish in a background task."""
+    worker = Worker()
+
+    def broken(bench: Bench) -> None:
+        raise ZeroDivisionError
+
+    worker.prepare = broken
+    await worker.lanes.assigned([0], 1)
+    await soon()
+    assert [type(exc) for exc in worker.crashes] == [ZeroDivisionError]
+    await worker.lanes.close(0.0)

@@ -1,0 +1,123 @@
+"""What a real cluster says of offsets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.errors import CoordinatorNotAvailableError, KafkaError
+from aiokafka.protocol.commit import OffsetFetchResponse_v3
+from aiokafka.structs import OffsetAndMetadata
+
+from streams.delivery.ledger import Position
+from streams.delivery.offsets import Extent, Offsets
+from streams.embedded import EmbeddedKafka
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+async def topic(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> str:
+    name = unique_name("actions")
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, 2, 1)])
+    finally:
+        await admin.close()
+    return name
+
+
+@pytest.fixture
+async def offsets(kafka: EmbeddedKafka, topic: str) -> AsyncIterator[Offsets]:
+    offsets = Offsets(f"group-of-{topic}", {"bootstrap_servers": kafka.bootstrap_servers})
+    await offsets.start()
+    yield offsets
+    await offsets.stop()
+
+
+async def test_what_the_group_committed_comes_back_with_its_metadata(
+    kafka: EmbeddedKafka, topic: str, offsets: Offsets
+) -> None:
+    """Offset and metadata as committed; an offset of None where the group committed nothing."""
+    zero, one = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    assert await offsets.all_committed([zero, one]) == {zero: Position(None, ""), one: Position(None, "")}
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap_servers, group_id=f"group-of-{topic}", enable_auto_commit=False
+    )
+    await consumer.start()
+    consumer.assign([zero])
+    await consumer.commit({zero: OffsetAndMetadata(7, "cs1.some.text")})
+    assert await offsets.committed(zero) == Position(7, "cs1.some.text")
+    await consumer.commit({zero: OffsetAndMetadata(0, "")})
+    assert await offsets.all_committed([zero, one]) == {zero: Position(0, ""), one: Position(None, "")}
+    await consumer.stop()
+
+
+@pytest.mark.parametrize("error", [14, 15, 16])
+async def test_a_coordinator_that_cannot_say_is_not_taken_for_no_commit(
+    offsets: Offsets, topic: str, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """While a coordinator loads, moves or is unknown, asking fails: a lane must not begin from the start."""
+
+    async def answer(*_: object) -> OffsetFetchResponse_v3:
+        return OffsetFetchResponse_v3(0, [], error)
+
+    # A real coordinator loads for some milliseconds after a broker's failure: not to be met on purpose.
+    send = offsets._admin._send_request
+    coordinator = await offsets._admin.find_coordinator(f"group-of-{topic}")
+    monkeypatch.setattr(
+        offsets._admin, "_send_request", lambda request, *node: (answer if node else send)(request, *node)
+    )
+    with pytest.raises(CoordinatorNotAvailableError):
+        await offsets.committed(TopicPartition(topic, 0))
+    assert coordinator is not None
+
+
+async def test_extents_are_the_first_offset_and_the_high_watermark(
+    kafka: EmbeddedKafka, topic: str, offsets: Offsets
+) -> None:
+    """Both ends follow the log: what was written, what was deleted; an open transaction counts as written."""
+    zero, one = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, transactional_id=f"of-{topic}")
+    await producer.start()
+    await producer.begin_transaction()
+    for number in range(5):
+        await (await producer.send(topic, b"%d" % number, partition=0))
+    assert await offsets.extents([zero, one]) == {zero: Extent(0, 5), one: Extent(0, 0)}
+    await producer.abort_transaction()
+    await producer.stop()
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    await admin.delete_records({zero: RecordsToDelete(before_offset=3)})
+    await admin.close()
+    extents = await offsets.extents([zero])
+    assert extents[zero].first == 3
+    assert extents[zero].end == 6  # with the abort marker
+
+
+async def test_many_that_ask_at_once_share_two_connections(kafka: EmbeddedKafka, topic: str) -> None:
+    """Lanes that open side by side start the clients once; after stop they can be started again."""
+    offsets = Offsets(f"group-of-{topic}", {"bootstrap_servers": kafka.bootstrap_servers})
+    zero = TopicPartition(topic, 0)
+    for _ in range(2):
+        before = len(asyncio.all_tasks())
+        found = await asyncio.gather(*(offsets.committed(zero) for _ in range(8)), offsets.extents([zero]))
+        assert found[:-1] == [Position(None, "")] * 8
+        await offsets.stop()
+        await asyncio.sleep(0)
+        assert len(asyncio.all_tasks()) == before, "a client that nobody stops"
+
+
+async def test_no_broker_is_a_kafka_error(unused_tcp_port: int) -> None:
+    """Refused connections raise KafkaError, at once."""
+    offsets = Offsets("group", {"bootstrap_servers": f"127.0.0.1:{unused_tcp_port}"})
+    async with asyncio.timeout(10):
+        with pytest.raises(KafkaError):
+            await offsets.start()
+        with pytest.raises(KafkaError):
+            await offsets.committed(TopicPartition("actions", 0))
+    await offsets.stop()

@@ -1,0 +1,223 @@
+"""What Kafka does to a running worker: what it must survive, and what must end it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from streams.embedded import EmbeddedKafka
+from tests.faults.kafka_proxy import Answer, Api, HoldRequest, KafkaProxy
+from tests.faults.promises import act, administering, assert_kept, happens, ready
+from tests.integration.topics import action, keyed, read_count, send
+from tests.integration.worker_process import Installation, WorkerProcess, problems
+
+pytestmark = pytest.mark.kafka
+
+Make = Callable[..., Installation]
+
+#: Seconds that a broker stays away: longer than the session and than several transactions.
+AWAY = 12
+SETTINGS = {"transaction_timeout": 2, "lookup_deadline": 0.3, "topic_partitions": 2}
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[EmbeddedKafka]:
+    """A broker that these tests may stop."""
+    with EmbeddedKafka(folder="/tmp/ownk") as cluster:
+        yield cluster
+
+
+async def watched(worker: WorkerProcess, seconds: float) -> tuple[set[int], set[int], set[str]]:
+    """Look at the probes for `seconds`; return the answers of /livez, of /readyz, and its reasons."""
+    alive, readiness, reasons = set(), set(), set()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        alive.add((await asyncio.to_thread(worker.get, "/livez"))[0])
+        status, body = await asyncio.to_thread(worker.get, "/readyz")
+        readiness.add(status)
+        if status == 503:
+            reasons |= set(problems(body))
+        await asyncio.sleep(0.3)
+    return alive, readiness, reasons
+
+
+async def set_topic(place: Installation, topic: str, **configs: object) -> None:
+    """Set a topic's configuration to exactly this."""
+    async with administering(place) as admin:
+        given = {name.replace("_", "."): str(value) for name, value in configs.items()}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, given)])
+
+
+# -- what a worker survives --------------------------------------------------------------------------------
+
+
+async def test_a_broker_that_restarts_or_stays_away_costs_nothing_but_time(
+    own: EmbeddedKafka, install: Make
+) -> None:
+    """A restart, then 12 s without any broker: alive all the time, not ready meanwhile, one email each."""
+    place = install(own, **SETTINGS)
+    worker = await ready(place)
+    sent = await act(place, range(3))
+    await asyncio.to_thread(own.restart)
+    sent += await act(place, range(3, 6))
+    await assert_kept(place, sent)
+    sent += await act(place, range(6, 9))
+    await asyncio.to_thread(own.kill, 1)
+    alive, readiness, reasons = await watched(worker, AWAY)
+    assert alive == {200}
+    assert 503 in readiness
+    assert any("Kafka does not answer" in reason for reason in reasons), reasons
+    await asyncio.to_thread(own.restart)
+    sent += await act(place, range(9, 12))
+    await assert_kept(place, sent, seconds=60)
+    await happens(lambda: worker.get("/readyz")[0] == 200, place)
+    assert worker.stop() == 0
+
+
+async def test_requests_that_time_out_are_made_again(proxy: KafkaProxy, install: Make) -> None:
+    """Nothing comes through for longer than a session and a transaction last: alive, then one email each."""
+    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
+    worker = await ready(place)
+    sent = await act(place, range(3))
+    await assert_kept(place, sent)
+    proxy.pause()
+    sent += await act(place, range(3, 6))
+    alive, _, _ = await watched(worker, 9)
+    assert alive == {200}
+    proxy.resume()
+    sent += await act(place, range(6, 9))
+    await assert_kept(place, sent, seconds=60)
+    assert worker.running
+
+
+async def test_too_few_replicas_hold_emails_up_and_lose_none(proxy: KafkaProxy, install: Make) -> None:
+    """While the emails topic refuses writes (NOT_ENOUGH_REPLICAS) actions wait; afterwards one email each."""
+    # By the proxy: a broker never asks for more replicas in sync than a partition has.
+    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
+    worker = await ready(place)
+    sent = await act(place, range(2))
+    await assert_kept(place, sent)
+    proxy.add(Api.PRODUCE, Answer(19), times=None, where=lambda request: request.transactional_id is not None)
+    sent += await act(place, range(2, 6))
+    await happens(lambda: worker.counter("confirmation_transactions_failed_total") >= 1, place)
+    assert worker.get("/livez")[0] == 200
+    assert any("cannot commit" in reason for reason in problems(worker.get("/readyz")[1]))
+    proxy.clear()
+    await assert_kept(place, sent)
+    assert worker.running
+
+
+async def test_a_record_beyond_a_lowered_limit_is_kept_and_the_rest_goes_on(install: Make) -> None:
+    """The emails topic's limit is lowered under a running worker: that action is a dead letter, once."""
+    place = install(**SETTINGS)
+    await ready(place)
+    sent = await act(place, range(2))
+    await assert_kept(place, sent)
+    await set_topic(place, place.names.emails, max_message_bytes=3000)
+    large = keyed(action(100, supporter=1, comment="x" * 4000))
+    small = [keyed(action(number, supporter=1)) for number in range(2, 40)]
+    await send(place.bootstrap_servers, place.names.actions, [*small[:19], large, *small[19:]])
+    await assert_kept(place, [*sent, *range(2, 40)])
+    (letter,) = await read_count(place.bootstrap_servers, place.names.dead_letters, 1)
+    assert dict(letter.headers)["__streams.errors.exception"] == b"too_large"
+    assert letter.value == large[1]
+
+
+async def test_a_zombie_that_wakes_up_doubles_nothing(proxy: KafkaProxy, install: Make) -> None:
+    """Stopped in the middle of a commit until another worker had its partitions: one email each."""
+    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
+    zombie = await ready(place)
+    sent = await act(place, range(4))
+    await assert_kept(place, sent)
+    held = proxy.add(Api.END_TXN, HoldRequest(), times=None)
+    sent += await act(place, range(4, 10))
+    await asyncio.to_thread(held.wait)
+    zombie.send(signal.SIGSTOP)
+    heir = place.worker(kafka_bootstrap_servers=place.bootstrap_servers)
+    heir.start()
+    await asyncio.to_thread(heir.wait_ready)
+    await assert_kept(place, sent)
+    zombie.send(signal.SIGCONT)
+    held.release()
+    sent += await act(place, range(10, 20))
+    await happens(lambda: not zombie.running or zombie.get("/readyz")[0] == 200, place, 30)
+    await assert_kept(place, sent)
+    assert zombie.running or zombie.wait() != 0
+
+
+# -- what ends it ------------------------------------------------------------------------------------------
+
+
+DENIALS = {
+    "transactional id": ({Api.INIT_PRODUCER_ID: 53}, "TransactionalIdAuthorizationFailed", "-actions-0"),
+    "group": ({Api.HEARTBEAT: 30}, "GroupAuthorizationFailedError", ""),
+    "topic": (
+        {Api.ADD_PARTITIONS_TO_TXN: 29, Api.PRODUCE: 29},
+        "TopicAuthorizationFailedError",
+        "-actions-0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("codes", "error", "place_named"), DENIALS.values(), ids=list(DENIALS))
+async def test_what_the_cluster_denies_ends_the_worker_with_the_reason(
+    proxy: KafkaProxy, install: Make, codes: dict[Api, int], error: str, place_named: str
+) -> None:
+    """An authorisation refused: exit code not 0, and one line of the log says which and to whom."""
+    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, **{**SETTINGS, "topic_partitions": 1})
+    rules = [
+        proxy.add(
+            api,
+            Answer(code),
+            times=None,
+            where=lambda request: request.api == Api.HEARTBEAT or request.transactional_id is not None,
+        )
+        for api, code in codes.items()
+    ]
+    worker = place.worker()
+    worker.start()
+    if Api.PRODUCE in codes:
+        await asyncio.to_thread(worker.wait_ready)
+        await act(place, [1])
+    await asyncio.to_thread(rules[0].wait)
+    assert await asyncio.to_thread(worker.wait) != 0
+    crashes = [line for line in worker.tail(400).splitlines() if "Crashed reason=" in line]
+    assert any(error in line and place.group + place_named in line for line in crashes), worker.tail(60)
+
+
+async def test_of_two_live_workers_with_one_instance_id_the_older_ends(install: Make) -> None:
+    """The newer one takes the name over; the older exits, not with 0, and says why; one email each."""
+    place = install(group_instance_id="pod-0", **SETTINGS)
+    older = await ready(place)
+    sent = await act(place, range(4))
+    await assert_kept(place, sent)
+    newer = place.worker()
+    newer.start()
+    sent += await act(place, range(4, 8))
+    assert await asyncio.to_thread(older.wait) != 0
+    assert "another live worker has group_instance_id pod-0" in older.tail(400)
+    await asyncio.to_thread(newer.wait_ready)
+    sent += await act(place, range(8, 12))
+    await assert_kept(place, sent)
+    assert newer.stop() == 0
+
+
+async def test_a_static_member_that_was_away_for_longer_than_its_session_is_no_namesake(
+    install: Make,
+) -> None:
+    """Stopped until the group gave up on it, then woken: it joins again under its name and goes on."""
+    place = install(group_instance_id="pod-0", **SETTINGS)
+    worker = await ready(place)
+    sent = await act(place, range(4))
+    await assert_kept(place, sent)
+    worker.send(signal.SIGSTOP)
+    await asyncio.sleep(7.5)  # the session lasts 6 s
+    worker.send(signal.SIGCONT)
+    sent += await act(place, range(4, 8))
+    await assert_kept(place, sent)
+    assert worker.stop() == 0
