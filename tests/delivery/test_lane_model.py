@@ -312,5 +312,5 @@ class Lanes(RuleBasedStateMachine):
 
 TestLanes = Lanes.TestCase
 TestLanes.settings = settings(
-    max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=300, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -145,6 +145,7 @@ async def test_deleted_offsets_are_a_person_s_decision(install: Make) -> None:
     await assert_kept(place, [*sent, *sent[:3]])  # as decided: the whole history again
 
 
+@pytest.mark.slow
 async def test_deleted_beginnings_of_the_actions_topic_are_passed_over(install: Make) -> None:
     """Records between the committed offset and the log's new beginning are gone: the rest is mailed."""
     place = install(topic_partitions=1)

@@ -56,6 +56,7 @@ async def set_topic(place: Installation, topic: str, **configs: object) -> None:
 # -- what a worker survives --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_broker_that_restarts_or_stays_away_costs_nothing_but_time(
     own: EmbeddedKafka, install: Make
 ) -> None:
@@ -67,6 +68,10 @@ async def test_a_broker_that_restarts_or_stays_away_costs_nothing_but_time(
     sent += await act(place, range(3, 6))
     await assert_kept(place, sent)
     sent += await act(place, range(6, 9))
+    # Not with a transaction open: if one has timed out by the time that Kafka 4.3.1 starts after a SIGKILL, its
+    # only broker knows no leaders yet, takes the output partitions for deleted and never writes the abort
+    # marker ("Couldn't find leader endpoint ..."). The next commit then covers what was aborted.
+    await assert_kept(place, sent)
     await asyncio.to_thread(own.kill, 1)
     alive, readiness, reasons = await watched(worker, AWAY)
     assert alive == {200}
@@ -207,6 +212,7 @@ async def test_of_two_live_workers_with_one_instance_id_the_older_ends(install: 
     assert newer.stop() == 0
 
 
+@pytest.mark.slow
 async def test_a_static_member_that_was_away_for_longer_than_its_session_is_no_namesake(
     install: Make,
 ) -> None:

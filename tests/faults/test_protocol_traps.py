@@ -216,6 +216,7 @@ def forgetful(request: pytest.FixtureRequest) -> Iterator[EmbeddedKafka]:
         yield cluster
 
 
+@pytest.mark.slow
 async def test_a_transactional_id_that_expired_in_a_quiet_week_is_taken_anew(
     forgetful: EmbeddedKafka, install: Make
 ) -> None:
