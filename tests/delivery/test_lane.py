@@ -586,13 +586,15 @@ async def test_closing_with_grace_ends_with_the_last_answer() -> None:
 async def test_closing_without_grace_leaves_what_waits_to_the_successor() -> None:
     """What is decided is committed, what waits or was not judged is not; late answers change nothing."""
     bench = await opened()
-    bench.lane.offer([*lookup(0), *known(1)])
+    bench.lane.offer([*lookup(0), *known(1), *lookup(2)])
     await bench.lane.close()
     assert bench.log.offsets == [1]
     assert listed(bench.log) == (0, [(1, 1)])
     bench.judge.answer(0)
+    bench.judge.answers[2].cancel()
     await soon()
     assert bench.log.offsets == [1]
+    assert bench.judge.faults == [], "a lookup cancelled at the end is no fault of ours"
     assert bench.ledger.closed
 
 

@@ -68,8 +68,8 @@ async def test_a_broker_that_restarts_or_stays_away_costs_nothing_but_time(
     sent += await act(place, range(3, 6))
     await assert_kept(place, sent)
     sent += await act(place, range(6, 9))
-    # Not with a transaction open: if one has timed out by the time that Kafka 4.3.1 starts after a SIGKILL, its
-    # only broker knows no leaders yet, takes the output partitions for deleted and never writes the abort
+    # Not with a transaction open: if one has timed out by the time that Kafka 4.3.1 starts after a SIGKILL,
+    # its only broker knows no leaders yet, takes the output partitions for deleted and never writes the abort
     # marker ("Couldn't find leader endpoint ..."). The next commit then covers what was aborted.
     await assert_kept(place, sent)
     await asyncio.to_thread(own.kill, 1)
