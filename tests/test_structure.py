@@ -46,17 +46,13 @@ TESTED_ELSEWHERE = {
     "streams.app": "is the worker that tests/integration runs",
     "streams.worker": "is the command that tests/integration runs",
     "streams.delivery": "is empty",
-    "streams.delivery.kafka_ledger": "tests/faults lets a real Kafka fail under it",
-    "streams.delivery.lanes": "tests/integration and tests/faults take partitions from workers and give them",
     "streams.delivery.ledger": "is a port: a protocol and its values",
-    "streams.delivery.offsets": "test_groundwork and test_catch_up ask a real Kafka through it",
     "streams.lookup": "is empty",
     "streams.lookup.body": "test_client sends it bodies over real sockets",
     "streams.lookup.causes": "test_client makes every cause happen",
     "streams.lookup.dns": "test_client_connections resolves names with it",
     "streams.organisation_keys": "test_organisations reads every key",
     "streams.transport": "its consumer and producer have test files of their own",
-    "streams.transport.membership": "tests/chaos starts two workers under one name",
 }
 
 #: Boolean parameters of the worker's functions, with the reason why each is a value and no mode.

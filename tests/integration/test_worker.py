@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -14,32 +13,11 @@ from aiohttp import web
 
 from streams.topics import DEFAULT_LIMIT
 from tests.integration.lookup_server import LookupServer, subscribed
+from tests.integration.steps import Make, emails_of, ready, settled
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 from tests.integration.worker_process import Installation, problems
 
 pytestmark = pytest.mark.kafka
-
-Make = Callable[..., Installation]
-
-
-async def ready(place: Installation, **settings: object) -> Any:
-    worker = place.worker(**settings)
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
-    return worker
-
-
-async def emails_of(place: Installation, count: int) -> list[dict[str, Any]]:
-    records = await read_count(place.bootstrap_servers, place.names.emails, count)
-    return [orjson.loads(record.value) for record in records]
-
-
-async def settled(place: Installation, condition: Callable[[], bool], seconds: float = 20) -> None:
-    for _ in range(int(seconds * 10)):
-        if await asyncio.to_thread(condition):
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"did not happen in {seconds} s\n{place.workers[-1].tail()}")
 
 
 async def test_every_row_of_the_decision_table_ends_in_its_email(installation: Make) -> None:
