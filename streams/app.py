@@ -78,6 +78,7 @@ app = App(
     web_graph_enabled=False,
     worker_redirect_stdouts=False,
 )
+
 # -- the table -------------------------------------------------------------------------------------------
 
 rocksdb = {"driver": "rocksdict", "block_cache_size": settings.store_block_cache << 20}
