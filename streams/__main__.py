@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.audit.commands import audit, resend
+from streams.audit.watching import progress_bar
 from streams.dead_letters_commands import dead_letters
 from streams.doctor.commands import doctor
 from streams.settings import SettingsError, effective, load_settings
@@ -303,17 +304,8 @@ class _Progress:
             click.echo(f"{report.sent:,} {self._what} sent ({report.rate:,.0f}/s{share})", err=True)
 
     def _show_bar(self, report: FeedReport) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
         if self._bar is None:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
+            self._bar = progress_bar()
             self._bar.add_task("", total=self._size or None)
             self._bar.start()
         text = f"{report.sent:,} {self._what} sent ({report.rate:,.0f}/s)"

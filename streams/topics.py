@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
+from streams.delivery.ledger import DEFAULT_LIMIT
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -18,8 +19,6 @@ log = logging.getLogger(__name__)
 #: The Faust table of statuses.
 TABLE = "supporter-status"
 
-#: The broker's default for ``max.message.bytes``.
-DEFAULT_LIMIT = 1_048_588
 #: A dead letter is the original record with more headers: its topic takes more than the one it came from.
 #: So does the internal topic of re-keyed actions.
 DEAD_LETTER_LIMIT = 2 * DEFAULT_LIMIT

@@ -16,8 +16,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.audit.installation import Described, Installation
-from streams.delivery.ledger import Outgoing
-from streams.topics import DEFAULT_LIMIT
+from streams.delivery.ledger import DEFAULT_LIMIT, Outgoing
 
 _BATCH_BYTES = 900_000
 _TIMEOUT = 60.0  # seconds

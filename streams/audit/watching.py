@@ -52,17 +52,22 @@ class Watching:
             click.echo(f"{text}{share}", err=True)
 
     def _show_bar(self, text: str, read: int, everything: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
         if self._bar is None:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
+            self._bar = progress_bar()
             self._bar.add_task(text, total=everything, completed=read)
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], description=text, completed=read, total=everything)
+
+
+def progress_bar() -> Progress:
+    """Make a bar on standard error that leaves nothing behind, after its task's description."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -29,7 +29,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from streams.delivery.ledger import Denied, Fenced, LedgerFailure, Outgoing, Oversize, Position
+from streams.delivery.ledger import DEFAULT_LIMIT, Denied, Fenced, LedgerFailure, Outgoing, Oversize, Position
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,6 @@ _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 #: A produce request carries at most so much of one partition; well under the default ``max.message.bytes``.
 BATCH_BYTES = 900_000
-#: The broker's default for ``max.message.bytes``.
-DEFAULT_LIMIT = 1_048_588
 #: Seconds between a transaction's end and the next one's begin. The broker answers EndTxn before it has
 #: written the markers, and refuses a new transaction until then; aiokafka asks again only after 20 ms.
 #: Measured: 6.6 ms a transaction with this pause, 33 ms without.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from streams.audit.installation import Described
+from streams.delivery.ledger import DEFAULT_LIMIT
 from streams.doctor.findings import Finding, note, ok, problem, seconds, warning
-from streams.topics import DEFAULT_LIMIT, TopicNames
+from streams.topics import TopicNames
 
 CHECK = "topics"
 _DAY = 86_400_000  # milliseconds
