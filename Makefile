@@ -5,7 +5,7 @@ RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo drill test chaos lint kafka lock clean
+.PHONY: help demo drill test chaos check-deploy bench lint kafka lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,7 @@ drill: $(STAMP) ## Replay the incident, and judge what became of every email
 ALONE := tests/chaos tests/faults
 
 test: $(STAMP) lint ## Run all checks and tests (ARGS="-k lane" to choose)
+	@tests/debian-packages.sh
 ifdef ARGS
 	@$(RUN) -m pytest $(ARGS)
 else
@@ -38,8 +39,14 @@ else
 	@$(RUN) -m pytest $(ALONE)
 endif
 
+check-deploy: $(STAMP) ## Build, validate and judge what is deployed, and test the alerts
+	@$(RUN) -m tests.deploy
+
 chaos: $(STAMP) ## Break everything for ten minutes, and count (ARGS="--seed 7 --minutes 3")
 	@$(RUN) -m tests.chaos $(ARGS)
+
+bench: $(STAMP) ## Measure this app beside its peers: 25 minutes (QUICK=1: 4; ARGS="--only known")
+	@$(RUN) -m bench $(if $(QUICK),--quick) $(ARGS)
 
 lint: $(STAMP) ## Check style and types
 	@echo "Checking style and types ..."

@@ -94,6 +94,7 @@ class Answers:
                         len(rows),
                         partition,
                         type(exc).__name__,
+                        extra={"event": "answers_not_kept", "partition": partition},
                     )
 
     async def sweep(self) -> None:
@@ -111,5 +112,10 @@ class Answers:
             try:
                 await self._statuses.sweep(partition, some, self._now())
             except KafkaError as exc:
-                log.warning("the sweep of partition %d waits (%s)", partition, type(exc).__name__)
+                log.warning(
+                    "the sweep of partition %d waits (%s)",
+                    partition,
+                    type(exc).__name__,
+                    extra={"event": "sweep_waits", "partition": partition},
+                )
             await asyncio.sleep(self.SWEEP_EVERY)

@@ -74,7 +74,12 @@ class CatchUp:
                     if await self._reached(partition, targets[partition]):
                         self._behind.discard(partition)
                 except KafkaError as exc:
-                    log.warning("position in %s not known yet (%s)", self._topic, type(exc).__name__)
+                    log.warning(
+                        "position in %s not known yet (%s)",
+                        self._topic,
+                        type(exc).__name__,
+                        extra={"event": "position_unknown", "topic": self._topic},
+                    )
             await asyncio.sleep(self.LOOK_EVERY)
 
     async def _ends(self) -> dict[int, int]:
@@ -83,7 +88,12 @@ class CatchUp:
                 places = [TopicPartition(self._topic, partition) for partition in self._behind]
                 extents = await self._offsets.extents(places)
             except KafkaError as exc:
-                log.warning("the ends of %s are not known yet (%s)", self._topic, type(exc).__name__)
+                log.warning(
+                    "the ends of %s are not known yet (%s)",
+                    self._topic,
+                    type(exc).__name__,
+                    extra={"event": "ends_unknown", "topic": self._topic},
+                )
                 await asyncio.sleep(1.0)
             else:
                 return {place.partition: extent.end for place, extent in extents.items()}

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from streams.ceiling import Ceiling
 from streams.decision import decide
-from streams.delivery.lane import Pending, Record, Verdict
+from streams.delivery.lane import Pending, Record, Tally, Verdict
 from streams.delivery.ledger import Outgoing
 from streams.emails import EmailWriter, dead_letter_headers
+from streams.logs import trace_id
 from streams.lookup.client import Question
 from streams.messages import (
     Action,
@@ -33,6 +34,9 @@ _UNEXPECTED = LookupOutcome(Outcome.ERROR, Cause.UNEXPECTED)
 _SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
 _TOMBSTONE = Verdict(None, ("ignored", "tombstone"))
 _OTHER_STAGE = Verdict(None, ("ignored", "stage"))
+#: Tallies that are kept ready in one partition; orgId is anything that a record says.
+_TALLIES_KEPT = 10_000
+_new = tuple.__new__  # a named tuple's own constructor takes three times as long
 #: Bytes that are kept of a dead letter which its topic has no room for.
 SHORTENED_TO = 64 * 1024
 _SHORTENED = "shortened-from"
@@ -121,6 +125,7 @@ class Confirmation:
         self._origin = origin
         self._write = EmailWriter(topic, partition).write
         self._writers: dict[int, EmailWriter] = {}
+        self._tallies: dict[tuple[object, ...], Tally] = {}
         self._pending = 0
         self._pending_of: dict[int, int] = {}
 
@@ -175,6 +180,13 @@ class Confirmation:
             self._partition,
             record.offset,
             type(exc).__name__,
+            extra={
+                "event": "action_failed",
+                "topic": self._topic,
+                "partition": self._partition,
+                "offset": record.offset,
+                "trace_id": trace_id(record.headers),
+            },
         )
         return self._dead_letter(record, ErrorClass.INTERNAL_ERROR, "$")
 
@@ -225,16 +237,32 @@ class Confirmation:
         value, headers = write(
             offset, action, record.value, record.headers, variant, reason, lookup, self._now()
         )
-        asked = ("", "") if lookup is None else (lookup.outcome, lookup.cause or "")
-        return Verdict(
-            Outgoing(self._emails_topic, key, value, headers),
-            ("email", variant, reason, *asked, str(action.org_id)),
-        )
+        outgoing = _new(Outgoing, (self._emails_topic, key, value, headers, None, None))
+        tallied = action.org_id, reason, lookup and lookup.outcome, lookup and lookup.cause
+        tally = self._tallies.get(tallied)
+        if tally is None:
+            # Plain strings: they are counted by the thousand, and an enum's member is slower to hash.
+            asked = ("", "") if lookup is None else (str(lookup.outcome), str(lookup.cause or ""))
+            tally = ("email", str(variant), str(reason), *asked, str(action.org_id))
+            if len(self._tallies) < _TALLIES_KEPT:
+                self._tallies[tallied] = tally
+        return _new(Verdict, (outgoing, tally))
 
     def _dead_letter(self, record: Record, error_class: ErrorClass, json_path: str) -> Verdict:
         self._ceiling.note_dead_letter()
         if self._ceiling.exceeded:
-            log.error("%s/%d stops: %s", self._topic, self._partition, DEAD_LETTER_CEILING)
+            log.error(
+                "%s/%d stops: %s",
+                self._topic,
+                self._partition,
+                DEAD_LETTER_CEILING,
+                extra={
+                    "event": "dead_letter_ceiling",
+                    "topic": self._topic,
+                    "partition": self._partition,
+                    "offset": record.offset,
+                },
+            )
         partition, offset = self._partition, record.offset
         if self._origin is not None:
             with contextlib.suppress(KeyError, ValueError):  # somebody else's record: it says where it lies

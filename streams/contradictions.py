@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from streams.security import contradictions_of_security
+
 if TYPE_CHECKING:
     from streams.settings import Settings
 
@@ -47,6 +49,7 @@ def contradictions(s: Settings) -> Iterator[tuple[set[str], str]]:
                     f"STREAMS_{first.upper()} and STREAMS_{second.upper()} are both {getattr(s, first)!r}",
                 )
     yield from _of_the_lookup(s)
+    yield from contradictions_of_security(s)
 
 
 def _of_the_lookup(s: Settings) -> Iterator[tuple[set[str], str]]:

@@ -107,7 +107,7 @@ class Groundwork(Service):
                 self.awaits = f"Kafka ({type(exc).__name__})"
             if self.awaits is None:
                 return
-            log.warning("not ready: waiting for %s", self.awaits)
+            log.warning("not ready: waiting for %s", self.awaits, extra={"event": "not_ready"})
             await self.sleep(self.RETRY_EVERY)
 
     async def on_stop(self) -> None:

@@ -58,7 +58,15 @@ class Learning:
                     dead_letters = []  # they are kept, whatever becomes of the rows
                 applied = await self._statuses.apply(chunk.partition, changes)
             except MessageSizeTooLargeError:  # no row is large, so it is a dead letter
-                log.warning("statuses of partition %d: a dead letter is shortened", chunk.partition)
+                log.warning(
+                    "statuses of partition %d: a dead letter is shortened",
+                    chunk.partition,
+                    extra={
+                        "event": "dead_letter_shortened",
+                        "topic": chunk.topic,
+                        "partition": chunk.partition,
+                    },
+                )
                 dead_letters = [
                     (key, *shortened(value, headers))
                     if len(value or b"") > SHORTENED_TO
@@ -67,7 +75,12 @@ class Learning:
                 ]
                 await asyncio.sleep(self.RETRY_EVERY)
             except KafkaError as exc:
-                log.warning("statuses of partition %d: %s, again", chunk.partition, type(exc).__name__)
+                log.warning(
+                    "statuses of partition %d: %s, again",
+                    chunk.partition,
+                    type(exc).__name__,
+                    extra={"event": "statuses_again", "topic": chunk.topic, "partition": chunk.partition},
+                )
                 await asyncio.sleep(self.RETRY_EVERY)
             else:
                 for error_class in classes:

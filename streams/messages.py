@@ -49,12 +49,16 @@ class SupporterStatus(NamedTuple):
 class Variant(StrEnum):
     """Which letter the mailer sends."""
 
+    __hash__ = str.__hash__  # Enum's is written in Python
+
     ONE_BUTTON = "one_button"
     TWO_BUTTON = "two_button"
 
 
 class Reason(StrEnum):
     """Why that letter: one per row of the decision table."""
+
+    __hash__ = str.__hash__  # Enum's is written in Python
 
     KNOWN_SUBSCRIBED = "known_subscribed"
     KNOWN_NOT_SUBSCRIBED = "known_not_subscribed"
@@ -67,6 +71,8 @@ class Reason(StrEnum):
 class Outcome(StrEnum):
     """How a lookup ended, as its counter and the email record name it."""
 
+    __hash__ = str.__hash__  # Enum's is written in Python
+
     EXISTING = "existing"
     NON_EXISTING = "non_existing"
     ERROR = "error"
@@ -74,6 +80,8 @@ class Outcome(StrEnum):
 
 class Cause(StrEnum):
     """Why a lookup failed: a closed set, since it is a metric label."""
+
+    __hash__ = str.__hash__  # Enum's is written in Python
 
     CONNECT = "connect"
     TLS = "tls"

@@ -56,10 +56,18 @@ class Plans:
         try:
             self.organisations = self._read()
         except OrganisationsError as exc:
-            log.error("the organisations file is not taken over, the old one stays in force: %s", exc)
+            log.error(
+                "the organisations file is not taken over, the old one stays in force: %s",
+                exc,
+                extra={"event": "organisations_refused"},
+            )
             return
         apply(self.organisations)
-        log.info("organisations read again: %d with an entry", len(list(self.organisations)))
+        log.info(
+            "organisations read again: %d with an entry",
+            len(list(self.organisations)),
+            extra={"event": "organisations_read"},
+        )
 
     def lifetime(self, org_id: int, outcome: Outcome) -> float:
         """Return how long an answer is believed, in seconds; 0: it is not kept."""

@@ -87,3 +87,10 @@ def existing_file(path: Path) -> Path:
     if not path.is_file():
         raise ValueError
     return path
+
+
+def sasl_user(name: str) -> str:
+    """RFC 4616, section 2: NUL ends a user name; a line break or another control character is a mistake."""
+    if not name.isprintable():
+        raise ValueError
+    return name

@@ -9,37 +9,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from streams.contradictions import contradictions
+from streams.environment import PREFIX, Given, Known, collect
 from streams.setting_values import (
     existing_file,
     header_text,
     host,
     http_url,
     plain_name,
+    sasl_user,
     servers,
     user,
 )
 
-PREFIX = "STREAMS_"
 MASK = "********"
 
 # Each pending lookup may cost a run in the commit metadata (see streams.delivery.progress), and the broker's
 # offset.metadata.max.bytes is 4,096 by default: more pending lookups than this might not fit into a commit.
 MOST_PENDING_LOOKUPS = 512
-
-# What Kubernetes injects into every pod of a namespace that has a Service called "streams" or "streams-…"
-# (documented under "Environment variables" of its Service concept, including the Docker-link style).
-_KUBERNETES_NAME = re.compile(
-    r"STREAMS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
-)
-_KUBERNETES_PORT = re.compile(r"STREAMS_(\w+_)?PORT")
-_KUBERNETES_PORT_VALUE = re.compile(r"(tcp|udp|sctp)://\S+")
 
 
 class SettingsError(ValueError):
@@ -64,16 +56,20 @@ def _other(default: object, allowed: str, meaning: str, *, bare: str = "") -> An
     )
 
 
-def _secret(allowed: str, meaning: str) -> Any:
+def _secret(allowed: str, meaning: str, *, bare: str = "") -> Any:
     return Field(
-        None, description=meaning, json_schema_extra={"unit": "", "allowed": allowed, "secret": True}
+        None,
+        description=meaning,
+        json_schema_extra={"unit": "", "allowed": allowed, "secret": True, "bare": bare},
     )
 
 
+_PEM = "a PEM file that exists"
 _TOPIC = "up to 200 letters, digits, '.', '_' and '-'"
 
 Servers = Annotated[tuple[str, ...], BeforeValidator(servers)]
 PlainName = Annotated[str, AfterValidator(plain_name)]
+PemFile = Annotated[Path, AfterValidator(existing_file)] | None
 
 
 class Settings(BaseModel):
@@ -104,6 +100,28 @@ class Settings(BaseModel):
     transaction_timeout: float = _number(
         10, 2, 900, "s", "The broker ends a dead worker's transaction after this; readers wait until then"
     )
+
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _other(
+        "PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", "Kafka's security.protocol: TLS, SASL, both"
+    )
+    kafka_ca_file: PemFile = _other(
+        None, _PEM, "Certificate authorities that may vouch for the brokers; unset: the system's"
+    )
+    kafka_client_certificate_file: PemFile = _other(
+        None, _PEM, "Mutual TLS: the worker's certificate, with any intermediate ones after it"
+    )
+    kafka_client_key_file: PemFile = _other(None, _PEM, "Mutual TLS: the key of that certificate")
+    kafka_client_key_password: SecretStr | None = _secret("any text", "Password of that key, if it has one")
+    kafka_host_name_check: Literal["required", "off"] = _other(
+        "required", "required, off", "Whether a broker's certificate must bear the name that it is called by"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = _other(
+        None, "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", "How user and password are proved to the brokers"
+    )
+    kafka_sasl_user: Annotated[str, AfterValidator(sasl_user)] | None = _other(
+        None, "printable text", "User at the brokers"
+    )
+    kafka_sasl_password: SecretStr | None = _secret("any text", "Password at the brokers")
 
     # Topics
     actions_topic: PlainName = _other("actions", _TOPIC, "Read: the campaign actions")
@@ -193,11 +211,18 @@ class Settings(BaseModel):
         Literal["debug", "info", "warning", "error"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
     ] = _other("info", "debug, info, warning, error", "Least important message that is logged")
-
-
-def client_options(settings: Settings) -> dict[str, Any]:
-    """What every Kafka client of ours is given to connect with."""
-    return {"bootstrap_servers": list(settings.kafka_bootstrap_servers)}
+    log_style: Literal["auto", "json", "text"] = _other(
+        "auto", "auto, json, text", "How log lines look; auto is text in a terminal and JSON elsewhere"
+    )
+    sentry_dsn: SecretStr | None = _secret(
+        "a Sentry DSN", "Where errors are reported, with the extra sentry", bare="SENTRY_DSN"
+    )
+    otlp_endpoint: Annotated[str, AfterValidator(http_url)] | None = _other(
+        None,
+        "an http:// or https:// URL",
+        "Where traces go (OTLP over HTTP), with the extra otel",
+        bare="OTEL_EXPORTER_OTLP_ENDPOINT",
+    )
 
 
 class SettingRow(NamedTuple):
@@ -276,18 +301,15 @@ def effective(settings: Settings) -> list[EffectiveRow]:
     ]
 
 
-class _Given(NamedTuple):
-    name: str
-    text: str
-
-
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """The settings that ``environ`` gives, with defaults for the rest. An empty value counts as not given.
 
     Raises SettingsError with everything that is wrong: values out of range, names that are no setting,
     and values that contradict each other.
     """
-    given, problems = _collect(environ)
+    rows = zip(Settings.model_fields, describe(), strict=True)
+    known = [Known(field, row.name, row.bare_name, row.secret) for field, row in rows]
+    given, problems = collect(environ, known)
     wrong: set[str] = set()
     try:
         settings = Settings.model_validate({field: one.text for field, one in given.items()})
@@ -304,40 +326,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _collect(environ: Mapping[str, str]) -> tuple[dict[str, _Given], list[str]]:
-    fields = {row.name: field for field, row in zip(Settings.model_fields, describe(), strict=True)}
-    bare = {row.bare_name: fields[row.name] for row in describe() if row.bare_name}
-    given: dict[str, _Given] = {}
-    problems = []
-    for name, text in sorted(environ.items()):
-        field = fields.get(name) or bare.get(name)
-        if _injected_by_kubernetes(name, text):
-            continue
-        if field is None:
-            if name.startswith(PREFIX):
-                problems.append(_unknown(name, list(fields)))
-        elif field in given and text and given[field].text != text:
-            problems.append(f"{given[field].name} and {name} are the same setting with two values")
-        elif text:
-            given[field] = _Given(name, text)
-    return given, problems
-
-
-def _injected_by_kubernetes(name: str, text: str) -> bool:
-    if _KUBERNETES_NAME.fullmatch(name):
-        return True
-    # A Service called "streams-web" makes the name of a real setting, so here the value decides.
-    return bool(_KUBERNETES_PORT.fullmatch(name) and _KUBERNETES_PORT_VALUE.fullmatch(text))
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    # Its value is not shown: a mistyped name may hold a password.
-    near = get_close_matches(name, known, n=1, cutoff=0.75)
-    advice = f"did you mean {near[0]}?" if near else "`streams settings` lists them all"
-    return f"{name} is no setting: {advice}"
-
-
-def _wrong_value(field: str, given: _Given) -> str:
+def _wrong_value(field: str, given: Given) -> str:
     row = _row(field)
     text = MASK if row.secret else re.sub(r"//[^/@]*@", f"//{MASK}@", _without_query(given.text))
     shown = text if text.isprintable() else repr(text)

@@ -92,7 +92,12 @@ async def ensure_topics(
     missing = [name for name in names.all if name not in counts]
     count = next(iter(counts.values()), partitions)
     if missing:
-        log.info("making topics with %d partitions: %s", count, ", ".join(missing))
+        log.info(
+            "making topics with %d partitions: %s",
+            count,
+            ", ".join(missing),
+            extra={"event": "topics_made"},
+        )
         await _make(admin, [_new(name, names, count, replication) for name in missing])
     for pause in _SETTLING:
         try:

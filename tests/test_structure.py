@@ -47,6 +47,7 @@ TESTED_ELSEWHERE = {
     "streams.worker": "is the command that tests/integration runs",
     "streams.delivery": "is empty",
     "streams.delivery.ledger": "is a port: a protocol and its values",
+    "streams.delivery.verdicts": "types only",
     "streams.lookup": "is empty",
     "streams.lookup.body": "test_client sends it bodies over real sockets",
     "streams.lookup.causes": "test_client makes every cause happen",

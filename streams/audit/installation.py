@@ -9,7 +9,8 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from streams.settings import Settings, client_options
+from streams.security import client_options
+from streams.settings import Settings
 from streams.topics import TopicNames
 
 

@@ -19,75 +19,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from streams.delivery import progress
-from streams.delivery.ledger import Fenced, Ledger, LedgerFailure, Outgoing, Oversize, Position
+from streams.delivery.ledger import Fenced, Ledger, LedgerFailure, Oversize, Position
+from streams.delivery.turns import Turns
+from streams.delivery.verdicts import Entry as Entry
+from streams.delivery.verdicts import Judge as Judge
+from streams.delivery.verdicts import Observer as Observer
+from streams.delivery.verdicts import Pending as Pending
+from streams.delivery.verdicts import Record as Record
+from streams.delivery.verdicts import Tally as Tally
+from streams.delivery.verdicts import Verdict as Verdict
 
 log = logging.getLogger(__name__)
-
-#: A consumed record, as aiokafka hands it over.
-Record = Any
-#: What is counted once a verdict is lasting, e.g. ("email", "two_button", "no_lookup").
-Tally = tuple[str, ...]
-
-
-class Verdict(NamedTuple):
-    """What becomes of one record: something to write, or nothing, and how it is counted."""
-
-    outgoing: Outgoing | None
-    tally: Tally
-
-
-class Pending(NamedTuple):
-    """A verdict that waits: `conclude` makes it from `answer` when that is done, however it ended."""
-
-    answer: asyncio.Future[Any]
-    conclude: Callable[[asyncio.Future[Any]], Verdict]
-
-
-class Judge(Protocol):
-    """Decides what becomes of a record."""
-
-    @property
-    def halted(self) -> str | None:
-        """Why nothing is judged any more until a person has decided, or None."""
-        ...
-
-    def judge(self, record: Record) -> Verdict | Pending | None:
-        """Decide, start to decide, or return None: not now, ask again when something has settled."""
-        ...
-
-    def refuse(self, record: Record, verdict: Verdict) -> Verdict:
-        """Return what to write instead of a `verdict` that its topic has no room for."""
-        ...
-
-    def fault(self, record: Record, exc: BaseException) -> Verdict:
-        """Return what becomes of a record on which our own code failed."""
-        ...
-
-
-class Entry(NamedTuple):
-    """A judged record on its way into a transaction."""
-
-    record: Record
-    verdict: Verdict
-
-
-class Observer(Protocol):
-    """Is told what a lane does."""
-
-    def committed(self, partition: int, entries: Sequence[Entry]) -> None:
-        """Every one of `entries` is lasting now."""
-        ...
-
-    def failed(self, partition: int, failure: str) -> None:
-        """A transaction failed, for this class of reason, and is tried again."""
-        ...
-
-    def metadata_refused(self, partition: int) -> None:
-        """Commit metadata could not be read; the records after the committed offset are done again."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +42,14 @@ class Limits:
     unsettled: int = 20_000  # records taken and not yet committed
     unsettled_bytes: int = 32 << 20
     inbox: int = 2_000  # records; a lane with more waiting takes no further chunk
+    ready: int = 4_000  # verdicts; with so many nothing is judged: writing them takes the loop some 10 ms
     fence_patience: float = 4.0  # seconds in which the rebalance that explains a fencing must show
     backoff: float = 0.1  # seconds before the first reopening, doubled up to
     backoff_most: float = 5.0  # seconds
     close_within: float = 4.0  # seconds for the last transaction
+
+
+_new = tuple.__new__  # a named tuple's own constructor takes three times as long
 
 
 class Lane:
@@ -121,6 +70,7 @@ class Lane:
         clock: Callable[[], float],
         on_crash: Callable[[Exception], None],
         limits: Limits = Limits(),
+        turns: Turns | None = None,
     ) -> None:
         """Prepare; `open` starts it.
 
@@ -132,6 +82,7 @@ class Lane:
             clock: monotonic seconds.
             on_crash: called once with what the lane cannot recover from.
             limits: how much it holds.
+            turns: shared with the worker's other lanes; None: it commits whenever something is ready.
         """
         self.partition = partition
         #: Why nothing can be committed at the moment: a failure's class, or None.
@@ -142,6 +93,7 @@ class Lane:
         self._clock = clock
         self._on_crash = on_crash
         self._limits = limits
+        self._turns = Turns(rest=0.0) if turns is None else turns
         self._window = progress.Window(0)
         self._committed = 0
         self._inbox: deque[Record] = deque()
@@ -256,6 +208,7 @@ class Lane:
         """Judge one slice of the inbox, as far as there is room; True when more could be judged at once."""
         inbox, window, ready, limits = self._inbox, self._window, self._ready, self._limits
         judge = self._judge.judge
+        room = min(limits.ready, limits.unsettled - window.unsettled - self._in_transaction)
         for _ in range(min(len(inbox), self.SLICE)):
             record = inbox[0]
             offset = record.offset
@@ -267,7 +220,7 @@ class Lane:
                 window.position = offset + 1
                 continue
             if (
-                len(ready) + window.unsettled + self._in_transaction >= limits.unsettled
+                len(ready) >= room
                 or self._held_bytes >= limits.unsettled_bytes
                 or window.unsettled > progress.MAX_PENDING  # at the limit the judge still passes known ones
                 or not window.spans(offset)
@@ -283,8 +236,9 @@ class Lane:
             self._held_bytes += len(record.value or b"")
             if isinstance(verdict, Verdict):
                 window.position = offset + 1
-                ready.append(Entry(record, verdict))
+                ready.append(_new(Entry, (record, verdict)))
             else:
+                room -= 1
                 window.take(offset)
                 verdict.answer.add_done_callback(partial(self._settle, record, verdict.conclude))
         return bool(inbox)
@@ -330,15 +284,18 @@ class Lane:
 
     async def _commit(self) -> None:
         """Write what is ready and how far the partition got, in one transaction."""
-        entries, self._ready = self._ready, []
-        offset, runs = self._window.progress()
-        if not entries and offset == self._committed:
+        if not self._ready and self._window.progress()[0] == self._committed:
             return
-        metadata = progress.encode(offset, runs)
-        self._in_transaction = len(entries)
+        entries: list[Entry] = []
+        offset, metadata = self._committed, ""
         try:
-            outgoing = [verdict.outgoing for _, verdict in entries if verdict.outgoing is not None]
-            await self._ledger.commit(outgoing, offset, metadata)
+            async with self._turns.turn():  # what becomes ready until then goes along
+                entries, self._ready = self._ready, []
+                offset, runs = self._window.progress()
+                metadata = progress.encode(offset, runs)
+                self._in_transaction = len(entries)
+                outgoing = [verdict.outgoing for _, verdict in entries if verdict.outgoing is not None]
+                await self._ledger.commit(outgoing, offset, metadata)
         except Oversize as oversize:
             self._replace(entries, oversize)
             self._retry(entries)
@@ -379,7 +336,12 @@ class Lane:
             self._moved_at = self._clock()
             self.trouble = str(failure)
             self._observer.failed(self.partition, self.trouble)
-            log.warning("partition %d: a transaction failed (%s); opening again", self.partition, failure)
+            log.warning(
+                "partition %d: a transaction failed (%s); opening again",
+                self.partition,
+                failure,
+                extra={"event": "transaction_failed", "partition": self.partition},
+            )
             if isinstance(failure, Fenced):
                 wait = limits.fence_patience
             else:
@@ -419,6 +381,11 @@ class Lane:
         try:
             return offset, progress.decode(offset, position.metadata)
         except progress.UnreadableMetadata as exc:
-            log.error("partition %d: commit metadata refused (%s)", self.partition, exc)
+            log.error(
+                "partition %d: commit metadata refused (%s)",
+                self.partition,
+                exc,
+                extra={"event": "commit_metadata_refused", "partition": self.partition},
+            )
             self._observer.metadata_refused(self.partition)
             return offset, []

@@ -131,7 +131,12 @@ class Lanes:
             except (LedgerFailure, KafkaError) as exc:
                 trouble = str(exc) if isinstance(exc, LedgerFailure) else type(exc).__name__
                 self._troubles[partition] = trouble
-                log.warning("partition %d: its lane cannot open yet (%s)", partition, trouble)
+                log.warning(
+                    "partition %d: its lane cannot open yet (%s)",
+                    partition,
+                    trouble,
+                    extra={"event": "lane_cannot_open", "partition": partition},
+                )
                 await lane.close()
                 await asyncio.sleep(self.RETRY_EVERY)
             except Exception as exc:

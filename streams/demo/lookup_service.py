@@ -68,8 +68,10 @@ _decode = msgspec.json.Decoder(_Question).decode
 class LookupService:
     """Start, change and stop it from any thread but its own; each call returns when it is done."""
 
-    def __init__(self) -> None:
-        """Describe a healthy one on a free port; nothing runs yet."""
+    def __init__(self, host: str = HOST, port: int = 0, control_port: int = 0) -> None:
+        """Describe a healthy one that listens on `host`; port 0 is a free one. Nothing runs yet."""
+        self._host = host
+        self._wanted = port, control_port
         self.behaviour = Behaviour.HEALTHY
         self._rubbish = cycle(_RUBBISH)
         self._loop = asyncio.new_event_loop()
@@ -95,7 +97,7 @@ class LookupService:
             OSError: it cannot listen.
             EmbeddedKafkaError: there is no free port.
         """
-        self._ports = HeldPort(), HeldPort()
+        self._ports = HeldPort(self._wanted[0]), HeldPort(self._wanted[1])
         self._thread.start()
         self._run(self._open())
 
@@ -130,7 +132,7 @@ class LookupService:
         control = web.Application()
         control.router.add_get("/", self._show)
         control.router.add_put("/", self._told)
-        self._control = await _listen(control, self._held()[1])
+        self._control = await _listen(control, self._host, self._held()[1])
         await self._change(self.behaviour)
 
     async def _change(self, behaviour: Behaviour) -> None:
@@ -141,7 +143,7 @@ class LookupService:
         elif self._service is None:
             app = web.Application()
             app.router.add_post("/lookup", self._answer)
-            self._service = await _listen(app, self._held()[0])
+            self._service = await _listen(app, self._host, self._held()[0])
         self.behaviour = behaviour
 
     async def _close(self) -> None:
@@ -186,13 +188,13 @@ class LookupService:
         return web.Response(text=f"{behaviour}\n")
 
 
-async def _listen(app: web.Application, port: HeldPort) -> web.AppRunner:
+async def _listen(app: web.Application, host: str, port: HeldPort) -> web.AppRunner:
     # A question whose asker hung up is given up: hung ones would pile up otherwise.
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE)
     await runner.setup()
     port.make_way()
     try:
-        await web.TCPSite(runner, HOST, port.number, reuse_address=True).start()
+        await web.TCPSite(runner, host, port.number, reuse_address=True).start()
     except BaseException:
         await runner.cleanup()
         raise

@@ -20,7 +20,8 @@ from streams.demo.people import ORGANISATIONS
 from streams.embedded.errors import EmbeddedKafkaError
 from streams.embedded.ports import HeldPort
 from streams.embedded.supervised import SupervisedProcesses
-from streams.settings import PREFIX, describe
+from streams.environment import PREFIX
+from streams.settings import describe
 
 DEADLINE = 1.0  # seconds, of a lookup
 PARTITIONS = 2

@@ -15,7 +15,8 @@ from pathlib import Path
 from streams.drill.errors import DrillFailed
 from streams.embedded.ports import HeldPort
 from streams.embedded.supervised import SupervisedProcesses
-from streams.settings import PREFIX, describe
+from streams.environment import PREFIX
+from streams.settings import describe
 
 _READY_WITHIN = 60.0  # seconds
 _LOOK_EVERY = 0.1  # seconds

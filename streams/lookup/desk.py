@@ -217,7 +217,7 @@ class Desk:
         if self._tasks:
             _, lingering = await asyncio.wait(set(self._tasks), timeout=CLOSING)
             if lingering:
-                log.error("%d lookups of organisation %s ignore being cancelled", len(lingering), self.org_id)
+                log.error("%d lookups linger", len(lingering), extra={"event": "lookups_linger"})
         await self._client.aclose()
 
     # -- A flight's life: scheduled, perhaps queued, started, landed once
@@ -253,7 +253,8 @@ class Desk:
             reply = Reply(UNEXPECTED, Health.NEUTRAL, None)
         elif (error := task.exception()) is not None:
             # The type only: the text of an exception may hold an address.
-            log.error("The lookup client of organisation %s raised %s", self.org_id, type(error).__name__)
+            extra = {"event": "lookup_client_raised", "organisation": self.org_id}
+            log.error("The lookup client raised %s", type(error).__name__, extra=extra)
             reply = Reply(UNEXPECTED, Health.FAILURE, None)
         else:
             reply = task.result()
@@ -346,4 +347,4 @@ class Desk:
         try:
             event(self.org_id, *what)
         except Exception as error:
-            log.error("An observer of lookups raised %s", type(error).__name__)
+            log.error("An observer raised %s", type(error).__name__, extra={"event": "observer_raised"})

@@ -21,6 +21,7 @@ from faust.types.tuples import ConsumerMessage, Message
 
 from streams.transport import membership
 from streams.transport.chunks import Chunk, ChunkSchema, schema_of
+from streams.transport.fetching import pace_fetches
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         Nobody looks at it while nothing is assigned: the worker would be alive, quiet, and idle for ever.
         """
         await super().on_start()
+        pace_fetches(cast(Any, self._consumer)._fetcher)
         coordinator = cast(Any, self._consumer)._coordinator
         coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none
         if coordination is not None:
@@ -160,7 +162,9 @@ class ChunkConsumer(driver.Consumer):
         try:
             await asyncio.wait_for(self._no_fetch.wait(), _FETCH_ENDS_WITHIN)
         except TimeoutError:
-            log.warning("a fetch did not end before the rebalance")
+            log.warning(
+                "a fetch did not end before the rebalance", extra={"event": "fetch_outlives_rebalance"}
+            )
         for schema, partitions in self._owned(revoked):
             assert schema.owner is not None
             await schema.owner.revoked(partitions)
@@ -206,7 +210,11 @@ class ChunkConsumer(driver.Consumer):
                     try:
                         await self.perform_seek()
                     except Exception as exc:
-                        log.warning("seeking while the flow is stopped: %s", type(exc).__name__)
+                        log.warning(
+                            "seeking while the flow is stopped: %s",
+                            type(exc).__name__,
+                            extra={"event": "seek_failed"},
+                        )
                 elif records and generation == self.app.consumer_generation_id:
                     await self.wait_first(
                         self._deliver(records, active, generation), self.suspend_flow.wait()

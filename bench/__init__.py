@@ -1,0 +1,1 @@
+"""``python -m bench``: where this app stands against what a user would pick instead, and the limit."""

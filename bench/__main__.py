@@ -1,0 +1,102 @@
+"""``python -m bench``: measure, say what came of each goal, and keep it all in ``bench/results.json``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from bench import guard, plot, report
+from bench.course import Course
+from bench.results import Results
+from bench.scenarios import FULL, QUICK, SCENARIOS, TINY
+from streams.embedded.errors import EmbeddedKafkaError
+
+FOLDER = Path(__file__).parent
+DOCS = FOLDER.parent / "docs"
+PART = FOLDER.parent / ".cache" / "bench-part.json"  # a run that is not whole, or not full
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@click.command(help=__doc__)
+@click.option("--quick", "scale", flag_value="quick", help="Fewer and smaller rounds: under 4 minutes.")
+@click.option("--tiny", "scale", flag_value="tiny", help="Shows that it runs; the figures mean nothing.")
+@click.option("--only", help=f"Scenarios, with commas: {', '.join(SCENARIOS)}.")
+@click.option("--contenders", help="Of each scenario's contenders only these, with commas.")
+@click.option("--rounds", type=click.IntRange(1), help="Instead of the scale's number.")
+@click.option("--results", type=click.Path(path_type=Path), help="Where to keep them (bench/results.json).")
+@click.option(
+    "--keep-baseline", is_flag=True, help="Make this run the one that later ones are compared with."
+)
+@click.option(
+    "--report", "only_report", is_flag=True, help="Run nothing: write README and plot from results."
+)
+def main(
+    scale: str | None,
+    only: str | None,
+    contenders: str | None,
+    rounds: int | None,
+    results: Path | None,
+    keep_baseline: bool,
+    only_report: bool,
+) -> None:
+    """Run the bench; exits with 1 when a contender failed or its output was wrong, not for a missed goal."""
+    whole = FOLDER / "results.json"
+    if only_report:
+        _publish(Results.load(results or whole))
+        return
+    chosen_scale = {"quick": QUICK, "tiny": TINY}.get(scale or "", FULL)
+    names = (
+        only.split(",")
+        if only
+        else [each.name for each in SCENARIOS.values() if each.quick_rounds or chosen_scale is FULL]
+    )
+    if unknown := sorted(set(names) - SCENARIOS.keys()):
+        raise click.UsageError(
+            f"no scenario is called {', '.join(unknown)}: there are {', '.join(SCENARIOS)}"
+        )
+    signal.signal(signal.SIGTERM, _interrupt)  # brokers and contenders are ended then too
+    begin = time.monotonic()
+
+    def told(line: str) -> None:
+        click.echo(f"{time.monotonic() - begin:6.0f} s  {line}")
+
+    course = Course(chosen_scale, told, rounds, tuple(contenders.split(",")) if contenders else None)
+    try:
+        found = course.run([SCENARIOS[name] for name in names])
+    except EmbeddedKafkaError as error:
+        raise click.ClickException(str(error)) from error
+    # A part of it does not replace what the whole run found.
+    path = results or (whole if chosen_scale is FULL and not only else PART)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8")
+    click.echo("\n" + report.as_text(found))
+    baseline = FOLDER / "baseline.json"
+    if keep_baseline:
+        baseline.write_text(json.dumps(guard.ratios(found), indent=1) + "\n", encoding="utf-8")
+    elif baseline.exists() and chosen_scale is not TINY:
+        for warning in guard.compare(guard.ratios(found), json.loads(baseline.read_text(encoding="utf-8"))):
+            click.echo(f"warning: {warning}")
+    click.echo(f"All rounds are in {path}.")
+    if path == whole:
+        _publish(found)
+    sys.exit(1 if found.failures() else 0)
+
+
+def _publish(found: Results) -> None:
+    """Write the README's tables and the plot."""
+    readme = FOLDER / "README.md"
+    readme.write_text(report.into_markdown(readme.read_text(encoding="utf-8"), found), encoding="utf-8")
+    for path in plot.draw(found, DOCS):
+        click.echo(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Reads what a contender wrote, as a mailer would, and says what is wrong with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+import orjson
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from bench.workload import Workload
+
+_SILENCE = 30.0  # seconds without a record until the reader gives up
+_LOOK_INSIDE_EVERY = 997  # the whole action is compared in these only: it takes as long as all the rest
+
+
+class _Email(msgspec.Struct):
+    variant: str
+    actionId: int
+    action: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_read = msgspec.json.Decoder(_Email).decode
+
+
+@dataclass(slots=True)
+class Checked:
+    """What the reader found."""
+
+    stamps: list[float] = field(default_factory=list)  # seconds since the epoch, of each email, in order
+    problems: list[str] = field(default_factory=list)
+
+
+def check(bootstrap_servers: str, topic: str, partitions: int, workload: Workload) -> Checked:
+    """Read all that is committed: every action once, the right letter, its own key, the action kept."""
+    variants: list[str] = [""] * workload.actions
+    wrong = {"doubled": 0, "of unknown actions": 0, "with a wrong variant": 0, "altered": 0, "unreadable": 0}
+    found = Checked()
+    for value, key, stamp in _committed(bootstrap_servers, topic, partitions):
+        found.stamps.append(stamp)
+        try:
+            email = _read(value)
+        except msgspec.MsgspecError:
+            wrong["unreadable"] += 1
+            continue
+        number = email.actionId
+        if not 0 <= number < workload.actions:
+            wrong["of unknown actions"] += 1
+            continue
+        if variants[number]:
+            wrong["doubled"] += 1
+        variants[number] = email.variant
+        wrong["with a wrong variant"] += email.variant != workload.variant(number)
+        if number % _LOOK_INSIDE_EVERY == 0:
+            wrong["altered"] += key != workload.key(number) or _kept(value) != orjson.loads(
+                workload.value(number)
+            )
+    missing = variants.count("")
+    found.problems = [f"{count} emails {what}" for what, count in wrong.items() if count]
+    if missing:
+        found.problems.insert(0, f"{missing} emails missing")
+    found.stamps.sort()
+    return found
+
+
+def _kept(value: bytes) -> object:
+    """The action in an email: a part of its own in ours, everything but the variant in a peer's."""
+    email = orjson.loads(value)
+    if "action" in email and "actionId" in email["action"]:
+        return email["action"]
+    email.pop("variant")
+    return email
+
+
+def _committed(bootstrap_servers: str, topic: str, partitions: int) -> Iterator[tuple[bytes, bytes, float]]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "bench-check",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "check.crcs": False,
+            "queued.max.messages.kbytes": 65_536,
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
+        open_ones = set(range(partitions))
+        heard = time.monotonic()
+        while open_ones:
+            records = consumer.consume(5_000, timeout=0.2)
+            if records:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _SILENCE:
+                raise RuntimeError(f"{topic} said nothing for {_SILENCE:g} s before its end")
+            for record in records:
+                error = record.error()
+                if error is None:
+                    yield record.value(), record.key(), record.timestamp()[1] / 1000
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    open_ones.discard(record.partition())
+                else:
+                    raise RuntimeError(f"{topic} cannot be read: {error}")
+    finally:
+        consumer.close()

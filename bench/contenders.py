@@ -1,0 +1,137 @@
+"""Who runs: each contender is a process of its own, told by environment variables where its topics are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import java_peer, quix_environment
+
+PEERS = Path(__file__).parent / "peers"
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one round happens."""
+
+    bootstrap_servers: str
+    group: str
+    actions: str
+    statuses: str
+    emails: str
+    partitions: int
+    folder: Path
+    web_port: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)  # of our worker, without the prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One entry of the field.
+
+    Attributes:
+        name: short, for command lines and results.
+        title: for tables.
+        argv: the command, once what it needs is there.
+        environ: its environment, besides PATH and the like.
+        absent: why it cannot run on this machine, or None; may download what it needs, once.
+        share: how many of a scenario's actions it is given; less for one that would take minutes.
+        own_actions: its actions are put on a topic of their own after it has its statuses, since it does not
+            wait for them by itself.
+    """
+
+    name: str
+    title: str
+    argv: Callable[[Place], list[str]]
+    environ: Callable[[Place], dict[str, str]]
+    absent: Callable[[Callable[[str], None]], str | None] = lambda _: None
+    share: float = 1.0
+    own_actions: bool = False
+
+
+def _ours(place: Place) -> dict[str, str]:
+    settings = {
+        "KAFKA_BOOTSTRAP_SERVERS": place.bootstrap_servers,
+        "GROUP_ID": place.group,
+        "ACTIONS_TOPIC": place.actions,
+        "STATUS_TOPIC": place.statuses,
+        "EMAILS_TOPIC": place.emails,
+        "DEAD_LETTERS_TOPIC": f"{place.group}-dlq",
+        "ACTIONS_START": "earliest",
+        "STORE_FOLDER": str(place.folder / "state"),
+        "WEB_PORT": str(place.web_port),
+        **place.settings,
+    }
+    return {
+        **{f"STREAMS_{name}": value for name, value in settings.items() if name != "ACTIONS_START"},
+        "ACTIONS_START": settings["ACTIONS_START"],
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def _peer(trick: str = "splice") -> Callable[[Place], dict[str, str]]:
+    def environ(place: Place) -> dict[str, str]:
+        return {
+            "BENCH_SERVERS": place.bootstrap_servers,
+            "BENCH_GROUP": place.group,
+            "BENCH_ACTIONS": place.actions,
+            "BENCH_STATUSES": place.statuses,
+            "BENCH_EMAILS": place.emails,
+            "BENCH_FOLDER": str(place.folder / "state"),
+            "BENCH_TRICK": trick,
+            "BENCH_WEB_PORT": str(place.web_port),
+        }
+
+    return environ
+
+
+def _script(name: str) -> Callable[[Place], list[str]]:
+    return lambda _: [sys.executable, str(PEERS / name)]
+
+
+_ALL = [
+    Contender("ours", "this app", lambda _: [sys.executable, "-m", "streams", "worker"], _ours),
+    Contender("bare", "bare aiokafka loop, splicing", _script("bare_loop.py"), _peer()),
+    Contender("bare-parse", "bare aiokafka loop, parsing", _script("bare_loop.py"), _peer("parse")),
+    Contender(
+        "kafka-streams",
+        "Kafka Streams EOS v2, parsing",
+        lambda _: java_peer.command(),
+        _peer("parse"),
+        absent=java_peer.absent,
+    ),
+    Contender(
+        "kafka-streams-splice",
+        "Kafka Streams EOS v2, splicing",
+        lambda _: java_peer.command(),
+        _peer(),
+        absent=java_peer.absent,
+    ),
+    Contender(
+        "quix",
+        "Quix Streams EOS, parsing",
+        lambda _: [str(quix_environment.python()), str(PEERS / "quix.py")],
+        _peer("parse"),
+        absent=quix_environment.absent,
+    ),
+    Contender(
+        "quix-splice",
+        "Quix Streams EOS, splicing",
+        lambda _: [str(quix_environment.python()), str(PEERS / "quix.py")],
+        _peer(),
+        absent=quix_environment.absent,
+    ),
+    Contender(
+        "faust",
+        "stock Faust agent, at least once",
+        lambda _: [sys.executable, str(PEERS / "stock_faust.py"), "worker", "-l", "warn"],
+        _peer("parse"),
+        share=0.1,
+        own_actions=True,
+    ),
+]
+
+CONTENDERS = {each.name: each for each in _ALL}

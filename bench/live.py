@@ -1,0 +1,216 @@
+"""Rounds in which actions flow at a given rate, and each one's delay is taken: send to `read_committed`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench import figures
+from bench.contenders import ROOT, Contender, Place
+from bench.processes import Processes, ProcessFailed
+from bench.rounds import free_port
+from bench.topics import Topics
+from bench.workload import ONE_BUTTON, Workload
+
+_SAMPLE = 0.1  # seconds
+_WITHIN = 60.0  # seconds, for everything that takes a few
+_READY_PATIENCE = 1.0  # seconds that pass after the first emails came through
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Actions `first` to `after` were sent from `begin` to `end` (monotonic ns) at a rate; 0: at any."""
+
+    rate: int
+    first: int
+    after: int
+    begin: int
+    end: int
+
+
+class Live:
+    """A contender with a producer and a reader beside it."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        contender: Contender,
+        workload: Workload,
+        partitions: int,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make topics and start the contender and the reader.
+
+        Args:
+            topics: of the broker.
+            contender: who.
+            workload: its `actions` are the most that may be sent.
+            partitions: of every topic.
+            settings: of our worker.
+        """
+        self._topics = topics
+        self._work = workload
+        self._folder = Path(tempfile.mkdtemp(prefix="bench-"))
+        self._group = group = f"l{self._folder.name[6:]}-{contender.name}".lower()
+        self._partitions = partitions
+        self._processes = Processes(self._folder)
+        self._sent: array[int] = array("q")
+        self._times: list[float] = []
+        self._cpu: list[float] = []
+        self._out: list[float] = []
+        place = Place(
+            topics.bootstrap_servers,
+            group,
+            f"{group}-actions",
+            f"{group}-statuses",
+            f"{group}-emails",
+            partitions,
+            self._folder,
+            free_port(),
+            settings or {},
+        )
+        self._place = place
+        topics.make(place.statuses, partitions, cleanup_policy="compact")
+        topics.make(place.actions, partitions, message_timestamp_type="CreateTime")
+        topics.make(place.emails, partitions)
+        topics.fill(place.statuses, workload.statuses())
+        self._processes.start("contender", contender.argv(place), contender.environ(place))
+        self._start_load("reader", topic=place.emails, partitions=partitions, most=workload.actions)
+
+    def flow(self, plan: Sequence[tuple[int, float]], whom: Literal["all", "known"] = "all") -> list[Phase]:
+        """Send at each rate for its seconds, and wait until all of it is committed.
+
+        Args:
+            plan: actions a second and seconds, in turn.
+            whom: whether actions of people without a status are among them; if not, the rate is that of the
+                numbers, some of which are left out.
+
+        Raises:
+            ProcessFailed: a process ended, or is not done in time.
+        """
+        first = len(self._sent)
+        out = self._folder / f"sent-{first}"
+        self._start_load(
+            f"producer-{first}",
+            topic=self._place.actions,
+            workload=asdict(self._work),
+            first=first,
+            whom=whom,
+            plan=list(plan),
+            out=str(out),
+        )
+        done = Path(f"{out}.json")
+        self._watch(
+            done.exists, sum(seconds + 1 for _, seconds in plan) + _WITHIN, "the producer is not done"
+        )
+        with out.open("rb") as file:
+            self._sent.frombytes(file.read())
+        phases = [Phase(**one) for one in json.loads(done.read_text())]
+        ends = self._topics.ends(self._place.actions, self._partitions)
+
+        def committed() -> bool:
+            found = self._topics.committed(self._group, self._place.actions, self._partitions)
+            return all(found[number] >= end for number, end in ends.items())
+
+        self._watch(committed, _WITHIN, "not all actions are committed")
+        return phases
+
+    def sustained(self, phase: Phase, settle: float) -> float:
+        """Emails a second that came out, producer and reader beside it, while all was sent that went in."""
+        begin, end = phase.begin / 1e9 + settle, phase.end / 1e9
+        out = figures.at(end, self._times, self._out) - figures.at(begin, self._times, self._out)
+        return out / (end - begin)
+
+    def finish(self) -> Delays:
+        """Stop all, and return what the reader saw."""
+        time.sleep(_READY_PATIENCE)  # for the reader, after the last commit
+        self._processes.stop("reader")
+        self._processes.stop("contender")
+        out = self._folder / "reader"
+        moments: array[int] = array("q")
+        try:
+            moments.frombytes(out.read_bytes())
+            letters = Path(f"{out}.letters").read_bytes()
+        except OSError as error:
+            raise ProcessFailed(f"the reader left nothing{self._processes.last_lines('reader')}") from error
+        return Delays(self._work, self._sent, moments, letters, self._times, self._cpu)
+
+    def close(self) -> None:
+        """End everything, and give the disk space back."""
+        self._processes.close()
+        self._topics.delete(self._place.actions, self._place.statuses, self._place.emails)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start_load(self, name: str, **order: Any) -> None:
+        order = {"servers": self._topics.bootstrap_servers, "out": str(self._folder / name), **order}
+        module = f"bench.load.{name.partition('-')[0]}"
+        argv = [sys.executable, "-m", module, json.dumps(order)]
+        self._processes.start(name, argv, {"PYTHONPATH": str(ROOT)})
+
+    def _watch(self, done: Any, seconds: float, why: str) -> None:
+        until = time.monotonic() + seconds
+        while not done():
+            self._times.append(time.monotonic())
+            self._cpu.append(self._processes.cpu_seconds("contender"))
+            self._out.append(sum(self._topics.ends(self._place.emails, self._partitions).values()))
+            for name in ("contender", "reader"):
+                self._processes.check(name)
+            if time.monotonic() > until:
+                raise ProcessFailed(f"{why} after {seconds:.0f} s{self._processes.last_lines('contender')}")
+            time.sleep(_SAMPLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """When each action was sent (0: left out) and its email read, in monotonic ns."""
+
+    work: Workload
+    sent: Sequence[int]
+    read: Sequence[int]
+    letters: bytes
+    times: Sequence[float]
+    cpu: Sequence[float]
+
+    def problems(self) -> list[str]:
+        """What is wrong with the emails."""
+        count = len(self.sent)
+        missing = sum(1 for number in range(count) if self.sent[number] and not self.read[number])
+        doubled = self.letters.count(9)
+        wrong = sum(
+            1
+            for number in range(count)
+            if self.letters[number] in (1, 2)
+            and (self.letters[number] == 1) != (self.work.variant(number) == ONE_BUTTON)
+        )
+        kinds = {"missing": missing, "doubled": doubled, "with a wrong variant": wrong}
+        return [f"{number} emails {what}" for what, number in kinds.items() if number]
+
+    def of(self, phase: Phase, settle: float, only: Any = None) -> list[float]:
+        """Delays in ms of what was sent in a phase but for its first `settle` seconds, in order of size."""
+        begin = phase.begin + int(settle * 1e9)
+        return sorted(
+            (self.read[number] - self.sent[number]) / 1e6
+            for number in range(phase.first, phase.after)
+            if self.sent[number] >= begin and (only is None or only(number))
+        )
+
+    def figures(self, phase: Phase, settle: float) -> dict[str, float]:
+        """Quantiles of a phase, and what an action cost in it."""
+        ordered = self.of(phase, settle)
+        begin, end = phase.begin / 1e9 + settle, phase.end / 1e9
+        used = figures.at(end, self.times, self.cpu) - figures.at(begin, self.times, self.cpu)
+        return {
+            "p50_ms": figures.quantile(ordered, 0.5),
+            "p99_ms": figures.quantile(ordered, 0.99),
+            "p999_ms": figures.quantile(ordered, 0.999),
+            "cpu_us": used / len(ordered) * 1e6,
+            "actions": len(ordered),
+        }

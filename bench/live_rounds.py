@@ -1,0 +1,114 @@
+"""Rounds of the scenarios in which actions flow: delay at given rates, and while lookups hang."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import figures
+from bench.contenders import CONTENDERS, Contender
+from bench.live import Delays, Live, Phase
+from bench.processes import ProcessFailed
+from bench.rounds import Round
+from bench.scenarios import Case, Scale
+from bench.topics import Topics
+from bench.workload import TWO_BUTTON
+
+SHARES = (0.1, 0.5, 0.8)  # of the sustained rate
+DEADLINE = 1.0  # seconds, of a lookup that hangs
+_HANGING_RATE = 500  # actions a second: half of them of known supporters
+_WARMING_RATE = 2_000
+
+
+@contextmanager
+def _running(live: Live, result: Round) -> Iterator[None]:
+    """Whatever ends a process is this round's problem, and everything is ended."""
+    try:
+        yield
+    except ProcessFailed as error:
+        result.problems = [str(error)]
+    finally:
+        live.close()
+
+
+def at_rates(topics: Topics, contender: Contender, case: Case, scale: Scale) -> list[Round]:
+    """Delays at the scale's rates, then at shares of what the contender sustains beside the load."""
+    live = Live(topics, contender, case.workload, case.partitions, case.settings)
+    whole = Round(contender.name)
+    rounds: list[Round] = []
+    settle = scale.settle_seconds
+    with _running(live, whole):
+        # Connections, the table, and the JVM's compiler; then each rate, then as much as goes in.
+        live.flow([(_WARMING_RATE, 2 * settle)])
+        asked = [(rate, scale.live_seconds + settle) for rate in scale.live_rates]
+        fixed = live.flow(asked)
+        full = live.flow([(0, scale.live_seconds)])[0] if scale.warms and contender.name == "ours" else None
+        delays = live.finish() if full is None else None
+        whole.problems = delays.problems() if delays else []
+        if delays:
+            rounds = [_round(contender, f"{phase.rate:,}/s", delays, phase, settle) for phase in fixed]
+        elif full:
+            sustained = live.sustained(full, settle)
+            shares = live.flow(
+                [(max(1, int(sustained * share)), scale.live_seconds + settle) for share in SHARES]
+            )
+            delays = live.finish()
+            whole.problems = delays.problems()
+            rounds = [_round(contender, f"{phase.rate:,}/s", delays, phase, settle) for phase in fixed]
+            for share, phase in zip(SHARES, shares, strict=True):
+                here = _round(contender, f"{share:.0%} of sustained", delays, phase, settle)
+                here.figures["rate"] = phase.rate
+                rounds.append(here)
+    return [whole] if whole.problems else rounds
+
+
+def _round(contender: Contender, label: str, delays: Delays, phase: Phase, settle: float) -> Round:
+    return Round(contender.name, label, delays.figures(phase, settle))
+
+
+def while_hanging(topics: Topics, case: Case, scale: Scale, url: str, healthy_p99: float | None) -> Round:
+    """Delays of known supporters, and of those who are asked for, with some lookups hanging.
+
+    Args:
+        topics: of the broker.
+        case: whose organisations that get two buttons are those whose lookup hangs.
+        scale: how long.
+        url: of the lookup service.
+        healthy_p99: of known supporters, ms; None in the round that finds it out.
+    """
+    result = Round("ours", case.label)
+    hanging = {org for org, letter in case.workload.missing if letter == TWO_BUTTON}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        plan = Path(folder) / "organisations.toml"
+        plan.write_text(
+            "".join(
+                f'[organisation.{org}]\nurl = "{url}/{"hangs" if org in hanging else "answers"}"\n'
+                f"deadline = {DEADLINE}\n"
+                for org, _ in case.workload.missing
+            )
+        )
+        live = Live(
+            topics, CONTENDERS["ours"], case.workload, case.partitions, {"ORGANISATIONS_FILE": str(plan)}
+        )
+        with _running(live, result):
+            # Warmed without questions: the circuits must be closed when the clock starts.
+            live.flow([(_WARMING_RATE, 2 * scale.settle_seconds)], whom="known")
+            seconds = max(scale.live_seconds, 2 * DEADLINE)
+            phase = live.flow([(_HANGING_RATE, seconds)])[0]
+            delays = live.finish()
+            result.problems = delays.problems()
+            work = case.workload
+
+            def p99(only: Callable[[int], bool]) -> float:
+                return figures.quantile(delays.of(phase, 0.0, only), 0.99)
+
+            known = p99(lambda number: not work.is_missing(number))
+            result.figures = {"known_p99_ms": known, "missing_p99_ms": p99(work.is_missing)}
+            if hanging:
+                hung = p99(lambda number: work.is_missing(number) and work.org(number) in hanging)
+                result.figures["over_deadline_p99_ms"] = hung - DEADLINE * 1000
+            if healthy_p99 is not None:
+                result.figures["known_added_p99_ms"] = known - healthy_p99
+    return result

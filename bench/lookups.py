@@ -1,0 +1,70 @@
+"""The lookup service of a scenario as a process of its own, and the loop that does nothing but ask it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.contenders import PEERS, ROOT
+from bench.processes import Processes, ProcessFailed
+from bench.rounds import Round, free_port
+
+_WITHIN = 20.0  # seconds
+
+
+@contextmanager
+def service(seconds: float) -> Iterator[str]:
+    """Run a service that takes so long for an answer; its address goes before ``/answers``, ``/hangs``."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        processes = Processes(Path(folder))
+        port = free_port()
+        try:
+            argv = [sys.executable, "-m", "bench.load.lookup", str(port), str(seconds)]
+            processes.start("lookup", argv, {"PYTHONPATH": str(ROOT)})
+            _await(processes, f"http://127.0.0.1:{port}/")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            processes.close()
+
+
+def nobody() -> str:
+    """An address at which nobody listens."""
+    return f"http://127.0.0.1:{free_port()}"
+
+
+def _await(processes: Processes, url: str) -> None:
+    until = time.monotonic() + _WITHIN
+    while time.monotonic() < until:
+        processes.check("lookup")
+        try:
+            urllib.request.urlopen(url, timeout=1)  # noqa: S310 - our own, on this machine
+        except urllib.error.HTTPError:
+            return  # it answers: 404
+        except OSError:
+            time.sleep(0.05)
+    raise ProcessFailed(f"no lookup service after {_WITHIN:g} s{processes.last_lines('lookup')}")
+
+
+def ask_only(url: str, count: int) -> Round:
+    """One round of the bare loop of questions."""
+    result = Round("bare-questions")
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        processes = Processes(Path(folder))
+        try:
+            argv = [sys.executable, str(PEERS / "bare_questions.py"), f"{url}/answers", str(count)]
+            processes.start("questions", argv, {})
+            if processes.wait("questions", 120) != 0:
+                raise ProcessFailed(f"bare-questions failed{processes.last_lines('questions')}")
+            result.figures = json.loads(processes.log("questions").read_text().splitlines()[-1])
+        except ProcessFailed as error:
+            result.problems = [str(error)]
+        finally:
+            processes.close()
+    return result

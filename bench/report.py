@@ -1,0 +1,272 @@
+"""The table of goals, and a table for each scenario: as text for a terminal, as Markdown for the README."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench import figures
+from bench.results import Measured, Results
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+Measure = Callable[[Results], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure, and the bound that it is held against."""
+
+    text: str
+    bound: float
+    unit: str  # "×", "ms", …
+    at_least: bool
+    measure: Measure
+
+    def met(self, measured: float) -> bool:
+        """Whether a figure keeps to the bound, before it is rounded for people."""
+        return measured >= self.bound if self.at_least else measured <= self.bound
+
+    @property
+    def wanted(self) -> str:
+        """The bound as people read it."""
+        return f"{'≥' if self.at_least else '≤'} {self.bound:,g} {self.unit}"
+
+
+def _against(scenario: str, figure: str, other: str, case: str | None = None) -> Measure:
+    """Ours by another contender's, each round by its neighbour."""
+
+    def measure(results: Results) -> float | None:
+        found = results.scenarios.get(scenario)
+        if found is None:
+            return None
+        ours, theirs = found.series(figure, "ours", case), found.series(figure, other, case)
+        return figures.ratios(ours, theirs).median if ours and theirs else None
+
+    return measure
+
+
+def _best_of(*measures: Measure) -> Measure:
+    """Against the best of several variants of a peer: the lowest of our ratios."""
+
+    def measure(results: Results) -> float | None:
+        found = [ratio for each in measures if (ratio := each(results)) is not None]
+        return min(found) if found else None
+
+    return measure
+
+
+def _cases(scenario: str, figure: str, case: str, other: str) -> Measure:
+    """One of our cases by another one."""
+
+    def measure(results: Results) -> float | None:
+        found = results.scenarios.get(scenario)
+        if found is None:
+            return None
+        here, there = found.series(figure, case=case), found.series(figure, case=other)
+        return figures.ratios(here, there).median if here and there else None
+
+    return measure
+
+
+def _value(scenario: str, figure: str, case: str) -> Measure:
+    def measure(results: Results) -> float | None:
+        found = results.scenarios.get(scenario)
+        series = found.series(figure, case=case) if found else []
+        return figures.spread(series).median if series else None
+
+    return measure
+
+
+_MILLION = "1,000,000 statuses"
+
+GOALS = (
+    Goal(
+        "known statuses, by Kafka Streams EOS v2 (the better of its two)",
+        2.0,
+        "×",
+        True,
+        _best_of(
+            _against("known", "rate", "kafka-streams"), _against("known", "rate", "kafka-streams-splice")
+        ),
+    ),
+    Goal(
+        "known statuses, by Quix Streams EOS (the better of its two)",
+        1.3,
+        "×",
+        True,
+        _best_of(_against("known", "rate", "quix"), _against("known", "rate", "quix-splice")),
+    ),
+    Goal("known statuses, by a stock Faust agent", 20, "×", True, _against("known", "rate", "faust")),
+    Goal("known statuses, by a bare aiokafka loop", 0.9, "×", True, _against("known", "rate", "bare")),
+    Goal(
+        "missing statuses, by a bare httpx-aiohttp loop",
+        0.8,
+        "×",
+        True,
+        _against("missing", "rate", "bare-questions"),
+    ),
+    Goal(
+        "lookup dead, by known statuses",
+        0.8,
+        "×",
+        True,
+        _cases("dead", "rate", "all missing, lookup dead", "every status known"),
+    ),
+    *(
+        Goal(
+            f"p99 delay at {rate:,}/s, by Kafka Streams EOS v2",
+            0.5,
+            "×",
+            False,
+            _against("latency", "p99_ms", "kafka-streams", f"{rate:,}/s"),
+        )
+        for rate in (200, 2_000, 10_000)
+    ),
+    Goal("p99 delay at 10,000/s", 50, "ms", False, _value("latency", "p99_ms", "10,000/s")),
+    Goal(
+        "known supporters' p99 while every lookup hangs, over the healthy one",
+        50,
+        "ms",
+        False,
+        _value("hanging", "known_added_p99_ms", "every lookup hangs"),
+    ),
+    Goal(
+        "p99 of those whose lookup hangs, over the deadline",
+        100,
+        "ms",
+        False,
+        _value("hanging", "over_deadline_p99_ms", "every lookup hangs"),
+    ),
+    Goal("memory with 1,000,000 statuses", 200, "MB", False, _value("table", "resident_mb", _MILLION)),
+    Goal(
+        "warm start to ready with 1,000,000 statuses",
+        5,
+        "s",
+        False,
+        _value("table", "warm_seconds", _MILLION),
+    ),
+    Goal("feed of 1,000,000 statuses", 50_000, "rows/s", True, _value("table", "feed_rate", _MILLION)),
+    Goal(
+        "CPU per action, 64 partitions by 4",
+        1.3,
+        "×",
+        False,
+        _cases("partitions", "cpu_us", "64 partitions", "4 partitions"),
+    ),
+)
+
+Row = tuple[str, ...]
+
+
+def goals(results: Results) -> list[Row]:
+    """Goal, bound, measured, verdict; a goal whose scenario did not run says so."""
+    rows: list[Row] = []
+    for goal in GOALS:
+        measured = goal.measure(results)
+        if measured is None:
+            rows.append((goal.text, goal.wanted, "–", "not measured"))
+        else:
+            verdict = "met" if goal.met(measured) else "MISSED"
+            rows.append((goal.text, goal.wanted, f"{_number(measured)} {goal.unit}", verdict))
+    return rows
+
+
+_HEADS = {
+    "rate": "actions/s",
+    "cpu_us": "CPU µs/action",
+    "resident_mb": "MB resident",
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "p999_ms": "p99.9 ms",
+    "feed_rate": "feed rows/s",
+    "cpu_us_per_row": "CPU µs/row",
+    "feed_seconds": "feed to ready s",
+    "cold_seconds": "cold start s",
+    "warm_seconds": "warm start s",
+    "known_p99_ms": "known p99 ms",
+    "missing_p99_ms": "asked p99 ms",
+    "known_added_p99_ms": "known, added ms",
+    "over_deadline_p99_ms": "over deadline ms",
+}
+
+
+def table(measured: Measured) -> tuple[Row, list[Row]]:
+    """Heads and rows of one scenario: medians, with the lowest and highest of the rounds."""
+    names = [name for name in _HEADS if any(name in each.figures for each in measured.rounds)]
+    rows: list[Row] = []
+    for case in measured.cases():
+        for contender in measured.contenders(case):
+            cells = []
+            for name in names:
+                series = measured.series(name, contender, case)
+                cells.append(_spread(figures.spread(series)) if series else "–")
+            count = max((len(measured.series(name, contender, case)) for name in names), default=0)
+            rows.append((contender, case, *cells, str(count)))
+    return ("contender", "case", *(_HEADS[name] for name in names), "rounds"), rows
+
+
+def _spread(found: figures.Spread) -> str:
+    if found.low == found.high:
+        return _number(found.median)
+    return f"{_number(found.median)} ({_number(found.low)}–{_number(found.high)})"
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def as_text(results: Results) -> str:
+    """For a terminal."""
+    parts = []
+    for name, measured in results.scenarios.items():
+        heads, rows = table(measured)
+        parts.append(f"{name}: {measured.title}\n{_aligned([heads, *rows])}")
+    parts.append("goals\n" + _aligned([("goal", "bound", "measured", ""), *goals(results)]))
+    parts += [f"skipped: {name}: {why}" for name, why in results.skipped.items()]
+    parts += [f"FAILED: {line}" for line in results.failures()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _aligned(rows: Sequence[Row]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def as_markdown(results: Results) -> str:
+    """For the README."""
+    machine, versions = results.machine, results.versions
+    parts = [
+        f"Made on {results.began[:10]}, scale `{results.scale}`, in {results.seconds / 60:.0f} minutes, on"
+        f" {machine['cores']} cores ({machine['processor']}, {machine['memory_gb']} GB, {machine['system']}),"
+        f" broker included. {', '.join(f'{name} {version}' for name, version in versions.items())}.",
+        _pipes([("goal", "bound", "measured", "verdict"), *goals(results)]),
+    ]
+    for measured in results.scenarios.values():
+        heads, rows = table(measured)
+        parts += [f"### {measured.title}", _pipes([heads, *rows])]
+    parts += [f"Skipped: {name}, {why}." for name, why in results.skipped.items()]
+    parts += [f"**Failed:** {line}" for line in results.failures()]
+    return "\n\n".join(parts)
+
+
+def _pipes(rows: Sequence[Row]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def into_markdown(text: str, results: Results) -> str:
+    """Put the figures between the README's markers.
+
+    Raises:
+        ValueError: the markers are not there.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no place for the figures: {BEGIN} … {END}")
+    return f"{before}{BEGIN}\n\n{as_markdown(results)}\n\n{END}{after}"

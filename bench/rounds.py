@@ -1,0 +1,187 @@
+"""One round of one contender: a backlog is drained, checked, and measured the same way for everybody.
+
+The clock is the broker's, which stamps every email when it is appended; CPU time is read from outside while
+the contender runs. A contender's own figures are not asked for.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench import figures
+from bench.check import check
+from bench.contenders import Contender, Place
+from bench.processes import Processes, ProcessFailed
+from bench.topics import Topics
+from bench.workload import Workload
+
+SETTLING = 0.2  # share of the emails that is not counted: caches, compilers and tables settle
+_SAMPLE = 0.05  # seconds
+_STATUSES_WITHIN = 60.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Topics that are filled already, for all rounds of a scenario."""
+
+    workload: Workload
+    actions: str
+    statuses: str
+    partitions: int
+    ends: Mapping[int, int]  # of the actions
+    compression: str = "none"
+
+
+@dataclass(slots=True)
+class Round:
+    """What one round of one contender came to."""
+
+    contender: str
+    case: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def fill(topics: Topics, workload: Workload, partitions: int, compression: str = "none") -> Backlog:
+    """Make and fill the topics of a scenario."""
+    name = f"b{secrets.token_hex(3)}"
+    actions, statuses = f"{name}-actions", f"{name}-statuses"
+    topics.make(statuses, partitions, cleanup_policy="compact")
+    topics.make(actions, partitions, compression_type="producer")
+    topics.fill(statuses, workload.statuses())
+    topics.fill(actions, workload.records(), compression)
+    return Backlog(workload, actions, statuses, partitions, topics.ends(actions, partitions), compression)
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def drain(
+    topics: Topics,
+    contender: Contender,
+    backlog: Backlog,
+    *,
+    settings: Mapping[str, str] | None = None,
+    workers: int = 1,
+    timeout: float = 300.0,
+) -> Round:
+    """Let one contender drain a backlog into a topic of its own; a failure is part of the result.
+
+    Args:
+        topics: of the broker.
+        contender: who.
+        backlog: what.
+        settings: of our worker, besides those that every round has.
+        workers: how many processes share the partitions.
+        timeout: seconds until it is given up.
+    """
+    group = f"b{secrets.token_hex(3)}-{contender.name}"
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    processes = Processes(folder)
+    emails = f"{group}-emails"
+    names = [f"worker-{number}" for number in range(workers)]
+    result = Round(contender.name)
+    try:
+        topics.make(emails, backlog.partitions, compression_type=_output(backlog.compression))
+        if contender.own_actions:
+            own = replace(backlog.workload, actions=max(1, int(backlog.workload.actions * contender.share)))
+            backlog = replace(backlog, workload=own, actions=f"{group}-actions")
+            topics.make(backlog.actions, backlog.partitions)
+        place = Place(
+            topics.bootstrap_servers,
+            group,
+            backlog.actions,
+            backlog.statuses,
+            emails,
+            backlog.partitions,
+            folder,
+            settings=settings or {},
+        )
+        for name in names:
+            here = replace(place, folder=folder / name, web_port=free_port())
+            here.folder.mkdir()
+            processes.start(name, contender.argv(here), contender.environ(here))
+        if contender.own_actions:
+            _await_statuses(topics, processes, place, names)
+            topics.fill(backlog.actions, backlog.workload.records())
+            backlog = replace(backlog, ends=topics.ends(backlog.actions, backlog.partitions))
+        times, cpu, resident = _watch(topics, processes, names, place, backlog, timeout)
+        for name in names:
+            processes.stop(name)
+        checked = check(topics.bootstrap_servers, emails, backlog.partitions, backlog.workload)
+        result.problems = checked.problems
+        if not checked.problems:
+            found = figures.drained(checked.stamps, times, cpu, SETTLING)
+            result.figures = {
+                "rate": found.rate,
+                "cpu_us": found.cpu_us,
+                "seconds": found.seconds,
+                "actions": backlog.workload.actions,
+                "resident_mb": resident / 1e6,
+            }
+        topics.delete(emails, *([backlog.actions] if contender.own_actions else []))
+    except ProcessFailed as error:
+        result.problems = [str(error)]
+    finally:
+        processes.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    return result
+
+
+def _output(compression: str) -> str:
+    return "producer" if compression == "none" else compression
+
+
+def _await_statuses(topics: Topics, processes: Processes, place: Place, names: Sequence[str]) -> None:
+    """Wait until the group has committed the whole status topic."""
+    ends = topics.ends(place.statuses, place.partitions)
+    until = time.monotonic() + _STATUSES_WITHIN
+    while any(
+        topics.committed(place.group, place.statuses, place.partitions)[number] < end
+        for number, end in ends.items()
+    ):
+        for name in names:
+            processes.check(name)
+        if time.monotonic() > until:
+            raise ProcessFailed(f"no statuses after {_STATUSES_WITHIN:g} s{processes.last_lines(names[0])}")
+        time.sleep(0.1)
+
+
+def _watch(
+    topics: Topics,
+    processes: Processes,
+    names: Sequence[str],
+    place: Place,
+    backlog: Backlog,
+    timeout: float,
+) -> tuple[list[float], list[float], int]:
+    """Sample until the group has committed the whole backlog; return times, CPU seconds, most memory."""
+    times, cpu, resident = [], [], 0
+    until = time.monotonic() + timeout
+    while True:
+        times.append(time.time())
+        cpu.append(processes.cpu_seconds(*names))
+        if len(times) % 4 == 0:
+            resident = max(resident, processes.resident_bytes(*names))
+            for name in names:
+                processes.check(name)
+            done = topics.committed(place.group, backlog.actions, backlog.partitions)
+            if all(done[number] >= end for number, end in backlog.ends.items()):
+                return times, cpu, resident
+            if time.monotonic() > until:
+                raise ProcessFailed(
+                    f"{place.group}: {sum(done.values())} of {sum(backlog.ends.values())} actions after"
+                    f" {timeout:g} s{processes.last_lines(names[0])}"
+                )
+        time.sleep(_SAMPLE)

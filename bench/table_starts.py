@@ -1,0 +1,134 @@
+"""A table of many statuses in our worker: how fast it is fed, how fast it starts, what it weighs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench import figures
+from bench.contenders import CONTENDERS, Place
+from bench.processes import Processes, ProcessFailed
+from bench.rounds import Round, free_port
+from bench.topics import Topics
+from bench.workload import Workload
+
+_SAMPLE = 0.05  # seconds
+_READY_WITHIN = 180.0  # seconds
+_SETTLED = 1.0  # seconds after it is ready until its memory is looked at
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    seconds: float  # from the start of the process until /readyz
+    resident: int  # bytes, when it has settled
+    times: list[float]
+    rows: list[float]  # in the changelog, at those times
+    cpu: list[float]
+
+
+def starts(topics: Topics, workload: Workload, partitions: int) -> Round:
+    """Start a worker three times: with the feed before it, warm (its disk is there), cold (only Kafka's)."""
+    result = Round("ours")
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    group = f"t{folder.name[6:]}".lower()
+    place = Place(
+        topics.bootstrap_servers,
+        group,
+        f"{group}-actions",
+        f"{group}-statuses",
+        f"{group}-emails",
+        partitions,
+        folder / "one",
+    )
+    changelog = f"{group}-supporter-status-changelog"
+    processes = Processes(folder)
+    try:
+        for name in (place.actions, place.emails):
+            topics.make(name, partitions)
+        for name in (place.statuses, changelog):
+            topics.make(name, partitions, cleanup_policy="compact")
+        topics.fill(place.statuses, workload.statuses())
+        place.folder.mkdir()
+        cold = replace(place, folder=folder / "two")
+        cold.folder.mkdir()
+
+        def rows() -> float:
+            return float(sum(topics.ends(changelog, partitions).values()))
+
+        found = {
+            name: _start(processes, name, here, rows)
+            for name, here in (("fed", place), ("warm", place), ("cold", cold))
+        }
+        fed = found["fed"]
+        if fed.rows[-1] < workload.people:
+            raise ProcessFailed(f"{fed.rows[-1]:.0f} of {workload.people} statuses are in the changelog")
+        rate, cpu_us = _feed(fed, workload.people)
+        result.figures = {
+            "resident_mb": max(each.resident for each in found.values()) / 1e6,
+            "feed_rate": rate,
+            "cpu_us_per_row": cpu_us,
+            "feed_seconds": fed.seconds,
+            "warm_seconds": found["warm"].seconds,
+            "cold_seconds": found["cold"].seconds,
+        }
+        topics.delete(place.actions, place.emails, place.statuses, changelog)
+    except ProcessFailed as error:
+        result.problems = [str(error)]
+    finally:
+        processes.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    return result
+
+
+def _feed(fed: _Start, people: int) -> tuple[float, float]:
+    """Rows a second and CPU microseconds a row, from the first row seen to the last."""
+    first = max(index for index, count in enumerate(fed.rows) if count == fed.rows[0])
+    last = next(index for index, count in enumerate(fed.rows) if count >= people)
+    if last <= first:
+        first = last - 1
+    count = fed.rows[last] - fed.rows[first]
+    seconds = fed.times[last] - fed.times[first]
+    used = figures.at(fed.times[last], fed.times, fed.cpu) - figures.at(fed.times[first], fed.times, fed.cpu)
+    return count / seconds, used / count * 1e6
+
+
+def _start(processes: Processes, name: str, place: Place, rows: Callable[[], float]) -> _Start:
+    """Start, wait until it is ready, look, and stop it in good order."""
+    ours = CONTENDERS["ours"]
+    place = replace(place, web_port=free_port())
+    times, counts, cpu = [], [], []
+    begin = time.monotonic()
+    processes.start(name, ours.argv(place), ours.environ(place))
+    while True:
+        times.append(time.monotonic())
+        counts.append(rows())
+        cpu.append(processes.cpu_seconds(name))
+        if _ready(place.web_port):
+            seconds = time.monotonic() - begin
+            break
+        processes.check(name)
+        if time.monotonic() - begin > _READY_WITHIN:
+            raise ProcessFailed(f"not ready after {_READY_WITHIN:g} s{processes.last_lines(name)}")
+        time.sleep(_SAMPLE)
+    time.sleep(_SETTLED)
+    times.append(time.monotonic())
+    counts.append(rows())
+    cpu.append(processes.cpu_seconds(name))
+    resident = processes.resident_bytes(name)
+    processes.stop(name)
+    return _Start(seconds, resident, times, counts, cpu)
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as response:
+            return bool(json.loads(response.read())["ready"])
+    except (urllib.error.URLError, OSError, ValueError, KeyError):
+        return False

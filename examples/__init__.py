@@ -1,0 +1,1 @@
+"""What others may copy: programs around the app, not parts of it."""

@@ -1,0 +1,1 @@
+"""An exemplary mailer: reads ``confirmation-emails`` and sends one letter for each record."""

@@ -1,0 +1,149 @@
+"""From the topic to the server: each partition in its order, its offset committed after the send."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import CommitFailedError, IllegalStateError, TopicAlreadyExistsError, for_code
+
+from examples.mailer.letters import Letters, Unreadable
+from examples.mailer.sent import Sent
+from examples.mailer.settings import Settings
+from examples.mailer.smtp import Accepted, Refused, Result, Smtp, TryAgain
+
+log = logging.getLogger("mailer")
+
+POLL = 200  # milliseconds
+
+
+class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no complete types
+    """Reads with ``read_committed``. A partition whose letter has to wait is paused; others go on.
+
+    Polling goes on too, so that a server that is down for an hour costs no ``max.poll.interval.ms``.
+    """
+
+    def __init__(self, settings: Settings, letters: Letters, smtp: Smtp, sent: Sent) -> None:
+        """Take the parts; make it on the loop that runs it."""
+        self._settings, self._letters, self._smtp, self._sent = settings, letters, smtp, sent
+        servers = settings.kafka_bootstrap_servers
+        self._consumer: Any = AIOKafkaConsumer(
+            bootstrap_servers=servers,
+            group_id=settings.group_id,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        self._producer: Any = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True)
+        self._working: dict[TopicPartition, tuple[asyncio.Event, asyncio.Task[None]]] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Mail until `stop`; the letter in hand is finished first.
+
+        Raises:
+            KafkaError: Kafka cannot be reached at the start, or a dead letter not be written.
+        """
+        async with self._producer:
+            await self._make_dead_letters_topic()
+            self._consumer.subscribe([self._settings.topic], listener=self)
+            async with self._consumer:
+                log.info("reading %s as group %s", self._settings.topic, self._settings.group_id)
+                try:
+                    while not stop.is_set():
+                        self._resume_who_is_done()
+                        for place, records in (await self._consumer.getmany(timeout_ms=POLL)).items():
+                            self._consumer.pause(place)
+                            leave = asyncio.Event()
+                            task = asyncio.create_task(self._mail(place, records[:], leave))
+                            self._working[place] = (leave, task)
+                finally:
+                    await self._leave(list(self._working))
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Finish the letters in hand before somebody else gets their partitions."""
+        await self._leave(list(revoked))
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Say so."""
+        log.info("partitions: %s", ", ".join(str(place.partition) for place in sorted(assigned)) or "none")
+
+    def _resume_who_is_done(self) -> None:
+        for place in [place for place, (_, task) in self._working.items() if task.done()]:
+            _, task = self._working.pop(place)
+            task.result()  # what it could not cope with ends the mailer, and is read again by the next
+            with suppress(IllegalStateError):  # not ours any more
+                self._consumer.resume(place)
+
+    async def _leave(self, places: Iterable[TopicPartition]) -> None:
+        left = [self._working.pop(place) for place in places if place in self._working]
+        for leave, _ in left:
+            leave.set()
+        await asyncio.gather(*(task for _, task in left))
+
+    async def _mail(self, place: TopicPartition, records: list[Any], leave: asyncio.Event) -> None:
+        for record in records:
+            if leave.is_set() or not await self._settle(record, leave):
+                return
+            with suppress(CommitFailedError, IllegalStateError):  # moved meanwhile: `sent` knows the letter
+                await self._consumer.commit({place: record.offset + 1})
+
+    async def _settle(self, record: Any, leave: asyncio.Event) -> bool:
+        """Do what is to be done with a record; False if it has to be read again."""
+        where = f"{record.topic}/{record.partition}/{record.offset}"
+        try:
+            letter = self._letters.render(record.value)
+        except Unreadable as error:
+            await self._bury(record, where, str(error))
+            return True
+        if letter.id in self._sent:
+            log.info("%s was sent before: %s", where, letter.id)
+            return True
+        wait = self._settings.retry_first
+        while True:
+            result: Result = await self._smtp.send(letter)
+            match result:
+                case Accepted():
+                    self._sent.add(letter.id)
+                    log.info("%s sent: %s, %s, %s", where, letter.id, letter.variant, letter.locale)
+                    return True
+                case Refused(why):
+                    await self._bury(record, where, why)
+                    return True
+                case TryAgain(why):
+                    log.warning("%s has to wait %g s: %s", where, wait, why)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(leave.wait(), wait)
+                return False
+            wait = min(2 * wait, self._settings.retry_longest)
+
+    async def _bury(self, record: Any, where: str, why: str) -> None:
+        """Write a dead letter: the record as it is, and from where and why (named as Kafka Streams does)."""
+        reasons = {
+            "topic": record.topic,
+            "partition": str(record.partition),
+            "offset": str(record.offset),
+            "exception": why,
+        }
+        headers = [
+            *record.headers,
+            *((f"__streams.errors.{name}", value.encode()) for name, value in reasons.items()),
+        ]
+        topic = self._settings.dead_letters_topic
+        await self._producer.send_and_wait(topic, record.value, key=record.key, headers=headers)
+        log.error("%s is a dead letter in %s: %s", where, topic, why)
+
+    async def _make_dead_letters_topic(self) -> None:
+        admin: Any = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka_bootstrap_servers)
+        await admin.start()
+        try:
+            answer = await admin.create_topics([NewTopic(self._settings.dead_letters_topic, 1, -1)])
+            for error in answer.topic_errors:
+                if error[1] and for_code(error[1]) is not TopicAlreadyExistsError:
+                    raise for_code(error[1])(f"{self._settings.dead_letters_topic} cannot be created")
+        finally:
+            await admin.close()

@@ -1,0 +1,177 @@
+"""What a log line looks like: JSON for machines, plain text in a terminal; bounded, and without addresses.
+
+Levels: ERROR means that a person must act; WARNING that the worker mends it by itself, and says so; INFO what
+happened once; DEBUG everything else. Client libraries call each lost connection an error; the worker tries
+again by itself, so their errors count as warnings here.
+
+Our own lines carry ``extra={"event": …}``, one name for each kind of line, and the place it is about
+(``topic``, ``partition``, ``offset``, ``trace_id``).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+
+Style = Literal["auto", "json", "text"]
+
+#: What places a line; taken from a record's ``extra``.
+FIELDS = ("topic", "partition", "offset", "trace_id", "organisation", "suppressed")
+
+# An address: RFC 5321 allows far more, but no white space or brackets, which end one in running text.
+_ADDRESS = re.compile(
+    r"(?<=//)[^\s/@]+@[^\s\"'<>(){}\[\],;=/\\|]+|[^\s\"'<>(){}\[\],;:=/\\|]+@[^\s\"'<>(){}\[\],;:=/\\|]+"
+)
+# A contactRef as Proca makes them: the base64url of a SHA-256, without padding (RFC 4648, section 5).
+_CONTACT_REF = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])", re.ASCII)
+_LONGEST = 2_000  # characters of a message or an error
+_MENDED_BY_US = ("aiokafka", "kafka")
+
+
+def blotted(text: str) -> str:
+    """Return `text` without addresses and contactRefs: the last defence, behind never writing them."""
+    return _CONTACT_REF.sub("[ref]", _ADDRESS.sub("[address]", text))
+
+
+def configuration(level: str, style: Style) -> dict[str, Any]:
+    """Return what ``logging.config.dictConfig`` needs for the worker.
+
+    Args:
+        level: least level to show, e.g. ``info``.
+        style: ``auto`` is text where standard output is a terminal, and JSON lines elsewhere.
+    """
+    if style == "auto":
+        style = "text" if sys.stdout.isatty() else "json"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": JsonLine if style == "json" else TextLine}},
+        "filters": {"levels": {"()": Levels}, "bounded": {"()": Bounded}},
+        "handlers": {
+            "default": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stdout",
+                "formatter": "line",
+                "filters": ["levels", "bounded"],
+            }
+        },
+        "root": {"level": level.upper(), "handlers": ["default"]},
+    }
+
+
+class Levels(logging.Filter):
+    """Makes the errors of client libraries warnings."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the level where it has to be; every line passes."""
+        if record.levelno == logging.ERROR and record.name.partition(".")[0] in _MENDED_BY_US:
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
+class Bounded(logging.Filter):
+    """Passes at most `most` lines of one event in `seconds`; the next one says how many were left out.
+
+    Lines at DEBUG are not bounded: who asks for everything gets everything.
+    """
+
+    def __init__(
+        self, most: int = 20, seconds: float = 10.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._most = most
+        self._seconds = seconds
+        self._clock = clock
+        self._windows: dict[tuple[str, str], list[float]] = {}  # event: [start, passed, left out]
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is shown."""
+        if record.levelno <= logging.DEBUG:
+            return True
+        now = self._clock()
+        # A message template is written in code, so there are only so many; a text made on the way is cut.
+        event = record.name, str(getattr(record, "event", "") or record.msg)[:80]
+        window = self._windows.get(event)
+        if window is None or now - window[0] >= self._seconds:
+            left_out = 0 if window is None else int(window[2])
+            if len(self._windows) > 1_000:
+                self._windows.clear()
+            self._windows[event] = [now, 1, 0]
+            if left_out:
+                record.suppressed = left_out
+            return True
+        if window[1] < self._most:
+            window[1] += 1
+            return True
+        window[2] += 1
+        return False
+
+
+class JsonLine(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": getattr(record, "event", record.name),
+            "message": _message(record),
+            "logger": record.name,
+        }
+        line |= _places(record)
+        if record.exc_info:
+            line["error"], line["stack"] = _error(record)
+        return orjson.dumps(line, default=str).decode()
+
+
+class TextLine(logging.Formatter):
+    """The same for a person's eyes: time, level, message, places; an error with its stack below."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        moment = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        places = "".join(f" {name}={value}" for name, value in _places(record).items())
+        line = f"{moment} {record.levelname:<7} {_message(record)}{places}"
+        if record.exc_info:
+            error, stack = _error(record)
+            line = "\n    ".join([line, *stack, error])
+        return line
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        text = record.getMessage()
+    except Exception as exc:  # a library's mistake in a log call must not cost the line
+        text = f"{record.msg!r} ({type(exc).__name__} in its arguments)"
+    return blotted(text)[:_LONGEST]
+
+
+def _places(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
+
+
+def _error(record: logging.LogRecord) -> tuple[str, list[str]]:
+    assert record.exc_info
+    exc = record.exc_info[1]
+    # Source lines are left out: the place says it, and a literal in them might be somebody's.
+    stack = [
+        f"{each.filename}:{each.lineno} {each.name}" for each in traceback.extract_tb(record.exc_info[2])
+    ]
+    return blotted(f"{type(exc).__name__}: {exc}")[:_LONGEST], stack
+
+
+def trace_id(headers: Any) -> str | None:
+    """Return the trace id of a record's ``traceparent`` header (W3C Trace Context), or None."""
+    for name, value in headers or ():
+        if name == "traceparent" and isinstance(value, bytes) and len(value) == 55:
+            return value[3:35].decode("ascii", "replace")
+    return None

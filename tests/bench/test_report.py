@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from bench import report
+from bench.results import Measured, Results
+from bench.rounds import Round
+
+
+def run(**rates: list[float]) -> Results:
+    """A run with these rates for every status known."""
+    rounds = [
+        Round(name.replace("_", "-"), "", {"rate": rate, "cpu_us": 1e6 / rate})
+        for name, series in rates.items()
+        for rate in series
+    ]
+    return Results("full", scenarios={"known": Measured("Known", rounds)})
+
+
+def verdicts(results: Results) -> dict[str, tuple[str, ...]]:
+    return {row[0]: row[1:] for row in report.goals(results)}
+
+
+def test_a_goal_that_is_reached_is_met() -> None:
+    """Twice Kafka Streams is what the goal asks."""
+    found = verdicts(run(ours=[100.0], kafka_streams=[50.0]))
+    assert found["known statuses, by Kafka Streams EOS v2 (the better of its two)"] == (
+        "≥ 2 ×",
+        "2.00 ×",
+        "met",
+    )
+
+
+def test_a_missed_goal_is_said_to_be_missed() -> None:
+    """It is not rounded up to its bound."""
+    found = verdicts(run(ours=[89.99], bare=[100.0]))
+    assert found["known statuses, by a bare aiokafka loop"] == ("≥ 0.9 ×", "0.90 ×", "MISSED")
+
+
+def test_the_better_variant_of_a_peer_counts() -> None:
+    """We do not compare with the slower way to use it."""
+    found = verdicts(run(ours=[100.0], quix=[10.0], quix_splice=[100.0]))
+    assert found["known statuses, by Quix Streams EOS (the better of its two)"][2] == "MISSED"
+
+
+def test_what_did_not_run_is_not_measured() -> None:
+    """A peer that was skipped gives no verdict."""
+    assert verdicts(run(ours=[100.0]))["known statuses, by a stock Faust agent"][2] == "not measured"
+
+
+def test_a_table_shows_median_and_spread() -> None:
+    """One row a contender, with the lowest and the highest of its rounds."""
+    heads, rows = report.table(run(ours=[100.0, 300.0, 200.0]).scenarios["known"])
+    assert heads == ("contender", "case", "actions/s", "CPU µs/action", "rounds")
+    assert rows == [("ours", "", "200 (100–300)", "5,000 (3,333–10,000)", "3")]
+
+
+def test_failures_are_shown() -> None:
+    """A wrong output is named with its contender."""
+    results = run(ours=[1.0])
+    results.scenarios["known"].rounds.append(Round("bare", "", problems=["3 emails missing"]))
+    assert results.failures() == ["known: bare: 3 emails missing"]
+    assert "FAILED: known: bare: 3 emails missing" in report.as_text(results)
+
+
+def test_figures_go_between_the_markers_and_only_there() -> None:
+    """Writing them twice gives what writing them once gives; the rest of the page stays."""
+    page = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+    once = report.into_markdown(page, run(ours=[100.0]))
+    assert once.startswith("before\n")
+    assert once.endswith("\nafter\n")
+    assert "old" not in once
+    assert report.into_markdown(once, run(ours=[100.0])).count("### Known") == 1
+
+
+def test_a_page_without_markers_is_refused() -> None:
+    """Nothing is written somewhere else."""
+    with pytest.raises(ValueError, match="no place"):
+        report.into_markdown("text", run(ours=[100.0]))

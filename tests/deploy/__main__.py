@@ -1,0 +1,89 @@
+"""``make check-deploy``: builds, validates and judges what is deployed, and tests the alerts.
+
+``--write-rules`` makes the Prometheus Operator's rules from those in monitoring/.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from tests.deploy.kustomize import FOLDER, ROOT, build
+from tests.deploy.mutations import uncaught
+from tests.deploy.policies import POLICIES
+from tests.deploy.rules import problem as rules_problem
+from tests.deploy.rules import write
+from tests.deploy.validation import name_of, problem
+
+COMPONENTS = sorted(path.parent.name for path in (ROOT / "k8s/components").glob("*/kustomization.yaml"))
+
+
+def kustomizations() -> dict[str, list[dict[str, Any]]]:
+    """Build both overlays, and the dev overlay with every set of components."""
+    found = {name: build(ROOT / "k8s/overlays" / name) for name in ("dev", "production")}
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for size in range(1, len(COMPONENTS) + 1):
+        for chosen in combinations(COMPONENTS, size):
+            with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+                up = "../../.."
+                text = {
+                    "resources": [f"{up}/k8s/overlays/dev"],
+                    "components": [f"{up}/k8s/components/{name}" for name in chosen],
+                }
+                (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(text))
+                found[f"dev + {', '.join(chosen)}"] = build(Path(folder))
+    return found
+
+
+def main() -> int:
+    """Do it all, print what was done, and return the exit code."""
+    wrong: list[str] = []
+    built = kustomizations()
+    click.echo("documents validated:")
+    for title, documents in built.items():
+        wrong += [f"{title}: {name_of(each)}: {why}" for each in documents if (why := problem(each))]
+        click.echo(f"  {title}: {len(documents)}: {', '.join(map(name_of, documents))}")
+    click.echo("policies checked (each catches its bad change):")
+    for policy in POLICIES:
+        for title, documents in built.items():
+            wrong += [f"{title}: {why}" for why in policy(documents)]
+        if uncaught(policy, built["production"]):
+            wrong.append(f"policy {policy.__name__} lets its bad change pass")
+        click.echo(f"  {policy.__name__}: {policy.__doc__}")
+    if (why := rules_problem()) is not None:
+        wrong.append(why)
+    wrong += _alerts()
+    total = sum(map(len, built.values()))
+    click.echo(
+        f"{len(built)} kustomizations, {total} documents, {len(POLICIES)} policies, {len(wrong)} problems"
+    )
+    click.echo("\n".join(f"WRONG {each}" for each in wrong))
+    return 1 if wrong else 0
+
+
+def _alerts() -> list[str]:
+    tests = sorted((ROOT / "monitoring/rules/tests").glob("*.yaml"))
+    promtool = shutil.which("promtool")
+    if not tests:
+        return ["monitoring/rules/tests has no alert tests"]
+    if promtool is None:
+        return ["alert tests need promtool: apt-get install prometheus"]
+    click.echo("alert tests run:")
+    done = subprocess.run([promtool, "test", "rules", *tests], capture_output=True, text=True)
+    click.echo("".join(f"  {path.relative_to(ROOT)}\n" for path in tests) + done.stdout.strip())
+    return [] if done.returncode == 0 else [done.stderr.strip() or "promtool test rules failed"]
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--write-rules"]:
+        write()
+        sys.exit(0)
+    sys.exit(main())

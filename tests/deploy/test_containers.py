@@ -1,0 +1,155 @@
+"""Dockerfile, compose file and lock files, as far as no engine is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from streams.embedded.jars import KAFKA_VERSION
+from streams.messages import decode_action
+from streams.organisations import load_organisations
+from streams.settings import load_settings
+from streams.topics import TopicNames, _new
+from tests.deploy.kustomize import ROOT
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+BIN = Path(sys.executable).parent
+
+
+def locked(name: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", (ROOT / name).read_text(), re.MULTILINE))
+
+
+def test_the_image_s_versions_are_those_that_are_tested() -> None:
+    """Every package of the images has the version of requirements.lock, and none is for development."""
+    tested = locked("requirements.lock")
+    for name in ("requirements.worker.lock", "requirements.mailer.lock", "requirements.build.lock"):
+        image = locked(name)
+        differing = {each: version for each, version in image.items() if tested.get(each, version) != version}
+        assert image
+        assert differing == {}
+    worker = locked("requirements.worker.lock")
+    assert {"faust-streaming", "sentry-sdk", "opentelemetry-sdk"} <= worker.keys()
+    assert not {"pytest", "mypy", "matplotlib", "confluent-kafka"} & worker.keys()
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    """The Dockerfile passes hadolint, warnings and all."""
+    done = subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_image_runs_as_nobody_from_an_exact_tag() -> None:
+    """A numbered user, exec form for PID 1, an exact tag, and only files that exist are copied."""
+    assert re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE) == ["10001:10001"] * 2
+    assert all(entry.startswith("[") for entry in re.findall(r"^(?:ENTRYPOINT|CMD) (.*)$", DOCKERFILE, re.M))
+    assert re.search(r"^ARG PYTHON_IMAGE=python:3\.11\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
+    for sources in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE):
+        for source in sources.split():
+            if source == "examples" and not (ROOT / source).exists():
+                pytest.skip("examples is not there")
+            assert (ROOT / source).exists(), source
+            assert f"!{source}" in (ROOT / ".dockerignore").read_text().split()
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_the_health_check_follows_livez(status: int, code: int) -> None:
+    """The image's own command says what /livez says."""
+
+    class Livez(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/livez" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    found = re.search(r"^HEALTHCHECK .*\n    CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    assert found is not None
+    server = HTTPServer(("127.0.0.1", 0), Livez)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        environment = {**os.environ, "STREAMS_WEB_PORT": str(server.server_port)}
+        command = [sys.executable, *json.loads(found[1])[1:]]
+        assert subprocess.run(command, env=environment).returncode == code
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_compose_has_its_schema_s_form() -> None:
+    """The compose file is what the compose specification allows."""
+    vendored = next(BIN.parent.rglob("check_jsonschema/builtin_schemas/vendor/compose-spec.json"))
+    jsonschema.validate(COMPOSE, json.loads(vendored.read_text()))
+
+
+def test_compose_names_what_exists() -> None:
+    """Settings, mounted files, images and start conditions are real and spelt right."""
+    for name, service in COMPOSE["services"].items():
+        environment = {
+            key: value for key, value in service.get("environment", {}).items() if key.startswith("STREAMS_")
+        }
+        environment.pop("STREAMS_ORGANISATIONS_FILE", None)
+        load_settings(environment)
+        if name == "mailer":
+            mailer_settings = (ROOT / "examples/mailer/settings.py").read_text()
+            for key in service["environment"]:
+                assert f" {key.removeprefix('MAILER_').lower()}" in mailer_settings, key
+        assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("./monitoring") and not (ROOT / "monitoring").exists():
+                continue
+            assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], (
+                source
+            )
+        for needed, how in service.get("depends_on", {}).items():
+            assert needed in COMPOSE["services"]
+            if how["condition"] == "service_healthy" and "worker" not in needed:
+                assert "healthcheck" in COMPOSE["services"][needed], needed
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert COMPOSE["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+
+
+def test_compose_makes_the_topics_that_a_worker_makes() -> None:
+    """The topics job gives every topic the name and configuration that a worker would."""
+    names = TopicNames.of(load_settings({}))
+    script = (ROOT / "compose/topics.sh").read_text()
+    made = {
+        topic: dict(re.findall(r"--config (\S+)=(\S+)", rest))
+        for topic, rest in re.findall(r"^make_topic ([a-z.-]+)(.*)$", script, re.MULTILINE)
+    }
+    assert made.pop("confirmation-emails.dlq") == {}  # the mailer's own
+    assert made == {name: _new(name, names, 8, 1).topic_configs for name in names.all}
+
+
+def test_the_samples_are_actions_and_organisations() -> None:
+    """What compose feeds asks for emails, and its organisations file is read."""
+    lines = (ROOT / "compose/actions.jsonl").read_bytes().splitlines()
+    assert len(lines) > 3
+    assert all(decode_action(line) is not None for line in lines)
+    load_organisations(ROOT / "compose/organisations.toml", {})
+    for overlay in ("dev", "production"):
+        load_organisations(ROOT / f"k8s/overlays/{overlay}/organisations.toml", {"CRM_TOKEN": "x"})
+
+
+def test_yaml_is_tidy() -> None:
+    """Yamllint has nothing to say about what is deployed."""
+    rules = "{extends: default, rules: {line-length: {max: 120}, braces: {max-spaces-inside: 1}}}"
+    folders = [ROOT / "docker-compose.yml", ROOT / "compose", ROOT / "k8s"]
+    done = subprocess.run([BIN / "yamllint", "-s", "-d", rules, *folders], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")

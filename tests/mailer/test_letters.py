@@ -1,0 +1,129 @@
+"""What stands in a letter, and what people cannot make stand in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from examples.mailer.letters import Letter, Letters, Unreadable
+from examples.mailer.links import Links
+from tests.examples import valid
+
+LINKS = Links("https://act.example.org/confirm/", "a secret for the tests")
+LETTERS = Letters("confirm@example.org", LINKS)
+ID = "246e2497-c6d5-5a52-bda8-cf198cbf8292"
+
+
+def email(variant: str = "two_button", locale: object = "en", **contact: Any) -> bytes:
+    action = {
+        "org": {"title": "Green Rivers"},
+        "campaign": {"title": "Stop X"},
+        "actionPage": {"locale": locale},
+        "contact": {"firstName": "Ana", "email": "ana@example.org", "contactRef": "r", **contact},
+    }
+    return json.dumps(
+        {"id": ID, "variant": variant, "orgId": 310, "actionId": 7001, "action": action}
+        | {"decidedAt": "2026-11-24T10:00:01.596Z"}
+    ).encode()
+
+
+def bodies(letter: Letter) -> tuple[str, str]:
+    plain, html = letter.message.iter_parts()
+    assert (plain.get_content_type(), html.get_content_type()) == ("text/plain", "text/html")
+    return plain.get_content(), html.get_content()
+
+
+@pytest.mark.parametrize(
+    ("locale", "language", "direction", "word"),
+    [
+        ("en", "en", "ltr", "Confirm"),
+        ("de_AT", "de", "ltr", "estätigen"),
+        ("fr", "fr", "ltr", "Confirmer"),
+        ("ar", "ar", "rtl", "تأكيد"),
+        ("xx", "en", "ltr", "Confirm"),
+        (None, "en", "ltr", "Confirm"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("variant", "choices"),
+    [("one_button", ["confirm"]), ("two_button", ["confirm-opt-in", "confirm-opt-out"])],
+)
+def test_each_variant_in_each_locale(
+    variant: str, choices: list[str], locale: object, language: str, direction: str, word: str
+) -> None:
+    """The right buttons, in the action's language or English, in both bodies, in its direction."""
+    letter = LETTERS.render(email(variant, locale))
+    plain, html = bodies(letter)
+    assert f'<html lang="{language}" dir="{direction}">' in html
+    assert word in plain
+    assert word in html
+    for body in (plain, html):
+        links = re.findall(r"https://act\.example\.org/confirm/([\w.-]+)", body)
+        assert [LINKS.read(token) for token in links] == [(choice, 310, 7001, ID) for choice in choices]
+    assert letter.message["Message-ID"] == f"<{ID}@example.org>"
+    assert "ana@" not in plain + html
+
+
+def test_names_stay_text() -> None:
+    """Markup and template code in a name are shown, not obeyed."""
+    plain, html = bodies(LETTERS.render(email(firstName="<b>{{7*7}}{name}</b>")))
+    assert "Dear <b>{{7*7}}{name}</b>," in plain
+    assert "Dear &lt;b&gt;{{7*7}}{name}&lt;/b&gt;," in html
+
+
+@pytest.mark.parametrize(
+    "title", ["Stop\r\nBcc: all@example.org\r\n\r\nX", "Stop\u2028X", "Stop \ud800 X", "\u202eStop"]
+)
+def test_no_header_can_be_smuggled_in(title: str) -> None:
+    """A campaign's line breaks, lone surrogates and direction marks leave one subject and one recipient."""
+    record = json.loads(email())
+    record["action"]["campaign"]["title"] = title
+    message = LETTERS.render(json.dumps(record).encode()).message
+    head = bytes(message).partition(b"\r\n\r\n")[0]
+    assert not re.search(rb"(?mi)^bcc:", head)
+    assert message["To"] == "ana@example.org"
+    assert message["Subject"].startswith("Please confirm: Stop")
+
+
+@pytest.mark.parametrize("name", ["Win at https://bad.example", "www.bad.example", "", None, 7, "x" * 61])
+def test_a_name_is_no_advertisement(name: object) -> None:
+    """What is no name greets nobody by it."""
+    plain, _ = bodies(LETTERS.render(email(firstName=name)))
+    assert plain.startswith("Hello,")
+    assert "bad.example" not in plain
+
+
+@pytest.mark.parametrize(
+    "address", ["", "ana", "@example.org", "ana@", "a\r\nb@example.org", "a b@example.org", "a\ud800@e.org"]
+)
+def test_what_is_no_address_is_refused_without_being_quoted(address: str) -> None:
+    """The reason is a class."""
+    with pytest.raises(Unreadable) as refusal:
+        LETTERS.render(email(email=address))
+    assert str(refusal.value) == "no_address"
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"", b"{", b"[]", b"null", b"{}", b'{"id":1}', email("three_button")]
+)
+def test_poison_is_refused(value: bytes | None) -> None:
+    """Whatever is no email record raises Unreadable, and nothing else."""
+    with pytest.raises(Unreadable):
+        LETTERS.render(value)
+
+
+@pytest.mark.parametrize("name", sorted(valid("confirmation-email")))
+def test_the_schema_s_examples_become_letters(name: str) -> None:
+    """Every valid email record has its letter, which can be put on the wire."""
+    assert bytes(LETTERS.render(valid("confirmation-email")[name]).message)
+
+
+def test_a_changed_link_is_none_of_ours() -> None:
+    """Consent cannot be changed by editing the link."""
+    token = LINKS.link("confirm-opt-out", 310, 1, ID).rpartition("/")[2]
+    assert LINKS.read(token) is not None
+    assert LINKS.read(token.replace("out", "in")) is None
+    assert LINKS.read("") is None
