@@ -141,7 +141,7 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         admin: Any = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka_bootstrap_servers)
         await admin.start()
         try:
-            answer = await admin.create_topics([NewTopic(self._settings.dead_letters_topic, 1, -1)])
+            answer = await admin.create_topics([NewTopic(self._settings.dead_letters_topic, 1, -1, {})])
             for error in answer.topic_errors:
                 if error[1] and for_code(error[1]) is not TopicAlreadyExistsError:
                     raise for_code(error[1])(f"{self._settings.dead_letters_topic} cannot be created")

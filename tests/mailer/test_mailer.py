@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiosmtpd.controller import Controller
 
 from streams.embedded import EmbeddedKafka
@@ -113,6 +114,7 @@ def mailer(
 ) -> Iterator[tuple[MailerProcess, Callable[..., list[tuple[int, int]]], str]]:
     """A mailer that is not started, a function that puts emails on its topic, and the topic."""
     topic = unique_name("emails")
+    asyncio.run(_make_topics(kafka, topic, f"{topic}.dlq"))
     made = MailerProcess(kafka, topic, mailbox.port, tmp_path)
 
     def put(*values: bytes) -> list[tuple[int, int]]:
@@ -123,6 +125,15 @@ def mailer(
     if made.process is not None:
         made.process.kill()
         made.process.wait()
+
+
+async def _make_topics(kafka: EmbeddedKafka, *topics: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(topic, 1, 1) for topic in topics])
+    finally:
+        await admin.close()
 
 
 def email(who: str, variant: str = "one_button") -> bytes:
