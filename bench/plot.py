@@ -70,7 +70,7 @@ def _throughput(axes, results: Results) -> None:  # type: ignore[no-untyped-def]
 
 def _delay(axes, results: Results) -> None:  # type: ignore[no-untyped-def]  # matplotlib is optional
     latency = results.scenarios.get("latency")
-    axes.set_title("Delay to a read_committed reader, p99 in ms", loc="left", fontsize=11)
+    axes.set_title("Delay to the reader, p99 in ms", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     if latency is None:
         axes.set_axis_off()
@@ -91,4 +91,5 @@ def _delay(axes, results: Results) -> None:  # type: ignore[no-untyped-def]  # m
         )
         axes.bar_label(bars, fmt="%.0f", fontsize=9)
     axes.set_xticks(range(len(cases)), cases)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.25)  # room for the legend above the bars
     axes.legend(frameon=False, fontsize=9)

@@ -22,10 +22,14 @@ def pace_fetches(fetcher: Any) -> None:
 
     async def fetch_paced(assignment: Any, node_id: int, request: Any) -> Any:
         loop = asyncio.get_running_loop()
-        if (wait := ready_at.get(node_id, 0.0) - loop.time()) > 0:
-            await asyncio.sleep(wait)
         try:
+            if (wait := ready_at.get(node_id, 0.0) - loop.time()) > 0:
+                await asyncio.sleep(wait)
             return await fetch(assignment, node_id, request)
+        except asyncio.CancelledError:
+            # The fetcher closes. It awaits each fetch that it has cancelled and expects an answer: an exception
+            # here would end the close half-way, and the worker's stop would wait for it until its time-out.
+            return False
         finally:
             ready_at[node_id] = loop.time() + PAUSE * sum(len(parts) for _, parts in request.topics)
 

@@ -18,12 +18,14 @@ class FetchFailed(Exception):
 class Fetcher:
     """What aiokafka's has of this."""
 
-    def __init__(self, failure: type[Exception] | None = None) -> None:
+    def __init__(self, failure: type[Exception] | None = None, seconds: float = 0) -> None:
         self.asked_at: list[float] = []
         self._failure = failure
+        self._seconds = seconds
 
     async def _proc_fetch_request(self, assignment: Any, node_id: int, request: Any) -> bool:
         self.asked_at.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(self._seconds)
         if self._failure is not None:
             raise self._failure
         return True
@@ -61,3 +63,16 @@ async def test_a_failed_fetch_is_paused_after_too() -> None:
         with pytest.raises(FetchFailed):
             await fetcher._proc_fetch_request(None, 0, request(100))
     assert fetcher.asked_at[1] - fetcher.asked_at[0] >= 100 * PAUSE * 0.99
+
+
+@pytest.mark.parametrize("asked_before", [0, 1], ids=["while it fetches", "while it pauses"])
+async def test_a_cancelled_fetch_has_found_nothing(asked_before: int) -> None:
+    """The fetcher's close awaits what it has cancelled, and goes on."""
+    fetcher = Fetcher(seconds=0 if asked_before else 60)
+    pace_fetches(fetcher)
+    for _ in range(asked_before):
+        await fetcher._proc_fetch_request(None, 0, request(300_000))
+    fetch = asyncio.create_task(fetcher._proc_fetch_request(None, 0, request(1)))
+    await asyncio.sleep(0)
+    fetch.cancel()
+    assert await fetch is False
