@@ -27,8 +27,8 @@ def pace_fetches(fetcher: Any) -> None:
                 await asyncio.sleep(wait)
             return await fetch(assignment, node_id, request)
         except asyncio.CancelledError:
-            # The fetcher closes. It awaits each fetch that it has cancelled and expects an answer: an exception
-            # here would end the close half-way, and the worker's stop would wait for it until its time-out.
+            # The fetcher closes. It awaits each fetch that it has cancelled and expects an answer: an
+            # exception would end the close half-way, and the worker's stop would wait until its time-out.
             return False
         finally:
             ready_at[node_id] = loop.time() + PAUSE * sum(len(parts) for _, parts in request.topics)
