@@ -55,10 +55,14 @@ lint: $(STAMP) ## Check style and types
 kafka: $(STAMP) ## Run a real Kafka on this machine until Ctrl-C
 	@$(RUN) -m streams kafka
 
-lock: $(STAMP) ## Write requirements.lock anew from pyproject.toml
+LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+lock: $(STAMP) ## Write the lock files anew from pyproject.toml
 	@echo "Resolving every package to an exact version ..."
-	@$(RUN) -m piptools compile --quiet --all-extras --allow-unsafe --generate-hashes --strip-extras \
-		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
+	@$(LOCK) --all-extras pyproject.toml --output-file requirements.lock
+	@$(LOCK) --constraint requirements.lock --extra sentry --extra otel pyproject.toml --output-file requirements.worker.lock
+	@$(LOCK) --constraint requirements.lock --extra mailer pyproject.toml --output-file requirements.mailer.lock
+	@echo hatchling | $(LOCK) --constraint requirements.lock - --output-file requirements.build.lock
 
 clean: ## Remove the virtual environment and caches of this checkout
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache
