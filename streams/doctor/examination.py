@@ -117,13 +117,13 @@ class _Looking:
 
     async def keys(self) -> list[Finding]:
         findings = []
-        for topic, statuses in ((self._names.actions, False), (self._names.statuses, True)):
+        for topic, content in ((self._names.actions, keys.ACTIONS), (self._names.statuses, keys.STATUSES)):
             if not self._numbers(topic):
                 continue
             partitions = len(self._numbers(topic))
             records = await self._newest(topic)
-            seen = keys.sample(records, partitions, statuses=statuses)
-            findings += keys.check_keys(topic, seen, partitions, time.time(), statuses=statuses)
+            seen = keys.sample(records, partitions, content)
+            findings += keys.check_keys(topic, seen, partitions, time.time(), content)
         return findings
 
     async def _newest(self, topic: str) -> list[Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from streams.doctor.findings import Finding, note, ok, problem, seconds, warning
-from streams.keyed_lines import Unsendable, action_message, status_message
+from streams.keyed_lines import Message, Unsendable, action_message, status_message
 from streams.placement import partition_of
 
 CHECK = "keys"
@@ -16,6 +16,21 @@ CHECK = "keys"
 SAMPLE = 50
 _SKEW = 60.0  # seconds that a record's timestamp may be ahead of this machine's clock
 _JAVA = "use the murmur2 partitioner (in librdkafka: partitioner=murmur2_random)"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a topic holds, and what it means when its records lie in the wrong partition."""
+
+    message: Callable[[bytes], Message]  # of a record's value: the key that it should have
+    misplaced: Callable[[str, str, str], Finding]
+    harm: str
+
+
+ACTIONS = Content(
+    action_message, warning, "the worker moves such actions to their place, which costs a detour"
+)
+STATUSES = Content(status_message, problem, "such a status is not found, and its supporter gets two buttons")
 
 
 @dataclass(slots=True)
@@ -33,8 +48,8 @@ class Sample:
     newest: int = 0  # milliseconds since the epoch
 
 
-def sample(records: Iterable[Any], partitions: int, *, statuses: bool) -> Sample:
-    """Look at records of actions or of `statuses`; nothing of their content is kept."""
+def sample(records: Iterable[Any], partitions: int, content: Content) -> Sample:
+    """Look at a topic's records; nothing of what they hold is kept."""
     seen = Sample()
     for record in records:
         key = record.key
@@ -46,7 +61,7 @@ def sample(records: Iterable[Any], partitions: int, *, statuses: bool) -> Sample
             seen.by_crc32 += zlib.crc32(key) % partitions == record.partition
         else:
             seen.without_key += 1
-        expected = _expected(record.value, statuses)
+        expected = _expected(record.value, content)
         if expected is not None:
             seen.readable += 1
             seen.right_key += key == expected
@@ -54,16 +69,16 @@ def sample(records: Iterable[Any], partitions: int, *, statuses: bool) -> Sample
     return seen
 
 
-def _expected(value: bytes | None, statuses: bool) -> bytes | None:
+def _expected(value: bytes | None, content: Content) -> bytes | None:
     if value is None:
         return None
     try:
-        return (status_message if statuses else action_message)(value).key
+        return content.message(value).key
     except Unsendable:
         return None
 
 
-def check_keys(topic: str, seen: Sample, partitions: int, now: float, *, statuses: bool) -> list[Finding]:
+def check_keys(topic: str, seen: Sample, partitions: int, now: float, content: Content) -> list[Finding]:
     """Conclude.
 
     Args:
@@ -71,19 +86,13 @@ def check_keys(topic: str, seen: Sample, partitions: int, now: float, *, statuse
         seen: of its newest records.
         partitions: that it has.
         now: seconds since the epoch.
-        statuses: whether it is the topic of statuses; otherwise that of actions.
+        content: what the topic holds.
     """
     if not seen.records:
         return [note(CHECK, f"{topic} is empty: nothing can be said of keys and partitions yet")]
     findings: list[Finding] = []
     of = f"of the newest {seen.records:,} records in {topic}"
-    # A misplaced action is moved; a misplaced status is never found.
-    bad = problem if statuses else warning
-    harm = (
-        "such a status is not found, and its supporter gets two buttons"
-        if statuses
-        else "the worker moves such actions to their place, which costs a detour"
-    )
+    bad, harm = content.misplaced, content.harm
     remedy = "key by orgId:contactRef, as in 310:q2…"
     if seen.without_key:
         findings.append(bad(CHECK, f"{seen.without_key:,} {of} have no key: {harm}", remedy))
