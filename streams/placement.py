@@ -20,8 +20,7 @@ def murmur2(key: bytes) -> int:
     h = _SEED ^ length
     for k in unpack_from(f"<{words}I", key):
         k = k * _M & _32_BITS
-        k ^= k >> 24
-        h = (h * _M & _32_BITS) ^ (k * _M & _32_BITS)
+        h = (h * _M ^ (k ^ k >> 24) * _M) & _32_BITS
     rest = key[words << 2 :]
     if rest:
         h = (h ^ int.from_bytes(rest, "little")) * _M & _32_BITS
