@@ -20,7 +20,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Show the main job, lookup failures included (ACTIONS=my.jsonl, KEEP=1)
-	@$(RUN) -m streams demo $(if $(ACTIONS),--actions "$(ACTIONS)") $(if $(KEEP),--keep)
+	@$(RUN) -m streams demo --mailer "$(RUN) -m examples.mailer render .cache/demo/letters" \
+		$(if $(ACTIONS),--actions "$(ACTIONS)") $(if $(KEEP),--keep)
 
 drill: $(STAMP) ## Replay the incident, and judge what became of every email
 	@$(RUN) -m streams drill $(if $(JSON),--json "$(JSON)")

@@ -182,7 +182,7 @@ def test_a_rate_must_be_positive() -> None:
             "run_in_foreground",
             (3, Path("f"), 9099),
         ),
-        (["demo", "--keep"], "streams.demo", "run_demo", (None, True)),
+        (["demo", "--keep", "--mailer", "m x"], "streams.demo", "run_demo", (None, True, "m x")),
     ],
 )
 def test_long_running_commands_pass_their_options_on(

@@ -1,4 +1,10 @@
-"""``python -m examples.mailer`` mails; with ``render FOLDER < emails.jsonl`` it shows what it would."""
+"""A mailer for the topic ``confirmation-emails``.
+
+python -m examples.mailer                           mails, until SIGTERM
+python -m examples.mailer healthy                   exits with 0 if the mailer here is at work
+python -m examples.mailer settings                  lists what can be set
+python -m examples.mailer render FOLDER < FILE      writes the letters of emails, JSON lines, to be looked at
+"""
 
 from __future__ import annotations
 
@@ -6,68 +12,104 @@ import asyncio
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import time
 from pathlib import Path
 
-from aiokafka.errors import KafkaError
-
-from examples.mailer.letters import Letters, Unreadable
-from examples.mailer.links import Links
-from examples.mailer.mailer import Mailer
-from examples.mailer.sent import Sent
-from examples.mailer.settings import Settings, WrongSetting, read_settings
-from examples.mailer.smtp import Smtp
+from examples.mailer.settings import Settings, WrongSetting, describe, read_settings
 
 
 async def mail(settings: Settings) -> None:
     """Mail until SIGTERM or SIGINT."""
+    from examples.mailer.letters import Letters
+    from examples.mailer.links import Links
+    from examples.mailer.mailer import Mailer
+    from examples.mailer.sent import Sent
+    from examples.mailer.smtp import Smtp
+
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    sent = Sent(settings.sent_file, settings.sent_days, time.time)
     letters = Letters(settings.from_, Links(settings.link_base, settings.link_secret))
+    try:
+        sent = Sent(settings.sent_file, settings.sent_days, time.time)
+    except sqlite3.Error:
+        raise WrongSetting("MAILER_SENT_FILE must name a file that can be written, or made.") from None
     try:
         await Mailer(settings, letters, Smtp(settings), sent).run(stop)
     finally:
         sent.close()
 
 
-def render(folder: Path) -> None:
-    """Write the letter of each email on standard input, one JSON object a line, to `folder`."""
-    letters = Letters("confirm@example.org", Links("https://example.org/confirm", "only to be looked at"))
-    folder.mkdir(parents=True, exist_ok=True)
-    for line in sys.stdin.buffer:
-        letter = letters.render(line)
-        stem = folder / f"{letter.variant}-{letter.locale}"
-        stem.with_suffix(".eml").write_bytes(bytes(letter.message))
-        html = letter.message.get_body(("html",))
-        assert html is not None
-        stem.with_suffix(".html").write_text(html.get_content(), "utf-8")
-        sys.stdout.write(f"{stem}.html\n")
+def run() -> int:
+    """Mail. Returns the exit code: 1 if Kafka ended it."""
+    from aiokafka.errors import KafkaError
 
-
-def main(arguments: list[str]) -> int:
-    """Return the exit code: 2 for a wrong setting, 1 if Kafka or a record ended it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     try:
+        asyncio.run(mail(read_settings(os.environ)))
+    except KafkaError as error:
+        sys.stderr.write(f"The mailer cannot go on: {type(error).__name__}\n")
+        return 1
+    logging.getLogger("mailer").info("stopped")
+    return 0
+
+
+def healthy() -> int:
+    """Say whether the mailer with these settings is at work. Returns the exit code: 1 if it is not."""
+    from examples.mailer.alive import WITHIN, is_alive
+
+    file = os.environ.get("MAILER_ALIVE_FILE", "")
+    if not file:
+        raise WrongSetting("MAILER_ALIVE_FILE must be set, for the mailer and here.")
+    alive = is_alive(file, time.time())
+    sys.stdout.write("at work\n" if alive else f"no sign of life in the last {WITHIN:g} s\n")
+    return 0 if alive else 1
+
+
+def render(folder: Path) -> int:
+    """Write the letters of the emails on standard input. Returns the exit code: 1 if there are none."""
+    from examples.mailer.gallery import directions, hang
+
+    try:
+        gallery = hang(sys.stdin.buffer, folder)
+    except OSError as error:
+        sys.stderr.write(f"The letters cannot be written to {folder}: {error.strerror}\n")
+        return 1
+    sys.stdout.write(f"{directions(gallery)}\n")
+    return 0 if gallery.letters else 1
+
+
+def settings_table() -> str:
+    """Every setting, as Markdown."""
+    rows = ["| setting | meaning | default | allowed |", "|---|---|---|---|"]
+    for name, meaning, default, allowed, secret in describe():
+        shown = "must be set" if default is None else f"`{default}`" if default else "—"
+        also = f" or `{name}_FILE`" if secret else ""
+        rows.append(f"| `{name}`{also} | {meaning} | {shown} | {allowed} |")
+    return "\n".join(rows)
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit code: 2 for a wrong setting or command."""
+    try:
         match arguments:
             case []:
-                asyncio.run(mail(read_settings(os.environ)))
-                logging.getLogger("mailer").info("stopped")
+                return run()
+            case ["healthy"]:
+                return healthy()
+            case ["settings"]:
+                sys.stdout.write(f"{settings_table()}\n")
+                return 0
             case ["render", folder]:
-                render(Path(folder))
-            case _:
-                sys.stderr.write(f"{__doc__}\n")
-                return 2
+                return render(Path(folder))
     except WrongSetting as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except (KafkaError, Unreadable) as error:
-        sys.stderr.write(f"The mailer cannot go on: {type(error).__name__}\n")
-        return 1
-    return 0
+    sys.stderr.write(__doc__ or "")
+    return 2
 
 
 if __name__ == "__main__":

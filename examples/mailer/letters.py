@@ -21,7 +21,6 @@ from examples.mailer.links import Links
 
 HERE = Path(__file__).parent
 FALLBACK = "en"
-RIGHT_TO_LEFT = {"ar"}
 BUTTONS = {"one_button": ("confirm",), "two_button": ("confirm-opt-in", "confirm-opt-out")}
 LONGEST_NAME = 60  # characters
 _NOT_IN_AN_ADDRESS = re.compile(r"[\x00-\x20\x7f-\x9f<>,]")
@@ -80,18 +79,24 @@ class Letters:
             raise Unreadable("not_an_email_record") from None
         locale = self._locale(_at(action, "actionPage", "locale"))
         texts = self._texts[locale]
+        organisation = _text(_at(action, "org", "title"))
         words = {
             "name": _name(_at(action, "contact", "firstName")),
             "campaign": _text(_at(action, "campaign", "title")) or texts["campaign"],
-            "organisation": _text(_at(action, "org", "title")) or texts["organisation"],
+            "organisation": organisation or texts["organisation"],
         }
-        if locale in RIGHT_TO_LEFT:  # a Latin name must not turn the words around it (Unicode's isolates)
+        rtl = texts["direction"] == "rtl"
+        if rtl:  # a Latin name must not turn the words around it (Unicode's isolates)
             words = {key: word and f"\u2068{word}\u2069" for key, word in words.items()}
         greeting = texts["greeting" if words["name"] else "greeting_without_name"]
         context = {
             "locale": locale,
-            "direction": "rtl" if locale in RIGHT_TO_LEFT else "ltr",
+            "direction": texts["direction"],
+            # Plain text has no dir attribute: isolates order a line even where all else runs left to right.
+            "begin": "\u2067" if rtl else "",
+            "end": "\u2069" if rtl else "",
             "subject": texts["subject"].format(**words),
+            "organisation": organisation,
             "greeting": greeting.format(**words),
             "paragraphs": [text.format(**words) for text in texts[variant]],
             "buttons": [
@@ -101,6 +106,7 @@ class Letters:
             "footer": texts["footer"].format(**words),
         }
         message = self._message(email_id, address, context["subject"], format_datetime(decided_at))
+        message["From"] = Address(organisation, addr_spec=self._sender.addr_spec)
         message.set_content(self._plain.render(context))
         message.add_alternative(self._html.render(context), subtype="html")
         return Letter(email_id, variant, locale, _recipient(address), message)
@@ -108,7 +114,6 @@ class Letters:
     def _message(self, email_id: str, address: str, subject: str, date: str) -> EmailMessage:
         recipient = _recipient(address)
         message = EmailMessage(policy=SMTP if recipient.isascii() else SMTPUTF8)
-        message["From"] = self._sender
         message["To"] = Address(addr_spec=recipient)
         message["Subject"] = subject
         message["Date"] = date

@@ -12,6 +12,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import CommitFailedError, IllegalStateError, TopicAlreadyExistsError, for_code
 
+from examples.mailer.alive import Pulse
+from examples.mailer.connection import kafka_options
 from examples.mailer.letters import Letters, Unreadable
 from examples.mailer.sent import Sent
 from examples.mailer.settings import Settings
@@ -29,17 +31,22 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     """
 
     def __init__(self, settings: Settings, letters: Letters, smtp: Smtp, sent: Sent) -> None:
-        """Take the parts; make it on the loop that runs it."""
+        """Take the parts; make it on the loop that runs it.
+
+        Raises:
+            WrongSetting: a certificate or key cannot be used.
+        """
         self._settings, self._letters, self._smtp, self._sent = settings, letters, smtp, sent
-        servers = settings.kafka_bootstrap_servers
+        self._pulse = Pulse(settings.alive_file)
+        self._connection = kafka_options(settings)
         self._consumer: Any = AIOKafkaConsumer(
-            bootstrap_servers=servers,
+            **self._connection,
             group_id=settings.group_id,
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
         )
-        self._producer: Any = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True)
+        self._producer: Any = AIOKafkaProducer(**self._connection, enable_idempotence=True)
         self._working: dict[TopicPartition, tuple[asyncio.Event, asyncio.Task[None]]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -55,6 +62,7 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
                 log.info("reading %s as group %s", self._settings.topic, self._settings.group_id)
                 try:
                     while not stop.is_set():
+                        self._pulse.beat()
                         self._resume_who_is_done()
                         for place, records in (await self._consumer.getmany(timeout_ms=POLL)).items():
                             self._consumer.pause(place)
@@ -89,8 +97,10 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         for record in records:
             if leave.is_set() or not await self._settle(record, leave):
                 return
-            with suppress(CommitFailedError, IllegalStateError):  # moved meanwhile: `sent` knows the letter
+            try:
                 await self._consumer.commit({place: record.offset + 1})
+            except (CommitFailedError, IllegalStateError):
+                return  # it has moved: whoever has it now begins after the last commit, and so would we
 
     async def _settle(self, record: Any, leave: asyncio.Event) -> bool:
         """Do what is to be done with a record; False if it has to be read again."""
@@ -138,9 +148,12 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         log.error("%s is a dead letter in %s: %s", where, topic, why)
 
     async def _make_dead_letters_topic(self) -> None:
-        admin: Any = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka_bootstrap_servers)
+        admin: Any = AIOKafkaAdminClient(**self._connection)
         await admin.start()
         try:
+            # Asked first: who may write to it may not be allowed to make it.
+            if self._settings.dead_letters_topic in await admin.list_topics():
+                return
             answer = await admin.create_topics([NewTopic(self._settings.dead_letters_topic, 1, -1, {})])
             for error in answer.topic_errors:
                 if error[1] and for_code(error[1]) is not TopicAlreadyExistsError:

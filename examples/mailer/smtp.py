@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import aiosmtplib
 
+from examples.mailer.connection import smtp_options
 from examples.mailer.letters import Letter
 from examples.mailer.settings import Settings
 
@@ -38,15 +39,13 @@ class Smtp:
     """One server; a connection per letter keeps it simple (a busy mailer would keep a few open)."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take host, port and credentials."""
+        """Take host, port and credentials.
+
+        Raises:
+            WrongSetting: the file of authorities cannot be used.
+        """
         self._sender = settings.from_
-        self._server = {
-            "hostname": settings.smtp_host,
-            "port": settings.smtp_port,
-            "start_tls": settings.smtp_starttls,
-            "username": settings.smtp_user or None,
-            "password": settings.smtp_password or None,
-        }
+        self._server = smtp_options(settings)
 
     async def send(self, letter: Letter) -> Result:
         """Send it. Never raises for what a server or network does; the reasons quote no server's text."""
@@ -56,7 +55,7 @@ class Smtp:
                 sender=self._sender,
                 recipients=[letter.recipient],
                 timeout=TIMEOUT,
-                **self._server,  # type: ignore[arg-type]  # one value of each kind
+                **self._server,
             )
         except aiosmtplib.SMTPRecipientsRefused as refusal:
             return _by_code(refusal.recipients[0].code)
@@ -70,7 +69,10 @@ class Smtp:
             # them would empty the topic.
             return TryAgain(f"smtp_{refusal.code}")
         except (aiosmtplib.SMTPException, OSError) as error:
-            return TryAgain(type(error).__name__)
+            if type(error) is aiosmtplib.SMTPException and self._server["start_tls"]:
+                return TryAgain("starttls_not_offered")
+            # "ConnectionRefusedError" or "SSLCertVerificationError" says more than "SMTPConnectError".
+            return TryAgain(type(error.__cause__ or error).__name__)
         return Accepted()
 
 

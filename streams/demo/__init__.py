@@ -9,12 +9,13 @@ from streams.demo.interrupts import Interrupted, Interrupts
 __all__ = ["run_demo"]
 
 
-def run_demo(actions: Path | None, keep: bool) -> int:
+def run_demo(actions: Path | None, keep: bool, mailer: str | None = None) -> int:
     """Run the demo; call it in the main thread.
 
     Args:
         actions: a file of actions, JSON lines, that is fed over and over; None: the built-in ones.
         keep: whether everything keeps running at the end, until Ctrl-C.
+        mailer: a command that makes letters of some of the emails, given to it as JSON lines.
 
     Returns:
         The exit code: 0 when every action that asks for an email has exactly one; 1 when not, or when
@@ -27,4 +28,4 @@ def run_demo(actions: Path | None, keep: bool) -> int:
             from streams.demo.view import open_view
     except Interrupted as interrupted:
         return interrupted.exit_code
-    return run(Plan(actions=actions, keep=keep), open_view())
+    return run(Plan(actions=actions, keep=keep, mailer=mailer), open_view())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from streams.demo.audit import Audit, objections
 from streams.demo.errors import DemoFailed
 from streams.demo.feeder import Feeder
+from streams.demo.letters import NoLetters, letters
 from streams.demo.lookup_service import Behaviour, LookupService
 from streams.demo.phases import Phase
 from streams.demo.reader import Reader
@@ -41,13 +42,18 @@ class Performance:
         actions: Iterator[bytes],
         statuses: list[bytes],
         rate: float,
+        mailer: str | None,
     ) -> None:
-        """Take what is on the stage, and the script: `actions` at `rate` per second through the `phases`."""
+        """Take what is on the stage, and the script: `actions` at `rate` per second through the `phases`.
+
+        `mailer` is the command that makes letters of some emails; None: there is no such act.
+        """
         self._kafka = kafka
         self._lookup = lookup
         self._worker = worker
         self._view = view
         self._phases = phases
+        self._mailer = mailer
         self._statuses = statuses
         self._audit = Audit(len(phases))
         self._feeder = Feeder(kafka.bootstrap_servers, _TOPICS.actions_topic, actions, rate)
@@ -98,7 +104,7 @@ class Performance:
         return 1
 
     async def judge(self) -> int:
-        """Read to the end, show all phases and the audit line. Returns the exit code."""
+        """Read to the end, show all phases, letters and the audit line. Returns the exit code."""
         with self._view.step("Reading every email once more to the end of the topic"):
             try:
                 await asyncio.wait_for(self._reader.read_to_end(self._audit), _READ_WITHIN)
@@ -106,6 +112,7 @@ class Performance:
                 self._objections.append("the end of the emails could not be read")
         verdict, tallies = self._audit.verdict(), self._audit.phases
         self._view.final(self._phases, tallies)
+        await self._make_letters()
         if verdict.ignored or verdict.dead_letters or self._feeder.too_large:
             self._view.say(
                 f"{sum(tally.actions for tally in tallies)} actions were fed. {verdict.ignored} ask for no"
@@ -120,6 +127,17 @@ class Performance:
         if against and (warnings := self._worker.last_warnings()):
             self._view.say(warnings)
         return 1 if against else 0
+
+    async def _make_letters(self) -> None:
+        if self._mailer is None or not self._reader.samples.emails:
+            return
+        with self._view.step("Making letters of some of the emails"):
+            try:
+                says = await letters(self._mailer, self._reader.samples.emails)
+            except NoLetters as error:
+                self._objections.append(str(error))
+                return
+        self._view.say(says)
 
     async def stay(self) -> None:
         """Say where everything is, and keep it running until Ctrl-C.

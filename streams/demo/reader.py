@@ -10,6 +10,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 
 from streams.demo.audit import Audit, Email
+from streams.demo.letters import Samples
 from streams.emails import NAMESPACE
 
 _POLL = 200  # milliseconds
@@ -40,6 +41,7 @@ class Reader:
 
     def __init__(self, bootstrap_servers: str, emails_topic: str, dead_letters_topic: str) -> None:
         """Describe the reader; it connects when it starts."""
+        self.samples = Samples()
         self._emails_topic = emails_topic
         # Without a group, it is given every partition of both.
         self._consumer: Any = AIOKafkaConsumer(
@@ -78,21 +80,21 @@ class Reader:
         records = await self._consumer.getmany(timeout_ms=_POLL)
         seen_at = time.time()
         for place, messages in records.items():
-            count = _count_email if place.topic == self._emails_topic else _count_dead_letter
+            count = self._count_email if place.topic == self._emails_topic else _count_dead_letter
             for message in messages:
                 count(audit, message, seen_at)
 
-
-def _count_email(audit: Audit, message: Any, seen_at: float) -> None:
-    try:
-        email = _decode(message.value)
-    except (msgspec.MsgspecError, TypeError):
-        # No action has such an id: the audit counts it as uncalled for.
-        audit.email(f"unreadable:{message.partition}/{message.offset}", Email("", ""), seen_at)
-        return
-    asked = email.lookup
-    outcome, cause = ("", "") if asked is None else (asked.outcome, asked.cause or "")
-    audit.email(email.id, Email(email.variant, email.reason, outcome, cause), seen_at)
+    def _count_email(self, audit: Audit, message: Any, seen_at: float) -> None:
+        try:
+            email = _decode(message.value)
+        except (msgspec.MsgspecError, TypeError):
+            # No action has such an id: the audit counts it as uncalled for.
+            audit.email(f"unreadable:{message.partition}/{message.offset}", Email("", ""), seen_at)
+            return
+        asked = email.lookup
+        outcome, cause = ("", "") if asked is None else (asked.outcome, asked.cause or "")
+        audit.email(email.id, Email(email.variant, email.reason, outcome, cause), seen_at)
+        self.samples.add(email.variant, email.reason, message.value)
 
 
 def _count_dead_letter(audit: Audit, message: Any, _seen_at: float) -> None:

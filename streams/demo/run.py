@@ -40,12 +40,14 @@ class Plan:
         keep: whether everything keeps running at the end.
         phases: what the lookup service goes through.
         rate: actions per second.
+        mailer: a command that is given some of the emails at the end, see ``streams.demo.letters``.
     """
 
     actions: Path | None = None
     keep: bool = False
     phases: Sequence[Phase] = field(default_factory=script)
     rate: float = RATE
+    mailer: str | None = None
 
 
 def run(plan: Plan, view: View) -> int:
@@ -93,6 +95,7 @@ def _on_a_stage(plan: Plan, view: View, interrupts: Interrupts) -> int:
                 actions=actions,
                 statuses=statuses,
                 rate=plan.rate,
+                mailer=plan.mailer,
             )
             return asyncio.run(_until_interrupted(performance, plan, interrupts))
         except Interrupted:

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from rich.console import Console
@@ -55,9 +56,13 @@ def audit_line(output: str) -> tuple[int, ...]:
     return tuple(map(int, line))
 
 
-def test_every_phase_sends_its_emails_and_the_count_is_exact():
-    """Through every trouble of the lookup, each action gets one email, and the exit code says so."""
-    code, output = shown(Plan(phases=script(1.0, 0.0)))
+def test_every_phase_sends_its_emails_and_the_count_is_exact(tmp_path: Path):
+    """Through every trouble of the lookup, each action gets one email, and the exit code says so.
+
+    In the end there are letters of both variants to open, in HTML and plain text, under the addresses shown.
+    """
+    mailer = f"{sys.executable} -m examples.mailer render {tmp_path / 'letters'}"
+    code, output = shown(Plan(phases=script(1.0, 0.0), mailer=mailer))
     actions, emails, missing, doubled = audit_line(output)
     assert code == 0, output
     assert (missing, doubled) == (0, 0)
@@ -65,6 +70,28 @@ def test_every_phase_sends_its_emails_and_the_count_is_exact():
     assert "known_subscribed" in output
     assert "http_status" in output
     assert "Not as it should be" not in output
+    index, *files = (urlsplit(address).path for address in re.findall(r"file://\S+", output))
+    assert 'src="' in Path(index).read_text()
+    kinds = ["one_button.*html", "one_button.*txt", "two_button.*html", "two_button.*txt"]
+    for kind, file in zip(kinds, files, strict=True):
+        assert re.search(kind, file)
+        assert Path(file).read_text().count("/confirm/confirm") == (1 if "one_button" in file else 2)
+
+
+def test_a_mailer_that_makes_no_letters_fails_the_demo():
+    """All emails are there, and yet the exit code is 1, with the mailer's own reason."""
+    code, output = shown(Plan(phases=ONE_PHASE, mailer="sh -c 'cat >/dev/null; echo no paper; exit 3'"))
+    assert code == 1
+    assert audit_line(output)[2:] == (0, 0)
+    assert "Not as it should be: the mailer ended with exit code 3: no paper." in output
+
+
+def test_make_demo_ends_with_letters():
+    """The target names the example mailer as the one that makes them, and where they go."""
+    planned = subprocess.run(["make", "-n", "demo"], capture_output=True, text=True, check=True).stdout
+    assert re.search(
+        r"streams demo --mailer \"\S+ -m examples\.mailer render \.cache/demo/letters\"", planned
+    )
 
 
 def test_a_file_of_ones_own_is_counted_by_place(tmp_path: Path):

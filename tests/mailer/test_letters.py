@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from typing import Any
 
 import pytest
 
-from examples.mailer.letters import Letter, Letters, Unreadable
+from examples.mailer.letters import HERE, Letter, Letters, Unreadable
 from examples.mailer.links import Links
 from tests.examples import valid
 
@@ -43,6 +44,10 @@ def bodies(letter: Letter) -> tuple[str, str]:
         ("de_AT", "de", "ltr", "estätigen"),
         ("fr", "fr", "ltr", "Confirmer"),
         ("ar", "ar", "rtl", "تأكيد"),
+        ("he_IL", "he", "rtl", "אישור"),
+        ("pl", "pl", "ltr", "otwierdz"),
+        ("es-MX", "es", "ltr", "Confirmar"),
+        ("it", "it", "ltr", "Conferm"),
         ("xx", "en", "ltr", "Confirm"),
         (None, "en", "ltr", "Confirm"),
     ],
@@ -65,6 +70,55 @@ def test_each_variant_in_each_locale(
         assert [LINKS.read(token) for token in links] == [(choice, 310, 7001, ID) for choice in choices]
     assert letter.message["Message-ID"] == f"<{ID}@example.org>"
     assert "ana@" not in plain + html
+
+
+def test_the_letter_says_who_sends_it() -> None:
+    """The organisation's title stands in From, without changing the address, and in both bodies."""
+    letter = LETTERS.render(email())
+    assert letter.message["From"] == "Green Rivers <confirm@example.org>"
+    assert all("Green Rivers" in body for body in bodies(letter))
+    record = json.loads(email())
+    record["action"]["org"] = {"title": 'Us" <other@example.net>,\r\nBcc: all@example.org'}
+    [sender] = LETTERS.render(json.dumps(record).encode()).message["From"].addresses
+    assert sender.addr_spec == "confirm@example.org"
+    record["action"]["org"] = None
+    assert LETTERS.render(json.dumps(record).encode()).message["From"] == "confirm@example.org"
+
+
+def test_no_list_is_left_by_a_confirmation() -> None:
+    """Nobody is on a list yet: no List-Unsubscribe header and no Precedence may say so."""
+    headers = {name.lower() for name in LETTERS.render(email()).message}
+    assert headers >= {"from", "to", "subject", "date", "message-id", "auto-submitted", "mime-version"}
+    assert not headers & {"list-unsubscribe", "list-unsubscribe-post", "list-id", "precedence", "bcc", "cc"}
+
+
+def test_neither_choice_is_nudged() -> None:
+    """Both buttons look the same."""
+    _, html = bodies(LETTERS.render(email()))
+    styles = re.findall(r'(<td[^>]*>)<a href="[^"]*" style="([^"]*)"', html)
+    assert len(styles) == 2
+    assert styles[0] == styles[1]
+
+
+def test_right_to_left_holds_without_markup() -> None:
+    """In plain text, each line of Arabic is an isolate with a direction; links and English have none."""
+    plain, _ = bodies(LETTERS.render(email(locale="ar")))
+    lines = [line for line in plain.splitlines() if re.search(r"[\u0600-\u06ff]", line)]
+    assert len(lines) == 6
+    assert all(line.startswith("\u2067") and line.endswith("\u2069") for line in lines)
+    assert not re.search(r"[\u2066-\u2069]", bodies(LETTERS.render(email()))[0])
+
+
+def test_every_language_has_every_text() -> None:
+    """No letter breaks for want of one, or holds a placeholder."""
+    texts = {path.stem: tomllib.loads(path.read_text("utf-8")) for path in (HERE / "texts").glob("*.toml")}
+    assert len(texts) >= 8
+    for locale, words in texts.items():
+        assert words.keys() == texts["en"].keys(), locale
+        for variant in ("one_button", "two_button"):
+            letter = LETTERS.render(email(variant, locale))
+            assert letter.locale == locale
+            assert not any(re.search(r"[{}]", body) for body in bodies(letter))
 
 
 def test_names_stay_text() -> None:

@@ -3,101 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
-import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
-from email import message_from_bytes
-from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiosmtpd.controller import Controller
 
 from streams.embedded import EmbeddedKafka
-from tests.integration.topics import read_count, send
-from tests.integration.worker_process import free_port
+from tests.integration.topics import producing, read_count, send
+from tests.mailer.processes import Mailbox, MailerProcess, make_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 CANARY = "canary"
-
-
-class Mailbox:
-    """An SMTP server; `answers` holds what it says to RCPT, by local part, one after the other."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.letters: list[Message] = []
-        self.answers: dict[str, list[str]] = {}
-        self._controller: Controller | None = None
-
-    def start(self) -> None:
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
-        self._controller.start()
-
-    def stop(self) -> None:
-        if self._controller is not None:
-            self._controller.stop()
-            self._controller = None
-
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
-        if answers := self.answers.get(address.partition("@")[0]):
-            return answers.pop(0)
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        self.letters.append(message_from_bytes(envelope.content))
-        return "250 OK"
-
-    def received(self) -> Counter[str]:
-        return Counter(str(letter["To"]) for letter in self.letters)
-
-
-class MailerProcess:
-    def __init__(self, kafka: EmbeddedKafka, topic: str, smtp_port: int, folder: Path) -> None:
-        self.log = folder / "mailer.log"
-        self._environ = os.environ | {
-            "MAILER_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-            "MAILER_TOPIC": topic,
-            "MAILER_DEAD_LETTERS_TOPIC": f"{topic}.dlq",
-            "MAILER_GROUP_ID": f"{topic}-mailer",
-            "MAILER_SMTP_HOST": "127.0.0.1",
-            "MAILER_SMTP_PORT": str(smtp_port),
-            "MAILER_FROM": "confirm@example.org",
-            "MAILER_LINK_BASE": "https://act.example.org/confirm",
-            "MAILER_LINK_SECRET": "a secret for the tests",
-            "MAILER_SENT_FILE": str(folder / "sent.sqlite"),
-            "MAILER_RETRY_FIRST": "0.1",
-            "MAILER_RETRY_LONGEST": "0.4",
-        }
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "examples.mailer"], env=self._environ, stderr=log
-            )
-
-    def end(self, number: int) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(20)
-
-    def until(self, seen: Callable[[], bool], seconds: float = 40) -> None:
-        deadline = time.monotonic() + seconds
-        while not seen():
-            assert self.process is not None
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -114,26 +34,15 @@ def mailer(
 ) -> Iterator[tuple[MailerProcess, Callable[..., list[tuple[int, int]]], str]]:
     """A mailer that is not started, a function that puts emails on its topic, and the topic."""
     topic = unique_name("emails")
-    asyncio.run(_make_topics(kafka, topic, f"{topic}.dlq"))
-    made = MailerProcess(kafka, topic, mailbox.port, tmp_path)
+    asyncio.run(make_topics(kafka.bootstrap_servers, topic, f"{topic}.dlq"))
+    made = MailerProcess(kafka.bootstrap_servers, topic, mailbox.port, tmp_path)
 
     def put(*values: bytes) -> list[tuple[int, int]]:
         messages = [(b"key", value) for value in values]
         return asyncio.run(send(kafka.bootstrap_servers, topic, messages, headers=[("variant", b"x")]))
 
     yield made, put, topic
-    if made.process is not None:
-        made.process.kill()
-        made.process.wait()
-
-
-async def _make_topics(kafka: EmbeddedKafka, *topics: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(topic, 1, 1) for topic in topics])
-    finally:
-        await admin.close()
+    made.kill()
 
 
 def email(who: str, variant: str = "one_button") -> bytes:
@@ -200,3 +109,38 @@ def test_a_server_that_is_down_costs_time_and_no_letter(mailbox: Mailbox, mailer
     process.until(lambda: len(mailbox.letters) == 2)
     assert process.end(signal.SIGTERM) == 0
     assert mailbox.received() == {f"{who}@{CANARY}.example": 1 for who in "ab"}
+
+
+def test_a_letter_that_waits_holds_up_its_partition_alone(
+    kafka: EmbeddedKafka, mailbox: Mailbox, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """While one partition's first letter waits, the other's leave; what was aborted leaves from neither."""
+    topic = unique_name("emails")
+    mailbox.answers = {"later": ["451 busy"] * 1_000}
+
+    async def put() -> None:
+        await make_topics(kafka.bootstrap_servers, topic, partitions=2)
+        async with producing(kafka.bootstrap_servers, transactional_id=topic) as producer:
+            await producer.begin_transaction()
+            for partition in (0, 1):
+                await producer.send_and_wait(topic, email("ghost"), key=b"key", partition=partition)
+            await producer.abort_transaction()
+            async with producer.transaction():
+                for partition, people in enumerate((("later", "last"), "abc")):
+                    for who in people:
+                        await producer.send_and_wait(topic, email(who), key=b"key", partition=partition)
+
+    asyncio.run(put())
+    mailer = MailerProcess(kafka.bootstrap_servers, topic, mailbox.port, tmp_path)
+    mailer.start()
+    try:
+        mailer.until(lambda: len(mailbox.letters) == 3 and len(mailbox.answers["later"]) < 998)
+        assert mailbox.received() == {f"{who}@{CANARY}.example": 1 for who in "abc"}
+        mailbox.answers.clear()
+        mailer.until(lambda: len(mailbox.letters) == 5)
+        assert mailer.end(signal.SIGTERM) == 0
+    finally:
+        mailer.kill()
+    in_order = [str(letter["To"]).partition("@")[0] for letter in mailbox.letters]
+    assert sorted(in_order[:3]) == list("abc")
+    assert in_order[3:] == ["later", "last"]

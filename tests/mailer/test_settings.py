@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from examples.mailer.__main__ import settings_table
 from examples.mailer.settings import WrongSetting, read_settings
 
+README = Path(__file__).parents[2] / "examples/mailer/README.md"
 GIVEN = {
     "MAILER_FROM": "confirm@example.org",
     "MAILER_LINK_BASE": "https://act.example.org",
@@ -16,9 +20,29 @@ GIVEN = {
 def test_what_is_given_is_read_as_its_kind() -> None:
     """Numbers and truth values are no texts; other programs' variables are nobody's business."""
     settings = read_settings(
-        GIVEN | {"MAILER_SMTP_PORT": "587", "MAILER_SMTP_STARTTLS": "true", "PATH": "/bin"}
+        GIVEN
+        | {"MAILER_SMTP_PORT": "587", "MAILER_RETRY_FIRST": "0.5", "MAILER_SMTP_USER": "", "PATH": "/bin"}
     )
-    assert (settings.from_, settings.smtp_port, settings.smtp_starttls) == ("confirm@example.org", 587, True)
+    assert settings.from_ == "confirm@example.org"
+    assert (settings.smtp_port, settings.retry_first, settings.smtp_user) == (587, 0.5, "")
+
+
+def test_secrets_may_come_from_files(tmp_path: Path) -> None:
+    """As Docker and Kubernetes mount them, with or without a line break at the end."""
+    (tmp_path / "secret").write_text("a secret for the tests\n")
+    environ = dict(GIVEN)
+    environ["MAILER_LINK_SECRET_FILE"] = str(tmp_path / "secret")
+    with pytest.raises(WrongSetting, match="MAILER_LINK_SECRET and MAILER_LINK_SECRET_FILE are both set"):
+        read_settings(environ)
+    del environ["MAILER_LINK_SECRET"]
+    assert read_settings(environ).link_secret == "a secret for the tests"
+    with pytest.raises(WrongSetting, match="MAILER_FROM_FILE is no setting"):
+        read_settings(GIVEN | {"MAILER_FROM_FILE": str(tmp_path / "secret")})
+
+
+def test_the_readme_has_every_setting() -> None:
+    """Its table is what ``python -m examples.mailer settings`` prints."""
+    assert f"\n{settings_table()}\n" in README.read_text()
 
 
 @pytest.mark.parametrize(
@@ -26,7 +50,31 @@ def test_what_is_given_is_read_as_its_kind() -> None:
     [
         ({"MAILER_SMPT_HOST": "x"}, "MAILER_SMPT_HOST is no setting"),
         ({"MAILER_SMTP_PORT": "smtp"}, "MAILER_SMTP_PORT must be a whole number"),
-        ({"MAILER_SMTP_STARTTLS": "1"}, "MAILER_SMTP_STARTTLS must be true or false"),
+        ({"MAILER_SMTP_PORT": "65536"}, "MAILER_SMTP_PORT must be a whole number from 1 to 65535"),
+        ({"MAILER_SMTP_SECURITY": "ssl"}, "MAILER_SMTP_SECURITY must be none, starttls, tls"),
+        ({"MAILER_RETRY_FIRST": "nan"}, "MAILER_RETRY_FIRST must be a number from 0.01"),
+        ({"MAILER_SMTP_USER": "u"}, "MAILER_SMTP_USER and MAILER_SMTP_PASSWORD go together"),
+        (
+            {
+                "MAILER_SMTP_HOST": "mail.example.org",
+                "MAILER_SMTP_USER": "u",
+                "MAILER_SMTP_PASSWORD": "short",
+            },
+            "MAILER_SMTP_PASSWORD would be sent in the clear",
+        ),
+        ({"MAILER_SMTP_CA_FILE": "ca.pem"}, "MAILER_SMTP_CA_FILE is set and MAILER_SMTP_SECURITY is none"),
+        ({"MAILER_SMTP_PASSWORD_FILE": "/no/such"}, "MAILER_SMTP_PASSWORD_FILE must name a file that can be"),
+        ({"MAILER_KAFKA_SECURITY_PROTOCOL": "TLS"}, "MAILER_KAFKA_SECURITY_PROTOCOL must be PLAINTEXT, SSL"),
+        (
+            {"MAILER_KAFKA_CA_FILE": "ca.pem"},
+            "MAILER_KAFKA_CA_FILE is set and MAILER_KAFKA_SECURITY_PROTOCOL",
+        ),
+        ({"MAILER_KAFKA_SASL_PASSWORD": "short"}, "MAILER_KAFKA_SASL_PASSWORD is set and MAILER_KAFKA"),
+        ({"MAILER_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "MAILER_KAFKA_SASL_MECHANISM is missing and MAILER"),
+        (
+            {"MAILER_KAFKA_SECURITY_PROTOCOL": "SSL", "MAILER_KAFKA_CLIENT_KEY_FILE": "key.pem"},
+            "MAILER_KAFKA_CLIENT_CERTIFICATE_FILE and MAILER_KAFKA_CLIENT_KEY_FILE go together",
+        ),
         ({"MAILER_FROM": ""}, "MAILER_FROM must be set"),
         ({"MAILER_LINK_BASE": "act.example.org"}, "MAILER_LINK_BASE must begin"),
         ({"MAILER_LINK_SECRET": "short"}, "MAILER_LINK_SECRET must have 16"),

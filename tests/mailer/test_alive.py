@@ -1,0 +1,30 @@
+"""What a container's health check sees."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from examples.mailer.alive import WITHIN, Pulse, is_alive
+
+
+def test_a_sign_of_life_ages(tmp_path: Path) -> None:
+    """Fresh, it says alive; after its time, or without a file, it does not; a beat renews it."""
+    file = tmp_path / "alive"
+    now = file.parent.stat().st_mtime
+    assert not is_alive(str(file), now)
+    Pulse(str(file)).beat()
+    beaten = file.stat().st_mtime
+    assert is_alive(str(file), beaten + WITHIN - 1)
+    assert not is_alive(str(file), beaten + WITHIN)
+    Pulse("").beat()  # no file: nothing to do
+
+
+def test_a_check_without_a_file_is_told_so() -> None:
+    """The health check exits with 2 and a sentence when nobody set where to look."""
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.mailer", "healthy"], capture_output=True, text=True, env={}
+    )
+    assert done.returncode == 2
+    assert "MAILER_ALIVE_FILE must be set" in done.stderr
