@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from bench import guard, plot, report
-from bench.course import Course
+from bench.contenders import CONTENDERS
+from bench.course import ASKS_ONLY, Course
 from bench.results import Results
 from bench.scenarios import FULL, QUICK, SCENARIOS, TINY
 from streams.embedded.errors import EmbeddedKafkaError
@@ -47,10 +48,17 @@ def main(
     keep_baseline: bool,
     only_report: bool,
 ) -> None:
-    """Run the bench; exits with 1 when a contender failed or its output was wrong, not for a missed goal."""
+    """Run the bench; exits with 1 when a contender failed or its output was wrong, not for a missed goal.
+
+    Raises:
+        click.ClickException: there is no broker to be had.
+    """
     whole = FOLDER / "results.json"
     if only_report:
-        _publish(Results.load(results or whole))
+        found = Results.load(results or whole)
+        if keep_baseline:
+            click.echo(keep_as_baseline(found))
+        _publish(found)
         return
     chosen_scale = {"quick": QUICK, "tiny": TINY}.get(scale or "", FULL)
     names = (
@@ -62,32 +70,64 @@ def main(
         raise click.UsageError(
             f"no scenario is called {', '.join(unknown)}: there are {', '.join(SCENARIOS)}"
         )
+    chosen = tuple(contenders.split(",")) if contenders else None
+    if unknown := sorted(set(chosen or ()) - {*CONTENDERS, ASKS_ONLY}):
+        raise click.UsageError(
+            f"no contender is called {', '.join(unknown)}: there are {', '.join([*CONTENDERS, ASKS_ONLY])}"
+        )
     signal.signal(signal.SIGTERM, _interrupt)  # brokers and contenders are ended then too
     begin = time.monotonic()
 
     def told(line: str) -> None:
         click.echo(f"{time.monotonic() - begin:6.0f} s  {line}")
 
-    course = Course(chosen_scale, told, rounds, tuple(contenders.split(",")) if contenders else None)
+    # A part of it does not replace what the whole run found.
+    path = results or (whole if chosen_scale is FULL and not only and not contenders else PART)
+
+    def keep(found: Results) -> None:
+        """After each scenario: what ends the run later does not take it away."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8")
+        new.replace(path)
+
+    course = Course(chosen_scale, told, keep, rounds, chosen)
     try:
         found = course.run([SCENARIOS[name] for name in names])
     except EmbeddedKafkaError as error:
         raise click.ClickException(str(error)) from error
-    # A part of it does not replace what the whole run found.
-    path = results or (whole if chosen_scale is FULL and not only else PART)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8")
     click.echo("\n" + report.as_text(found))
-    baseline = FOLDER / "baseline.json"
-    if keep_baseline:
-        baseline.write_text(json.dumps(guard.ratios(found), indent=1) + "\n", encoding="utf-8")
-    elif baseline.exists() and chosen_scale is not TINY:
-        for warning in guard.compare(guard.ratios(found), json.loads(baseline.read_text(encoding="utf-8"))):
-            click.echo(f"warning: {warning}")
-    click.echo(f"All rounds are in {path}.")
+    if chosen_scale is TINY:
+        click.echo("It runs; figures of a tiny run mean nothing.")
+    for line in [keep_as_baseline(found)] if keep_baseline else held_against_baseline(found):
+        click.echo(line)
+    click.echo(f"All rounds are in {path}; it took {found.seconds / 60:.1f} minutes.")
     if path == whole:
         _publish(found)
     sys.exit(1 if found.failures() else 0)
+
+
+def _baselines() -> dict[str, dict[str, float]]:
+    """By scale: a quick run's rounds are shorter, so that its ratios are others."""
+    path = FOLDER / "baseline.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def keep_as_baseline(found: Results) -> str:
+    """Make a run the one that later ones of its scale are compared with; returns a sentence that says so."""
+    path = FOLDER / "baseline.json"
+    kept = {**_baselines(), found.scale: guard.ratios(found)}
+    path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return f"This is the baseline of {found.scale} runs now, in {path}."
+
+
+def held_against_baseline(found: Results) -> list[str]:
+    """What became worse since the baseline of its scale; nothing where there is none to compare with."""
+    now, before = guard.ratios(found), _baselines().get(found.scale, {})
+    if not now.keys() & before.keys():
+        return []
+    kept = f"guard: nothing is worse than the baseline by more than {guard.TOLERATED:.0%}"
+    return [f"warning: {warning}" for warning in guard.compare(now, before)] or [kept]
 
 
 def _publish(found: Results) -> None:

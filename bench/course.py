@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 
 from bench.contenders import CONTENDERS, Contender
 from bench.live_rounds import at_rates, while_hanging
 from bench.lookups import ask_only, nobody, service
 from bench.results import Measured, Results
-from bench.rounds import Round, drain, fill
-from bench.scenarios import Case, Scale, Scenario
+from bench.rounds import Backlog, Round, drain, fill
+from bench.scenarios import LOOKUPS_AT_ONCE, Case, Scale, Scenario
 from bench.table_starts import starts
 from bench.topics import Topics
 from streams.embedded import EmbeddedKafka
@@ -21,24 +22,47 @@ Told = Callable[[str], None]
 
 #: The broker keeps nothing for longer than a scenario, and is given the memory that it would get in service.
 HEAP = "1g"
-#: So many go once without being counted: then broker, page cache and processor are warm. Each contender's
-#: own warm-up is the first share of every round.
+#: So many go once without being counted: then broker, page cache and processor are warm, and the scenarios of
+#: few rounds, which come last, find them so. Each contender's own warm-up is the first share of every round.
 _WARMING = 2
 ASKS_ONLY = "bare-questions"
+#: A case in which a contender failed as often is not tried again: each time may take minutes to fail.
+_FAILURES = 2
+
+Attempt = Callable[[], Iterable[Round]]
 
 
 class Course:
-    """One run of the bench."""
+    """One run of the bench.
+
+    Whatever fails is a result, with its reason, and the rest goes on: a contender, a scenario, the broker.
+    """
 
     def __init__(
-        self, scale: Scale, told: Told, rounds: int | None = None, only: tuple[str, ...] | None = None
+        self,
+        scale: Scale,
+        told: Told,
+        keep: Callable[[Results], None],
+        rounds: int | None = None,
+        only: tuple[str, ...] | None = None,
     ) -> None:
-        """Describe a run; `rounds` instead of the scale's, and only these contenders where given."""
+        """Describe a run.
+
+        Args:
+            scale: how big.
+            told: is told how it goes, a line each time.
+            keep: is given what there is after every scenario.
+            rounds: instead of the scale's number, however long they take; None: as many as the time allows.
+            only: these contenders; None: all.
+        """
         self._scale = scale
         self._told = told
+        self._keep = keep
         self._rounds = rounds
         self._only = only
         self._absent: dict[str, str | None] = {}
+        self._failed: dict[tuple[str, str, str], int] = {}
+        self._until = 0.0
         self.results = Results(scale.name)
 
     def run(self, scenarios: Sequence[Scenario]) -> Results:
@@ -47,41 +71,54 @@ class Course:
         Raises:
             EmbeddedKafkaError: there is no broker to be had.
         """
-        begin = time.monotonic()
-        self.results.settings = {"scale": self._scale.name, "broker_heap": HEAP, "brokers": 1}
-        with EmbeddedKafka(heap=HEAP) as kafka:
-            topics = Topics(kafka.bootstrap_servers)
+        begin = self._until = time.monotonic()
+        self.results.settings = {"broker_heap": HEAP, "brokers": 1, **asdict(self._scale)}
+        with ExitStack() as stack:
+            topics = _broker(stack)
             for scenario in scenarios:
                 self._told(f"— {scenario.name}: {scenario.title}")
                 measured = self.results.scenarios[scenario.name] = Measured(scenario.title)
-                most = scenario.most_rounds if self._scale.warms else max(1, scenario.quick_rounds)
-                rounds = self._rounds or min(self._scale.rounds, most)
-                self._run(topics, scenario, rounds, measured)
-        self.results.seconds = round(time.monotonic() - begin, 1)
+                self._until += scenario.seconds(self._scale)
+                try:
+                    if not topics.answers():
+                        self._told("  the broker does not answer: a new one is started")
+                        stack.close()
+                        topics = _broker(stack)
+                    self._run(topics, scenario, measured)
+                except Exception as error:
+                    self._count(measured, 0, Round("bench", problems=[_said(error)]), 0.0)
+                self.results.seconds = round(time.monotonic() - begin, 1)
+                self._keep(self.results)
         return self.results
 
-    def _run(self, topics: Topics, scenario: Scenario, rounds: int, measured: Measured) -> None:
+    def _run(self, topics: Topics, scenario: Scenario, measured: Measured) -> None:
         match scenario.kind:
             case "backlog":
-                self._backlog(topics, scenario, rounds, measured)
+                self._backlog(topics, scenario, measured)
             case "live":
-                self._live(topics, scenario, rounds, measured)
-            case "hanging":
-                self._hanging(topics, scenario, rounds, measured)
-            case "table":
-                for number in range(rounds):
+                for number in self._numbers(scenario):
                     for case in scenario.cases(self._scale):
-                        self._keep(
-                            measured, number, case.label, starts(topics, case.workload, case.partitions)
-                        )
+                        for who in self._present(case.contenders):
+                            if number and who.name in case.once:
+                                continue
+                            run: Attempt = partial(at_rates, topics, who, case, self._scale, number)
+                            self._attempt(measured, number, case.label, who.name, run)
+            case "hanging":
+                self._hanging(topics, scenario, measured)
+            case "table":
+                for number in self._numbers(scenario):
+                    for case in scenario.cases(self._scale):
+                        run = _one(partial(starts, topics, case.workload, case.partitions))
+                        self._attempt(measured, number, case.label, "ours", run)
 
-    def _backlog(self, topics: Topics, scenario: Scenario, rounds: int, measured: Measured) -> None:
+    def _backlog(self, topics: Topics, scenario: Scenario, measured: Measured) -> None:
         with ExitStack() as services:
-            entries: list[tuple[Case, Callable[[], Round]]] = []
-            backlogs = []
+            entries: list[tuple[Case, str, Attempt]] = []
+            backlogs: list[Backlog] = []
+            services.callback(lambda: [topics.sweep(backlog.name) for backlog in backlogs])
             for case in scenario.cases(self._scale):
                 if (why := _unreadable(case.compression)) is not None:
-                    self.results.skipped[f"{scenario.name}, {case.label}"] = why
+                    self.results.skipped[f"{scenario.name}, all with {case.compression}"] = why
                     self._told(f"  {case.label} is skipped: {why}")
                     continue
                 backlog = fill(topics, case.workload, case.partitions, case.compression)
@@ -93,44 +130,71 @@ class Course:
                 for name in case.contenders:
                     if name == ASKS_ONLY:
                         if self._only is None or name in self._only:
-                            entries.append((case, partial(ask_only, url, case.workload.actions)))
+                            asks = partial(ask_only, url, case.workload.actions, LOOKUPS_AT_ONCE)
+                            entries.append((case, name, _one(asks)))
                         continue
                     for who in self._present((name,)):
                         run = partial(drain, topics, who, backlog, settings=settings, workers=case.workers)
-                        entries.append((case, run))
-            for case, run in entries[:_WARMING] if self._scale.warms else []:
-                self._keep(measured, -1, case.label, run())
-            for number in range(rounds):  # A B C A B C …: a slow minute of the machine falls on all of them
-                for case, run in entries:
-                    self._keep(measured, number, case.label, run())
-            for backlog in backlogs:
-                topics.delete(backlog.actions, backlog.statuses)
+                        entries.append((case, name, _one(run)))
+            warms = self._scale.warms and scenario.most_rounds >= self._scale.rounds
+            for case, name, attempt in entries[:_WARMING] if warms else []:
+                self._attempt(measured, -1, case.label, name, attempt)
+            # A B C A B C …: a slow minute of the machine falls on all of them.
+            for number in self._numbers(scenario):
+                for case, name, attempt in entries:
+                    if not number or name not in case.once:
+                        self._attempt(measured, number, case.label, name, attempt)
 
-    def _live(self, topics: Topics, scenario: Scenario, rounds: int, measured: Measured) -> None:
-        for number in range(rounds):
-            for case in scenario.cases(self._scale):
-                for who in self._present(case.contenders):
-                    for found in at_rates(topics, who, case, self._scale):
-                        self._keep(measured, number, found.case, found)
-
-    def _hanging(self, topics: Topics, scenario: Scenario, rounds: int, measured: Measured) -> None:
+    def _hanging(self, topics: Topics, scenario: Scenario, measured: Measured) -> None:
         with service(0.005) as url:
-            for number in range(rounds):
-                healthy = None
+            for number in self._numbers(scenario):
+                healthy: float | None = None
                 for case in scenario.cases(self._scale):
-                    found = while_hanging(topics, case, self._scale, url, healthy)
-                    healthy = healthy or found.figures.get("known_p99_ms")
-                    self._keep(measured, number, case.label, found)
+                    run = _one(partial(while_hanging, topics, case, self._scale, url, healthy))
+                    for found in self._attempt(measured, number, case.label, "ours", run):
+                        healthy = healthy or found.figures.get("known_p99_ms")
 
-    def _keep(self, measured: Measured, number: int, label: str, found: Round) -> None:
-        """Tell of a round, and count it unless it was the warm-up; a failure counts in any case."""
-        found.case = label
+    def _numbers(self, scenario: Scenario) -> Iterable[int]:
+        """The rounds of a scenario: no more than asked for, and no more than end in time, but always one."""
+        most = self._rounds or scenario.rounds(self._scale)
+        last = 0.0
+        for number in range(most):
+            begin = time.monotonic()
+            if number and self._rounds is None and begin + last > self._until:
+                self._told(f"  {most - number} of {most} rounds are left out: there is no time for them")
+                return
+            yield number
+            last = time.monotonic() - begin
+
+    def _attempt(
+        self, measured: Measured, number: int, label: str, contender: str, run: Attempt
+    ) -> list[Round]:
+        """Make one round of one contender; the warm-up has a negative number, and only its failure counts."""
+        place = (measured.title, label, contender)
+        if self._failed.get(place, 0) >= _FAILURES:
+            return []
+        begin = time.monotonic()
+        try:
+            found = list(run())
+        except Exception as error:
+            found = [Round(contender, problems=[_said(error)])]
+        self._failed[place] = self._failed.get(place, 0) + (
+            number >= 0 and any(each.problems for each in found)
+        )
+        seconds = time.monotonic() - begin
+        for each in found:
+            each.case = each.case or label
+            self._count(measured, number, each, seconds)
+            seconds = 0.0
+        return found
+
+    def _count(self, measured: Measured, number: int, found: Round, seconds: float) -> None:
         shown = "  ".join(f"{name} {_short(value)}" for name, value in found.figures.items())
-        text = shown or "; ".join(found.problems)
+        text = "; ".join(found.problems) or shown
         name = "warm-up" if number < 0 else f"round {number + 1}"
-        self._told(f"  {name:<8} {found.contender:<21}{label:<25} {text}")
-        if number < 0:
-            found.figures = {}
+        took = f"  [{seconds:.0f} s]" if seconds else ""
+        self._told(f"  {name:<8} {found.contender:<21}{found.case:<25} {text}{took}")
+        found.number = number
         if number >= 0 or found.problems:
             measured.rounds.append(found)
 
@@ -148,6 +212,18 @@ class Course:
             if self._absent[name] is None:
                 present.append(who)
         return present
+
+
+def _broker(stack: ExitStack) -> Topics:
+    return Topics(stack.enter_context(EmbeddedKafka(heap=HEAP)).bootstrap_servers)
+
+
+def _one(run: Callable[[], Round]) -> Attempt:
+    return lambda: [run()]
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _short(value: float) -> str:

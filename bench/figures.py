@@ -44,9 +44,13 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """Ours by theirs, round by round: neighbours in time, so that a slow minute falls on both."""
-    return spread([one / other for one, other in zip(ours, theirs, strict=False)])
+def ratios(pairs: Sequence[tuple[float, float]]) -> Spread:
+    """One by the other, of neighbours in time, so that a slow minute falls on both.
+
+    Raises:
+        ValueError: there are no pairs.
+    """
+    return spread([one / other for one, other in pairs])
 
 
 def at(moment: float, times: Sequence[float], values: Sequence[float]) -> float:

@@ -146,8 +146,8 @@ class Live:
     def close(self) -> None:
         """End everything, and give the disk space back."""
         self._processes.close()
-        self._topics.delete(self._place.actions, self._place.statuses, self._place.emails)
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._topics.sweep(self._group)
 
     def _start_load(self, name: str, **order: Any) -> None:
         order = {"servers": self._topics.bootstrap_servers, "out": str(self._folder / name), **order}

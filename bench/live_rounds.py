@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import figures
 from bench.contenders import CONTENDERS, Contender
-from bench.live import Delays, Live, Phase
+from bench.live import Live
 from bench.processes import ProcessFailed
 from bench.rounds import Round
 from bench.scenarios import Case, Scale
@@ -33,39 +33,35 @@ def _running(live: Live, result: Round) -> Iterator[None]:
         live.close()
 
 
-def at_rates(topics: Topics, contender: Contender, case: Case, scale: Scale) -> list[Round]:
-    """Delays at the scale's rates, then at shares of what the contender sustains beside the load."""
+def at_rates(topics: Topics, contender: Contender, case: Case, scale: Scale, number: int) -> list[Round]:
+    """Delays at the scale's rates, then at shares of what the contender sustains beside the load.
+
+    The latter only where the scale has time for it, in so many rounds, and where the case asks for it.
+    """
     live = Live(topics, contender, case.workload, case.partitions, case.settings)
     whole = Round(contender.name)
     rounds: list[Round] = []
     settle = scale.settle_seconds
+    seconds = scale.live_seconds + settle
     with _running(live, whole):
         # Connections, the table, and the JVM's compiler; then each rate, then as much as goes in.
         live.flow([(_WARMING_RATE, 2 * settle)])
-        asked = [(rate, scale.live_seconds + settle) for rate in scale.live_rates]
-        fixed = live.flow(asked)
-        full = live.flow([(0, scale.live_seconds)])[0] if scale.warms and contender.name == "ours" else None
-        delays = live.finish() if full is None else None
-        whole.problems = delays.problems() if delays else []
-        if delays:
-            rounds = [_round(contender, f"{phase.rate:,}/s", delays, phase, settle) for phase in fixed]
-        elif full:
-            sustained = live.sustained(full, settle)
-            shares = live.flow(
-                [(max(1, int(sustained * share)), scale.live_seconds + settle) for share in SHARES]
-            )
-            delays = live.finish()
-            whole.problems = delays.problems()
-            rounds = [_round(contender, f"{phase.rate:,}/s", delays, phase, settle) for phase in fixed]
-            for share, phase in zip(SHARES, shares, strict=True):
-                here = _round(contender, f"{share:.0%} of sustained", delays, phase, settle)
-                here.figures["rate"] = phase.rate
-                rounds.append(here)
+        phases = {
+            f"{phase.rate:,}/s": phase for phase in live.flow([(rate, seconds) for rate in scale.live_rates])
+        }
+        if case.sustained and number < scale.sustained_rounds:
+            sustained = live.sustained(live.flow([(0, seconds)])[0], settle)
+            rates = [max(1, int(sustained * share)) for share in SHARES]
+            shares = live.flow([(rate, seconds) for rate in rates])
+            phases |= {
+                f"{share:.0%} of sustained": phase for share, phase in zip(SHARES, shares, strict=True)
+            }
+        delays = live.finish()
+        whole.problems = delays.problems()
+        for label, phase in phases.items():
+            found = {"rate": float(phase.rate), **delays.figures(phase, settle)}
+            rounds.append(Round(contender.name, label, figures=found))
     return [whole] if whole.problems else rounds
-
-
-def _round(contender: Contender, label: str, delays: Delays, phase: Phase, settle: float) -> Round:
-    return Round(contender.name, label, delays.figures(phase, settle))
 
 
 def while_hanging(topics: Topics, case: Case, scale: Scale, url: str, healthy_p99: float | None) -> Round:

@@ -52,13 +52,14 @@ def _await(processes: Processes, url: str) -> None:
     raise ProcessFailed(f"no lookup service after {_WITHIN:g} s{processes.last_lines('lookup')}")
 
 
-def ask_only(url: str, count: int) -> Round:
-    """One round of the bare loop of questions."""
+def ask_only(url: str, count: int, at_once: int) -> Round:
+    """One round of the bare loop of questions: so many, and so many of them at once."""
     result = Round("bare-questions")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         processes = Processes(Path(folder))
         try:
-            argv = [sys.executable, str(PEERS / "bare_questions.py"), f"{url}/answers", str(count)]
+            script = str(PEERS / "bare_questions.py")
+            argv = [sys.executable, script, f"{url}/answers", str(count), str(at_once)]
             processes.start("questions", argv, {})
             if processes.wait("questions", 120) != 0:
                 raise ProcessFailed(f"bare-questions failed{processes.last_lines('questions')}")

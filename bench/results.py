@@ -11,7 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bench import quix_environment
 from bench.rounds import Round
+from streams.embedded.jars import KAFKA_VERSION
 
 _PACKAGES = (
     "faust-streaming",
@@ -45,8 +47,14 @@ def machine() -> dict[str, str | int | float]:
 
 
 def versions() -> dict[str, str]:
-    """Python, and the packages that do the work."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}
+    """Python, the packages that do the work, and the peers."""
+    quix = quix_environment.LOCK.read_text(encoding="utf-8").partition("quixstreams==")[2]
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in _PACKAGES},
+        "kafka and kafka-streams": KAFKA_VERSION,
+        "quixstreams": quix.split()[0],
+    }
 
 
 @dataclass(slots=True)
@@ -71,6 +79,20 @@ class Measured:
             for each in self.rounds
             if each.contender == contender and case in (None, each.case) and figure in each.figures
         ]
+
+    def pairs(
+        self, figure: str, one: tuple[str, str | None], other: tuple[str, str | None]
+    ) -> list[tuple[float, float]]:
+        """A figure of two (contender, case), round by round, where both have it; a case None: any."""
+        there = self._by_round(figure, *other)
+        return [(value, there[n]) for n, value in self._by_round(figure, *one).items() if n in there]
+
+    def _by_round(self, figure: str, contender: str, case: str | None) -> dict[int, float]:
+        return {
+            each.number: each.figures[figure]
+            for each in self.rounds
+            if each.contender == contender and case in (None, each.case) and figure in each.figures
+        }
 
 
 @dataclass(slots=True)

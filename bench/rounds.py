@@ -25,6 +25,8 @@ from bench.workload import Workload
 SETTLING = 0.2  # share of the emails that is not counted: caches, compilers and tables settle
 _SAMPLE = 0.05  # seconds
 _STATUSES_WITHIN = 60.0  # seconds
+#: It is given up after so many seconds, and so long for each action: a stock Faust does 4,000 a second.
+_PATIENCE, _PATIENCE_EACH = 60.0, 0.0003
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Backlog:
     """Topics that are filled already, for all rounds of a scenario."""
 
     workload: Workload
+    name: str  # that its topics begin with
     actions: str
     statuses: str
     partitions: int
@@ -45,19 +48,21 @@ class Round:
 
     contender: str
     case: str = ""
+    number: int = 0  # of the round: those of the same number are neighbours in time
     figures: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
 def fill(topics: Topics, workload: Workload, partitions: int, compression: str = "none") -> Backlog:
     """Make and fill the topics of a scenario."""
-    name = f"b{secrets.token_hex(3)}"
+    name = f"b{secrets.token_hex(4)}"
     actions, statuses = f"{name}-actions", f"{name}-statuses"
     topics.make(statuses, partitions, cleanup_policy="compact")
     topics.make(actions, partitions, compression_type="producer")
     topics.fill(statuses, workload.statuses())
     topics.fill(actions, workload.records(), compression)
-    return Backlog(workload, actions, statuses, partitions, topics.ends(actions, partitions), compression)
+    ends = topics.ends(actions, partitions)
+    return Backlog(workload, name, actions, statuses, partitions, ends, compression)
 
 
 def free_port() -> int:
@@ -74,7 +79,6 @@ def drain(
     *,
     settings: Mapping[str, str] | None = None,
     workers: int = 1,
-    timeout: float = 300.0,
 ) -> Round:
     """Let one contender drain a backlog into a topic of its own; a failure is part of the result.
 
@@ -84,9 +88,8 @@ def drain(
         backlog: what.
         settings: of our worker, besides those that every round has.
         workers: how many processes share the partitions.
-        timeout: seconds until it is given up.
     """
-    group = f"b{secrets.token_hex(3)}-{contender.name}"
+    group = f"r{secrets.token_hex(4)}-{contender.name}"
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     processes = Processes(folder)
     emails = f"{group}-emails"
@@ -116,7 +119,7 @@ def drain(
             _await_statuses(topics, processes, place, names)
             topics.fill(backlog.actions, backlog.workload.records())
             backlog = replace(backlog, ends=topics.ends(backlog.actions, backlog.partitions))
-        times, cpu, resident = _watch(topics, processes, names, place, backlog, timeout)
+        times, cpu, resident = _watch(topics, processes, names, place, backlog)
         for name in names:
             processes.stop(name)
         checked = check(topics.bootstrap_servers, emails, backlog.partitions, backlog.workload)
@@ -130,12 +133,14 @@ def drain(
                 "actions": backlog.workload.actions,
                 "resident_mb": resident / 1e6,
             }
-        topics.delete(emails, *([backlog.actions] if contender.own_actions else []))
+            if checked.unanswered:
+                result.figures["unanswered"] = checked.unanswered
     except ProcessFailed as error:
         result.problems = [str(error)]
     finally:
         processes.close()
         shutil.rmtree(folder, ignore_errors=True)
+        topics.sweep(group)
     return result
 
 
@@ -164,10 +169,10 @@ def _watch(
     names: Sequence[str],
     place: Place,
     backlog: Backlog,
-    timeout: float,
 ) -> tuple[list[float], list[float], int]:
     """Sample until the group has committed the whole backlog; return times, CPU seconds, most memory."""
     times, cpu, resident = [], [], 0
+    timeout = _PATIENCE + _PATIENCE_EACH * backlog.workload.actions
     until = time.monotonic() + timeout
     while True:
         times.append(time.time())

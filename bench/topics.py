@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, Producer, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 _ADMIN_SECONDS = 30.0
+_ANSWERS_WITHIN = 10.0  # seconds
+_AGAIN_AFTER = 0.2  # seconds
 
 
 class Topics:
@@ -29,10 +38,25 @@ class Topics:
         topic = NewTopic(name, partitions, 1, config=settings)
         self._admin.create_topics([topic])[name].result(_ADMIN_SECONDS)
 
-    def delete(self, *names: str) -> None:
-        """Delete topics, to give their disk space back."""
-        for future in self._admin.delete_topics(list(names)).values():
-            future.result(_ADMIN_SECONDS)
+    def sweep(self, part: str) -> None:
+        """Delete every topic that has this in its name: those that a contender made for itself as well.
+
+        The broker goes on with none of their files and partitions; that it cannot be asked is no error here.
+        """
+        with contextlib.suppress(KafkaException, TimeoutError):
+            there = self._admin.list_topics(timeout=_ANSWERS_WITHIN).topics
+            if names := [name for name in there if part in name]:
+                for future in self._admin.delete_topics(names).values():
+                    with contextlib.suppress(KafkaException, TimeoutError):
+                        future.result(_ADMIN_SECONDS)
+
+    def answers(self) -> bool:
+        """Whether the broker does."""
+        try:
+            self._admin.list_topics(timeout=_ANSWERS_WITHIN)
+        except KafkaException:
+            return False
+        return True
 
     def fill(self, name: str, records: Iterable[tuple[bytes, bytes]], compression: str = "none") -> float:
         """Put these records on a topic as Java's producers place them; return the seconds that it took."""
@@ -71,12 +95,32 @@ class Topics:
     def ends(self, name: str, partitions: int) -> dict[int, int]:
         """The offset after the last record of each partition, committed or not."""
         asked = {TopicPartition(name, number): OffsetSpec.latest() for number in range(partitions)}
-        found = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED)
-        return {place.partition: future.result(_ADMIN_SECONDS).offset for place, future in found.items()}
+
+        def ask() -> dict[int, int]:
+            found = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED)
+            return {place.partition: each.result(_ADMIN_SECONDS).offset for place, each in found.items()}
+
+        return _patiently(ask)
 
     def committed(self, group: str, name: str, partitions: int) -> dict[int, int]:
         """The offsets that a group has committed; 0 where it has none."""
         places = [TopicPartition(name, number) for number in range(partitions)]
-        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)])
-        found = asked[group].result(_ADMIN_SECONDS).topic_partitions
-        return {place.partition: max(0, place.offset) for place in found}
+
+        def ask() -> dict[int, int]:
+            asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)])
+            found = asked[group].result(_ADMIN_SECONDS).topic_partitions
+            return {place.partition: max(0, place.offset) for place in found}
+
+        return _patiently(ask)
+
+
+def _patiently(ask: Callable[[], dict[int, int]]) -> dict[int, int]:
+    """Ask again for a while: of a topic or group made just now, not every broker thread has heard."""
+    until = time.monotonic() + _ADMIN_SECONDS
+    while True:
+        try:
+            return ask()
+        except KafkaException:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_AGAIN_AFTER)

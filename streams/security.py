@@ -35,6 +35,13 @@ class Unusable(Exception):
         self.field = field
 
 
+class TlsContext(ssl.SSLContext):
+    """Remembers what it was made from, for sentences about it; OpenSSL's own does not tell."""
+
+    ca_file: Path | None = None
+    client_certificate: Path | None = None
+
+
 def client_options(settings: Settings) -> dict[str, Any]:
     """What every Kafka client of ours is given to connect with.
 
@@ -93,7 +100,8 @@ def _of_sasl(s: Settings, protocol: str) -> Iterator[Contradiction]:
 
 
 def _context(s: Settings) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # TLS 1.2 and newer; certificates are required
+    context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)  # TLS 1.2 and newer; certificates are required
+    context.ca_file, context.client_certificate = s.kafka_ca_file, s.kafka_client_certificate_file
     context.check_hostname = s.kafka_host_name_check == "required"
     if s.kafka_ca_file is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)

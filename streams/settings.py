@@ -8,7 +8,7 @@ each of five mistakes costs five deployments.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -287,6 +287,13 @@ def _without_query(text: str) -> str:
 def describe() -> list[SettingRow]:
     """Every setting, in the order of the table: for documentation and for tests against it."""
     return [_row(field) for field in Settings.model_fields]
+
+
+def variables_in(environ: Iterable[str]) -> list[str]:
+    """Return those of the environment's names that configure a worker."""
+    bare = {row.bare_name for row in describe() if row.bare_name}
+    names = bare | {f"{name}_FILE" for name in bare}
+    return [name for name in environ if name.startswith(PREFIX) or name in names]
 
 
 def effective(settings: Settings) -> list[EffectiveRow]:

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
-from faust.types import TP
 
 from streams.status import Row, decode_row, encode_row, overwrites, subscribed_at
 
@@ -30,12 +29,14 @@ class Rows(Protocol):
         """Return the raw row of `key`."""
         ...
 
-    def put(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
-        """Apply `changes`; None forgets a key. Does nothing to a partition that is not ours any more."""
-        ...
+    def put(
+        self, partition: int, changes: Mapping[bytes, bytes | None], contained: int | None = None
+    ) -> None:
+        """Apply `changes`; None forgets a key. Does nothing to a partition that is not ours any more.
 
-    def contains(self, changelog: TP, offset: int) -> None:
-        """Remember that the changelog is contained up to and with `offset`, as far as the store lasts."""
+        With them, all or nothing, goes `contained`: the changelog is in the store up to and with this offset,
+        and recovery starts after it.
+        """
         ...
 
     def keys(self, partition: int) -> Iterator[bytes]:
@@ -54,8 +55,13 @@ class MemoryRows:
         """See :class:`Rows`."""
         return self._rows.get(key) if self._partitions.get(key) == partition else None
 
-    def put(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
-        """See :class:`Rows`."""
+    def put(
+        self,
+        partition: int,
+        changes: Mapping[bytes, bytes | None],
+        contained: int | None = None,  # noqa: ARG002 - port
+    ) -> None:
+        """See :class:`Rows`. Nothing lasts: Faust reads the whole changelog at the next start."""
         for key, raw in changes.items():
             if raw is None:
                 if self._partitions.get(key) == partition:  # else a misplaced row, which is another's
@@ -64,9 +70,6 @@ class MemoryRows:
             else:
                 self._rows[key] = raw
                 self._partitions[key] = partition
-
-    def contains(self, changelog: TP, offset: int) -> None:
-        """See :class:`Rows`. Nothing lasts: Faust reads the whole changelog at the next start."""
 
     def keys(self, partition: int) -> Iterator[bytes]:
         """See :class:`Rows`."""
@@ -85,7 +88,9 @@ class RocksRows:
         found: bytes | None = None if db is None else db.get(key)
         return found
 
-    def put(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
+    def put(
+        self, partition: int, changes: Mapping[bytes, bytes | None], contained: int | None = None
+    ) -> None:
         """See :class:`Rows`."""
         import rocksdict  # here, since a worker with the memory store needs no RocksDB
 
@@ -98,12 +103,9 @@ class RocksRows:
                 batch.delete(key)
             else:
                 batch.put(key, raw)
+        if contained is not None:
+            batch.put(self._store.offset_key, b"%d" % contained)  # as Faust's set_persisted_offset has it
         db.write(batch)
-
-    def contains(self, changelog: TP, offset: int) -> None:
-        """See :class:`Rows`."""
-        if changelog.partition in self._store._dbs:
-            self._store.set_persisted_offset(changelog, offset)
 
     def keys(self, partition: int) -> Iterator[bytes]:
         """See :class:`Rows`."""
@@ -111,13 +113,28 @@ class RocksRows:
         return iter(()) if db is None else (key for key in db.keys() if key != self._store.offset_key)  # noqa: SIM118 - no dict
 
 
+def rows_of(table: Any) -> Rows:
+    """Return the rows in the store of a Faust table."""
+    store = table.data
+    return RocksRows(store) if hasattr(store, "_db_for_partition") else MemoryRows(store)
+
+
 class StatusTable:
     """Who is a subscriber, as far as it is known."""
 
-    def __init__(self, table: Any, send_many: Callable[[], SendMany]) -> None:
-        """Wrap a Faust table with raw keys and values; `send_many` gives the started producer's method."""
+    def __init__(
+        self, table: Any, send_many: Callable[[], SendMany], generation: Callable[[], int] = lambda: 0
+    ) -> None:
+        """Wrap a Faust table with raw keys and values.
+
+        Args:
+            table: the Faust table.
+            send_many: gives the started producer's method.
+            generation: the consumer group's current generation.
+        """
         self._table = table
         self._send_many = send_many
+        self._generation = generation
         self._rows: Rows | None = None
         self._locks: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -125,8 +142,7 @@ class StatusTable:
     def rows(self) -> Rows:
         """The store's rows."""
         if self._rows is None:
-            store = self._table.data
-            self._rows = RocksRows(store) if hasattr(store, "_db_for_partition") else MemoryRows(store)
+            self._rows = rows_of(self._table)
         return self._rows
 
     def subscribed(self, partition: int, key: bytes, now: float) -> bool | None:
@@ -170,11 +186,13 @@ class StatusTable:
         raw = {key: None if row is None else encode_row(row) for key, row in changes.items()}
         topic = self._table.changelog_topic_name
         rows: list[tuple[bytes | None, bytes | None, list[Any]]] = [(key, raw[key], []) for key in raw]
+        generation = self._generation()
         offset = await self._send_many()(topic, partition, rows)
-        assert offset is not None
-        self.rows.put(partition, raw)
-        # Recovery starts after what the store contains; the memory store forgets it, and reads all.
-        self.rows.contains(TP(topic, partition), offset)
+        if generation != self._generation():
+            # The partition may have been somebody else's meanwhile: to claim what they wrote before `offset`
+            # would lose it for ever. These rows are restored, or else read, asked or swept again.
+            return
+        self.rows.put(partition, raw, offset)
 
     def _row(self, partition: int, key: bytes) -> Row | None:
         raw = self.rows.get(partition, key)

@@ -9,7 +9,14 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    NoError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from streams.delivery.ledger import DEFAULT_LIMIT
 from streams.settings import Settings
@@ -24,6 +31,7 @@ TABLE = "supporter-status"
 DEAD_LETTER_LIMIT = 2 * DEFAULT_LIMIT
 #: Seconds between two looks at a topic that was just made.
 _SETTLING = (0.1,) * 20
+_DENIED = (ClusterAuthorizationFailedError, TopicAuthorizationFailedError)
 _THIRTY_DAYS = 30 * 24 * 3600 * 1000  # milliseconds
 
 
@@ -152,7 +160,10 @@ async def _make(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
             raise error(name)  # a cluster that is not settled yet: try again
         # Another worker that starts at the same moment may have been first.
         if error not in (NoError, TopicAlreadyExistsError):
-            raise TopicsUnfit(f"topic {name} is missing and the cluster does not make it: {error.__name__}")
+            advice = "; `streams acls --make-topics` prints what that takes" if error in _DENIED else ""
+            raise TopicsUnfit(
+                f"topic {name} is missing and the cluster does not make it: {error.__name__}{advice}"
+            )
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient, names: TopicNames) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The pages of a worker: /metrics, /livez, /readyz."""
+"""The pages of a worker: /metrics, /livez, /readyz, and the live page at /."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 import orjson
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from streams.page.live import LivePage
+
 #: Returns why not, one sentence each; empty: all is well.
 Check = Callable[[], list[str]]
 
 
-def add_pages(app: Any, *, registry: Any, alive: Check, ready: Check) -> None:
+def add_pages(app: Any, *, registry: Any, alive: Check, ready: Check, live: LivePage | None = None) -> None:
     """Add the pages to a Faust `app`.
 
     Args:
@@ -20,7 +22,10 @@ def add_pages(app: Any, *, registry: Any, alive: Check, ready: Check) -> None:
         registry: the Prometheus registry to show.
         alive: why this process should be restarted. A dead lookup or a broker that is away is no reason.
         ready: why this worker does not do its work now.
+        live: the page at /.
     """
+    if live is not None:
+        live.add_to(app.web.web_app)  # before Faust's own, so that it is found first
 
     @app.page("/metrics")  # type: ignore[untyped-decorator]  # Faust ships no types
     async def metrics(view: Any, _request: Any) -> Any:

@@ -21,7 +21,9 @@ def run_worker(arguments: list[str]) -> None:
 
     level = load_settings(os.environ).log_level
     try:
-        cli.main(args=["-A", "streams.app", "worker", "-l", level, *arguments], prog_name="streams")
+        # Quiet: a banner among JSON lines is none, and Faust's names a URL and a log that are not ours.
+        options = ["--quiet", "-A", "streams.app", "worker", "-l", level]
+        cli.main(args=[*options, *arguments], prog_name="streams")
     except OrganisationsError as exc:
         click.echo(f"Error: {exc}", err=True)
         sys.exit(2)

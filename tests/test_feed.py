@@ -51,6 +51,9 @@ async def create_topic(kafka: EmbeddedKafka, name: str, **config: str) -> str:
         )
         answer = await admin.create_topics([topic])
         assert [error[1] for error in answer.topic_errors] == [0]
+        async with asyncio.timeout(30):
+            while name not in await admin.list_topics():  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.02)
     finally:
         await admin.close()
     return name
@@ -86,7 +89,12 @@ async def test_actions_arrive_byte_for_byte_where_java_would_put_them(
     topic = await create_topic(kafka, unique_name("actions"))
     lines = [action(number % 50, n=number).replace(b",", b" , ") for number in range(2000)]
     content = b"\r\n\n".join(lines)
-    report = await feed(kafka.bootstrap_servers, topic, read_blocks(io.BytesIO(content)), action_message)
+    report = await feed(
+        {"bootstrap_servers": kafka.bootstrap_servers},
+        topic,
+        read_blocks(io.BytesIO(content)),
+        action_message,
+    )
     assert (report.sent, report.blank, report.without_key, report.not_sent) == (2000, 1999, 0, 0)
     found = await records(kafka, topic)
     assert sorted(record.value for record in found) == sorted(lines)
@@ -108,7 +116,9 @@ async def test_lines_without_a_key_are_sent_and_counted(
 ) -> None:
     """What has no readable key goes out without one, spread over the partitions."""
     topic = await create_topic(kafka, unique_name("actions"))
-    report = await feed_actions(kafka.bootstrap_servers, topic, [b"garbage %d" % n for n in range(16)])
+    report = await feed_actions(
+        {"bootstrap_servers": kafka.bootstrap_servers}, topic, [b"garbage %d" % n for n in range(16)]
+    )
     assert (report.sent, report.without_key) == (16, 16)
     found = await records(kafka, topic)
     assert {record.key for record in found} == {None}
@@ -123,7 +133,7 @@ async def test_a_line_that_is_too_long_is_left_out_and_named(
     topic = await create_topic(kafka, unique_name("actions"), max_message_bytes="2000")
     lines = [action(number, pad="x" * (1900 if number in {7, 8} else 100)) for number in range(40)]
     lines[20] = b"y" * 1960  # shorter than the limit, and with the batch's own bytes longer
-    report = await feed_actions(kafka.bootstrap_servers, topic, lines)
+    report = await feed_actions({"bootstrap_servers": kafka.bootstrap_servers}, topic, lines)
     assert (report.sent, report.not_sent, report.without_key) == (37, 3, 0)
     assert [number for number, _ in report.reasons] == [8, 9, 21]
     assert {reason for _, reason in report.reasons} == {
@@ -139,7 +149,7 @@ async def test_a_line_that_just_fits_is_taken(
     """Lines far above the batch size, up to Kafka's own limit of a mebibyte, are sent."""
     topic = await create_topic(kafka, unique_name("actions"))
     report = await feed_actions(
-        kafka.bootstrap_servers,
+        {"bootstrap_servers": kafka.bootstrap_servers},
         topic,
         [action(1, pad="x" * 1_048_400), action(2), action(3, pad="x" * 300_000)],
     )
@@ -161,7 +171,9 @@ async def test_a_refused_batch_stops_the_feed(
         FeedError, match=r"Kafka refused 1 lines .* the first of them line 3 \(MessageSizeTooL"
     ):
         await feed_actions(
-            kafka.bootstrap_servers, topic, paused([action(1)], [action(2)], [action(3, pad="x" * 3000)])
+            {"bootstrap_servers": kafka.bootstrap_servers},
+            topic,
+            paused([action(1)], [action(2)], [action(3, pad="x" * 3000)]),
         )
     assert len(await records(kafka, topic)) == 2
 
@@ -187,7 +199,9 @@ async def test_a_pausing_source_does_not_hold_back_lines(
         await more.wait()
         yield action(2)
 
-    running = asyncio.ensure_future(feed_actions(kafka.bootstrap_servers, topic, source()))
+    running = asyncio.ensure_future(
+        feed_actions({"bootstrap_servers": kafka.bootstrap_servers}, topic, source())
+    )
     async with asyncio.timeout(20):
         while not await records(kafka, topic):
             assert not running.done()
@@ -201,7 +215,7 @@ async def test_statuses_and_tombstones(kafka: EmbeddedKafka, unique_name: Callab
     topic = await create_topic(kafka, unique_name("supporter-status"), cleanup_policy="compact")
     line = b'{"orgId":310,"contactRef":"abc","subscribed":true,"asOf":"2026-11-24T10:00:00Z"}'
     forget = b'{"orgId":310,"contactRef":"abc","forget":true}'
-    report = await feed_statuses(kafka.bootstrap_servers, topic, [line, b"{}", forget])
+    report = await feed_statuses({"bootstrap_servers": kafka.bootstrap_servers}, topic, [line, b"{}", forget])
     assert (report.sent, report.not_sent, report.without_key) == (2, 1, 0)
     assert report.reasons[0][0] == 2
     assert [(record.key, record.value) for record in await records(kafka, topic)] == [
@@ -217,7 +231,7 @@ async def test_a_missing_topic_is_not_created(
     """A mistyped topic is an error, even on brokers that create topics on demand."""
     topic = unique_name("mistyped")
     with pytest.raises(FeedError, match=f"there is no topic '{topic}'"):
-        await feed_actions(kafka.bootstrap_servers, topic, [action(1)])
+        await feed_actions({"bootstrap_servers": kafka.bootstrap_servers}, topic, [action(1)])
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()
     try:
@@ -236,7 +250,11 @@ async def test_progress_is_told(kafka: EmbeddedKafka, unique_name: Callable[[str
         told.append((report.lines, report.sent))
 
     report = await feed_actions(
-        kafka.bootstrap_servers, topic, (action(n) for n in range(3000)), note, rate=6000
+        {"bootstrap_servers": kafka.bootstrap_servers},
+        topic,
+        (action(n) for n in range(3000)),
+        note,
+        rate=6000,
     )
     assert told == sorted(told)
     assert told[-1] == (3000, 3000)
@@ -267,7 +285,9 @@ async def test_a_broker_that_falls_silent_ends_the_feed(
             with pytest.raises(
                 FeedError, match=r"acknowledged nothing for 0\.5 s; stopped, with 1 lines ack"
             ):
-                await feed_actions(kafka.bootstrap_servers, topic, source(), reports.append)
+                await feed_actions(
+                    {"bootstrap_servers": kafka.bootstrap_servers}, topic, source(), reports.append
+                )
     finally:
         await asyncio.to_thread(kafka.resume, 1)
 
@@ -281,7 +301,7 @@ async def test_a_silent_server_is_not_waited_for(monkeypatch: pytest.MonkeyPatch
     try:
         async with asyncio.timeout(5):
             with pytest.raises(FeedError, match=rf"Kafka does not answer at 127\.0\.0\.1:{port}"):
-                await feed_actions(f"127.0.0.1:{port}", "actions", [action(1)])
+                await feed_actions({"bootstrap_servers": f"127.0.0.1:{port}"}, "actions", [action(1)])
     finally:
         for writer in connections:
             writer.close()

@@ -185,6 +185,7 @@ async def test_without_a_choice_a_new_group_waits_and_commits_nothing(
     async with bench.started() as groundwork:
         await happens(lambda: "decision" in (groundwork.awaits or ""))
         awaited = groundwork.awaits or ""
+        assert groundwork.decision == awaited
         for words in (f"group {bench.group} ", bench.names.actions, " 4 records", "ACTIONS_START"):
             assert words in awaited
         assert await bench.committed(groundwork) == [None, None]
@@ -242,6 +243,7 @@ async def test_a_kafka_that_is_down_is_awaited_and_can_be_given_up(
     bench = Bench(f"127.0.0.1:{port}", unique_name("t"))
     async with bench.started() as groundwork:
         await happens(lambda: "(" in (groundwork.awaits or ""))
+        assert groundwork.decision is None
         assert groundwork.awaits == "Kafka (KafkaConnectionError)"
         assert attempts.is_set() is (server is not None)
     assert "not ready: waiting for Kafka" in caplog.text

@@ -13,9 +13,10 @@ import orjson
 import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 
+from streams.catalogue import DEAD_LETTERS, STATUSES
 from streams.confirmation import SHORTENED_TO
 from streams.learning import Learning
-from streams.metrics import DEAD_LETTERS, STATUSES, Metrics
+from streams.metrics import Metrics
 from streams.table import StatusTable
 from streams.transport.chunks import Chunk
 from tests.delivery.fakes import in_virtual_time

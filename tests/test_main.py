@@ -31,6 +31,7 @@ COMMANDS = [
     "resend",
     "dead-letters",
     "doctor",
+    "acls",
 ]
 
 

@@ -18,6 +18,7 @@ from streams.settings import (
     describe,
     effective,
     load_settings,
+    variables_in,
 )
 
 
@@ -246,3 +247,9 @@ def test_every_setting_is_documented() -> None:
         assert "\n" not in row.meaning
         if row.default:
             load_settings({row.name: row.default})
+
+
+def test_what_configures_a_worker_is_known_by_name() -> None:
+    """A worker of the demo is not given another one's settings: prefixed, bare, or a secret's file."""
+    ours = ["STREAMS_GROUP_ID", "SENTRY_DSN", "SENTRY_DSN_FILE", "ORGANISATIONS_FILE", "STREAMS_MISSPELT"]
+    assert variables_in([*ours, "PATH", "SENTRY_ENVIRONMENT", "HOME"]) == ours

@@ -53,7 +53,11 @@ TESTED_ELSEWHERE = {
     "streams.lookup.causes": "test_client makes every cause happen",
     "streams.lookup.dns": "test_client_connections resolves names with it",
     "streams.organisation_keys": "test_organisations reads every key",
+    "streams.page": "is empty",
+    "streams.refusal": "tests/security asks a real broker with every mistake",
+    "streams.rights": "tests/security asks a real broker without each right",
     "streams.transport": "its consumer and producer have test files of their own",
+    "streams.transport.thread": "test_consumer reads real topics with it",
 }
 
 #: Boolean parameters of the worker's functions, with the reason why each is a value and no mode.

@@ -1,7 +1,13 @@
-"""The same job in Quix Streams, exactly once: statuses joined from its own state store (RocksDB)."""
+"""The same job in Quix Streams, exactly once: statuses in its own state store (RocksDB, with a changelog).
 
-from job import ACTIONS, EMAILS, FOLDER, GROUP, SERVERS, STATUSES, write
-from quixstreams import Application
+Actions and statuses are concatenated, which makes Quix read them in the order of their times, and share the
+state of a key. Its `join_asof` reads shorter, and took a third more CPU time.
+"""
+
+import os
+
+from job import ACTIONS, EMAILS, FOLDER, GROUP, SERVERS, STATUSES, read_status, write
+from quixstreams import Application, State
 
 app = Application(
     broker_address=SERVERS,
@@ -11,17 +17,22 @@ app = Application(
     state_dir=FOLDER,
     auto_create_topics=True,  # the changelog of its state store
     loglevel="WARNING",
-    commit_interval=0.1,  # as often as Kafka Streams
+    commit_interval=float(os.environ["BENCH_COMMIT_SECONDS"]),
 )
 actions = app.dataframe(app.topic(ACTIONS, key_deserializer="bytes", value_deserializer="bytes"))
-statuses = app.dataframe(app.topic(STATUSES, key_deserializer="bytes", value_deserializer="json"))
+statuses = app.dataframe(app.topic(STATUSES, key_deserializer="bytes", value_deserializer="bytes"))
 emails = app.topic(EMAILS, key_serializer="bytes", value_serializer="bytes")
 
 
-def merge(action: bytes, status: dict | None) -> bytes:
-    """Make the email of an action and what is known of its supporter."""
-    return write(action, status is not None and status["subscribed"])
+def email(value: bytes | bool, state: State) -> bytes | None:
+    """Keep a status, or make the email of an action."""
+    if isinstance(value, bool):
+        state.set("subscribed", value)
+        return None
+    return write(value, state.get("subscribed"))
 
 
-actions.join_asof(statuses, how="left", on_merge=merge).to_topic(emails)
+known = statuses.apply(lambda value: read_status(value).subscribed)
+made = actions.concat(known).apply(email, stateful=True)
+made.filter(lambda value: value is not None).to_topic(emails)
 app.run()

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 COULD_NOT_LOOK = 3
-"""Exit code where Kafka does not answer: 1 would say that something is missing."""
+"""Exit code where Kafka does not answer, or nobody can be told: 1 would say that something is missing."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,6 +88,8 @@ def answered(work: Coroutine[Any, Any, T]) -> T:
 
     from streams.audit.installation import TopicMissing
     from streams.audit.transaction import NotWritten
+    from streams.refusal import refusal
+    from streams.security import client_options
 
     # Records come by the million, and none is part of a cycle: looking for one took a quarter of the time.
     gc.set_threshold(500_000)
@@ -97,7 +100,8 @@ def answered(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except (KafkaError, OSError, TimeoutError) as error:
-        click.echo(f"Error: Kafka does not answer ({type(error).__name__})", err=True)
+        why = asyncio.run(refusal(client_options(load_settings(os.environ))))
+        click.echo(f"Error: {why or f'Kafka does not answer ({type(error).__name__})'}", err=True)
     except (TopicMissing, NotWritten) as error:
         click.echo(f"Error: {error}", err=True)
     except KeyboardInterrupt:
@@ -112,16 +116,28 @@ def answered(work: Coroutine[Any, Any, T]) -> T:
     "--list", "listed", type=click.IntRange(min=0), default=20, show_default=True, help="Name so many."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option(
+    "--metrics-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.prom",
+    help="Write the counts there too, for node-exporter's textfile collector.",
+)
 def audit(
-    begin: Moment | None, end: Moment | None, partitions: tuple[int, ...], listed: int, as_json: bool
+    begin: Moment | None,
+    end: Moment | None,
+    partitions: tuple[int, ...],
+    listed: int,
+    as_json: bool,
+    metrics_file: Path | None,
 ) -> None:
     """Count: has every action that asks for an email exactly one?
 
     Reads the topics as a mailer does (committed records only), changes nothing. Exit code 1 if an action is
-    missing its email or has two, 3 if Kafka does not answer. Actions that the group has not settled yet are
-    in flight, not missing. Actions from before the group's first start were never read where it was started
-    with ACTIONS_START=latest: they are missing to this count, so give --from.
+    missing its email or has two, 3 if Kafka does not answer or FILE.prom cannot be written. Actions that the
+    group has not settled yet are in flight, not missing. Actions from before the group's first start were
+    never read where it was started with ACTIONS_START=latest: they are missing to this count, so give --from.
     """
+    from streams.audit import metrics_file as for_collector
     from streams.audit import report
     from streams.audit.auditing import audit as run
     from streams.audit.installation import installation_of
@@ -136,6 +152,12 @@ def audit(
         click.echo(json.dumps(report.as_json(found, topic, listed), indent=2))
     else:
         click.echo("\n".join(report.as_lines(found, topic, listed)))
+    if metrics_file is not None:
+        try:
+            for_collector.write(metrics_file, for_collector.as_text(found, time.time()))
+        except OSError as error:
+            click.echo(f"Error: cannot write {metrics_file}: {error.strerror}", err=True)
+            sys.exit(COULD_NOT_LOOK)
     sys.exit(0 if found.holds else 1)
 
 

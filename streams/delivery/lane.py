@@ -29,6 +29,7 @@ from streams.delivery.verdicts import Judge as Judge
 from streams.delivery.verdicts import Observer as Observer
 from streams.delivery.verdicts import Pending as Pending
 from streams.delivery.verdicts import Record as Record
+from streams.delivery.verdicts import Release as Release
 from streams.delivery.verdicts import Tally as Tally
 from streams.delivery.verdicts import Verdict as Verdict
 
@@ -100,11 +101,12 @@ class Lane:
         self._offered = 0  # the offset after the last one that was offered
         self._ready: list[Entry] = []
         self._held_bytes = 0
-        self._in_transaction = 0  # entries
+        self._writing: Sequence[Entry] = ()  # in the transaction under way, or in one that failed
         self._failures = 0  # in a row
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._taking = True
+        self._let_go = False  # what was in flight has been handed over
         self._closing = asyncio.Event()
         self._bug: Exception | None = None
         self._task: asyncio.Task[None] | None = None
@@ -130,12 +132,32 @@ class Lane:
     @property
     def unsettled(self) -> int:
         """Records judged, or being judged, that are not committed."""
-        return self._window.unsettled + len(self._ready) + self._in_transaction
+        return self._window.unsettled + len(self._ready) + len(self._writing)
+
+    @property
+    def in_flight(self) -> int:
+        """Records taken that are neither committed nor released."""
+        return 0 if self._let_go else len(self._inbox) + self.unsettled
 
     @property
     def has_work(self) -> bool:
         """Whether anything waits here to be judged, answered or committed."""
         return bool(self._inbox or self.unsettled)
+
+    @property
+    def committed(self) -> int:
+        """The offset that the broker has for this partition."""
+        return self._committed
+
+    @property
+    def oldest(self) -> int | None:
+        """The earliest timestamp, in ms, of the records taken and not committed; None without any."""
+        held = [entry.record.timestamp for entries in (self._ready, self._writing) for entry in entries]
+        if self._inbox:
+            held.append(self._inbox[0].timestamp)
+        if (waits := self._window.oldest) is not None:
+            held.append(waits)
+        return min(held, default=None)
 
     @property
     def halted(self) -> str | None:
@@ -144,7 +166,7 @@ class Lane:
 
     @property
     def still_for(self) -> float:
-        """Seconds since the committed offset moved or the ledger was tried; 0 without work, or halted."""
+        """Seconds since the committed offset moved, or was tried to move; 0 without work, or halted."""
         return self._clock() - self._moved_at if self.has_work and self.halted is None else 0.0
 
     # -- life -------------------------------------------------------------------------------------------
@@ -173,6 +195,7 @@ class Lane:
         What is not committed by then is the successor's: nothing was acknowledged that the broker lacks.
         """
         self._taking = False
+        self._release(Release.HANDED_OVER, len(self._inbox))
         self._inbox.clear()
         until = self._clock() + grace
         while self._window.unsettled and (left := until - self._clock()) > 0:
@@ -186,7 +209,13 @@ class Lane:
             if not done:
                 self._task.cancel()
                 await asyncio.wait({self._task}, timeout=1.0)
+        self._release(Release.HANDED_OVER, self.in_flight)
+        self._let_go = True
         await self._ledger.close()
+
+    def _release(self, why: Release, count: int) -> None:
+        if count:
+            self._observer.released(self.partition, why, count)
 
     # -- judging ----------------------------------------------------------------------------------------
 
@@ -197,6 +226,7 @@ class Lane:
         if not self.has_work:
             self._moved_at = self._clock()
         self._inbox.extend(records)
+        self._observer.taken(self.partition, len(records))
         self._offered = records[-1].offset + 1 if records else self._offered
         try:
             self._advance()
@@ -208,15 +238,17 @@ class Lane:
         """Judge one slice of the inbox, as far as there is room; True when more could be judged at once."""
         inbox, window, ready, limits = self._inbox, self._window, self._ready, self._limits
         judge = self._judge.judge
-        room = min(limits.ready, limits.unsettled - window.unsettled - self._in_transaction)
+        room = min(limits.ready, limits.unsettled - window.unsettled - len(self._writing))
         for _ in range(min(len(inbox), self.SLICE)):
             record = inbox[0]
             offset = record.offset
             if offset < window.position:  # read again after a seek; it is taken already
                 inbox.popleft()
+                self._release(Release.SETTLED_BEFORE, 1)
                 continue
             if window.settled_before(offset):
                 inbox.popleft()
+                self._release(Release.SETTLED_BEFORE, 1)
                 window.position = offset + 1
                 continue
             if (
@@ -239,7 +271,7 @@ class Lane:
                 ready.append(_new(Entry, (record, verdict)))
             else:
                 room -= 1
-                window.take(offset)
+                window.take(offset, record.timestamp)
                 verdict.answer.add_done_callback(partial(self._settle, record, verdict.conclude))
         return bool(inbox)
 
@@ -293,8 +325,10 @@ class Lane:
                 entries, self._ready = self._ready, []
                 offset, runs = self._window.progress()
                 metadata = progress.encode(offset, runs)
-                self._in_transaction = len(entries)
+                self._writing = entries
                 outgoing = [verdict.outgoing for _, verdict in entries if verdict.outgoing is not None]
+                if offset != self._committed:  # a broker that does not answer has all its time from here
+                    self._moved_at = self._clock()
                 await self._ledger.commit(outgoing, offset, metadata)
         except Oversize as oversize:
             self._replace(entries, oversize)
@@ -308,18 +342,19 @@ class Lane:
                 self._go_on_from(position, entries)
                 return
             # else: the answer was lost, the transaction was not
-        self._in_transaction = 0
+        self._writing = ()
         self._failures = 0
         self.trouble = None
         self._held_bytes -= sum(len(record.value or b"") for record, _ in entries)
         if offset != self._committed:
             self._committed, self._moved_at = offset, self._clock()
         self._wake.set()  # there is room again
-        self._observer.committed(self.partition, entries)
+        if not self._let_go:  # else they are counted already, as the successor's to decide
+            self._observer.committed(self.partition, entries)
 
     def _retry(self, entries: list[Entry]) -> None:
         self._ready[:0] = entries
-        self._in_transaction = 0
+        self._writing = ()
         self._wake.set()
 
     def _replace(self, entries: list[Entry], oversize: Oversize) -> None:
@@ -348,6 +383,7 @@ class Lane:
                 wait = min(limits.backoff * (2 ** min(self._failures - 1, 16) - 1), limits.backoff_most)
             if await self._closes_within(wait):
                 return None
+            self._moved_at = self._clock()
             try:
                 return await self._ledger.open()
             except LedgerFailure as again:
@@ -362,6 +398,7 @@ class Lane:
         """Keep of what was to be written only what the committed log lacks."""
         committed, ahead = self._understood(position)
         waiting, self._ready = entries + self._ready, []
+        pending = self._window.unsettled
         self._window.rebase(committed, ahead)
         settled = progress.Window(committed, ahead)
         lacking = [
@@ -370,6 +407,8 @@ class Lane:
             if entry.record.offset >= committed and not settled.settled_before(entry.record.offset)
         ]
         kept = {entry.record.offset for entry in lacking}
+        found = len(waiting) - len(lacking) + pending - self._window.unsettled
+        self._release(Release.SETTLED_MEANWHILE, found)
         self._committed = committed
         self._held_bytes -= sum(
             len(entry.record.value or b"") for entry in waiting if entry.record.offset not in kept

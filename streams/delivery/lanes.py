@@ -54,6 +54,7 @@ class Lanes:
         self._open: dict[int, Lane] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._troubles: dict[int, str] = {}
+        self._leaving: set[Lane] = set()
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(list(self._open.values()))
@@ -64,6 +65,11 @@ class Lanes:
     def partitions(self) -> set[int]:
         """Return the partitions whose lanes are open."""
         return set(self._open)
+
+    @property
+    def in_flight(self) -> int:
+        """Records that the lanes have taken and not settled, those that close included."""
+        return sum(lane.in_flight for lanes in (self._open.values(), self._leaving) for lane in lanes)
 
     @property
     def opening(self) -> dict[int, str]:
@@ -108,8 +114,13 @@ class Lanes:
         opening = [self._opening.pop(partition) for partition in gone & self._opening.keys()]
         for task in opening:
             task.cancel()
-        closing = [self._open.pop(partition).close(grace) for partition in gone & self._open.keys()]
-        await asyncio.gather(*opening, *closing, return_exceptions=True)
+        leaving = {self._open.pop(partition) for partition in gone & self._open.keys()}
+        self._leaving |= leaving
+        try:
+            closing = [lane.close(grace) for lane in leaving]
+            await asyncio.gather(*opening, *closing, return_exceptions=True)
+        finally:
+            self._leaving -= leaving
 
     async def close(self, grace: float) -> None:
         """Close every lane."""

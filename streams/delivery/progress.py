@@ -124,12 +124,18 @@ class Window:
         """Start at the committed offset `position`, with the predecessor's settled runs beyond it."""
         self.position = position
         self._ahead = list(ahead)
-        self._unsettled: dict[int, None] = {}  # ascending, since records are taken in order
+        # Each with its record's timestamp; ascending, since records are taken in order.
+        self._unsettled: dict[int, int] = {}
 
     @property
     def unsettled(self) -> int:
         """How many taken records have no outcome yet."""
         return len(self._unsettled)
+
+    @property
+    def oldest(self) -> int | None:
+        """The timestamp, in ms, of the first record without outcome; None where all have theirs."""
+        return next(iter(self._unsettled.values()), None)
 
     @property
     def committable(self) -> int:
@@ -150,21 +156,21 @@ class Window:
             ahead.pop(0)
         return bool(ahead) and ahead[0][0] <= offset
 
-    def take(self, offset: int) -> None:
-        """Note that `offset` was taken and waits for its outcome."""
-        self._unsettled[offset] = None
+    def take(self, offset: int, timestamp: int = 0) -> None:
+        """Note that `offset`, of a record with this timestamp in ms, was taken and waits for its outcome."""
+        self._unsettled[offset] = timestamp
         self.position = offset + 1
 
     def settle(self, offset: int) -> bool:
         """Note that the outcome of `offset` is known and about to be written; False if it is too late."""
-        return self._unsettled.pop(offset, self) is None
+        return self._unsettled.pop(offset, None) is not None
 
     def rebase(self, committed: int, ahead: Iterable[Run]) -> None:
         """Go on from what the cluster has committed, which somebody else may have moved meanwhile."""
         self._ahead = list(ahead)
         self._unsettled = {
-            offset: None
-            for offset in self._unsettled
+            offset: timestamp
+            for offset, timestamp in self._unsettled.items()
             if offset >= committed and not any(first <= offset <= last for first, last in self._ahead)
         }
         self.position = max(self.position, committed)

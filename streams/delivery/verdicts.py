@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from streams.delivery.ledger import Outgoing
@@ -56,8 +57,27 @@ class Entry(NamedTuple):
     verdict: Verdict
 
 
+class Release(StrEnum):
+    """Why a lane that took a record wrote nothing for it."""
+
+    SETTLED_BEFORE = "settled_before"  # by a predecessor, or by this lane: it was read again
+    SETTLED_MEANWHILE = "settled_meanwhile"  # found committed: by a successor, or by a transaction in doubt
+    HANDED_OVER = "handed_over"  # the lane closed first: whoever has the partition next reads it again
+
+
 class Observer(Protocol):
-    """Is told what a lane does."""
+    """Is told what a lane does.
+
+    Each record taken is, sooner or later, committed or released, once. Until then it is in flight.
+    """
+
+    def taken(self, partition: int, count: int) -> None:
+        """So many records were offered, and are in flight from now on."""
+        ...
+
+    def released(self, partition: int, why: Release, count: int) -> None:
+        """So many records are in flight no more, and this lane wrote nothing for them."""
+        ...
 
     def committed(self, partition: int, entries: Sequence[Entry]) -> None:
         """Every one of `entries` is lasting now."""

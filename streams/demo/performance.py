@@ -170,7 +170,7 @@ class Performance:
     async def _tell_statuses(self) -> None:
         servers, topic = self._kafka.bootstrap_servers, _TOPICS.status_topic
         try:
-            await feed_statuses(servers, topic, self._statuses)
+            await feed_statuses({"bootstrap_servers": servers}, topic, self._statuses)
         except FeedError as error:
             raise DemoFailed(f"The statuses could not be sent: {error}.") from error
         deadline = time.monotonic() + _LEARNED_WITHIN

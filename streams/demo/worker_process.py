@@ -21,7 +21,7 @@ from streams.embedded.errors import EmbeddedKafkaError
 from streams.embedded.ports import HeldPort
 from streams.embedded.supervised import SupervisedProcesses
 from streams.environment import PREFIX
-from streams.settings import describe
+from streams.settings import variables_in
 
 DEADLINE = 1.0  # seconds, of a lookup
 PARTITIONS = 2
@@ -84,11 +84,7 @@ class Worker:
         """
         self._bootstrap_servers = bootstrap_servers
         self._organisations = organisations
-        self._strangers = [
-            name
-            for name in environ
-            if name.startswith(PREFIX) or name in {row.bare_name for row in describe() if row.bare_name}
-        ]
+        self._strangers = variables_in(environ)
         self._processes: SupervisedProcesses | None = None
         self._port: HeldPort | None = None
         self._log: Path | None = None

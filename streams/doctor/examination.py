@@ -12,16 +12,19 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from streams import rights
+from streams.acls import least
 from streams.audit.installation import Described, Installation, describe
 from streams.audit.reading import Reading
 from streams.delivery.offsets import Offsets
 from streams.doctor import groups, keys, layout, transactions
 from streams.doctor.brokers import check_brokers
 from streams.doctor.clock import check_clock
-from streams.doctor.findings import Finding, note, problem
+from streams.doctor.findings import Finding, note, ok, problem
 from streams.doctor.lookups import check_lookups
 from streams.organisations import OrganisationsError
 from streams.plans import Plans
+from streams.refusal import refusal
 from streams.settings import Settings
 
 _PATIENCE = 10.0  # seconds for a sample
@@ -60,6 +63,8 @@ async def _kafka(installation: Installation, probe: bool) -> list[Finding]:
         await client.bootstrap()
     except (KafkaError, OSError) as error:
         await client.close()
+        if (sentence := await refusal(connection)) is not None:
+            return [problem("brokers", sentence, "mend that: no worker with these settings starts")]
         return [
             problem(
                 "brokers",
@@ -71,6 +76,7 @@ async def _kafka(installation: Installation, probe: bool) -> list[Finding]:
         stack.push_async_callback(client.close)
         await client.fetch_all_metadata()
         findings = await _tried("brokers", check_brokers(client))
+        findings += await _tried("rights", check_rights(installation))
         try:
             described = await describe(installation)
         except KafkaError as error:
@@ -87,6 +93,19 @@ async def _kafka(installation: Installation, probe: bool) -> list[Finding]:
                 note("clock", "no response tells the broker's clock; --probe compares by a record")
             )
     return findings
+
+
+async def check_rights(installation: Installation) -> list[Finding]:
+    """May this user do what a worker does? Raises KafkaError."""
+    admin = AIOKafkaAdminClient(**installation.connection)
+    try:
+        await admin.start()
+        lacking = await rights.missing(admin, least(installation.names, installation.group))
+    finally:
+        await admin.close()
+    if not lacking:
+        return [ok("rights", "nothing that a worker needs is denied to this user")]
+    return [problem("rights", rights.sentence(lacking), "no worker with these settings starts")]
 
 
 async def _tried(check: str, work: Awaitable[list[Finding]]) -> list[Finding]:

@@ -6,8 +6,8 @@ import asyncio
 import re
 import time
 
+from streams.catalogue import BREAKER
 from streams.drill.worker import Worker
-from streams.metrics import BREAKER
 
 _LOOK_EVERY = 0.1  # seconds
 

@@ -16,7 +16,7 @@ from streams.drill.errors import DrillFailed
 from streams.embedded.ports import HeldPort
 from streams.embedded.supervised import SupervisedProcesses
 from streams.environment import PREFIX
-from streams.settings import describe
+from streams.settings import variables_in
 
 _READY_WITHIN = 60.0  # seconds
 _LOOK_EVERY = 0.1  # seconds
@@ -48,9 +48,7 @@ class Worker:
         Raises:
             DrillFailed: it ended, or was not ready in time.
         """
-        inherited = [name for name in os.environ if name.startswith(PREFIX)]
-        inherited += [row.bare_name for row in describe() if row.bare_name]
-        unset = [part for name in inherited for part in ("-u", name)]
+        unset = [part for name in variables_in(os.environ) for part in ("-u", name)]
         given = [f"{PREFIX}{name}={value}" for name, value in self._settings.items()]
         path = f"PYTHONPATH={_SOURCE}"
         command = [sys.executable, "-m", "streams", "worker"]

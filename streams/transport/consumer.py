@@ -1,110 +1,36 @@
 """Faust's aiokafka consumer, delivering chunks.
 
-Assignment, rebalance, table recovery, commit loop and flow control are stock Faust. Topics without a
-:class:`~streams.transport.chunks.ChunkSchema` (a table's changelog) are delivered the stock way.
+Assignment, rebalance, commit loop and flow control are stock Faust. Topics without a
+:class:`~streams.transport.chunks.ChunkSchema` are delivered the stock way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
-import aiokafka
 from faust.transport.consumer import CONSUMER_FETCHING
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
-from streams.transport import membership
 from streams.transport.chunks import Chunk, ChunkSchema, schema_of
-from streams.transport.fetching import pace_fetches
+from streams.transport.thread import ChunkConsumerThread
 
 log = logging.getLogger(__name__)
 
 #: Seconds a fetch may wait for records: with every partition open, and while one is held back. A rebalance
 #: waits for a fetch that is under way.
 _WAIT, _WAIT_WHILE_HELD = 0.2, 0.02
-#: Seconds that a fetch may take beyond that, and that a rebalance waits for one in the worst case.
-_FETCH_SLACK, _FETCH_ENDS_WITHIN = 0.05, 2.0
-#: Milliseconds the broker may hold a fetch that finds nothing. aiokafka keeps one fetch a broker in flight,
-#: so a partition that opens again waits for it: Faust's 1,500 ms would be the delay of an email.
-_FETCH_MAX_WAIT_MS = 50
-
-
-class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
-    """Reads only committed records, whatever Faust's own processing guarantee says."""
-
-    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        conf = self.app.conf
-        self._assignor = self.app.assignor
-        consumer = aiokafka.AIOKafkaConsumer(
-            client_id=conf.broker_client_id,
-            group_id=conf.id,
-            group_instance_id=conf.consumer_group_instance_id,
-            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
-            partition_assignment_strategy=[self._assignor],
-            enable_auto_commit=False,
-            auto_offset_reset=conf.consumer_auto_offset_reset,
-            max_poll_records=conf.broker_max_poll_records,
-            max_poll_interval_ms=int((conf.broker_max_poll_interval or 0) * 1000),
-            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
-            request_timeout_ms=int(conf.broker_request_timeout * 1000),
-            check_crcs=conf.broker_check_crcs,
-            session_timeout_ms=int(conf.broker_session_timeout * 1000),
-            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
-            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
-            isolation_level="read_committed",
-            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
-            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
-            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
-        )
-        if (name := conf.consumer_group_instance_id) is not None:
-            membership.watch(consumer._client, name, conf.broker_session_timeout, self._end_app)
-        return consumer
-
-    async def on_start(self) -> None:
-        """Connect; and end the app if the group membership's own task ever ends by an error.
-
-        Nobody looks at it while nothing is assigned: the worker would be alive, quiet, and idle for ever.
-        """
-        await super().on_start()
-        pace_fetches(cast(Any, self._consumer)._fetcher)
-        coordinator = cast(Any, self._consumer)._coordinator
-        coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none
-        if coordination is not None:
-            coordination.add_done_callback(self._coordination_ended)
-
-    async def _fetch_records(
-        self,
-        consumer: aiokafka.AIOKafkaConsumer,
-        active_partitions: set[TP],
-        timeout: float | None = None,
-        max_records: int | None = None,
-    ) -> Any:
-        # Whatever its timeout, aiokafka's fetch waits for the end of a rebalance. A rebalance waits for ours
-        # (see `on_partitions_revoked`): the two would wait for each other. Cancelled, it has taken nothing.
-        try:
-            return await asyncio.wait_for(
-                super()._fetch_records(consumer, active_partitions, timeout, max_records),
-                (timeout or 0.0) + _FETCH_SLACK,
-            )
-        except TimeoutError:
-            return {}
-
-    def _coordination_ended(self, coordination: asyncio.Task[None]) -> None:
-        if not coordination.cancelled() and (exc := coordination.exception()) is not None:
-            self._end_app(cast(Exception, exc))
-
-    def _end_app(self, exc: Exception) -> None:
-        asyncio.run_coroutine_threadsafe(self.app.crash(exc), self.parent_loop)
-
-    async def create_topic(self, *_: Any, **__: Any) -> None:
-        """Topics are made, with their settings checked, before this consumer starts."""
+#: Seconds that a rebalance waits for a fetch in the worst case.
+_FETCH_ENDS_WITHIN = 2.0
+#: Chunks of a topic without an owner that its agent may have before it. Faust drops a topic's `maxsize`: the
+#: agent's queue would take 4,096 of them, which is gigabytes.
+_WAITING_CHUNKS = 8
 
 
 class ChunkConsumer(driver.Consumer):
@@ -138,6 +64,25 @@ class ChunkConsumer(driver.Consumer):
         """Whether a broker is known that coordinates the group; not while its heartbeats fail."""
         consumer = getattr(self._thread, "_consumer", None)
         return consumer is not None and consumer._coordinator.coordinator_id is not None
+
+    def reach(self, tp: TP) -> tuple[int, int] | None:
+        """The end of a partition's log, and the offset up to which it was fetched; None: not known yet."""
+        consumer = getattr(self._thread, "_consumer", None)
+        if consumer is None or not consumer._subscription.is_assigned(tp):
+            return None
+        state = consumer._subscription.subscription.assignment.state_value(tp)
+        if state.highwater is None or not state.has_valid_position:
+            return None
+        return state.highwater, state.position
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Let Faust look for a stream that stands still, but not where it cannot know.
+
+        A partition with a record to fetch, and no commit of Faust's for five minutes, is one to it, and an
+        ERROR: now and then where an owner commits, and at the first record after a quiet time elsewhere.
+        """
+        if self._schema(tp.topic) is None:
+            super().verify_event_path(now, tp)
 
     # -- rebalance --------------------------------------------------------------------------------------
 
@@ -181,9 +126,13 @@ class ChunkConsumer(driver.Consumer):
         # Faust pauses and resumes by changing its own set of active partitions in place: it stays untouched.
         active: set[TP] = self._get_active_partitions()
         closed = set()
+        waiting: Counter[str] = Counter()
+        for tp in self._delivered:
+            waiting[tp.topic] += self.unsettled_chunks(tp)
         for tp in active:
             schema = self._schema(tp.topic)
-            if schema is not None and schema.owner is not None and not schema.owner.accepts(tp.partition):
+            owner = None if schema is None else schema.owner
+            if waiting[tp.topic] >= _WAITING_CHUNKS or not (owner is None or owner.accepts(tp.partition)):
                 closed.add(tp)
         self._held = bool(closed)
         return active - closed

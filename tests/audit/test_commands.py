@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -41,8 +42,8 @@ async def test_the_verdict_is_the_last_line_and_the_exit_code(topics: Make) -> N
 
 
 @pytest.mark.kafka
-async def test_nothing_missing_is_exit_code_0(topics: Make) -> None:
-    """A sound topic, and an empty one."""
+async def test_nothing_missing_is_exit_code_0(topics: Make, tmp_path: Path) -> None:
+    """A sound topic, and an empty one; a collector's file says the same, or why it cannot be written."""
     live = await topics()
     assert (await streams(live, "audit")).stdout.splitlines()[
         -1
@@ -53,6 +54,11 @@ async def test_nothing_missing_is_exit_code_0(topics: Make) -> None:
     found = await streams(live, "audit")
     assert (found.exit_code, found.stderr) == (0, "")
     assert found.stdout.splitlines()[-1] == "1 actions, 1 emails, 0 missing, 0 doubled"
+    await streams(live, "audit", "--metrics-file", str(tmp_path / "audit.prom"))
+    lines = (tmp_path / "audit.prom").read_text().splitlines()
+    assert {"confirmation_audit_emails 1", "confirmation_audit_missing_actions 0"} <= set(lines)
+    refused = await streams(live, "audit", "--metrics-file", str(tmp_path / "missing" / "audit.prom"))
+    assert (refused.exit_code, "cannot write" in refused.stderr) == (3, True)
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import quix_environment
-
 ROOT = Path(__file__).parent.parent.parent
 
 pytestmark = pytest.mark.kafka
 
 
-def test_a_tiny_run_measures_every_contender_and_none_is_wrong(tmp_path: Path) -> None:
-    """Each contender's output is right and complete, and has a rate and a cost."""
-    field = ["ours", "bare", "faust", "kafka-streams"]
-    field += ["quix-splice"] if quix_environment.is_there() else []
+def test_a_tiny_run_measures_the_contenders_and_none_is_wrong(tmp_path: Path) -> None:
+    """Each contender's output is right and complete, and has a rate and a cost; Java's only where it is."""
+    field = ["ours", "bare", "kafka-streams"]
     results = tmp_path / "results.json"
     run = subprocess.run(
         [
@@ -37,9 +34,9 @@ def test_a_tiny_run_measures_every_contender_and_none_is_wrong(tmp_path: Path) -
     found = json.loads(results.read_text())
     rounds = {each["contender"]: each for each in found["scenarios"]["known"]["rounds"]}
     assert rounds.keys() == set(field) - found["skipped"].keys()
-    assert {"ours", "bare", "faust"} <= rounds.keys()
+    assert {"ours", "bare"} <= rounds.keys()
     for each in rounds.values():
         assert each["problems"] == []
         assert each["figures"]["rate"] > 0
-        assert each["figures"]["cpu_us"] > 0
+        assert "cpu_us" in each["figures"]  # the kernel counts in ticks: for so few it may be none
     assert "goals" in run.stdout

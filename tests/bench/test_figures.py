@@ -24,7 +24,7 @@ def test_a_quantile_is_a_value_that_was_measured(share: float, expected: float) 
 
 def test_ratios_are_taken_between_neighbours() -> None:
     """A round in which the machine was twice as slow for both leaves the ratio as it is."""
-    assert figures.ratios([100.0, 50.0, 100.0], [50.0, 25.0, 50.0]) == figures.Spread(2.0, 2.0, 2.0)
+    assert figures.ratios([(100.0, 50.0), (50.0, 25.0), (100.0, 50.0)]) == figures.Spread(2.0, 2.0, 2.0)
 
 
 @pytest.mark.parametrize(("moment", "expected"), [(0.0, 10.0), (1.5, 15.0), (2.0, 20.0), (9.0, 30.0)])

@@ -8,8 +8,8 @@ from bench.rounds import Round
 def test_figures_are_divided_by_the_bare_loop_s_of_the_same_run() -> None:
     """On a machine of half the speed they are the same."""
     rounds = [
-        Round("ours", "", {"rate": 80.0, "cpu_us": 12.0}),
-        Round("bare", "", {"rate": 100.0, "cpu_us": 6.0}),
+        Round("ours", "", 0, {"rate": 80.0, "cpu_us": 12.0}),
+        Round("bare", "", 0, {"rate": 100.0, "cpu_us": 6.0}),
     ]
     results = Results("quick", scenarios={"known": Measured("Known", rounds)})
     assert guard.ratios(results) == {"known: rate": 0.8, "known: cpu_us": 2.0}

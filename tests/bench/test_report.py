@@ -10,9 +10,9 @@ from bench.rounds import Round
 def run(**rates: list[float]) -> Results:
     """A run with these rates for every status known."""
     rounds = [
-        Round(name.replace("_", "-"), "", {"rate": rate, "cpu_us": 1e6 / rate})
+        Round(name.replace("_", "-"), "", number, {"rate": rate, "cpu_us": 1e6 / rate})
         for name, series in rates.items()
-        for rate in series
+        for number, rate in enumerate(series)
     ]
     return Results("full", scenarios={"known": Measured("Known", rounds)})
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-from streams.delivery.lane import Entry, Lane, Limits, Pending, Tally, Verdict
+from streams.delivery.lane import Entry, Lane, Limits, Pending, Release, Tally, Verdict
 from streams.delivery.ledger import Denied, Fenced, LedgerFailure, Outgoing, Oversize, Position
 from tests.lookup.virtual_time import run
 
@@ -45,6 +45,7 @@ class FakeRecord:
     value: bytes | None = b"known"
     key: bytes = b"310:ref"
     headers: tuple[Any, ...] = ()
+    timestamp: int = 0
 
 
 def known(*offsets: int) -> list[FakeRecord]:
@@ -222,6 +223,14 @@ class FakeObserver:
         self.offsets: list[int] = []
         self.failures: list[str] = []
         self.refusals = 0
+        self.took = 0
+        self.releases: Counter[str] = Counter()
+
+    def taken(self, partition: int, count: int) -> None:
+        self.took += count
+
+    def released(self, partition: int, why: Release, count: int) -> None:
+        self.releases[why] += count
 
     def committed(self, partition: int, entries: Sequence[Entry]) -> None:
         self.tallies += [entry.verdict.tally for entry in entries]

@@ -671,6 +671,30 @@ async def test_a_full_inbox_accepts_no_further_chunk_until_there_is_room() -> No
 
 
 @in_virtual_time
+async def test_the_oldest_record_is_known_wherever_it_waits() -> None:
+    """Whether it waits for its answer or a transaction, or is in one: the earliest timestamp shows."""
+    bench = await opened(unsettled=4)
+    assert bench.lane.oldest is None
+    bench.ledger.commits.append(under_way := later())
+    bench.lane.offer([FakeRecord(0, b"lookup", timestamp=50), FakeRecord(1, timestamp=60)])
+    await soon()
+    assert bench.lane.oldest == 50  # its lookup; the other is in a transaction
+    bench.judge.answer(0)
+    bench.lane.offer([FakeRecord(number, timestamp=60 + number) for number in range(2, 6)])
+    assert bench.lane.oldest == 50  # it waits for the next transaction
+    assert bench.lane.committed == 0
+    under_way.set_result(Ending.DONE)
+    bench.ledger.commits.append(second := later())
+    await soon()
+    assert bench.lane.oldest == 50  # it is in it
+    second.set_result(Ending.DONE)
+    await asyncio.sleep(0.1)
+    assert bench.lane.oldest is None
+    assert bench.lane.committed == 6
+    await bench.lane.close()
+
+
+@in_virtual_time
 async def test_bytes_held_are_limited_and_given_back() -> None:
     """The lane holds no more than the limit and one record; every way of settling gives bytes back."""
     bench = await opened(unsettled_bytes=1000, inbox=3)

@@ -222,6 +222,12 @@ class Lanes(RuleBasedStateMachine):
                 assert settled == (offset in written), (offset, self.log.transactions)
 
     @invariant()
+    def every_record_taken_is_accounted_for(self) -> None:
+        for bench in self.benches:
+            seen = bench.observer
+            assert seen.took == len(seen.offsets) + seen.releases.total() + bench.lane.in_flight
+
+    @invariant()
     def nothing_crashes(self) -> None:
         assert [bench.crashes for bench in self.benches if bench.crashes] == []
         assert self.loop.accidents == []
@@ -241,6 +247,8 @@ class Lanes(RuleBasedStateMachine):
             self.no_record_is_written_twice()
             self.the_committed_position_says_exactly_what_is_written()
             self.nothing_crashes()
+            self.every_record_taken_is_accounted_for()
+            assert last.bench.lane.in_flight == 0
             assert set(self.log.offsets) == {r.offset for r in self.records if r.value is not None}
             assert self.log.position.metadata == ""
             assert last.bench.lane._held_bytes == 0

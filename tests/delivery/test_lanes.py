@@ -313,3 +313,22 @@ async def test_a_lane_that_cannot_even_be_made_is_reported() -> None:
     await soon()
     assert [type(exc) for exc in worker.crashes] == [ZeroDivisionError]
     await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_a_lane_that_closes_is_in_flight_until_it_has_let_go() -> None:
+    """What a revoked lane holds counts as long as it waits for its lookups, and is then handed over."""
+    worker = Worker()
+    await worker.lanes.assigned([0], 1)
+    await soon()
+    worker.lanes.offer(0, 1, [*known(0), *lookup(1)])
+    await soon()
+    assert worker.lanes.in_flight == 1
+    closing = asyncio.create_task(worker.lanes.revoked([0], grace=2.0))
+    await asyncio.sleep(1.0)
+    assert list(worker.lanes) == []
+    assert worker.lanes.in_flight == 1
+    await closing
+    assert worker.lanes.in_flight == 0
+    seen = worker.bench(0).observer
+    assert (seen.took, seen.offsets, seen.releases) == (2, [0], {"handed_over": 1})

@@ -285,3 +285,17 @@ def test_rebase_never_goes_back() -> None:
     window.rebase(20, [(22, 23)])
     assert window.unsettled == 0
     assert window.progress() == (20, [(22, 23)])
+
+
+def test_the_oldest_unsettled_record_has_its_timestamp() -> None:
+    """It is that of the first record without outcome, also after the window goes on from elsewhere."""
+    window = Window(0)
+    assert window.oldest is None
+    for offset, timestamp in ((0, 100), (1, 101), (2, 99)):
+        window.take(offset, timestamp)
+    assert window.oldest == 100
+    assert window.settle(0)
+    assert not window.settle(0)
+    assert window.oldest == 101
+    window.rebase(2, [])
+    assert window.oldest == 99

@@ -17,6 +17,8 @@ from typing import Any
 
 from aiokafka.protocol import commit, coordination, group, metadata, produce, transaction
 
+from streams import rights  # it speaks a version of Metadata that the client library does not
+
 #: Host and port.
 Address = tuple[str, int]
 
@@ -60,7 +62,7 @@ TRANSACTIONAL = frozenset(
 
 
 def _requests() -> Iterator[type[Any]]:
-    for module in (commit, coordination, group, metadata, produce, transaction):
+    for module in (commit, coordination, group, metadata, produce, transaction, rights):
         for found in vars(module).values():
             if isinstance(found, type) and hasattr(found, "RESPONSE_TYPE"):
                 yield found

@@ -210,6 +210,17 @@ async def test_pausing_and_resuming_work_while_an_owner_is_closed() -> None:
     assert bench.consumer._open_partitions() == {TP(PLAIN, 0), TP(OWNED, 0)}
 
 
+async def test_a_topic_whose_agent_has_enough_before_it_is_not_fetched() -> None:
+    """All its partitions wait until chunks are settled, others do not: no backlog fills the memory."""
+    bench = Bench(chunk=1)
+    everything = {TP(OWNED, 0), TP(PLAIN, 0), TP(PLAIN, 1), TP(STOCK, 0)}
+    bench.consumer._set_active_tps(everything)
+    await bench.deliver(*records(PLAIN, 0, *range(5)), *records(PLAIN, 1, *range(3)))
+    assert bench.consumer._open_partitions() == {TP(OWNED, 0), TP(STOCK, 0)}
+    bench.delivered[3].settle()  # not the first, so that nothing can be committed yet
+    assert bench.consumer._open_partitions() == everything
+
+
 @asynccontextmanager
 async def draining(bench: Bench, fetch: Callable[[], Awaitable[Any]]) -> AsyncIterator[asyncio.Task[None]]:
     """Let the consumer fetch and deliver; `fetch` gives what each fetch finds."""
@@ -301,6 +312,21 @@ async def test_an_owner_s_offsets_are_left_to_it() -> None:
     bench.delivered[0].settle()
     assert bench.committable() == {}
     assert bench.consumer.unsettled_chunks(TP(OWNED, 0)) == 0
+
+
+async def test_faust_does_not_complain_of_commits_that_are_not_its_business() -> None:
+    """Its look for streams that stand still is left out where chunks go: its errors would be false."""
+    bench = Bench()
+    looked: list[str] = []
+
+    class Thread:
+        def verify_event_path(self, _: float, tp: TP) -> None:
+            looked.append(tp.topic)
+
+    bench.consumer._thread = Thread()  # type: ignore[assignment]  # what it asks of one
+    for topic in (OWNED, PLAIN, STOCK):
+        bench.consumer.verify_event_path(1_000.0, TP(topic, 0))
+    assert looked == [STOCK]
 
 
 async def test_faust_s_own_acknowledgement_of_a_chunk_commits_nothing() -> None:

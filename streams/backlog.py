@@ -1,0 +1,102 @@
+"""How far behind a worker is, and since when: its partitions' lag, and the oldest action in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+#: A partition: its topic and number.
+Place = tuple[str, int]
+
+
+class LaneView(Protocol):
+    """What is to be seen of a partition's lane; ``streams.delivery.lane.Lane``."""
+
+    @property
+    def partition(self) -> int:
+        """Number of the partition."""
+
+    @property
+    def committed(self) -> int:
+        """The offset that the broker has."""
+
+    @property
+    def oldest(self) -> int | None:
+        """The earliest timestamp, in ms, of what it holds."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether it holds anything."""
+
+
+class LaneSet(Protocol):
+    """The lanes of one topic; ``streams.delivery.lanes.Lanes``."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the open ones."""
+
+    @property
+    def opening(self) -> dict[int, str]:
+        """Return the partitions whose lanes are not open, with why not."""
+
+
+class Backlog:
+    """Looks when asked. All is about the partitions that the group has given to this worker."""
+
+    def __init__(
+        self,
+        lanes: Callable[[], Iterable[tuple[str, LaneSet]]],
+        reach: Callable[[str, int], tuple[int, int] | None],
+        now: Callable[[], float],
+    ) -> None:
+        """Look at these.
+
+        Args:
+            lanes: gives each topic with its lanes.
+            reach: gives a partition's end and the offset up to which it was fetched, None if not known yet.
+            now: wall clock, seconds since the epoch.
+        """
+        self._lanes = lanes
+        self._reach = reach
+        self._now = now
+        self._seen: dict[Place, float] = {}  # when something that nobody has read yet was first seen to wait
+
+    def lags(self) -> list[tuple[tuple[str, str], int]]:
+        """Return the offsets between the committed one and the end, by topic and partition."""
+        return [((topic, str(number)), lag) for (topic, number), _, lag in self._look() if lag is not None]
+
+    def oldest(self) -> list[tuple[tuple[str, str], float]]:
+        """Return since when, in seconds since the epoch, the oldest action of each partition has waited.
+
+        That is its own timestamp, if the lane holds it. What lies in the log unread (the lane cannot open, or
+        may not take it before the statuses are read) has waited at least since this saw it first. Partitions
+        where nothing waits are left out.
+        """
+        seen: dict[Place, float] = {}
+        found = []
+        for place, lane, lag in self._look():
+            held = None if lane is None else lane.oldest
+            if held is None and lag:
+                seen[place] = self._seen.get(place, self._now())
+            since = seen.get(place) if held is None else held / 1000
+            if since is not None:
+                found.append(((place[0], str(place[1])), since))
+        self._seen = seen
+        return found
+
+    def _look(self) -> Iterator[tuple[Place, LaneView | None, int | None]]:
+        for topic, lanes in self._lanes():
+            for lane in lanes:
+                yield (topic, lane.partition), lane, self._lag(topic, lane.partition, lane)
+            for number in lanes.opening:
+                yield (topic, number), None, self._lag(topic, number, None)
+
+    def _lag(self, topic: str, number: int, lane: LaneView | None) -> int | None:
+        reach = self._reach(topic, number)
+        if reach is None:
+            return None
+        end, fetched = reach
+        # Behind the last record there may be a transaction's marker, which nobody commits.
+        if fetched >= end and (lane is None or not lane.has_work):
+            return 0
+        return max(0, end - (fetched if lane is None else lane.committed))

@@ -1,0 +1,229 @@
+"""Every metric there is. Names are an API: alerts, dashboards and other people's queries hold on to them.
+
+What became of an action adds up, in every scrape of every worker::
+
+    taken = emails + ignored + dead letters + re-keyed + released + in flight
+
+where the dead letters of ``supporter-status`` (``confirmation_statuses{result="dead_letter"}``) do not count.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Described(NamedTuple):
+    """One line of the catalogue."""
+
+    name: str
+    kind: str  # counter, gauge, histogram
+    labels: tuple[str, ...]
+    meaning: str
+
+
+TAKEN = Described(
+    "confirmation_actions_taken",
+    "counter",
+    (),
+    "Actions that lanes took from what was read; a re-keyed one is taken twice.",
+)
+EMAILS = Described(
+    "confirmation_emails",
+    "counter",
+    ("variant", "reason"),
+    "Confirmation emails that are committed to the topic.",
+)
+IGNORED = Described(
+    "confirmation_actions_ignored",
+    "counter",
+    ("why",),
+    "Actions that ask for no confirmation: another stage, a tombstone.",
+)
+REKEYED = Described(
+    "confirmation_actions_rekeyed",
+    "counter",
+    (),
+    "Actions found where their supporter's status is not: their producer keys or hashes otherwise.",
+)
+RELEASED = Described(
+    "confirmation_actions_released",
+    "counter",
+    ("why",),
+    "Actions taken for which this lane wrote nothing: settled before, settled meanwhile, handed over.",
+)
+DEAD_LETTERS = Described(
+    "confirmation_dead_letters",
+    "counter",
+    ("topic", "error_class"),
+    "Records kept as dead letters, by the topic they came from.",
+)
+LOOKUPS = Described(
+    "confirmation_lookups",
+    "counter",
+    ("organisation", "outcome", "cause"),
+    "Lookup outcomes of actions whose status was missing; cause is empty unless outcome is error.",
+)
+DELAY = Described(
+    "confirmation_delay_seconds",
+    "histogram",
+    (),
+    "From the action record's timestamp to the commit of its email.",
+)
+LOOKUP_DURATION = Described(
+    "confirmation_lookup_duration_seconds",
+    "histogram",
+    ("outcome",),
+    "Duration of each exchange with a lookup service.",
+)
+IN_FLIGHT = Described(
+    "confirmation_actions_in_flight",
+    "gauge",
+    (),
+    "Actions taken of which nothing is committed yet, in lanes that are closing too.",
+)
+OLDEST = Described(
+    "confirmation_oldest_action_timestamp_seconds",
+    "gauge",
+    ("topic", "partition"),
+    "When the oldest action that waits was written, or, if it is not read yet, seen; absent without one.",
+)
+LAG = Described(
+    "confirmation_lag_records",
+    "gauge",
+    ("topic", "partition"),
+    "Offsets from the committed one to the end of the partition.",
+)
+UNSETTLED = Described(
+    "confirmation_lane_unsettled_actions",
+    "gauge",
+    ("topic", "partition"),
+    "Actions judged, or being judged, and not committed yet.",
+)
+PENDING = Described(
+    "confirmation_lane_pending_lookups",
+    "gauge",
+    ("topic", "partition"),
+    "Actions that wait for a lookup.",
+)
+STILL = Described(
+    "confirmation_lane_still_seconds",
+    "gauge",
+    ("topic", "partition"),
+    "Seconds for which a lane with work has made no progress.",
+)
+TRANSACTIONS = Described(
+    "confirmation_transactions_committed",
+    "counter",
+    (),
+    "Transactions that were committed.",
+)
+TRANSACTIONS_FAILED = Described(
+    "confirmation_transactions_failed",
+    "counter",
+    ("failure",),
+    "Transactions that failed and were tried again, by class of failure.",
+)
+METADATA_REFUSED = Described(
+    "confirmation_commit_metadata_refused",
+    "counter",
+    (),
+    "Commit metadata that could not be read; the actions after the committed offset were done again.",
+)
+STATUSES = Described(
+    "confirmation_statuses",
+    "counter",
+    ("result",),
+    "Rows read from the status topic: applied, outdated, or dead_letter.",
+)
+BREAKER = Described(
+    "confirmation_lookup_breaker_state",
+    "gauge",
+    ("organisation", "state"),
+    "Circuit breakers in each state: one of an organisation with an entry, any number for other.",
+)
+EVENT_LOOP_LAG = Described(
+    "confirmation_event_loop_lag_seconds",
+    "histogram",
+    (),
+    "How much too late the event loop awoke, ten times a second: what blocks it delays every email.",
+)
+BUILD_INFO = Described(
+    "confirmation_build_info",
+    "gauge",
+    ("version",),
+    "Always 1; the version that runs.",
+)
+READY = Described("confirmation_ready", "gauge", (), "1 when the worker is ready: what /readyz answers.")
+
+#: What a worker shows at /metrics, beside what prometheus-client shows of any Python process.
+CATALOGUE = (
+    TAKEN,
+    EMAILS,
+    IGNORED,
+    REKEYED,
+    RELEASED,
+    DEAD_LETTERS,
+    LOOKUPS,
+    DELAY,
+    LOOKUP_DURATION,
+    IN_FLIGHT,
+    OLDEST,
+    LAG,
+    UNSETTLED,
+    PENDING,
+    STILL,
+    TRANSACTIONS,
+    TRANSACTIONS_FAILED,
+    METADATA_REFUSED,
+    STATUSES,
+    BREAKER,
+    EVENT_LOOP_LAG,
+    BUILD_INFO,
+    READY,
+)
+
+AUDIT_TIME = Described(
+    "confirmation_audit_timestamp_seconds",
+    "gauge",
+    (),
+    "When the audit ended.",
+)
+AUDIT_ASKED = Described(
+    "confirmation_audit_asked_actions",
+    "gauge",
+    (),
+    "Actions that the audit found to ask for an email.",
+)
+AUDIT_EMAILS = Described(
+    "confirmation_audit_emails",
+    "gauge",
+    (),
+    "Emails that the audit found for them.",
+)
+AUDIT_MISSING = Described(
+    "confirmation_audit_missing_actions",
+    "gauge",
+    (),
+    "Settled actions with neither email nor dead letter.",
+)
+AUDIT_DOUBLED = Described(
+    "confirmation_audit_doubled_actions",
+    "gauge",
+    (),
+    "Actions with more than one email, or with an email and a dead letter.",
+)
+AUDIT_IN_FLIGHT = Described(
+    "confirmation_audit_in_flight_actions",
+    "gauge",
+    (),
+    "Actions that the audit found not settled yet.",
+)
+#: What `streams audit --metrics-file` writes, for node-exporter's textfile collector.
+AUDIT_CATALOGUE = (
+    AUDIT_TIME,
+    AUDIT_ASKED,
+    AUDIT_EMAILS,
+    AUDIT_MISSING,
+    AUDIT_DOUBLED,
+    AUDIT_IN_FLIGHT,
+)

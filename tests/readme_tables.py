@@ -1,0 +1,116 @@
+"""The README's tables of settings and metrics, made from the code that they describe.
+
+``python -m tests.readme_tables`` writes them anew between their markers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from pathlib import Path
+
+from streams.catalogue import CATALOGUE, Described
+from streams.lookup.breaker import State
+from streams.messages import Cause, ErrorClass, Outcome, Reason, Variant
+from streams.settings import SettingRow, describe
+
+README = Path(__file__).parent.parent / "README.md"
+#: Base units that a metric's name may end in, as Prometheus' naming rules have it.
+UNITS = ("seconds", "bytes", "ratio")
+#: Labels with a closed set of values.
+CLOSED: dict[str, type[StrEnum]] = {
+    "variant": Variant,
+    "reason": Reason,
+    "outcome": Outcome,
+    "cause": Cause,
+    "error_class": ErrorClass,
+    "state": State,
+}
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table; a ``|`` within a cell is escaped."""
+    head = list(head)
+    cells = [head, ["---"] * len(head), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def code(text: str) -> str:
+    """Return a text as Markdown's code, a dash where there is none."""
+    return f"`{text}`" if text else "—"
+
+
+def settings_table(rows: Iterable[SettingRow]) -> str:
+    """Return the table of settings."""
+    return table(
+        ("setting", "meaning", "default", "allowed"),
+        (
+            (
+                " or ".join(code(name) for name in (row.name, row.bare_name) if name),
+                f"{row.meaning}{' (secret: masked wherever it is shown)' if row.secret else ''}",
+                code(row.default),
+                row.allowed_with_unit,
+            )
+            for row in rows
+        ),
+    )
+
+
+def shown_name(described: Described) -> str:
+    """Return the name that queries use: a counter's ends in ``_total``."""
+    return described.name + ("_total" if described.kind == "counter" else "")
+
+
+def unit(described: Described) -> str:
+    """Return the base unit in a metric's name, or a dash: it counts what it is named after."""
+    return next((unit for unit in UNITS if described.name.endswith(f"_{unit}")), "—")
+
+
+def metrics_table(catalogue: Iterable[Described]) -> str:
+    """Return the table of metrics."""
+    return table(
+        ("metric", "type", "labels", "unit", "meaning"),
+        (
+            (
+                code(shown_name(described)),
+                described.kind,
+                ", ".join(code(label) for label in described.labels) or "—",
+                unit(described),
+                described.meaning,
+            )
+            for described in catalogue
+        ),
+    )
+
+
+def labels_table() -> str:
+    """Return the table of labels and the values that they can have."""
+    rows = ((code(label), ", ".join(code(value) for value in values)) for label, values in CLOSED.items())
+    return table(("label", "values"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": lambda: settings_table(describe()),
+    "metrics": lambda: f"{metrics_table(CATALOGUE)}\n{labels_table()}",
+}
+
+
+def renewed(text: str) -> str:
+    """Return a README with its tables as they should be.
+
+    Raises:
+        ValueError: a marker is missing, or there more than once.
+    """
+    for name, make in TABLES.items():
+        between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->\n)", re.DOTALL)
+        found = between.findall(text)
+        if len(found) != 1:
+            raise ValueError(f"<!-- {name} --> … <!-- /{name} --> is there {len(found)} times, not once")
+        made = make()
+        text = between.sub(lambda match, made=made: f"{match[1]}\n{made}\n{match[2]}", text)
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(renewed(README.read_text()))

@@ -1,0 +1,368 @@
+"""A worker with exactly the rights that ``streams acls`` lists: it works, and each of them is needed.
+
+That taking one away makes something fail is shown by what the worker's clients do: fetch from a topic, write
+to it, take an epoch, give a sign of life to the group, ask how large a record may be. It is done to every
+right on the list, so there is nothing to argue for the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import UnknownMemberIdError
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.group import HeartbeatRequest
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ConfigResource,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from streams import rights
+from streams.acls import Acl, least, to_make_topics
+from streams.audit.installation import installation_of
+from streams.doctor.examination import check_rights
+from streams.groundwork import Groundwork
+from streams.refusal import Refused
+from streams.security import client_options
+from streams.settings import Settings, load_settings
+from streams.topics import TopicNames, TopicsUnfit, ensure_topics
+from tests.integration.topics import action, keyed, read_count, send, status
+from tests.integration.worker_process import Installation
+from tests.security.broker import LIMITED, LIMITED_PASSWORD, SecureBroker, administrator
+
+pytestmark = pytest.mark.kafka
+
+_RESOURCES = {
+    "topic": ResourceType.TOPIC,
+    "group": ResourceType.GROUP,
+    "transactionalId": ResourceType.TRANSACTIONAL_ID,
+}
+_PATTERNS = {"literal": ResourcePatternType.LITERAL, "prefix": ResourcePatternType.PREFIXED}
+_OPERATIONS = {
+    "Read": AclOperation.READ,
+    "Write": AclOperation.WRITE,
+    "Create": AclOperation.CREATE,
+    "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
+}
+_DENIED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+}
+
+
+class Limited:
+    """A SCRAM user, what it has been allowed, and an installation that it works for."""
+
+    def __init__(self, broker: SecureBroker, name: str) -> None:
+        self.broker = broker
+        self.given = broker.settings("SASLTLS", SASL_USER=LIMITED, SASL_PASSWORD=LIMITED_PASSWORD)
+        more = {
+            "GROUP_ID": name,
+            "ACTIONS_TOPIC": f"{name}-actions",
+            "STATUS_TOPIC": f"{name}-status",
+            "EMAILS_TOPIC": f"{name}-emails",
+            "DEAD_LETTERS_TOPIC": f"{name}-dlq",
+        }
+        self.settings: Settings = load_settings(
+            {f"STREAMS_{key}": value for key, value in {**self.given, **more}.items()}
+        )
+        self.names = TopicNames.of(self.settings)
+        self.needed = least(self.names, name)
+        self.connection = client_options(self.settings)
+        self._admin: AdminClient = administrator(broker)
+
+    def allow(self, *acls: Acl) -> None:
+        bindings = [
+            AclBinding(
+                _RESOURCES[acl.resource],
+                acl.name,
+                _PATTERNS[acl.pattern],
+                f"User:{LIMITED}",
+                "*",
+                _OPERATIONS[acl.operation],
+                AclPermissionType.ALLOW,
+            )
+            for acl in acls
+        ]
+        for done in self._admin.create_acls(bindings).values():
+            done.result(30)
+
+    def take_away(self, acl: Acl) -> None:
+        which = AclBindingFilter(
+            _RESOURCES[acl.resource],
+            acl.name,
+            _PATTERNS[acl.pattern],
+            f"User:{LIMITED}",
+            "*",
+            _OPERATIONS[acl.operation],
+            AclPermissionType.ALLOW,
+        )
+        for done in self._admin.delete_acls([which]).values():
+            assert len(done.result(30)) == 1
+
+    def take_everything_away(self) -> None:
+        everything = AclBindingFilter(
+            ResourceType.ANY,
+            None,
+            ResourcePatternType.ANY,
+            f"User:{LIMITED}",
+            None,
+            AclOperation.ANY,
+            AclPermissionType.ANY,
+        )
+        for done in self._admin.delete_acls([everything]).values():
+            done.result(30)
+
+    async def make_topics(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.internal)
+        await admin.start()
+        await ensure_topics(admin, self.names, partitions=1, replication=1)
+        await admin.close()
+
+    def groundwork(self) -> Groundwork:
+        return Groundwork(
+            connection=self.connection,
+            group=self.settings.group_id,
+            names=self.names,
+            partitions=1,
+            replication=1,
+            choice=None,
+        )
+
+    def foreign(self, **more: Any) -> dict[str, Any]:
+        """The same user for librdkafka."""
+        return {
+            "bootstrap.servers": self.given["KAFKA_BOOTSTRAP_SERVERS"],
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.location": self.given["KAFKA_CA_FILE"],
+            "sasl.mechanism": self.given["KAFKA_SASL_MECHANISM"],
+            "sasl.username": LIMITED,
+            "sasl.password": LIMITED_PASSWORD,
+            "log_level": 0,
+            **more,
+        }
+
+
+@pytest.fixture
+def limited(broker: SecureBroker, unique_name: Callable[[str], str]) -> Iterator[Limited]:
+    user = Limited(broker, unique_name("t"))
+    user.take_everything_away()
+    yield user
+    user.take_everything_away()
+
+
+# -- enough ---------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_works_with_exactly_these(limited: Limited, tmp_path: Path) -> None:
+    """Known and unknown supporters, an action in a wrong partition and garbage: all end where they should."""
+    await limited.make_topics()
+    limited.allow(*limited.needed)
+    names = limited.names
+    given = {
+        **limited.given,
+        "STATUS_TOPIC": names.statuses,
+        "ACTIONS_TOPIC": names.actions,
+        "EMAILS_TOPIC": names.emails,
+        "DEAD_LETTERS_TOPIC": names.dead_letters,
+    }
+    place = Installation(
+        given["KAFKA_BOOTSTRAP_SERVERS"], limited.settings.group_id, tmp_path, topic_partitions=1, **given
+    )
+    worker = place.worker()
+    worker.start()
+    try:
+        await asyncio.to_thread(worker.wait_ready)
+        internal = limited.broker.internal
+        await send(internal, names.statuses, [status(1, subscribed=True), (b"?", b"garbage")])
+        await asyncio.to_thread(worker.wait_counter, 2, "confirmation_statuses_total")
+        # Without a key it is not where its supporter's status is, as far as anybody knows: it is re-keyed.
+        unplaced = (None, keyed(action(3))[1])
+        await send(
+            internal, names.actions, [keyed(action(1)), keyed(action(2)), unplaced, (b"?", b"garbage")]
+        )
+        emails = await read_count(internal, names.emails, 3)
+        assert sorted(each.key for each in emails) == sorted(keyed(action(n))[0] for n in (1, 2, 3))
+        variants = {each.key: dict(each.headers)["variant"] for each in emails}
+        assert variants[keyed(action(1))[0]] == b"one_button"  # from the table
+        assert len(await read_count(internal, names.dead_letters, 2)) == 2
+        assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
+        assert "uthorization" not in worker.log.read_text()
+    finally:
+        place.kill_all()
+
+
+# -- and no more ------------------------------------------------------------------------------------------
+
+
+def asked(limited: Limited, request: Any) -> Any:
+    """Send one request to the broker, and return the response."""
+
+    async def exchange() -> Any:
+        client = AIOKafkaClient(**limited.connection)
+        try:
+            await client.bootstrap()
+            return await client.send(1, request)
+        finally:
+            await client.close()
+
+    return asyncio.run(exchange())
+
+
+def fetch(limited: Limited, topic: str) -> int | None:
+    """Ask for a topic's records. Not by librdkafka, which keeps a refusal of this to itself."""
+    response = asked(limited, FetchRequest(0, 0, 1000, 0, [(topic, [(0, 0, 1000)])]))
+    ((_, ((_, code, *_),)),) = response.topics
+    return code or None
+
+
+def belong(limited: Limited, group: str) -> int | None:
+    """Give a sign of life to the group; librdkafka would ask for its coordinator for ever."""
+    code = asked(limited, HeartbeatRequest(group, 0, "nobody")).error_code
+    return None if code == UnknownMemberIdError.errno else code  # that is all that is wrong with it
+
+
+def write(limited: Limited, topic: str) -> int | None:
+    """Write to a topic; in a transaction or not is all the same for this right."""
+    errors: list[int | None] = []
+    producer = Producer(limited.foreign(**{"linger.ms": 0, "message.timeout.ms": 10_000}))
+    producer.produce(
+        topic,
+        b"v",
+        b"k",
+        partition=0,
+        on_delivery=lambda error, _: errors.append(error and int(error.code())),
+    )
+    producer.flush(10)
+    return errors[0]
+
+
+def open_(limited: Limited, prefix: str) -> int | None:
+    """Take an epoch under a transactional.id, as a lane does before anything else."""
+    producer = Producer(limited.foreign(**{"transactional.id": f"{prefix}0"}))
+    try:
+        producer.init_transactions(10)
+    except KafkaException as error:
+        return int(error.args[0].code())
+    return None
+
+
+def size(limited: Limited, topic: str) -> int | None:
+    """Ask for max.message.bytes."""
+    admin = AdminClient(limited.foreign())
+    (asked,) = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+    try:
+        asked.result(10)
+    except KafkaException as error:
+        return int(error.args[0].code())
+    return None
+
+
+_DONE_WITH: dict[tuple[str, str], Callable[[Limited, str], int | None]] = {
+    ("topic", "Read"): fetch,
+    ("topic", "Write"): write,
+    ("topic", "DescribeConfigs"): size,
+    ("group", "Read"): belong,
+    ("transactionalId", "Write"): open_,
+}
+
+
+async def settled(condition: Callable[[], Any]) -> Any:
+    """Wait until a change of rights has reached the broker from its controller; it takes milliseconds."""
+    async with asyncio.timeout(15):
+        while not (found := await asyncio.to_thread(condition)):  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.05)
+        return found
+
+
+async def test_each_right_is_needed(limited: Limited) -> None:
+    """Without any one of them, what the worker does with it is refused; given back, it goes through again."""
+    await limited.make_topics()
+    limited.allow(*limited.needed)
+    admin = AIOKafkaAdminClient(**limited.connection)
+    await admin.start()
+    try:
+        for acl in limited.needed:
+            attempt = _DONE_WITH[acl.resource, acl.operation]
+
+            def works(acl: Acl = acl, attempt: Any = attempt) -> bool:
+                return attempt(limited, acl.name) is None
+
+            await settled(works)
+            limited.take_away(acl)
+
+            def denied(acl: Acl = acl, attempt: Any = attempt) -> bool:
+                return attempt(limited, acl.name) in _DENIED
+
+            await settled(denied)
+            # And the worker's own look at the start finds this one and no other.
+            expected = [] if acl.operation == "DescribeConfigs" else [acl]
+            assert await rights.missing(admin, limited.needed) == expected
+            limited.allow(acl)
+    finally:
+        await admin.close()
+
+
+# -- what is said -----------------------------------------------------------------------------------------
+
+
+async def test_a_missing_right_ends_the_start(limited: Limited) -> None:
+    """The groundwork does not wait: it names what is missing, as the doctor does, and who prints the rest."""
+    await limited.make_topics()
+    without = next(acl for acl in limited.needed if acl.operation == "Write")
+    limited.allow(*(acl for acl in limited.needed if acl != without))
+
+    admin = AIOKafkaAdminClient(**limited.connection)
+    await admin.start()
+    async with asyncio.timeout(15):
+        while await rights.missing(admin, limited.needed) != [without]:  # noqa: ASYNC110 - no event for it
+            await asyncio.sleep(0.05)
+    await admin.close()
+    groundwork = limited.groundwork()
+    with pytest.raises(Refused) as refused:
+        await groundwork.start()
+    await groundwork.stop()
+    assert str(refused.value) == (
+        f"the brokers do not allow this user Write on topic {without.name}: `streams acls` prints what a"
+        " worker needs"
+    )
+    (finding,) = await check_rights(installation_of(limited.settings))
+    assert (finding.level, finding.text) == ("problem", str(refused.value))
+
+
+async def test_topics_are_made_with_the_right_to_make_them(limited: Limited) -> None:
+    """With Create on its six topics a worker makes them; without it the start ends with a sentence."""
+    admin = AIOKafkaAdminClient(**limited.connection)
+    await admin.start()
+    try:
+        with pytest.raises(TopicsUnfit, match="is missing and the cluster does not make it: TopicAuth"):
+            await ensure_topics(admin, limited.names, partitions=1, replication=1)
+        limited.allow(*limited.needed, *to_make_topics(limited.names))
+
+        async with asyncio.timeout(15):
+            while True:
+                with contextlib.suppress(TopicsUnfit):
+                    found = await ensure_topics(admin, limited.names, partitions=1, replication=1)
+                    break
+                await asyncio.sleep(0.05)
+        assert found.partitions == 1
+        assert (
+            found.limits[limited.names.dead_letters] > found.limits[limited.names.emails]
+        )  # DescribeConfigs
+    finally:
+        await admin.close()
