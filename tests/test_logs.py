@@ -9,10 +9,12 @@ from typing import Any
 
 import orjson
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.logs import Bounded, JsonLine, Levels, TextLine, blotted, configuration, trace_id
+from streams.logs import Bounded, JsonLine, Levels, TextLine, blotted, configuration, message, told, trace_id
+from streams.topics import TopicsUnfit
 
 REF = "q2Zr8wq0bJmJ3m0l8Jm3y0Y0r3nq8s5T7uXv1A2b3C4"
 
@@ -147,6 +149,7 @@ def test_the_configuration_is_taken_by_the_standard_library(
             "4bf92f3577b34da6a3ce929d0e0e4736",
         ),
         ([("traceparent", b"rubbish")], None),
+        ([("traceparent", b"00-ana@example.org".ljust(55, b"-"))], None),
         ([("traceparent", None)], None),
         (None, None),
     ],
@@ -154,3 +157,43 @@ def test_the_configuration_is_taken_by_the_standard_library(
 def test_a_trace_id_is_read_from_its_header(headers: Any, expected: str | None) -> None:
     """Or nothing, where there is none."""
     assert trace_id(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("exc", "expected"),
+    [
+        (ValueError("no letter for Ana"), "ValueError"),
+        (KeyError("Ana"), "KeyError"),
+        (RuntimeError("Ana"), "RuntimeError"),
+        (ConnectionRefusedError(111, "refused"), "ConnectionRefusedError: [Errno 111] refused"),
+        (KafkaConnectionError("no brokers"), "KafkaConnectionError: KafkaConnectionError: no brokers"),
+        (TopicsUnfit("4 and 3 partitions"), "TopicsUnfit: 4 and 3 partitions"),
+        (OSError("of ana@example.org"), "OSError: of [address]"),
+    ],
+)
+def test_an_error_s_text_is_told_where_it_cannot_quote_anybody(exc: Exception, expected: str) -> None:
+    """A name looks like any word, so of a ValueError only the class is told; ours and the network's speak."""
+    assert told(exc) == expected
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (record("%s and %r", ValueError("Ana"), ValueError("Ana")), "ValueError and ValueError"),
+        (record("%(why)s", {"why": ValueError("Ana")}), "ValueError"),
+        (record(ValueError("Ana")), "ValueError"),  # type: ignore[arg-type]  # libraries do it
+        (record("<Task name='t' exception=ValueError('Ana')>"), "<Task name='t'"),
+        (record("100%"), "100%"),
+        (record("%d", "x"), "'%d' (TypeError in its arguments)"),
+    ],
+)
+def test_an_error_in_a_message_is_told_like_any(made: logging.LogRecord, expected: str) -> None:
+    """As an argument in any form, as the message itself, and within a task."""
+    assert message(made) == expected
+
+
+def test_what_asyncio_shows_of_arguments_is_cut() -> None:
+    """The name of the callback or task stays."""
+    made = record("Exception in callback Lane.settle('Ana')() at lane.py:1\nhandle: <Handle f('Ana')>")
+    made.name = "asyncio"
+    assert message(made) == "Exception in callback Lane.settle"
