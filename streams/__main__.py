@@ -66,12 +66,13 @@ def main() -> None:
 def worker(arguments: tuple[str, ...]) -> None:
     """Run a worker. Further ARGUMENTS go to Faust's own worker command."""
     settings = load_settings(os.environ)
-    servers = ",".join(settings.kafka_bootstrap_servers)
-    click.echo(
-        f"worker: from {settings.actions_topic} to {settings.emails_topic} at {servers}, "
-        f"as group {settings.group_id}",
-        err=True,
-    )
+    if sys.stderr.isatty():  # elsewhere all that is written is a log, of JSON lines perhaps
+        servers = ",".join(settings.kafka_bootstrap_servers)
+        click.echo(
+            f"worker: from {settings.actions_topic} to {settings.emails_topic} at {servers}, "
+            f"as group {settings.group_id}",
+            err=True,
+        )
     from streams.worker import run_worker
 
     run_worker(list(arguments))

@@ -804,3 +804,17 @@ async def test_a_ledger_that_hangs_shows() -> None:
     await asyncio.sleep(100)
     assert bench.lane.still_for == pytest.approx(100.0)
     await bench.lane.close()
+
+
+@in_virtual_time
+async def test_a_broker_that_does_not_answer_has_its_whole_time() -> None:
+    """The seconds that a lookup took before count no more once its email is being committed."""
+    bench = await opened()
+    bench.ledger.commits.append(later())
+    bench.lane.offer(lookup(0))
+    await asyncio.sleep(3.0)
+    bench.judge.answer(0)
+    await soon()
+    await asyncio.sleep(2.0)
+    assert bench.lane.still_for == pytest.approx(2.0, abs=0.1)
+    await bench.lane.close()

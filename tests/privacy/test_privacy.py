@@ -71,8 +71,8 @@ class Run:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Its log as JSON; the one line before the log is the command's greeting."""
-        return [orjson.loads(line) for line in self.output.splitlines() if not line.startswith("worker: ")]
+        """Its log as JSON: standard output and standard error, all of it."""
+        return [orjson.loads(line) for line in self.output.splitlines()]
 
 
 @contextlib.asynccontextmanager
