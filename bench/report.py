@@ -267,7 +267,7 @@ def as_markdown(results: Results) -> str:
         heads, rows = table(measured)
         parts += [f"### {measured.title}", _pipes([heads, *rows])]
     parts += [f"Skipped: {name}, {why}." for name, why in results.skipped.items()]
-    parts += [f"**Failed:** {line}" for line in results.failures()]
+    parts += [f"**Failed:** {line.splitlines()[0]}" for line in results.failures()]
     return "\n\n".join(parts)
 
 

@@ -58,18 +58,20 @@ def test_a_table_shows_median_and_spread() -> None:
 def test_failures_are_shown() -> None:
     """A wrong output is named with its contender."""
     results = run(ours=[1.0])
-    results.scenarios["known"].rounds.append(Round("bare", "", problems=["3 emails missing"]))
-    assert results.failures() == ["known: bare: 3 emails missing"]
-    assert "FAILED: known: bare: 3 emails missing" in report.as_text(results)
+    results.scenarios["known"].rounds.append(Round("bare", "", problems=["3 emails missing.\n  its log"]))
+    assert results.failures() == ["known: bare: 3 emails missing.\n  its log"]
+    assert "FAILED: known: bare: 3 emails missing.\n  its log" in report.as_text(results)
+    assert "**Failed:** known: bare: 3 emails missing." in report.as_markdown(results)
+    assert "its log" not in report.as_markdown(results), "a page is no place for logs"
 
 
 def test_figures_go_between_the_markers_and_only_there() -> None:
     """Writing them twice gives what writing them once gives; the rest of the page stays."""
-    page = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+    page = f"before\n{report.BEGIN}\nfigures of before\n{report.END}\nafter\n"
     once = report.into_markdown(page, run(ours=[100.0]))
     assert once.startswith("before\n")
     assert once.endswith("\nafter\n")
-    assert "old" not in once
+    assert "figures of before" not in once
     assert report.into_markdown(once, run(ours=[100.0])).count("### Known") == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 import time
@@ -304,6 +305,16 @@ COMMANDS = [
 ]
 
 
+@pytest.fixture
+def loggers() -> Iterator[None]:
+    """Commands silence these for the rest of their process, which here has other tests to run."""
+    levels = {name: logging.getLogger(name).level for name in ("aiokafka", "asyncio")}
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.mark.usefixtures("loggers")
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_no_command_names_anybody(
     usual: Run, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
