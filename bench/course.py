@@ -63,6 +63,7 @@ class Course:
         self._absent: dict[str, str | None] = {}
         self._failed: dict[tuple[str, str, str], int] = {}
         self._until = 0.0
+        self._took = self._once = 0.0  # by the last attempt; in this round by those who are in the first only
         self.results = Results(scale.name)
 
     def run(self, scenarios: Sequence[Scenario]) -> Results:
@@ -103,6 +104,7 @@ class Course:
                                 continue
                             run: Attempt = partial(at_rates, topics, who, case, self._scale, number)
                             self._attempt(measured, number, case.label, who.name, run)
+                            self._once += self._took if who.name in case.once else 0.0
             case "hanging":
                 self._hanging(topics, scenario, measured)
             case "table":
@@ -144,6 +146,7 @@ class Course:
                 for case, name, attempt in entries:
                     if not number or name not in case.once:
                         self._attempt(measured, number, case.label, name, attempt)
+                        self._once += self._took if name in case.once else 0.0
 
     def _hanging(self, topics: Topics, scenario: Scenario, measured: Measured) -> None:
         with service(0.005) as url:
@@ -163,8 +166,9 @@ class Course:
             if number and self._rounds is None and begin + last > self._until:
                 self._told(f"  {most - number} of {most} rounds are left out: there is no time for them")
                 return
+            self._once = 0.0
             yield number
-            last = time.monotonic() - begin
+            last = time.monotonic() - begin - self._once
 
     def _attempt(
         self, measured: Measured, number: int, label: str, contender: str, run: Attempt
@@ -181,7 +185,7 @@ class Course:
         self._failed[place] = self._failed.get(place, 0) + (
             number >= 0 and any(each.problems for each in found)
         )
-        seconds = time.monotonic() - begin
+        self._took = seconds = time.monotonic() - begin
         for each in found:
             each.case = each.case or label
             self._count(measured, number, each, seconds)

@@ -97,6 +97,20 @@ GOALS = (
         True,
         _best_of(_against("known", "rate", "quix"), _against("known", "rate", "quix-splice")),
     ),
+    Goal(
+        "known statuses, by Kafka Streams EOS v2 as its users write it (parsing)",
+        2.0,
+        "×",
+        True,
+        _against("known", "rate", "kafka-streams"),
+    ),
+    Goal(
+        "known statuses, by Quix Streams EOS as its users write it (parsing)",
+        1.3,
+        "×",
+        True,
+        _against("known", "rate", "quix"),
+    ),
     Goal("known statuses, by a stock Faust agent", 20, "×", True, _against("known", "rate", "faust")),
     Goal("known statuses, by a bare aiokafka loop", 0.9, "×", True, _against("known", "rate", "bare")),
     Goal(

@@ -37,6 +37,9 @@ _OTHER_STAGE = Verdict(None, ("ignored", "stage"))
 #: Tallies that are kept ready in one partition; orgId is anything that a record says.
 _TALLIES_KEPT = 10_000
 _new = tuple.__new__  # a named tuple's own constructor takes three times as long
+#: Actions that may go without their lookup in so many seconds: a moment in which a healthy service hesitates
+#: must not cost a whole chunk its answers, and one that hangs still holds up nobody.
+GIVEN_UP_AT_ONCE, GIVEN_UP_EVERY = 64, 0.01
 #: Bytes that are kept of a dead letter which its topic has no room for.
 SHORTENED_TO = 64 * 1024
 _SHORTENED = "shortened-from"
@@ -128,6 +131,8 @@ class Confirmation:
         self._tallies: dict[tuple[object, ...], Tally] = {}
         self._pending = 0
         self._pending_of: dict[int, int] = {}
+        self._given_up = 0
+        self._given_up_since = 0.0
 
     @property
     def halted(self) -> str | None:
@@ -194,7 +199,7 @@ class Confirmation:
         org_id = action.org_id
         of_organisation = self._pending_of.get(org_id, 0)
         if self._pending >= self._pending_most or of_organisation >= self._pending_most_per_organisation:
-            if self._lookups.brisk(org_id):
+            if self._lookups.brisk(org_id) or not self._may_give_up():
                 return None
             return self._email(record, action, key, None, _SATURATED)
         answer = self._lookups.ask(Question(org_id, action.contact_ref, action.email))
@@ -204,6 +209,13 @@ class Confirmation:
         self._pending_of[org_id] = of_organisation + 1
         answer.add_done_callback(partial(self._landed, org_id))
         return Pending(answer, partial(self._conclude, record, action, key))
+
+    def _may_give_up(self) -> bool:
+        now = self._now()
+        if not 0 <= now - self._given_up_since < GIVEN_UP_EVERY:
+            self._given_up, self._given_up_since = 0, now
+        self._given_up += 1
+        return self._given_up <= GIVEN_UP_AT_ONCE
 
     def _landed(self, org_id: int, _: asyncio.Future[LookupOutcome]) -> None:
         self._pending -= 1

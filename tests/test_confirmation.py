@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.ceiling import LEAST, Ceiling
-from streams.confirmation import SHORTENED_TO, Confirmation, as_dead_letter, shortened
+from streams.confirmation import (
+    GIVEN_UP_AT_ONCE,
+    GIVEN_UP_EVERY,
+    SHORTENED_TO,
+    Confirmation,
+    as_dead_letter,
+    shortened,
+)
 from streams.delivery.lane import Pending, Verdict
 from streams.lookup.client import Question
 from streams.messages import Cause, ErrorClass, LookupOutcome, Outcome, Undecodable
@@ -81,6 +88,7 @@ class Bench:
         self.statuses = FakeStatuses()
         self.lookups = FakeLookups()
         self.answered: list[tuple[int, bytes, int, LookupOutcome]] = []
+        self.now = 1_764_000_001.5
         self.confirmation = Confirmation(
             "actions",
             3,
@@ -88,7 +96,7 @@ class Bench:
             dead_letters_topic="dlq",
             statuses=self.statuses,
             lookups=self.lookups,
-            now=lambda: 1_764_000_001.5,
+            now=lambda: self.now,
             pending_most=most,
             pending_most_per_organisation=of_organisation,
             answered=lambda *told: self.answered.append(told),
@@ -300,6 +308,18 @@ async def test_a_brisk_lookup_is_waited_for() -> None:
     bench.lookups.open[0].set_result(NON_EXISTING)
     await asyncio.sleep(0)
     assert isinstance(bench.judge(asks(1)), Pending)
+
+
+async def test_only_so_many_at_once_go_without_their_lookup() -> None:
+    """A service that hesitates for a moment costs few their answer; one that hangs holds up nobody long."""
+    bench = Bench(most=1)
+    assert isinstance(bench.judge(asks(1)), Pending)
+    for _ in range(3):
+        judged = [bench.judge(asks(1)) for _ in range(GIVEN_UP_AT_ONCE + 5)]
+        assert [isinstance(each, Verdict) for each in judged] == [True] * GIVEN_UP_AT_ONCE + [False] * 5
+        bench.now += GIVEN_UP_EVERY * 1.01
+    bench.now -= 3600
+    assert isinstance(bench.judge(asks(1)), Verdict), "a clock that was set back stops nothing"
 
 
 async def test_at_the_limit_who_is_known_still_passes() -> None:

@@ -24,13 +24,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from streams.lookup.breaker import Breaker, BreakerPolicy, State, Ticket
+from streams.lookup.briskness import Briskness
 from streams.lookup.client import Health, Question, Reply
 from streams.messages import Cause, LookupOutcome, Outcome
 
 log = logging.getLogger(__name__)
-
-BRISK = 0.05
-"""Seconds a lookup may be out before its desk no longer counts as brisk."""
 
 FAIR_SHARE = 0.5
 """A time-out counts against the service only if it had this share of the deadline. A lookup that spent more
@@ -135,6 +133,7 @@ class Desk:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Reply]] = set()
         self._pending = 0
+        self._briskness = Briskness()
         self._closed = False
         self._retired = False
         self._tell(observer.state_changed, self._told)  # a gauge that is there from the first ask on
@@ -161,11 +160,12 @@ class Desk:
 
     @property
     def brisk(self) -> bool:
-        """No lookup has been out for longer than ``BRISK`` seconds: waiting for this desk is short."""
+        """Whether waiting for this desk is short."""
         # Lookups start in the order of asking, so the first that has not landed has been out longest.
         if not self._due or (oldest := self._due[0]).task is None:
             return True
-        return self._loop.time() - oldest.started <= BRISK
+        now = self._loop.time()
+        return self._briskness.holds(now - oldest.started, now)
 
     def ask(self, question: Question) -> LookupOutcome | asyncio.Future[LookupOutcome]:
         """An outcome where there is nothing to wait for, else a future; cancelling it harms nobody else."""
@@ -259,6 +259,7 @@ class Desk:
         else:
             reply = task.result()
         if not flight.landed:
+            self._briskness.answered(self._loop.time())
             self._land(flight, reply.outcome)
             self._settle(flight, reply)
         self._start_queued()
@@ -334,7 +335,9 @@ class Desk:
                 queued = self._queue.popleft()
                 if not queued.landed:
                     self._land(queued, CIRCUIT_OPEN)
-        self._tell(self._observer.answered, reply.outcome, self._loop.time() - flight.started)
+        took = self._loop.time() - flight.started
+        self._briskness.ended(took)
+        self._tell(self._observer.answered, reply.outcome, took)
         self._tell_state()
 
     def _tell_state(self) -> None:

@@ -54,6 +54,17 @@ async def test_every_row_of_the_decision_table_ends_in_its_email(installation: M
         assert worker.counter("confirmation_lookups_total", outcome="error", cause="http_status") == 1
 
 
+async def test_actions_of_every_codec_are_read(installation: Make) -> None:
+    """However a producer compresses its batches, its actions get their emails."""
+    place = installation()
+    await ready(place)
+    for number, codec in enumerate((None, "gzip", "snappy", "lz4", "zstd"), 1):
+        async with producing(place.bootstrap_servers, compression_type=codec) as producer:
+            key, value = keyed(action(number))
+            await producer.send_and_wait(place.names.actions, value, key=key)
+    assert {email["actionId"] for email in await emails_of(place, 5)} == {1, 2, 3, 4, 5}
+
+
 async def test_without_a_lookup_whoever_is_not_known_gets_two_buttons(installation: Make) -> None:
     """No lookup configured: two buttons, reason no_lookup, at once."""
     place = installation()

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.lookup.breaker import BreakerPolicy, State
+from streams.lookup.briskness import BRISK
 from streams.lookup.client import Endpoint, Health, LookupClient, Question, Reply
-from streams.lookup.desk import BRISK, CIRCUIT_OPEN, SATURATED, TIMEOUT, UNEXPECTED, Desk
+from streams.lookup.desk import CIRCUIT_OPEN, SATURATED, TIMEOUT, UNEXPECTED, Desk
 from streams.messages import Cause, LookupOutcome, Outcome
 from tests.lookup.virtual_time import VirtualLoop, run
 
@@ -504,8 +505,8 @@ async def test_after_a_stall_of_the_event_loop_nothing_is_asked_too_late() -> No
 
 
 @virtual
-async def test_a_desk_is_brisk_until_a_lookup_takes_long() -> None:
-    """One slow lookup among quick ones makes it slow, and its end makes it brisk again."""
+async def test_a_desk_is_brisk_until_nothing_is_answered_for_long() -> None:
+    """A laggard among quick lookups changes nothing; when they fall silent too, the desk is slow."""
     async with desk(Does(HEALTHY, after=1.0), Does(HEALTHY, after=0.04)) as (lookups, _, _):
         assert lookups.brisk
         slow = waits(lookups.ask(person(0)))
@@ -513,11 +514,25 @@ async def test_a_desk_is_brisk_until_a_lookup_takes_long() -> None:
         assert lookups.brisk
         quick = waits(lookups.ask(person(1)))
         await asyncio.sleep(0.001)
-        assert not lookups.brisk
+        assert not lookups.brisk, "nothing was ever answered"
         await quick
+        assert lookups.brisk
+        await asyncio.sleep(BRISK * 1.1)
         assert not lookups.brisk
         await slow
-        assert lookups.brisk
+        assert lookups.brisk, "nothing is out"
+
+
+@virtual
+async def test_a_steady_but_slow_service_is_not_brisk() -> None:
+    """Somebody is answered all the time, but each waits too long: others must not wait for that."""
+    async with desk(Does(HEALTHY, after=0.5), concurrency=100) as (lookups, _, _):
+        asked = []
+        for number in range(100):
+            asked.append(waits(lookups.ask(person(number))))
+            await asyncio.sleep(0.01)
+        assert not lookups.brisk
+        await asyncio.gather(*asked)
 
 
 @virtual
