@@ -286,10 +286,7 @@ class Desk:
         self._strike(flight)
 
     def _abandon(self, flight: _Flight) -> None:
-        """Nobody waits for it any more: no outcome, and nothing learned about the service.
-
-        A probe, which nobody ever waits for, comes here only when the desk is closed.
-        """
+        """Nobody waits for it any more (a probe's case only at closing): nothing is learned from it."""
         self._strike(flight)
         if flight.task is not None:
             flight.task.cancel()
