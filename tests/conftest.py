@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Iterator
 
@@ -21,3 +22,13 @@ def kafka() -> Iterator[EmbeddedKafka]:
 def unique_name() -> Callable[[str], str]:
     """A function from a prefix to the name of a topic, group or transactional id that no other test has."""
     return lambda prefix: f"{prefix}-{secrets.token_hex(4)}"
+
+
+@pytest.fixture(autouse=True)
+def log_levels() -> Iterator[None]:
+    """A command that runs within a test may silence its libraries; the next test hears them again."""
+    loggers = [logging.getLogger(name) for name in ("aiokafka", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)

@@ -104,6 +104,9 @@ class Supervisor:
         if not broker.alive():
             return {"sent": False}
         broker.process.send_signal(number)
+        if number == signal.SIGSTOP and hasattr(os, "waitid"):  # Python 3.11 has none on macOS
+            # Its threads stop one by one: until the last has, an answer may still leave.
+            os.waitid(os.P_PID, broker.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return {"sent": True}
 
     def wait(self, name: str, timeout: float) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from streams.organisations import load_organisations
 from streams.settings import load_settings
 from streams.topics import TopicNames, _new
 from tests.deploy.kustomize import ROOT
+from tests.node import NODE, installed
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -95,6 +96,29 @@ def test_compose_has_its_schema_s_form() -> None:
     """The compose file is what the compose specification allows."""
     vendored = next(BIN.parent.rglob("check_jsonschema/builtin_schemas/vendor/compose-spec.json"))
     jsonschema.validate(COMPOSE, json.loads(vendored.read_text()))
+
+
+#: What dclint wants and we do not, with the reason.
+UNWANTED = {
+    "service-keys-order": "keys stand as they are read",
+    "services-alphabetical-order": "services stand in the order in which they start",
+    "service-dependencies-alphabetical-order": "so do those that one waits for",
+    "top-level-properties-order": "what is shared stands first",
+    "require-quotes-in-ports": "they are quoted, in [lists], which it does not read",
+    "no-build-and-image": "what is built gets the name that Kubernetes knows it by",
+}
+
+
+def test_the_compose_linter_has_nothing_to_say() -> None:
+    """The compose file passes dclint, warnings and all."""
+    linter = installed(ROOT / "tests/deploy/dclint") / ".bin" / "dclint"
+    rules = [part for rule in UNWANTED for part in ("--disable-rule", rule)]
+    done = subprocess.run(
+        [NODE, linter, ROOT / "docker-compose.yml", "--max-warnings", "0", *rules],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_compose_names_what_exists() -> None:
