@@ -144,7 +144,7 @@ _SUBSCRIBED = ((310, ONE_BUTTON),)  # what the lookup service says of everybody
 
 
 def _known(scale: Scale) -> list[Case]:
-    work = Workload(scale.actions(150_000))
+    work = Workload(scale.actions(120_000))
     if scale is QUICK:
         return [Case("", work, (*_GUARDED, *_BETTER), once=_BETTER)]
     return [Case("", work, (*_GUARDED, "bare-parse", *PEERS))]
@@ -193,7 +193,7 @@ def _sizes(scale: Scale) -> list[Case]:
 
 
 def _partitions(scale: Scale) -> list[Case]:
-    work = Workload(scale.actions(100_000))
+    work = Workload(scale.actions(60_000))
     counts = (4, 64) if scale is QUICK else (1, 4, 16, 64)
     return [Case(f"{count} partitions", work, partitions=count) for count in counts]
 
