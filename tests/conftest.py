@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from streams.embedded import EmbeddedKafka
+
+# The background job of a script ignores Ctrl-C, and so would each process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

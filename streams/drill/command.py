@@ -91,6 +91,8 @@ def _ended_alike() -> Iterator[None]:
     """SIGTERM and SIGHUP do what Ctrl-C does: everything is cleaned up."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script's job in the background
+            raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}

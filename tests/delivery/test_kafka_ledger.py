@@ -90,9 +90,9 @@ class Cluster:
     async def no_open_transaction_on(self, topic: str, partition: int = 0) -> None:
         """Wait until none is open; the broker writes the markers just after a transaction's end.
 
-        Fails long before a time-out could have ended one.
+        Fails long before a time-out could have ended one; a broker that was paused takes its seconds.
         """
-        until = time.monotonic() + 3.0
+        until = time.monotonic() + 6.0
         while await self.open_transaction_on(topic, partition):
             assert time.monotonic() < until
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from streams.demo.lookup_service import Behaviour
-from streams.drill import run_drill
+from streams.drill import command, run_drill
 
 pytestmark = pytest.mark.kafka
 
@@ -46,7 +46,7 @@ def test_a_small_drill_counts_every_email(tmp_path: Path, capsys: pytest.Capture
 def test_an_interrupted_drill_leaves_nothing_behind(tmp_path: Path) -> None:
     """Told to end while actions flow: exit code 130, and neither a process nor a file of it is left."""
     environ = {**os.environ, "TMPDIR": str(tmp_path)}
-    command = [
+    argv = [
         sys.executable,
         "-m",
         "streams",
@@ -56,7 +56,7 @@ def test_an_interrupted_drill_leaves_nothing_behind(tmp_path: Path) -> None:
         "--json",
         str(tmp_path / "json"),
     ]
-    drill = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    drill = subprocess.Popen(argv, env=environ, stderr=subprocess.PIPE, text=True)
     assert drill.stderr is not None
     for line in drill.stderr:
         if "20,000 actions" in line:
@@ -71,6 +71,16 @@ def test_an_interrupted_drill_leaves_nothing_behind(tmp_path: Path) -> None:
         time.sleep(0.1)
     assert left == []
     assert _processes_with(str(folder)) == []
+
+
+def test_a_drill_in_the_background_of_a_script_ends_when_told_to() -> None:
+    """There Ctrl-C is ignored, as shells have it; SIGTERM still interrupts."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), command._ended_alike():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _processes_with(text: str) -> list[int]:
