@@ -176,7 +176,7 @@ def lane(topic: str, partition: int) -> Lane:
         origin=first_place if moved else None,
     )
     limits = Limits(unsettled=settings.max_unsettled, inbox=settings.chunk_records)
-    judge = Traced(confirmation, spans, topic) if spans else confirmation
+    judge = Traced(confirmation, spans, topic, partition) if spans else confirmation
     return Lane(
         partition,
         ledger,

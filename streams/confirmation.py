@@ -290,9 +290,11 @@ def shortened(value: bytes, headers: list[tuple[str, bytes]]) -> tuple[bytes, li
     return value[:SHORTENED_TO], [*headers, (_SHORTENED, b"%d" % len(value))]
 
 
-def as_dead_letter(topic: str, record: Any, exc: Undecodable) -> tuple[bytes | None, bytes | None, list[Any]]:
+def as_dead_letter(
+    topic: str, partition: int, record: Record, exc: Undecodable
+) -> tuple[bytes | None, bytes | None, list[Any]]:
     """Return (key, value, headers) that keep a record of another `topic` as a dead letter."""
     headers = dead_letter_headers(
-        topic, record.partition, record.offset, record.headers, exc.error_class, exc.json_path
+        topic, partition, record.offset, record.headers, exc.error_class, exc.json_path
     )
     return record.key, record.value, headers

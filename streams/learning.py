@@ -99,7 +99,7 @@ class Learning:
             try:
                 changes.append(_change(record))
             except Undecodable as exc:
-                dead_letters.append(as_dead_letter(chunk.topic, record, exc))
+                dead_letters.append(as_dead_letter(chunk.topic, chunk.partition, record, exc))
                 classes.append(exc.error_class)
         return changes, dead_letters, classes
 

@@ -34,7 +34,7 @@ class Rekeying:
 
     def outgoing(self, record: Record, key: bytes) -> Outgoing:
         """Return the action as it goes into the internal topic; it keeps its bytes, headers and timestamp."""
-        headers = [*record.headers, (REKEYED_FROM, b"%d/%d" % (record.partition, record.offset))]
+        headers = [*record.headers, (REKEYED_FROM, b"%d/%d" % (self._partition, record.offset))]
         return Outgoing(
             self._topic,
             key,

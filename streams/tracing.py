@@ -30,10 +30,13 @@ class Spans(Protocol):
 class Traced:
     """A judge that traces what another one decides."""
 
-    def __init__(self, judge: Judge, spans: Spans, topic: str, now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, judge: Judge, spans: Spans, topic: str, partition: int, now: Callable[[], int] = time.time_ns
+    ) -> None:
         self._judge = judge
         self._spans = spans
         self._topic = topic
+        self._partition = str(partition)
         self._now = now
 
     @property
@@ -77,7 +80,7 @@ class Traced:
             "messaging.operation.name": "confirm",
             "messaging.operation.type": "process",
             "messaging.destination.name": self._topic,
-            "messaging.destination.partition.id": str(record.partition),
+            "messaging.destination.partition.id": self._partition,
             "messaging.kafka.offset": record.offset,
             "confirmation.verdict": kind,
         }

@@ -44,7 +44,6 @@ class FakeRecord:
     value: bytes | None = b""
     key: bytes | None = b"310:ref"
     headers: tuple[tuple[str, bytes], ...] = ()
-    partition: int = 3
     timestamp: int = 1_764_000_000_000
 
 
@@ -449,8 +448,8 @@ def test_a_record_on_which_our_own_code_failed_is_kept(caplog: pytest.LogCapture
 
 def test_a_record_of_another_topic_can_be_a_dead_letter_too() -> None:
     """Key, value and headers are the record's, with where it was read."""
-    record = FakeRecord(9, b"x", b"k", (("a", b"1"),), partition=2)
-    key, value, headers = as_dead_letter("statuses", record, Undecodable(ErrorClass.KEY_MISMATCH, "$key"))
+    record = FakeRecord(9, b"x", b"k", (("a", b"1"),))
+    key, value, headers = as_dead_letter("statuses", 2, record, Undecodable(ErrorClass.KEY_MISMATCH, "$key"))
     assert (key, value) == (b"k", b"x")
     assert dict(headers) == {
         "a": b"1",

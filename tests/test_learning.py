@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from faust.types import TP
 
 from streams.catalogue import DEAD_LETTERS, STATUSES
 from streams.confirmation import SHORTENED_TO
@@ -32,8 +33,6 @@ class FakeRecord:
     offset: int
     key: bytes | None
     value: bytes | None
-    topic: str = "statuses"
-    partition: int = 2
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
@@ -74,7 +73,9 @@ def row(ref: str, subscribed: object, as_of: str = "2026-11-24T10:00:00Z") -> tu
 
 
 def chunk(*rows: tuple[bytes | None, bytes | None], generation: int = 7) -> Chunk:
-    return Chunk([FakeRecord(offset, *each) for offset, each in enumerate(rows, 10)], generation)
+    return Chunk(
+        TP("statuses", 2), [FakeRecord(offset, *each) for offset, each in enumerate(rows, 10)], generation
+    )
 
 
 @in_virtual_time

@@ -35,8 +35,6 @@ class FakeRecord:
     offset: int
     key: bytes | None
     value: bytes | None
-    partition: int = 0
-    topic: str = CHANGELOG
 
 
 class FakeCluster:
@@ -79,8 +77,8 @@ class Bench:
         self.recovery.add_active(self.table, TP(CHANGELOG, 0))
         self.lasting = store == "rocksdb"
 
-    def restore(self, *records: FakeRecord, generation: int = GENERATION) -> None:
-        self.recovery._restore(Chunk(records, generation))
+    def restore(self, *records: FakeRecord, partition: int = 0, generation: int = GENERATION) -> None:
+        self.recovery._restore(Chunk(TP(CHANGELOG, partition), records, generation))
 
     def rows(self, partition: int = 0) -> dict[bytes, bytes | None]:
         rows = rows_of(self.table)
@@ -129,7 +127,7 @@ async def test_a_chunk_of_before_the_rebalance_is_dropped(bench: Bench) -> None:
 
 async def test_a_partition_of_nobody_is_dropped(bench: Bench) -> None:
     """A chunk of a partition that is neither ours nor one to stand by for changes no store."""
-    bench.restore(FakeRecord(5, b"a", YES, partition=1))
+    bench.restore(FakeRecord(5, b"a", YES), partition=1)
     assert bench.rows(1) == {}
 
 
@@ -137,7 +135,7 @@ async def test_a_standby_is_restored_too(bench: Bench) -> None:
     """A partition that we stand by for has its rows and offset, and does not count as ours."""
     tp = TP(CHANGELOG, 1)
     bench.recovery.add_standby(bench.table, tp)
-    bench.restore(FakeRecord(5, b"a", YES, partition=1))
+    bench.restore(FakeRecord(5, b"a", YES), partition=1)
     assert bench.rows(1) == {b"a": YES}
     assert (bench.recovery.standby_offsets[tp], bench.recovery.active_offsets.get(tp)) == (5, None)
 
@@ -206,10 +204,10 @@ async def test_a_recovery_ends_with_the_last_chunk(running: Bench) -> None:
     """It ends when the high watermark is restored, and not before."""
     running.to_restore(highwater=1)
     queue = running.tables.changelog_queue
-    await queue.put(SimpleNamespace(value=Chunk([FakeRecord(0, b"a", YES)], GENERATION)))
+    await queue.put(SimpleNamespace(value=Chunk(TP(CHANGELOG, 0), [FakeRecord(0, b"a", YES)], GENERATION)))
     await quiet(running)
     assert not running.recovery.signal_recovery_end.is_set()
-    await queue.put(SimpleNamespace(value=Chunk([FakeRecord(1, b"b", YES)], GENERATION)))
+    await queue.put(SimpleNamespace(value=Chunk(TP(CHANGELOG, 0), [FakeRecord(1, b"b", YES)], GENERATION)))
     await ended(running)
     assert running.rows() == {b"a": YES, b"b": YES}
     assert not running.app.in_recovery
@@ -219,7 +217,7 @@ async def test_the_end_is_known_to_who_asks_for_it_later(running: Bench) -> None
     """The signal stays until the next recovery begins: nobody has to be waiting when it comes."""
     running.to_restore(highwater=0)
     await running.tables.changelog_queue.put(
-        SimpleNamespace(value=Chunk([FakeRecord(0, b"a", YES)], GENERATION))
+        SimpleNamespace(value=Chunk(TP(CHANGELOG, 0), [FakeRecord(0, b"a", YES)], GENERATION))
     )
     await ended(running)
     await quiet(running)

@@ -39,12 +39,12 @@ class Fixed:
 
 def traced(verdict: Any, spans: Kept) -> Traced:
     ticks = iter(range(1, 100))
-    return Traced(Fixed(verdict), spans, "actions", now=lambda: next(ticks))
+    return Traced(Fixed(verdict), spans, "actions", 3, now=lambda: next(ticks))
 
 
 def record(traceparent: bytes | None = PARENT.encode()) -> Any:
     headers = [] if traceparent is None else [("traceparent", traceparent)]
-    return SimpleNamespace(partition=3, offset=9, headers=headers)
+    return SimpleNamespace(offset=9, headers=headers)
 
 
 def test_a_verdict_at_once_is_a_span_under_the_action_s_own() -> None:
@@ -113,7 +113,7 @@ def test_spans_reach_a_collector() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         spans = CollectorSpans(f"http://127.0.0.1:{server.server_port}/", "1.0")
-        Traced(Fixed(EMAIL), spans, "actions").judge(record())
+        Traced(Fixed(EMAIL), spans, "actions", 3).judge(record())
         spans.close()
     finally:
         server.shutdown()

@@ -188,15 +188,22 @@ class KafkaLedger:
     def _batches(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[_Batch]:
         batches: list[_Batch] = []
         filling: dict[tuple[str, int | None], Any] = {}
+        topic = partition = batch = None
         for index, record in enumerate(records):
-            place = record.topic, record.partition
-            batch = filling.get(place)
-            if batch is None or _append(batch, record) is None:
-                batch = filling[place] = producer.create_batch()
-                partition = self._place.partition if record.partition is None else record.partition
-                batches.append(_Batch(record.topic, partition, batch, index))
-                _append(batch, record)  # the first record of a batch is always taken, whatever its size
-                limit = self._limits.get(record.topic, DEFAULT_LIMIT)
+            to_topic, key, value, headers, to_partition, timestamp = record
+            if to_topic != topic or to_partition != partition:  # seldom
+                topic, partition = to_topic, to_partition
+                batch = filling.get((to_topic, to_partition))
+            if (
+                batch is None
+                or batch.append(timestamp=timestamp, key=key, value=value, headers=headers) is None
+            ):
+                batch = filling[to_topic, to_partition] = producer.create_batch()
+                place = self._place.partition if to_partition is None else to_partition
+                batches.append(_Batch(to_topic, place, batch, index))
+                # The first record of a batch is always taken, whatever its size.
+                batch.append(timestamp=timestamp, key=key, value=value, headers=headers)
+                limit = self._limits.get(to_topic, DEFAULT_LIMIT)
                 if batch.size() > limit:
                     raise Oversize(index, limit)
         return batches
@@ -244,9 +251,3 @@ def _retrieve_exceptions(producer: AIOKafkaProducer) -> None:
     for waiter in waiters:
         if waiter is not None and waiter.done() and not waiter.cancelled():
             waiter.exception()
-
-
-def _append(batch: Any, record: Outgoing) -> Any:
-    return batch.append(
-        timestamp=record.timestamp, key=record.key, value=record.value, headers=record.headers
-    )

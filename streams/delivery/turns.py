@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 class Turns:
     """Hands out turns, first come first served."""
 
-    def __init__(self, at_once: int = 2, rest: float = 0.004, longest: float = 0.1) -> None:
+    def __init__(self, at_once: int = 4, rest: float = 0.004, longest: float = 0.1) -> None:
         """Prepare.
 
         Args:

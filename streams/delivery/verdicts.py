@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from streams.delivery.ledger import Outgoing
 
-#: A consumed record, as aiokafka hands it over.
+#: A consumed record: its offset, timestamp in ms, key, value and headers, as aiokafka names them.
 Record = Any
 #: What is counted once a verdict is lasting, e.g. ("email", "two_button", "no_lookup").
 Tally = tuple[str, ...]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import faust
+from faust.types import TP
 
 
 class Chunk:
@@ -18,19 +19,18 @@ class Chunk:
 
     __slots__ = ("generation", "next_offset", "partition", "records", "settled", "since", "topic")
 
-    def __init__(self, records: Sequence[Any], generation: int, since: int | None = None) -> None:
-        """Wrap `records`, aiokafka ConsumerRecords, at least one.
+    def __init__(self, place: TP, records: Sequence[Any], generation: int, since: int | None = None) -> None:
+        """Wrap `records` of `place`, at least one: see :mod:`streams.transport.fetching`.
 
         `since` is the offset up to which the partition had been handed over before; between it and the first
         record the log has nothing to read. None where that is not known: the first one after a rebalance.
         """
         self.since = since
-        last = records[-1]
-        self.topic: str = last.topic
-        self.partition: int = last.partition
+        self.topic: str = place.topic
+        self.partition: int = place.partition
         self.records: Sequence[Any] = records
         self.generation = generation
-        self.next_offset: int = last.offset + 1
+        self.next_offset: int = records[-1].offset + 1
         self.settled = False
 
     def settle(self) -> None:

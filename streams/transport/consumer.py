@@ -55,6 +55,10 @@ class ChunkConsumer(driver.Consumer):
     def _schema(self, topic: str) -> ChunkSchema | None:
         return schema_of(self._topics().get(topic, ()))
 
+    def takes_chunks(self, topic: str) -> bool:
+        """Whether the records of `topic` go to its agent in chunks."""
+        return self._schema(topic) is not None
+
     def unsettled_chunks(self, tp: TP) -> int:
         """Chunks of `tp` that were handed over and not settled."""
         return sum(not chunk.settled for chunk in self._delivered.get(tp, ()))
@@ -81,7 +85,7 @@ class ChunkConsumer(driver.Consumer):
         A partition with a record to fetch, and no commit of Faust's for five minutes, is one to it, and an
         ERROR: now and then where an owner commits, and at the first record after a quiet time elsewhere.
         """
-        if self._schema(tp.topic) is None:
+        if not self.takes_chunks(tp.topic):
             super().verify_event_path(now, tp)
 
     # -- rebalance --------------------------------------------------------------------------------------
@@ -217,7 +221,7 @@ class ChunkConsumer(driver.Consumer):
             if position is not None and chunk[0].offset < position:
                 chunk = [record for record in chunk if record.offset >= position]
             if chunk:
-                await self._deliver_chunk(tp, schema, Chunk(chunk, generation, position))
+                await self._deliver_chunk(tp, schema, Chunk(tp, chunk, generation, position))
 
     async def _deliver_one(self, tp: TP, record: Any) -> None:
         read = self._read_offset[tp]
@@ -275,7 +279,7 @@ class ChunkConsumer(driver.Consumer):
 
     def ack(self, message: Message) -> bool:
         """Count nothing for a chunk: Faust also acknowledges events that it skips."""
-        if self._schema(message.topic) is None:
+        if not self.takes_chunks(message.topic):
             return super().ack(message)
         message.acked = True
         self._unacked_messages.discard(message)

@@ -1,22 +1,39 @@
-"""Fetches at a pace that the number of partitions allows.
+"""Fetches at a pace that pays, and hands records over as their batch has them.
 
-aiokafka names every assigned partition in every fetch request (it has no fetch sessions, KIP-227), and asks
-again as soon as the last answer is in. With data trickling into 64 partitions, that is many requests a second
-that each cost client and broker milliseconds and bring a handful of records. What waits meanwhile comes with
-the next one. A fetch that finds nothing waits at the broker as before: the first record comes at once.
+The pace: aiokafka asks again as soon as the last answer is in. With actions trickling in, that is hundreds
+of fetches a second that bring a handful of records each, and a transaction for each handful: half a core in
+the worker and most of one in the broker at 200 actions a second, for which everybody then waits. What comes
+during a pause goes together, through one fetch and one transaction. Measured at 2,000 actions a second: with
+20 ms between fetches the delay's 99th percentile went from 70 ms to 38, and the CPU of an action was halved.
+A fetch that finds nothing waits at the broker as before, so the first record comes at once; and where more
+waits than a pause would gather, there is none.
+
+aiokafka also names every assigned partition in every fetch request (it has no fetch sessions, KIP-227), so
+each one lengthens the pause.
+
+The records: aiokafka wraps each one in a ConsumerRecord of eleven fields, which takes a third of all the time
+that unpacking takes. What those say beyond the record itself, a chunk says for all of its records.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
-#: Seconds of pause that one partition in the last fetch request is worth.
-PAUSE = 0.0002
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import FetchResult
+
+#: Seconds between the end of a fetch and the next one from the same broker, at least.
+PAUSE = 0.02
+#: The same for each partition in the request; more than PAUSE at more than a hundred.
+PAUSE_PER_PARTITION = 0.0002
+#: Records in a partition, from where the fetch began, that are a backlog: then only the latter counts.
+BACKLOG = 1_000
 
 
 def pace_fetches(fetcher: Any) -> None:
-    """Make an aiokafka `fetcher` pause between two fetches from one broker, the longer the more they cost."""
+    """Make an aiokafka `fetcher` pause between two fetches from one broker, unless there is a backlog."""
     fetch = fetcher._proc_fetch_request
     ready_at: dict[int, float] = {}
 
@@ -31,6 +48,39 @@ def pace_fetches(fetcher: Any) -> None:
             # exception would end the close half-way, and the worker's stop would wait until its time-out.
             return False
         finally:
-            ready_at[node_id] = loop.time() + PAUSE * sum(len(parts) for _, parts in request.topics)
+            pause = PAUSE_PER_PARTITION * sum(len(parts) for _, parts in request.topics)
+            if not _backlogged(assignment, request):
+                pause = max(pause, PAUSE)
+            ready_at[node_id] = loop.time() + pause
 
     fetcher._proc_fetch_request = fetch_paced
+
+
+def _backlogged(assignment: Any, request: Any) -> bool:
+    for topic, parts in request.topics:
+        for partition, offset, _ in parts:
+            state = assignment.state_value(TopicPartition(topic, partition))  # None: not ours any more
+            if state is not None and state.highwater is not None and state.highwater - offset >= BACKLOG:
+                return True
+    return False
+
+
+def leave_records_bare(fetcher: Any, of_topic: Callable[[str], bool]) -> None:
+    """Make an aiokafka `fetcher` hand over records as their batch has them, where `of_topic` says so.
+
+    They have offset, timestamp, timestamp_type, key, value and headers, and no topic or partition.
+    """
+    fetch = fetcher._proc_fetch_request
+
+    async def fetch_bare(assignment: Any, node_id: int, request: Any) -> Any:
+        got = await fetch(assignment, node_id, request)
+        for tp, result in fetcher._records.items():
+            if type(result) is FetchResult and result.has_more() and of_topic(tp.topic):
+                result._partition_records._consumer_record = _bare  # an attribute goes before the method
+        return got
+
+    fetcher._proc_fetch_request = fetch_bare
+
+
+def _bare(_: Any, record: Any) -> Any:
+    return record

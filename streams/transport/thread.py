@@ -10,7 +10,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.transport import membership
-from streams.transport.fetching import pace_fetches
+from streams.transport.fetching import leave_records_bare, pace_fetches
+from streams.transport.reading import read_in_pieces
 
 #: Seconds that a fetch may take beyond its time-out.
 _FETCH_SLACK = 0.05
@@ -57,7 +58,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         Nobody looks at it while nothing is assigned: the worker would be alive, quiet, and idle for ever.
         """
         await super().on_start()
-        pace_fetches(cast(Any, self._consumer)._fetcher)
+        fetcher = cast(Any, self._consumer)._fetcher
+        read_in_pieces(fetcher._client)
+        pace_fetches(fetcher)
+        leave_records_bare(fetcher, cast(Any, self.consumer).takes_chunks)
         coordinator = cast(Any, self._consumer)._coordinator
         coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none
         if coordination is not None:

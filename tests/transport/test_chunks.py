@@ -7,6 +7,7 @@ from typing import Any
 
 import faust
 import pytest
+from faust.types import TP
 
 from streams.transport.chunks import Chunk, ChunkSchema, schema_of
 
@@ -14,8 +15,6 @@ from streams.transport.chunks import Chunk, ChunkSchema, schema_of
 @dataclass(frozen=True)
 class FakeRecord:
     offset: int
-    topic: str = "statuses"
-    partition: int = 2
 
 
 @dataclass
@@ -24,8 +23,8 @@ class FakeChannel:
 
 
 def test_a_chunk_knows_where_it_is_from_and_what_comes_after_it() -> None:
-    """Topic and partition are those of its records; offsets may have gaps, the next follows the last."""
-    chunk = Chunk([FakeRecord(4), FakeRecord(9)], 7)
+    """Offsets may have gaps, the next follows the last."""
+    chunk = Chunk(TP("statuses", 2), [FakeRecord(4), FakeRecord(9)], 7)
     assert (chunk.topic, chunk.partition, chunk.generation) == ("statuses", 2, 7)
     assert (chunk.next_offset, chunk.settled) == (10, False)
     assert [record.offset for record in chunk.records] == [4, 9]
@@ -33,7 +32,7 @@ def test_a_chunk_knows_where_it_is_from_and_what_comes_after_it() -> None:
 
 def test_a_settled_chunk_lets_go_of_its_records() -> None:
     """What is settled needs no memory until its offset is committed; twice is once."""
-    chunk = Chunk([FakeRecord(4)], 7)
+    chunk = Chunk(TP("statuses", 2), [FakeRecord(4)], 7)
     chunk.settle()
     chunk.settle()
     assert (chunk.settled, chunk.next_offset, len(chunk.records)) == (True, 5, 0)
@@ -42,7 +41,7 @@ def test_a_settled_chunk_lets_go_of_its_records() -> None:
 def test_an_empty_chunk_cannot_be_made() -> None:
     """There is no offset after nothing."""
     with pytest.raises(IndexError):
-        Chunk([], 7)
+        Chunk(TP("statuses", 2), [], 7)
 
 
 def test_the_smallest_of_a_topic_s_chunk_sizes_counts() -> None:
@@ -63,7 +62,7 @@ async def test_the_chunk_reaches_the_agent_as_the_event_s_value() -> None:
     """The decoder hands the chunk on undecoded, and the message keeps no second reference to it."""
     app = faust.App("test", env={}, broker="kafka://127.0.0.1:1", store="memory://")
     topic = app.topic("statuses", schema=ChunkSchema(10))
-    chunk = Chunk([FakeRecord(4)], 7)
+    chunk = Chunk(TP("statuses", 2), [FakeRecord(4)], 7)
 
     class Message:
         value = chunk
