@@ -26,9 +26,9 @@ KNOWN = 10_000
 
 
 async def slow(_: dict[str, Any]) -> web.StreamResponse:
-    """Answer after up to half a second, now and then with a failure."""
-    await asyncio.sleep(random.random() / 2)
-    return web.json_response({}, status=random.choice([200, 200, 500]))
+    """Answer after half a second or more, so that some lookups always wait; now and then with a failure."""
+    await asyncio.sleep(0.5 + random.random() / 4)
+    return web.json_response({}, status=200 if random.random() < 0.9 else 500)
 
 
 class Scrapes:
