@@ -73,10 +73,11 @@ async def test_the_more_partitions_the_longer_the_pause() -> None:
     """With many, the next fetch from a broker waits as long as the last one's partitions are worth."""
     fetcher = Fetcher()
     pace_fetches(fetcher)
-    for _ in range(2):
-        assert await fetcher._proc_fetch_request(Assignment(), 0, request(400))
-    first, second = fetcher.asked_at
+    for partitions in (400, 1, 1):
+        assert await fetcher._proc_fetch_request(Assignment(), 0, request(partitions))
+    first, second, third = fetcher.asked_at
     assert second - first >= 400 * PAUSE_PER_PARTITION * 0.99
+    assert third - second < 400 * PAUSE_PER_PARTITION
 
 
 async def test_a_backlog_is_not_waited_for() -> None:
