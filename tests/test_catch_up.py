@@ -164,6 +164,16 @@ async def test_records_on_their_way_to_the_table_are_waited_for(bench: Bench) ->
     assert bench.whole() == [0]
 
 
+@with_bench(**{f"p{number}": 5 for number in range(64)})
+async def test_many_partitions_wait_together(bench: Bench) -> None:
+    """With 64 partitions the work begins as soon as with one."""
+    bench.cluster.positions.update(dict.fromkeys(bench.cluster.ends, 5))
+    bench.catch_up.assigned(bench.cluster.ends)
+    bench.catch_up.restored()
+    await asyncio.sleep(3 * CatchUp.LOOK_EVERY)
+    assert len(bench.whole()) == 64
+
+
 @with_bench(p0=5, p1=5)
 async def test_kafka_s_failures_are_outlived(bench: Bench) -> None:
     """Ends or positions that cannot be told are asked for again, so that no worker waits for ever."""
