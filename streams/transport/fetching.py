@@ -28,7 +28,8 @@ from aiokafka.consumer.fetcher import FetchResult
 PAUSE = 0.02
 #: The same for each partition in the request; more than PAUSE at more than a hundred.
 PAUSE_PER_PARTITION = 0.0002
-#: Records in a partition, from where the fetch began, that are a backlog: then only the latter counts.
+#: Records in a request's partitions together, from where it began, that are a backlog: then only the latter
+#: counts.
 BACKLOG = 1_000
 
 
@@ -57,12 +58,13 @@ def pace_fetches(fetcher: Any) -> None:
 
 
 def _backlogged(assignment: Any, request: Any) -> bool:
+    waiting = 0
     for topic, parts in request.topics:
         for partition, offset, _ in parts:
             state = assignment.state_value(TopicPartition(topic, partition))  # None: not ours any more
-            if state is not None and state.highwater is not None and state.highwater - offset >= BACKLOG:
-                return True
-    return False
+            if state is not None and state.highwater is not None:
+                waiting += max(0, state.highwater - offset)
+    return waiting >= BACKLOG
 
 
 def leave_records_bare(fetcher: Any, of_topic: Callable[[str], bool]) -> None:

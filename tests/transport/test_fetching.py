@@ -56,7 +56,7 @@ def request(partitions: int) -> Any:
     return SimpleNamespace(topics=[("actions", [(number, 0, 1) for number in range(partitions)])])
 
 
-@pytest.mark.parametrize("highwater", [None, BACKLOG - 1])
+@pytest.mark.parametrize("highwater", [None, (BACKLOG - 1) // 3])
 async def test_what_trickles_in_is_gathered(highwater: int | None) -> None:
     """Two fetches from a broker have a pause between them, and the first has none before it."""
     fetcher = Fetcher()
@@ -81,11 +81,11 @@ async def test_the_more_partitions_the_longer_the_pause() -> None:
 
 
 async def test_a_backlog_is_not_waited_for() -> None:
-    """Where a partition has more than a pause would gather, only the number of partitions counts."""
+    """Where the partitions together have more than a pause would gather, only their number counts."""
     fetcher = Fetcher()
     pace_fetches(fetcher)
     for _ in range(11):
-        assert await fetcher._proc_fetch_request(Assignment(BACKLOG), 0, request(4))
+        assert await fetcher._proc_fetch_request(Assignment(BACKLOG // 3 + 1), 0, request(4))
     assert 40 * PAUSE_PER_PARTITION * 0.99 <= fetcher.asked_at[-1] - fetcher.asked_at[0] < 10 * PAUSE
 
 
