@@ -79,6 +79,9 @@ def server_properties(
         "broker.heartbeat.interval.ms": 500,
         # 128 MiB by default, taken from the heap at start, whether or not there is anything to clean.
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+        # 10 MiB by default, twice for each partition, which the kernel fills with zeros at the first record:
+        # 25 ms of CPU a partition. So a segment ends at some 350 MB instead of 1 GiB.
+        "log.index.size.max.bytes": 1024 * 1024,
         "num.network.threads": 2,
         "num.io.threads": 4,
         **extra,
