@@ -22,6 +22,9 @@ Told = Callable[[str], None]
 
 #: The broker keeps nothing for longer than a scenario, and is given the memory that it would get in service.
 HEAP = "1g"
+#: As Kafka's own start script runs it. The embedded broker has the first compiler only, which is right for a
+#: short test; here it would take most of a core at any rate, and the delays would be its own.
+JVM = ("-server", "-XX:TieredStopAtLevel=4", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
 #: So many go once without being counted: then broker, page cache and processor are warm, and the scenarios of
 #: few rounds, which come last, find them so. Each contender's own warm-up is the first share of every round.
 _WARMING = 2
@@ -73,7 +76,7 @@ class Course:
             EmbeddedKafkaError: there is no broker to be had.
         """
         begin = self._until = time.monotonic()
-        self.results.settings = {"broker_heap": HEAP, "brokers": 1, **asdict(self._scale)}
+        self.results.settings = {"broker_heap": HEAP, "broker_jvm": JVM, "brokers": 1, **asdict(self._scale)}
         with ExitStack() as stack:
             topics = _broker(stack)
             for scenario in scenarios:
@@ -219,7 +222,7 @@ class Course:
 
 
 def _broker(stack: ExitStack) -> Topics:
-    return Topics(stack.enter_context(EmbeddedKafka(heap=HEAP)).bootstrap_servers)
+    return Topics(stack.enter_context(EmbeddedKafka(heap=HEAP, jvm_options=JVM)).bootstrap_servers)
 
 
 def _one(run: Callable[[], Round]) -> Attempt:

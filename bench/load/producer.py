@@ -26,7 +26,6 @@ def main() -> None:
         {
             "bootstrap.servers": order["servers"],
             "partitioner": "murmur2_random",
-            "linger.ms": 1,
             "queue.buffering.max.messages": 100_000,
         }
     )
