@@ -25,9 +25,9 @@ HEAP = "1g"
 #: As Kafka's own start script runs it. The embedded broker has the first compiler only, which is right for a
 #: short test; here it would take most of a core at any rate, and the delays would be its own.
 JVM = ("-server", "-XX:TieredStopAtLevel=4", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
-#: So many go once without being counted: then broker, page cache and processor are warm, and the scenarios of
-#: few rounds, which come last, find them so. Each contender's own warm-up is the first share of every round.
-_WARMING = 2
+#: So many of the first backlog's contenders go once without being counted: then the broker is compiled, and
+#: page cache and processor are warm. Each contender's own warm-up is the first share of every round.
+_WARMING = 5
 ASKS_ONLY = "bare-questions"
 #: A case in which a contender failed as often is not tried again: each time may take minutes to fail.
 _FAILURES = 2
@@ -65,6 +65,7 @@ class Course:
         self._only = only
         self._absent: dict[str, str | None] = {}
         self._failed: dict[tuple[str, str, str], int] = {}
+        self._warming = _WARMING if scale.warms else 0
         self._until = 0.0
         self._took = self._once = 0.0  # by the last attempt; in this round by those who are in the first only
         self.results = Results(scale.name)
@@ -141,9 +142,9 @@ class Course:
                     for who in self._present((name,)):
                         run = partial(drain, topics, who, backlog, settings=settings, workers=case.workers)
                         entries.append((case, name, _one(run)))
-            warms = self._scale.warms and scenario.most_rounds >= self._scale.rounds
-            for case, name, attempt in entries[:_WARMING] if warms else []:
+            for case, name, attempt in entries[: self._warming]:
                 self._attempt(measured, -1, case.label, name, attempt)
+            self._warming = 0
             # A B C A B C …: a slow minute of the machine falls on all of them.
             for number in self._numbers(scenario):
                 for case, name, attempt in entries:
