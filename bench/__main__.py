@@ -15,7 +15,7 @@ from bench.contenders import CONTENDERS
 from bench.course import ASKS_ONLY, Course
 from bench.results import Results
 from bench.scenarios import FULL, QUICK, SCENARIOS, TINY
-from streams.embedded.errors import EmbeddedKafkaError
+from streams.sandbox.kafka.errors import EmbeddedKafkaError
 
 FOLDER = Path(__file__).parent
 DOCS = FOLDER.parent / "docs"

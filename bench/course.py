@@ -16,7 +16,7 @@ from bench.rounds import Backlog, Round, drain, fill
 from bench.scenarios import LOOKUPS_AT_ONCE, Case, Scale, Scenario
 from bench.table_starts import starts
 from bench.topics import Topics
-from streams.embedded import EmbeddedKafka
+from streams.sandbox.kafka import EmbeddedKafka
 
 Told = Callable[[str], None]
 

@@ -9,9 +9,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from streams.embedded.errors import EmbeddedKafkaError
-from streams.embedded.jars import KAFKA_VERSION, cache_folder, classpath
-from streams.embedded.java import find_java
+from streams.sandbox.kafka.errors import EmbeddedKafkaError
+from streams.sandbox.kafka.jars import KAFKA_VERSION, cache_folder, classpath
+from streams.sandbox.kafka.java import find_java
 
 SOURCE = Path(__file__).parent / "peers" / "KafkaStreamsPeer.java"
 

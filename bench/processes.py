@@ -10,7 +10,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from streams.embedded.supervised import SupervisedProcesses
+from streams.sandbox.kafka.supervised import SupervisedProcesses
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _ENDS_WITHIN = 20.0  # seconds after SIGTERM

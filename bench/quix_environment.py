@@ -9,7 +9,7 @@ import venv
 from collections.abc import Callable
 from pathlib import Path
 
-from streams.embedded.jars import cache_folder
+from streams.sandbox.kafka.jars import cache_folder
 
 LOCK = Path(__file__).parent / "peers" / "requirements.lock"
 

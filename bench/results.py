@@ -13,7 +13,7 @@ from typing import Any
 
 from bench import quix_environment
 from bench.rounds import Round
-from streams.embedded.jars import KAFKA_VERSION
+from streams.sandbox.kafka.jars import KAFKA_VERSION
 
 _PACKAGES = (
     "faust-streaming",

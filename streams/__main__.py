@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streams.acls_command import acls
-from streams.audit.commands import audit, resend
-from streams.audit.watching import progress_bar
-from streams.dead_letters_commands import dead_letters
-from streams.doctor.commands import doctor
-from streams.settings import SettingsError, effective, load_settings
+from streams.commands.acls import acls
+from streams.commands.audit.commands import audit, resend
+from streams.commands.audit.watching import progress_bar
+from streams.commands.dead_letters_commands import dead_letters
+from streams.commands.doctor.commands import doctor
+from streams.settings.table import SettingsError, effective, load_settings
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from streams.feed import FeedReport
-    from streams.keyed_lines import Message
+    from streams.commands.feeder import FeedReport
+    from streams.commands.keyed_lines import Message
 
 PROGRESS_AFTER = 2.0  # seconds; a feed that is done by then needs no progress
 PROGRESS_LINES = 5.0  # seconds between two lines of progress where there is no terminal
@@ -73,7 +73,7 @@ def worker(arguments: tuple[str, ...]) -> None:
             f"as group {settings.group_id}",
             err=True,
         )
-    from streams.worker import run_worker
+    from streams.commands.worker import run_worker
 
     run_worker(list(arguments))
 
@@ -97,7 +97,7 @@ def worker(arguments: tuple[str, ...]) -> None:
 def kafka(brokers: str, folder: Path, port: int) -> None:
     """Run a real Apache Kafka on this machine until interrupted."""
     click.echo(f"kafka: {brokers} broker(s) from 127.0.0.1:{port} on, files in {folder}", err=True)
-    from streams.embedded.foreground import run_in_foreground
+    from streams.sandbox.kafka.foreground import run_in_foreground
 
     sys.exit(run_in_foreground(int(brokers), folder, port))
 
@@ -111,7 +111,7 @@ def feed(file: str, rate: float | None) -> None:
     One JSON object a line; "-" reads standard input. The key is orgId:contactRef. An action without a
     readable one is sent without a key.
     """
-    from streams.keyed_lines import action_message
+    from streams.commands.keyed_lines import action_message
 
     _feed(file, "actions", load_settings(os.environ).actions_topic, action_message, rate)
 
@@ -127,7 +127,7 @@ def status(file: str, rate: float | None) -> None:
     One JSON object a line; "-" reads standard input. A line with "forget": true, beside orgId and
     contactRef, makes the worker forget that supporter.
     """
-    from streams.keyed_lines import status_message
+    from streams.commands.keyed_lines import status_message
 
     _feed(file, "statuses", load_settings(os.environ).status_topic, status_message, rate)
 
@@ -176,7 +176,7 @@ def settings(as_json: bool) -> None:
 def demo(actions: Path | None, keep: bool, mailer: str | None) -> None:
     """Show the whole path on this machine, with lookup failures."""
     click.echo("demo: starts Kafka, a lookup service and a worker on this machine", err=True)
-    from streams.demo import run_demo
+    from streams.sandbox.demo import run_demo
 
     sys.exit(run_demo(actions=actions, keep=keep, mailer=mailer))
 
@@ -199,7 +199,7 @@ def demo(actions: Path | None, keep: bool, mailer: str | None) -> None:
 )
 def drill(json_path: Path, actions: int) -> None:
     """Replay the incident on this machine: a dead lookup service."""
-    from streams.drill import run_drill
+    from streams.sandbox.drill import run_drill
 
     sys.exit(run_drill(json_path, actions))
 
@@ -213,7 +213,7 @@ def lookup(org_id: int, email: str, contact_ref: str | None) -> None:
 
     With the settings in force.
     """
-    from streams.lookup_by_hand import ask_by_hand
+    from streams.commands.lookup import ask_by_hand
 
     sys.exit(ask_by_hand(org_id, email, contact_ref))
 
@@ -222,9 +222,9 @@ def _feed(
     file: str, what: str, topic: str, to_message: Callable[[bytes], Message], rate: float | None
 ) -> None:
     """Send a file and say what came of it; exits with 1 unless every line but blank ones was sent."""
-    from streams.feed import FeedError, feed
-    from streams.lines import read_blocks
-    from streams.security import client_options
+    from streams.commands.feeder import FeedError, feed
+    from streams.commands.lines import read_blocks
+    from streams.settings.connection import client_options
 
     connection = client_options(load_settings(os.environ))
     servers = ",".join(connection["bootstrap_servers"])

@@ -24,40 +24,41 @@ from aiokafka import TopicPartition
 from faust.stores import STORES
 from faust.types import TP
 
-from streams import catalogue, logs
-from streams.answers import Answers
-from streams.backlog import Backlog
-from streams.catch_up import CatchUp
-from streams.ceiling import Ceiling
-from streams.confirmation import Confirmation
-from streams.delivery.kafka_ledger import KafkaLedger
+from streams.actions.dead_letter import Ceiling
+from streams.actions.processor import Confirmation
+from streams.actions.rekeying import Rekeying, first_place
+from streams.delivery.commit_slots import Turns
+from streams.delivery.kafka_transaction import KafkaLedger
 from streams.delivery.lane import Lane, Limits
 from streams.delivery.lanes import Lanes
-from streams.delivery.turns import Turns
-from streams.event_loop import measure_lag
-from streams.groundwork import App, Groundwork
-from streams.health import Health
-from streams.learning import Learning
-from streams.lookup.desks import Desks
-from streams.metrics import Metrics
-from streams.page.live import LivePage
-from streams.page.lookups import LookupWatch
-from streams.page.recent_errors import RecentErrors
-from streams.page.snapshot import Sources, Watch
+from streams.kafka.chunks import ChunkSchema
+from streams.kafka.credentials import credentials
+from streams.kafka.faust_driver import SCHEME
+from streams.kafka.topics import TABLE, TopicNames
+from streams.lookup.lookups import Desks
+from streams.observability import logs
+from streams.observability import metric_catalogue as catalogue
+from streams.observability.event_loop import measure_lag
+from streams.observability.health import Health
+from streams.observability.lag import Backlog
+from streams.observability.metrics import Metrics
+from streams.observability.page.live import LivePage
+from streams.observability.page.lookups import LookupWatch
+from streams.observability.page.recent_errors import RecentErrors
+from streams.observability.page.snapshot import Sources, Watch
+from streams.observability.sentry import report_errors
+from streams.observability.tracing import CollectorSpans, Traced
+from streams.observability.web import add_pages
 from streams.partitions import Partitions
-from streams.plans import Plans
-from streams.recovery import ChunkTables, StoreOffsets
-from streams.rekeying import Rekeying, first_place
-from streams.reporting import report_errors
-from streams.security import client_options
-from streams.settings import load_settings
-from streams.table import StatusTable
-from streams.topics import TABLE, TopicNames
-from streams.tracing import CollectorSpans, Traced
-from streams.transport import SCHEME
-from streams.transport.chunks import ChunkSchema
-from streams.transport.credentials import credentials
-from streams.web import add_pages
+from streams.settings.connection import client_options
+from streams.settings.organisations import Plans
+from streams.settings.table import load_settings
+from streams.startup import App, Groundwork
+from streams.statuses.catch_up import CatchUp
+from streams.statuses.ingest import Learning
+from streams.statuses.lookup_cache import Answers
+from streams.statuses.recovery import ChunkTables, StoreOffsets
+from streams.statuses.table import StatusTable
 
 # At DEBUG it logs requests and responses, and in them whole records: addresses, names.
 logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
@@ -105,7 +106,7 @@ app = App(
 
 # -- the table -------------------------------------------------------------------------------------------
 
-STORES.aliases["rocksdb"] = "streams.store:Store"
+STORES.aliases["rocksdb"] = "streams.statuses.rocksdb:Store"
 rocksdb = {
     "driver": "rocksdict",
     "block_cache_size": settings.store_block_cache << 20,

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 
-from streams.catalogue import CATALOGUE, Described
 from streams.lookup.breaker import State
-from streams.messages import Cause, ErrorClass, Outcome, Reason, Variant
-from streams.settings import SettingRow, describe
+from streams.messages.decode import Cause, ErrorClass, Outcome, Reason, Variant
+from streams.observability.metric_catalogue import CATALOGUE, Described
+from streams.settings.table import SettingRow, describe
 
 README = Path(__file__).parent.parent / "README.md"
 #: Base units that a metric's name may end in, as Prometheus' naming rules have it.

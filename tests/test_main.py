@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from streams.__main__ import main
-from streams.settings import describe
+from streams.settings.table import describe
 
 COMMANDS = [
     "worker",
@@ -173,17 +173,17 @@ def test_a_rate_must_be_positive() -> None:
     [
         (
             ["worker", "--loglevel", "debug", "-x"],
-            "streams.worker",
+            "streams.commands.worker",
             "run_worker",
             (["--loglevel", "debug", "-x"],),
         ),
         (
             ["kafka", "--brokers", "3", "--folder", "f", "--port", "9099"],
-            "streams.embedded.foreground",
+            "streams.sandbox.kafka.foreground",
             "run_in_foreground",
             (3, Path("f"), 9099),
         ),
-        (["demo", "--keep", "--mailer", "m x"], "streams.demo", "run_demo", (None, True, "m x")),
+        (["demo", "--keep", "--mailer", "m x"], "streams.sandbox.demo", "run_demo", (None, True, "m x")),
     ],
 )
 def test_long_running_commands_pass_their_options_on(

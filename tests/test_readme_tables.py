@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from streams.catalogue import CATALOGUE, Described
-from streams.settings import SettingRow, describe
+from streams.observability.metric_catalogue import CATALOGUE, Described
+from streams.settings.table import SettingRow, describe
 from tests.readme_tables import CLOSED, README, metrics_table, renewed, settings_table
 
 

@@ -17,9 +17,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from streams.decision import decide
-from streams.emails import EmailWriter, dead_letter_headers
-from streams.messages import (
+from streams.actions.decision import decide
+from streams.kafka.topics import DEAD_LETTER_LIMIT
+from streams.messages.decode import (
     SUBSCRIBED_WHEN,
     Cause,
     ErrorClass,
@@ -29,11 +29,11 @@ from streams.messages import (
     Variant,
     decode_action,
 )
-from streams.settings import Settings
-from streams.strict_json import MAX_DEPTH, MAX_DIGITS
-from streams.topics import DEAD_LETTER_LIMIT
+from streams.messages.email import EmailWriter, dead_letter_headers
+from streams.messages.strict_json import MAX_DEPTH, MAX_DIGITS
+from streams.settings.table import Settings
 from tests import examples
-from tests.test_emails import ROWS
+from tests.messages.test_email import ROWS
 
 NAMES = examples.schema_names()
 ALL = [

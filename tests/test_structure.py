@@ -20,18 +20,18 @@ SOURCES = {
 }
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
-LAYERS = ("streams.delivery", "streams.lookup", "streams.transport")
+LAYERS = ("streams.delivery", "streams.lookup", "streams.kafka.faust_driver")
 #: What the worker never needs: commands for people, and what they run on.
 TOOLS = (
     "streams.__main__",
-    "streams.audit",
-    "streams.dead_letters",
-    "streams.demo",
-    "streams.doctor",
-    "streams.drill",
-    "streams.embedded",
-    "streams.feed",
-    "streams.lookup_by_hand",
+    "streams.commands.audit",
+    "streams.commands.dead_letters",
+    "streams.sandbox.demo",
+    "streams.commands.doctor",
+    "streams.sandbox.drill",
+    "streams.sandbox.kafka",
+    "streams.commands.feeder",
+    "streams.commands.lookup",
 )
 
 LONGEST = 350
@@ -44,28 +44,28 @@ LONG = {
 TESTED_ELSEWHERE = {
     "streams": "is empty",
     "streams.app": "is the worker that tests/integration runs",
-    "streams.worker": "is the command that tests/integration runs",
+    "streams.commands.worker": "is the command that tests/integration runs",
     "streams.delivery": "is empty",
-    "streams.delivery.ledger": "is a port: a protocol and its values",
-    "streams.delivery.verdicts": "types only",
+    "streams.delivery.transaction": "is a port: a protocol and its values",
+    "streams.delivery.results": "types only",
     "streams.lookup": "is empty",
-    "streams.lookup.body": "test_client sends it bodies over real sockets",
+    "streams.lookup.response": "test_client sends it bodies over real sockets",
     "streams.lookup.causes": "test_client makes every cause happen",
     "streams.lookup.dns": "test_client_connections resolves names with it",
-    "streams.organisation_keys": "test_organisations reads every key",
-    "streams.page": "is empty",
-    "streams.refusal": "tests/security asks a real broker with every mistake",
-    "streams.rights": "tests/security asks a real broker without each right",
-    "streams.transport": "its consumer and producer have test files of their own",
-    "streams.transport.thread": "test_consumer reads real topics with it",
+    "streams.settings.organisation_keys": "test_organisations reads every key",
+    "streams.observability.page": "is empty",
+    "streams.kafka.connection_check": "tests/security asks a real broker with every mistake",
+    "streams.kafka.authorization": "tests/security asks a real broker without each right",
+    "streams.kafka.faust_driver": "its consumer and producer have test files of their own",
+    "streams.kafka.consumer_thread": "test_consumer reads real topics with it",
 }
 
 #: Boolean parameters of the worker's functions, with the reason why each is a value and no mode.
 BOOLEANS = {
-    "streams.confirmation._email(subscribed)": "what the table knows",
-    "streams.decision.decide(subscribed)": "what the table knows",
+    "streams.actions.processor._email(subscribed)": "what the table knows",
+    "streams.actions.decision.decide(subscribed)": "what the table knows",
     "streams.lookup.breaker.add(failed)": "how one exchange ended, as it is counted",
-    "streams.lookup.wire.__init__(only_fresh)": "what one attempt demands of its connection",
+    "streams.lookup.http.__init__(only_fresh)": "what one attempt demands of its connection",
 }
 
 FORBIDDEN_NAMES = {
@@ -130,56 +130,72 @@ def reachable(*modules: str) -> set[str]:
     return found
 
 
-WORKER = ("streams.app", "streams.worker")
+WORKER = ("streams.app", "streams.commands.worker")
 
 
 def test_there_is_something_to_look_at() -> None:
     """The sources are found, and so are imports that stand inside functions."""
     assert len(SOURCES) > 50
-    assert "streams.delivery.lane" in imports("streams.confirmation")
-    assert "rocksdict" in imports("streams.table")
+    assert "streams.delivery.lane" in imports("streams.actions.processor")
+    assert "rocksdict" in imports("streams.statuses.table")
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_layers_know_messages_and_nothing_of_each_other(layer: str) -> None:
-    """Delivery, lookup and transport import themselves and streams.messages only."""
+    """Delivery, lookup and transport import themselves and streams.messages.decode only."""
     wrong = {
         (module, name)
         for module in SOURCES
         if within(module, layer)
         for name in ours(module)
-        if not within(name, layer, "streams.messages")
+        if not within(name, layer, "streams.messages.decode")
     }
     assert wrong == set()
 
 
 def test_messages_know_nothing_of_what_is_made_from_them() -> None:
     """At the bottom there is nothing below: decoding needs only the strict JSON reader."""
-    assert reachable("streams.messages") <= {"streams", "streams.messages", "streams.strict_json"}
+    assert reachable("streams.messages.decode") <= {
+        "streams",
+        "streams.messages.decode",
+        "streams.messages.strict_json",
+    }
 
 
 @pytest.mark.parametrize(
-    "module", ["streams.decision", "streams.status", "streams.ceiling", "streams.placement"]
+    "module",
+    [
+        "streams.actions.decision",
+        "streams.statuses.row",
+        "streams.actions.dead_letter",
+        "streams.messages.keys",
+    ],
 )
 def test_policy_is_pure(module: str) -> None:
     """What decides takes values and returns values: no clock, no logging, no Kafka, no event loop."""
     assert not {"asyncio", "time", "logging", "random", "os", "aiokafka", "faust", "httpx"} & imports(module)
-    assert ours(module) <= {"streams.messages"}
+    assert ours(module) <= {"streams.messages.decode"}
 
 
 def test_prometheus_is_known_to_metrics_and_web_only() -> None:
     """The core counts in plain values."""
     assert {
         module for module in SOURCES if any(within(name, "prometheus_client") for name in imports(module))
-    } == {"streams.metrics", "streams.web"}
+    } == {"streams.observability.metrics", "streams.observability.web"}
 
 
 def test_kafka_s_clients_are_not_known_to_policy_or_lookups() -> None:
     """Lookups know HTTP and no Kafka; delivery's rules and messages know neither."""
     for module in SOURCES:
-        if within(module, "streams.lookup", "streams.messages", "streams.emails", "streams.delivery.lane"):
+        if within(
+            module,
+            "streams.lookup",
+            "streams.messages.decode",
+            "streams.messages.email",
+            "streams.delivery.lane",
+        ):
             assert not any(within(name, "aiokafka", "faust") for name in imports(module)), module
-        if within(module, "streams.delivery", "streams.transport", "streams.messages"):
+        if within(module, "streams.delivery", "streams.kafka.faust_driver", "streams.messages.decode"):
             assert not any(within(name, "httpx", "aiohttp") for name in imports(module)), module
 
 
@@ -187,7 +203,7 @@ def test_nobody_imports_the_composition_root() -> None:
     """streams.app makes everything at import: only the worker's command names it, for Faust to load."""
     assert {module for module in SOURCES if "streams.app" in imports(module)} == set()
     naming = {module for module, path in SOURCES.items() if '"streams.app"' in path.read_text()}
-    assert naming == {"streams.worker"}
+    assert naming == {"streams.commands.worker"}
 
 
 def test_the_worker_needs_none_of_the_tools() -> None:
@@ -213,7 +229,7 @@ def _gathers(package: str) -> bool:
 
 
 def test_every_module_has_its_tests() -> None:
-    """streams/lookup/desk.py is tested by tests/lookup/test_desk.py, and so on; every tool has a folder."""
+    """streams/lookup/organisation.py is tested by tests/lookup/test_organisation.py, and so on."""
     missing = set()
     for module in reachable(*WORKER):
         path = SOURCES[module]

@@ -3,7 +3,7 @@
 A verdict is ready at once (a known status) or later (a lookup). A single committer task writes whatever is
 ready, in the order in which it was decided, in one transaction with the partition's progress: flushed at once
 when idle, gathered while the previous transaction is under way. A record that waits holds back nothing but
-its own email (:mod:`streams.delivery.progress`).
+its own email (:mod:`streams.delivery.offset_tracker`).
 
 Every failure of the ledger has one way out: open it again, which takes a new epoch, and compare what was
 being written with what is committed. So an unknown result, a dead producer and a lost coordinator need no
@@ -21,17 +21,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from streams.delivery import progress
-from streams.delivery.ledger import Fenced, Ledger, LedgerFailure, Oversize, Position
-from streams.delivery.turns import Turns
-from streams.delivery.verdicts import Entry as Entry
-from streams.delivery.verdicts import Judge as Judge
-from streams.delivery.verdicts import Observer as Observer
-from streams.delivery.verdicts import Pending as Pending
-from streams.delivery.verdicts import Record as Record
-from streams.delivery.verdicts import Release as Release
-from streams.delivery.verdicts import Tally as Tally
-from streams.delivery.verdicts import Verdict as Verdict
+from streams.delivery import offset_tracker as progress
+from streams.delivery.commit_slots import Turns
+from streams.delivery.results import Entry as Entry
+from streams.delivery.results import Judge as Judge
+from streams.delivery.results import Observer as Observer
+from streams.delivery.results import Pending as Pending
+from streams.delivery.results import Record as Record
+from streams.delivery.results import Release as Release
+from streams.delivery.results import Tally as Tally
+from streams.delivery.results import Verdict as Verdict
+from streams.delivery.transaction import Fenced, Ledger, LedgerFailure, Oversize, Position
 
 log = logging.getLogger(__name__)
 

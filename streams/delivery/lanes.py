@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from aiokafka.errors import KafkaError
 
 from streams.delivery.lane import Lane, Record
-from streams.delivery.ledger import LedgerFailure
+from streams.delivery.transaction import LedgerFailure
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CoordinatorNotAvailableError
 
-from streams.delivery.ledger import Position
+from streams.delivery.transaction import Position
 
 
 class Extent(NamedTuple):

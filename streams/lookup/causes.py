@@ -13,8 +13,8 @@ import aiohttp
 import httpx
 from aiohttp.http_exceptions import HttpProcessingError
 
-from streams.lookup.wire import Exchange, chain
-from streams.messages import Cause
+from streams.lookup.http import Exchange, chain
+from streams.messages.decode import Cause
 
 _TLS = (ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)
 _CONNECT = (aiohttp.ClientConnectorError, aiohttp.InvalidURL)

@@ -22,10 +22,10 @@ from typing import NamedTuple
 import httpx
 import orjson
 
-from streams.lookup.body import read_body
 from streams.lookup.causes import Refused, cause_of
-from streams.lookup.wire import EXCHANGE, Exchange, open_http
-from streams.messages import SUBSCRIBED_WHEN, Cause, LookupOutcome, Outcome, decode_lookup_reply
+from streams.lookup.http import EXCHANGE, Exchange, open_http
+from streams.lookup.response import read_body
+from streams.messages.decode import SUBSCRIBED_WHEN, Cause, LookupOutcome, Outcome, decode_lookup_reply
 
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds: a service that asks for more is believed this far."""

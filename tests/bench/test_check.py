@@ -9,7 +9,7 @@ import pytest
 from bench.check import Checked, check
 from bench.topics import Topics
 from bench.workload import Workload
-from streams.embedded import EmbeddedKafka
+from streams.sandbox.kafka import EmbeddedKafka
 
 pytestmark = pytest.mark.kafka
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from streams.embedded import EmbeddedKafka
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.chaos.fleet import Child, Fleet
 from tests.chaos.roles import Membership, Roles, Unbitten, until
 from tests.integration.worker_process import WorkerProcess

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.embedded import EmbeddedKafka
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.chaos import verdict
 from tests.chaos.faults import FAULTS, Scene, in_sync
 from tests.chaos.feed import Feed

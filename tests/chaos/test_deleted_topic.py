@@ -11,7 +11,7 @@ import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.embedded import EmbeddedKafka
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.chaos.roles import Roles, until
 from tests.integration.topics import action, keyed, read_count, send
 from tests.integration.worker_process import Installation, problems

@@ -14,8 +14,8 @@ from jgo.config import GlobalSettings
 from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.maven import MavenContext
 
-from streams.embedded.jars import KAFKA_VERSION, cache_folder, classpath
-from streams.embedded.java import find_java
+from streams.sandbox.kafka.jars import KAFKA_VERSION, cache_folder, classpath
+from streams.sandbox.kafka.java import find_java
 from tests.contract.records import Seen
 
 SHA256 = "62f3c5dd7aa3442d4c5bc6a95f86e2502178ea09de8e27f74d9563bf955e253c"

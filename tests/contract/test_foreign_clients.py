@@ -24,8 +24,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from streams.emails import NAMESPACE
-from streams.embedded import EmbeddedKafka
+from streams.messages.email import NAMESPACE
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.contract import console_consumer, javascript, librdkafka
 from tests.contract.records import Seen
 from tests.contract.stored import CODECS, batches

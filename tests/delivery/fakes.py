@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Any
 
 from streams.delivery.lane import Entry, Lane, Limits, Pending, Release, Tally, Verdict
-from streams.delivery.ledger import Denied, Fenced, LedgerFailure, Outgoing, Oversize, Position
+from streams.delivery.transaction import Denied, Fenced, LedgerFailure, Outgoing, Oversize, Position
 from tests.lookup.virtual_time import run
 
 

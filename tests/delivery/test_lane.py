@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from streams.delivery import progress
+from streams.delivery import offset_tracker as progress
 from streams.delivery.lane import Lane
-from streams.delivery.ledger import Denied, LedgerFailure, Position
+from streams.delivery.transaction import Denied, LedgerFailure, Position
 from tests.delivery.fakes import (
     Bench,
     Ending,

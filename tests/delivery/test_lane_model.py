@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streams.delivery import progress
-from streams.delivery.ledger import LedgerFailure
+from streams.delivery import offset_tracker as progress
+from streams.delivery.transaction import LedgerFailure
 from tests.delivery.fakes import Bench, Ending, FakeLedger, FakeLog, FakeRecord, soon
 from tests.lookup.virtual_time import VirtualLoop
 

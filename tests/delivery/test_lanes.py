@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from streams.delivery.lane import Lane
 from streams.delivery.lanes import ChunkLost, Lanes
-from streams.delivery.ledger import Denied, Position
+from streams.delivery.transaction import Denied, Position
 from tests.delivery.fakes import Bench, Ending, FakeLog, in_virtual_time, known, lookup, soon
 
 

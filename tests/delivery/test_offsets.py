@@ -12,9 +12,9 @@ from aiokafka.errors import CoordinatorNotAvailableError, KafkaError
 from aiokafka.protocol.commit import OffsetFetchResponse_v3
 from aiokafka.structs import OffsetAndMetadata
 
-from streams.delivery.ledger import Position
 from streams.delivery.offsets import Extent, Offsets
-from streams.embedded import EmbeddedKafka
+from streams.delivery.transaction import Position
+from streams.sandbox.kafka import EmbeddedKafka
 
 pytestmark = pytest.mark.kafka
 

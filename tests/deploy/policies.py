@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from streams.settings import describe, load_settings
+from streams.settings.table import describe, load_settings
 from tests.deploy.validation import name_of
 
 Document = dict[str, Any]

@@ -16,11 +16,11 @@ import jsonschema
 import pytest
 import yaml
 
-from streams.embedded.jars import KAFKA_VERSION
-from streams.messages import decode_action
-from streams.organisations import load_organisations
-from streams.settings import load_settings
-from streams.topics import TopicNames, _new
+from streams.kafka.topics import TopicNames, _new
+from streams.messages.decode import decode_action
+from streams.sandbox.kafka.jars import KAFKA_VERSION
+from streams.settings.organisations_file import load_organisations
+from streams.settings.table import load_settings
 from tests.deploy.kustomize import ROOT
 from tests.node import NODE, installed
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from streams.settings import load_settings
-from streams.topics import TopicNames, _new
+from streams.kafka.topics import TopicNames, _new
+from streams.settings.table import load_settings
 from tests.deploy import policies, rules
 from tests.deploy.kustomize import ROOT
 from tests.deploy.mutations import BAD, uncaught

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from streams.embedded import EmbeddedKafka
-from streams.settings import describe
+from streams.sandbox.kafka import EmbeddedKafka
+from streams.settings.table import describe
 from tests.docs.commands import ROOT, commands, documents
 from tests.integration.topics import action, send
 from tests.integration.worker_process import Installation, free_port

@@ -17,7 +17,9 @@ from typing import Any
 
 from aiokafka.protocol import commit, coordination, group, metadata, produce, transaction
 
-from streams import rights  # it speaks a version of Metadata that the client library does not
+from streams.kafka import (
+    authorization as rights,  # it speaks a version of Metadata that the client library does not
+)
 
 #: Host and port.
 Address = tuple[str, int]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from streams.embedded import EmbeddedKafka
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.faults.kafka_proxy import Answer, Api, HoldRequest, KafkaProxy
 from tests.faults.promises import act, administering, assert_kept, happens, ready
 from tests.integration.topics import action, keyed, read_count, send

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.embedded import EmbeddedKafka
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.faults.kafka_proxy import (
     Answer,
     Api,

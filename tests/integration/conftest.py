@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.embedded import EmbeddedKafka
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.integration.worker_process import Installation
 
 

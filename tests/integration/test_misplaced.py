@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from streams.emails import NAMESPACE
+from streams.messages.email import NAMESPACE
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 from tests.integration.worker_process import Installation, problems
 

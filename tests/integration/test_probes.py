@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.delivery.lane import Limits
-from streams.embedded import EmbeddedKafka
-from streams.settings import load_settings
+from streams.sandbox.kafka import EmbeddedKafka
+from streams.settings.table import load_settings
 from tests.faults.kafka_proxy import Api, HoldRequest, KafkaProxy
 from tests.integration.lookup_server import LookupServer, hanging
 from tests.integration.steps import act, emails_of, settled

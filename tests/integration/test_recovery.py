@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faust.stores.rocksdb import RocksDBOptions, Store
 
-from streams.status import Row, encode_row
+from streams.statuses.row import Row, encode_row
 from tests.integration.topics import send, status
 from tests.integration.worker_process import Installation, WorkerProcess
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from streams.delivery.ledger import DEFAULT_LIMIT
+from streams.delivery.transaction import DEFAULT_LIMIT
 from tests.integration.lookup_server import LookupServer, subscribed
 from tests.integration.steps import Make, emails_of, ready, settled
 from tests.integration.topics import action, keyed, producing, read_count, send, status

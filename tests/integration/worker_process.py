@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from streams.topics import TopicNames
+from streams.kafka.topics import TopicNames
 
 
 def free_port() -> int:

@@ -24,7 +24,7 @@ from streams.lookup.client import (
     basic,
     retry_after,
 )
-from streams.messages import Cause, Outcome
+from streams.messages.decode import Cause, Outcome
 from tests.lookup.faulty_server import (
     NOT_SUBSCRIBED,
     SUBSCRIBED,

@@ -20,7 +20,7 @@ import pytest
 import trustme
 
 from streams.lookup.client import Endpoint, Health, LookupClient, Question, Reply
-from streams.messages import Cause, Outcome
+from streams.messages.decode import Cause, Outcome
 from tests.lookup.faulty_server import (
     NOT_SUBSCRIBED,
     SUBSCRIBED,

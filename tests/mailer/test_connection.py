@@ -20,7 +20,7 @@ from examples.mailer.letters import Letter, Letters
 from examples.mailer.links import Links
 from examples.mailer.settings import WrongSetting, read_settings
 from examples.mailer.smtp import Accepted, Smtp, TryAgain
-from streams.embedded import EmbeddedKafka
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.integration.topics import send
 from tests.integration.worker_process import free_port
 from tests.mailer.processes import Mailbox, MailerProcess, make_topics

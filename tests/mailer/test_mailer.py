@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from streams.embedded import EmbeddedKafka
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.integration.topics import producing, read_count, send
 from tests.mailer.processes import Mailbox, MailerProcess, make_topics
 

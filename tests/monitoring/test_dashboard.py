@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from monitoring import dashboard
-from streams.catalogue import CATALOGUE
+from streams.observability.metric_catalogue import CATALOGUE
 from tests.monitoring.queries import (
     DASHBOARD,
     ROOT,

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from streams.__main__ import main
-from streams.catalogue import AUDIT_CATALOGUE, CATALOGUE
-from streams.settings import load_settings
+from streams.observability.metric_catalogue import AUDIT_CATALOGUE, CATALOGUE
+from streams.settings.table import load_settings
 from tests.docs.commands import commands
 from tests.monitoring.mutants import asked_of_mutants, needed_by, with_mutants
 from tests.tools import debian_tool
@@ -113,7 +113,7 @@ def test_a_rule_asks_for_what_is_shown(rule: dict[str, Any]) -> None:
 
 def test_the_bound_of_the_objective_is_one_of_the_histogram_s() -> None:
     """A bucket that does not exist would make every email late."""
-    from streams.metrics import Histogram
+    from streams.observability.metrics import Histogram
 
     bounds = {name for name, _ in Histogram().buckets}
     assert {*re.findall(r'le="([^"]*)"', SHIPPED.read_text())} <= bounds

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.catalogue import AUDIT_CATALOGUE
-from streams.embedded import EmbeddedKafka
+from streams.observability.metric_catalogue import AUDIT_CATALOGUE
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.integration.lookup_server import LookupServer, failing, hanging, subscribed
 from tests.integration.steps import act, table
 from tests.integration.topics import action, keyed, send, status

@@ -10,9 +10,9 @@ import logging
 from typing import Any
 
 from streams.__main__ import main
-from streams.emails import EmailWriter
-from streams.learning import Learning
 from streams.lookup.client import LookupClient
+from streams.messages.email import EmailWriter
+from streams.statuses.ingest import Learning
 
 #: Organisations whose actions meet a bug.
 WRITE, CLIENT, CALLBACK, LIBRARY = 901, 902, 903, 904

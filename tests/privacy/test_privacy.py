@@ -19,8 +19,8 @@ import trustme
 from click.testing import CliRunner
 
 from streams.__main__ import main
-from streams.embedded import EmbeddedKafka
-from streams.page.live import FILES
+from streams.observability.page.live import FILES
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.integration.steps import settled, table
 from tests.integration.topics import keyed, read, send
 from tests.integration.worker_process import Installation, WorkerProcess, free_port
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.kafka
 EACH = 10
 #: Failures of one kind.
 MANY = 10_000
-#: Of one event in ten seconds; see streams.logs.Bounded.
+#: Of one event in ten seconds; see streams.observability.logs.Bounded.
 MOST, SECONDS = 20, 10.0
 
 #: What is an ERROR in this run, by event, with the reason why a person must act.

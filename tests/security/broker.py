@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
 )
 from cryptography.hazmat.primitives import serialization
 
-from streams.embedded import EmbeddedKafka
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.integration.worker_process import free_port
 
 HOST = "127.0.0.1"

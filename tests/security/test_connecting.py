@@ -16,14 +16,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.delivery.kafka_ledger import KafkaLedger
-from streams.delivery.ledger import Outgoing
+from streams.delivery.kafka_transaction import KafkaLedger
 from streams.delivery.offsets import Offsets
-from streams.groundwork import Groundwork
-from streams.refusal import Refused, refusal
-from streams.security import client_options
-from streams.settings import load_settings
-from streams.topics import TopicNames
+from streams.delivery.transaction import Outgoing
+from streams.kafka.connection_check import Refused, refusal
+from streams.kafka.topics import TopicNames
+from streams.settings.connection import client_options
+from streams.settings.table import load_settings
+from streams.startup import Groundwork
 from tests.integration.topics import action, keyed, read_count, send
 from tests.integration.worker_process import Installation, WorkerProcess
 from tests.security.broker import (

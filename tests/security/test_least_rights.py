@@ -31,15 +31,15 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from streams import rights
-from streams.acls import Acl, least, to_make_topics
-from streams.audit.installation import installation_of
-from streams.doctor.examination import check_rights
-from streams.groundwork import Groundwork
-from streams.refusal import Refused
-from streams.security import client_options
-from streams.settings import Settings, load_settings
-from streams.topics import TopicNames, TopicsUnfit, ensure_topics
+from streams.commands.audit.installation import installation_of
+from streams.commands.doctor.examination import check_rights
+from streams.kafka import authorization as rights
+from streams.kafka.acls import Acl, least, to_make_topics
+from streams.kafka.connection_check import Refused
+from streams.kafka.topics import TopicNames, TopicsUnfit, ensure_topics
+from streams.settings.connection import client_options
+from streams.settings.table import Settings, load_settings
+from streams.startup import Groundwork
 from tests.integration.topics import action, keyed, read_count, send, status
 from tests.integration.worker_process import Installation
 from tests.security.broker import LIMITED, LIMITED_PASSWORD, SecureBroker, administrator

@@ -1,0 +1,279 @@
+"""The audit itself: reads the topics once and says what became of every action in a range.
+
+Where a range is given, actions and emails are read from some time before it, so that an email finds its
+action also where the clocks of producers and workers differ; what lies outside the range is not counted. An
+email may come late, so emails are read to their end. Before an action is called missing, the emails before
+that are searched too; what the topic's retention has removed is said, not counted as missing.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from streams.actions.rekeying import REKEYED_FROM
+from streams.commands.audit.installation import Installation
+from streams.commands.audit.matching import Matching, Owed, Place
+from streams.commands.audit.moments import Moment
+from streams.commands.audit.outcome import Audit, Range
+from streams.commands.audit.reading import Reading
+from streams.commands.audit.snapshot import Log, Snapshot, take
+from streams.delivery.offsets import Offsets
+
+_NEVER = 1 << 62  # milliseconds
+RUN_IN = 900_000  # milliseconds
+#: Emails whose action lies further before the range are not attributed.
+_LOOK_BACK = 1_000_000  # offsets
+#: Neither are those of more actions than this that came to a partition while it was read.
+_LOOK_AHEAD = 100_000  # offsets
+
+
+#: Told (records read, records to read at most) now and then.
+Progress = Callable[[int, int], None]
+
+
+async def audit(
+    installation: Installation, wanted: Range, progress: Progress = lambda _read, _all: None
+) -> Audit:
+    """Audit the actions of a range.
+
+    Raises:
+        TopicMissing: a topic does not exist.
+        KafkaError: reading failed.
+    """
+    names = installation.names
+    started = time.monotonic()
+    readings = {
+        name: Reading(name, installation.connection)
+        for name in (names.actions, names.emails, names.dead_letters, names.rekeyed)
+    }
+    offsets = Offsets(installation.group, installation.connection)
+    async with AsyncExitStack() as stack:
+        services: list[Offsets | Reading] = [offsets, *readings.values()]
+        for each in services:
+            stack.push_async_callback(each.stop)
+            await each.start()
+        snapshot = await take(installation, readings, offsets, time.monotonic)
+        run = _Run(installation, snapshot, readings, progress)
+        found = await run.audit(wanted)
+    found.seconds = time.monotonic() - started
+    return found
+
+
+class _Earliest:
+    """When the earliest record of each partition is stamped, as far as seen."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[int, int]] = {}  # offset and milliseconds
+
+    def note(self, number: int, records: Sequence[Any]) -> None:
+        """Look at records of partition `number`, in ascending order."""
+        here = (records[0].offset, records[0].timestamp)
+        self._seen[number] = min(here, self._seen.get(number, here))
+
+    def kept_since(self, log: Log) -> int:
+        """Return from when on (milliseconds) everything is kept; 0 where nothing was ever removed.
+
+        A partition that has nothing left keeps nothing. A record may be in any partition: all count.
+        """
+        removed = (number for number, first in log.first.items() if first > 0)
+        return max((self._seen.get(number, (0, _NEVER))[1] for number in removed), default=0)
+
+
+class _Run:
+    """One audit under way."""
+
+    def __init__(
+        self,
+        installation: Installation,
+        snapshot: Snapshot,
+        readings: Mapping[str, Reading],
+        progress: Progress,
+    ) -> None:
+        names = installation.names
+        self._topic = names.actions
+        self._snapshot = snapshot
+        self._actions, self._emails = readings[names.actions], readings[names.emails]
+        self._dead_letters, self._rekeyed = readings[names.dead_letters], readings[names.rekeyed]
+        self._progress = progress
+        self._email_times, self._dead_letter_times = _Earliest(), _Earliest()
+
+    async def audit(self, wanted: Range) -> Audit:
+        snapshot = self._snapshot
+        counted, spans = await self._actions_wanted(wanted)
+        matching = Matching(self._topic, counted, await self._dead_lettered())
+        emails = await self._match(matching, spans)
+        owed = matching.owed
+        if any(owed_one.place.offset in snapshot.settled[owed_one.place.partition] for owed_one in owed):
+            await self._rescue(matching, emails)
+            owed = matching.owed
+        found = Audit(
+            matching.counts,
+            never_committed=all(each.committed is None for each in snapshot.settled.values()),
+            open_transactions=snapshot.emails.held_back,
+            compacted=snapshot.emails_compacted,
+        )
+        await self._judge(found, owed)
+        found.unasked, found.unattributed = matching.resolve(
+            lambda number: (
+                range(counted[number].stop, snapshot.actions.end[number] + _LOOK_AHEAD),
+                range(counted[number].start - 1, max(-1, counted[number].start - _LOOK_BACK), -1),
+            )
+        )
+        found.doubled = matching.doubled
+        return found
+
+    async def _actions_wanted(self, wanted: Range) -> tuple[dict[int, range], dict[int, range]]:
+        """By partition, which actions count and which are read."""
+        log = self._snapshot.actions
+        begin = await self._at(wanted.begin, log.first)
+        end = await self._at(wanted.end, log.end)
+        run_in = begin
+        if wanted.begin is not None and wanted.begin.milliseconds is not None:
+            earlier = Moment(milliseconds=max(0, wanted.begin.milliseconds - RUN_IN))
+            run_in = await self._at(earlier, log.first)
+        counted, spans = {}, {}
+        for number, last in log.end.items():
+            chosen = not wanted.partitions or number in wanted.partitions
+            first = min(max(begin[number], log.first[number]), last)
+            counted[number] = range(first, max(first, min(end[number], last)) if chosen else first)
+            spans[number] = range(max(run_in[number], log.first[number]), last)
+        return counted, spans
+
+    async def _at(self, moment: Moment | None, unbounded: Mapping[int, int]) -> Mapping[int, int]:
+        if moment is None:
+            return unbounded
+        if moment.offset is not None:
+            return dict.fromkeys(unbounded, moment.offset)
+        assert moment.milliseconds is not None
+        found = await self._actions.at_time(list(unbounded), moment.milliseconds)
+        ends = self._snapshot.actions.end
+        return {number: ends[number] if at is None else at for number, at in found.items()}
+
+    async def _dead_lettered(self) -> dict[int, frozenset[int]]:
+        """By partition of actions, the offsets for which there is a dead letter."""
+        self._dead_letters.begin(self._snapshot.dead_letters.spans)
+        topic = self._topic.encode()
+        offsets: dict[int, array[int]] = {}
+        while not self._dead_letters.done:
+            for number, records in (await self._dead_letters.chunk()).items():
+                self._dead_letter_times.note(number, records)
+                for record in records:
+                    place = dead_letter_of(record, topic)
+                    if place is not None:
+                        offsets.setdefault(place.partition, array("q")).append(place.offset)
+        return {partition: frozenset(each) for partition, each in offsets.items()}
+
+    async def _match(self, matching: Matching, spans: Mapping[int, range]) -> dict[int, range]:
+        """Read both topics to their ends; returns which emails were read."""
+        actions, emails = self._actions, self._emails
+        actions.begin(spans)
+        reading = await self._begin_emails(matching, spans)
+        everything = sum(map(len, spans.values())) + sum(map(len, reading.values()))
+        while not (actions.done and emails.done):
+            # What waits on one side is looked for on the other.
+            if emails.done or (not actions.done and matching.actions_ahead <= 0):
+                for number, records in (await actions.chunk()).items():
+                    matching.actions(number, records)
+            else:
+                for number, records in (await emails.chunk()).items():
+                    self._email_times.note(number, records)
+                    matching.emails(records)
+            self._progress(actions.read + emails.read, everything)
+        return reading
+
+    async def _begin_emails(self, matching: Matching, spans: Mapping[int, range]) -> dict[int, range]:
+        """Begin to read emails: all of them, or from some time before the first action that is read."""
+        log = self._snapshot.emails
+        spans_of_emails = log.spans
+        if any(span.start for span in spans.values()):
+            first = [
+                records[0].timestamp
+                for number, records in (await self._first_chunks(matching)).items()
+                if spans[number]
+            ]
+            since = max(0, min(first, default=0) - RUN_IN)
+            found = await self._emails.at_time(list(log.end), since)
+            for number, span in spans_of_emails.items():
+                at = found.get(number)
+                start = span.stop if at is None else max(span.start, min(at, span.stop))
+                spans_of_emails[number] = range(start, span.stop)
+        self._emails.begin(spans_of_emails)
+        return spans_of_emails
+
+    async def _first_chunks(self, matching: Matching) -> dict[int, list[Any]]:
+        """Take actions until each partition has shown its first ones, or is at its end."""
+        first: dict[int, list[Any]] = {}
+        while not self._actions.pending <= first.keys():
+            for number, records in (await self._actions.chunk()).items():
+                matching.actions(number, records)
+                first.setdefault(number, records[:1])
+        return first
+
+    async def _rescue(self, matching: Matching, read: Mapping[int, range]) -> None:
+        """Look for what is owed among the emails before those that were read."""
+        first = self._snapshot.emails.first
+        self._emails.begin({number: range(first[number], span.start) for number, span in read.items()})
+        while not self._emails.done and matching.waiting:
+            for number, records in (await self._emails.chunk()).items():
+                self._email_times.note(number, records)
+                matching.rescue(records)
+
+    async def _judge(self, found: Audit, owed: Iterable[Owed]) -> None:
+        """Tell what is missing from what is not there yet, and from what cannot be known."""
+        snapshot = self._snapshot
+        candidates = []
+        for each in owed:
+            if each.place.offset in snapshot.settled[each.place.partition]:
+                candidates.append(each)
+            else:
+                found.in_flight += 1
+        moving = await self._moving() if candidates else frozenset()
+        emails_since = self._email_times.kept_since(snapshot.emails)
+        dead_letters_since = self._dead_letter_times.kept_since(snapshot.dead_letters)
+        hidden = snapshot.emails.held_back or snapshot.dead_letters.held_back or snapshot.rekeyed.held_back
+        for each in candidates:
+            if each.place in moving:
+                found.in_flight += 1
+            elif hidden:
+                found.held_back += 1
+            elif found.compacted or each.timestamp < (
+                dead_letters_since if each.action_id is None else emails_since
+            ):
+                found.expired += 1
+            else:
+                found.missing.append(each)
+
+    async def _moving(self) -> frozenset[Place]:
+        """Actions that wait in the topic of re-keyed ones."""
+        log = self._snapshot.rekeyed
+        settled = self._snapshot.settled_rekeyed
+        self._rekeyed.begin(
+            {
+                number: range(max(log.first[number], settled[number].committed or 0), end)
+                for number, end in log.end.items()
+            }
+        )
+        moving = set()
+        while not self._rekeyed.done:
+            for number, records in (await self._rekeyed.chunk()).items():
+                for record in records:
+                    place = dict(record.headers).get(REKEYED_FROM, b"").split(b"/")
+                    if record.offset not in settled[number] and len(place) == 2:
+                        moving.add(Place(int(place[0]), int(place[1])))
+        return frozenset(moving)
+
+
+def dead_letter_of(record: Any, topic: bytes) -> Place | None:
+    """Return where in `topic` a dead letter comes from; None for one from elsewhere."""
+    # The record may have come with headers of these names: ours are the last.
+    headers = dict(record.headers)
+    if headers.get("__streams.errors.topic") != topic:
+        return None
+    try:
+        return Place(int(headers["__streams.errors.partition"]), int(headers["__streams.errors.offset"]))
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,234 @@
+"""Matches emails to actions by id, in memory that grows with their disorder and not with their number. Pure.
+
+An email's id is made from its action's topic, partition and offset (:mod:`streams.messages.email`), so the id
+of every action can be computed and is looked for among the emails. Both sides are read at about the same
+pace: what has found its counterpart is forgotten at once, and only what waits is kept. An action that finds no
+email stays to the end: it is in flight, or missing. An email that finds no waiting action is kept too: it is
+the second of its kind, belongs to an action outside what was read, or was asked for by nobody. Which of
+these is found out at the end by computing ids of offsets until each is found. Beyond that, one bit is kept
+for each offset: whether a record there was owed an email.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, NamedTuple
+
+from streams.commands.audit.delays import Delays
+from streams.messages.decode import Undecodable, decode_action
+from streams.messages.email import EmailWriter
+
+#: Marks an email that ``streams resend`` wrote.
+RESENT = "resent"
+
+
+class Place(NamedTuple):
+    """Where a record lies in its topic."""
+
+    partition: int
+    offset: int
+
+
+class Owed(NamedTuple):
+    """An action record that must come to an email or a dead letter, and has neither so far."""
+
+    place: Place
+    timestamp: int  # milliseconds since the epoch
+    action_id: int | None  # None: no email can be made from it, so a dead letter is owed
+
+
+class _Email(NamedTuple):
+    partition: int  # of its action
+    timestamp: int  # of its first record
+    copies: int
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has been counted; only actions within the range, and what came of them."""
+
+    records: int = 0
+    asked: int = 0  # for an email
+    unreadable: int = 0  # owed a dead letter
+    ignored: int = 0  # at another stage, or a tombstone
+    emails: int = 0
+    resent: int = 0  # emails that ``streams resend`` wrote, wherever their actions are
+    dead_lettered: int = 0
+    foreign: int = 0  # emails that say that they come from elsewhere, or do not say where from
+    delays: Delays = field(default_factory=Delays)
+
+
+class _Side:
+    """One partition of actions."""
+
+    __slots__ = ("base", "counted", "dead", "id_of", "owed", "partition")
+
+    def __init__(self, topic: str, partition: int, counted: range, dead: Collection[int]) -> None:
+        self.partition = partition
+        self.counted = counted
+        self.dead = dead
+        self.base = counted.start
+        self.owed = bytearray(len(counted) // 8 + 1)  # a bit for each offset
+        self.id_of = EmailWriter(topic, partition).id_of
+
+    def owe(self, offset: int) -> None:
+        at = offset - self.base
+        self.owed[at >> 3] |= 1 << (at & 7)
+
+    def owes(self, offset: int) -> bool:
+        at = offset - self.base
+        return offset in self.counted and bool(self.owed[at >> 3] & 1 << (at & 7))
+
+
+class Matching:
+    """See the module."""
+
+    def __init__(
+        self, topic: str, counted: Mapping[int, range], dead: Mapping[int, Collection[int]] | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            topic: of the actions.
+            counted: by partition, the offsets of the actions that count. Others may be told, too, so that
+                their emails find them.
+            dead: by partition, the offsets of actions for which a dead letter is there.
+        """
+        dead = dead or {}
+        self._sides = {
+            partition: _Side(topic, partition, offsets, dead.get(partition, frozenset()))
+            for partition, offsets in counted.items()
+        }
+        self._partitions = {f"/{topic}/{partition}".encode(): partition for partition in counted}
+        self._owed: dict[str, Owed] = {}
+        self._early: dict[str, _Email] = {}
+        self._doubled: set[Place] = set()
+        self.counts = Counts()
+
+    @property
+    def actions_ahead(self) -> int:
+        """How many more actions than emails wait; negative if more emails wait."""
+        return len(self._owed) - len(self._early)
+
+    @property
+    def waiting(self) -> int:
+        """How many actions have no email yet, those outside the range with them."""
+        return len(self._owed)
+
+    @property
+    def owed(self) -> list[Owed]:
+        """What counts and has no email yet, by place."""
+        return sorted(
+            owed
+            for owed in self._owed.values()
+            if owed.place.offset in self._sides[owed.place.partition].counted
+        )
+
+    @property
+    def doubled(self) -> list[Place]:
+        """Actions with more than one email, or an email and a dead letter; whole after `resolve`."""
+        return sorted(self._doubled)
+
+    def actions(self, partition: int, records: Iterable[Any]) -> None:
+        """Take records of one partition of the actions topic."""
+        side, counts = self._sides[partition], self.counts
+        counted, dead, id_of = side.counted, side.dead, side.id_of
+        early, waiting = self._early, self._owed
+        for record in records:
+            offset = record.offset
+            counts_here = offset in counted
+            counts.records += counts_here
+            value = record.value
+            try:
+                action = None if value is None else decode_action(value)
+            except Undecodable:
+                counts.unreadable += counts_here
+                action_id = None
+            else:
+                if action is None:
+                    counts.ignored += counts_here
+                    continue
+                counts.asked += counts_here
+                action_id = action.action_id
+            if counts_here:
+                side.owe(offset)
+            if offset in dead:
+                counts.dead_lettered += counts_here
+                continue
+            email_id = id_of(offset)
+            email = early.pop(email_id, None)
+            if email is None:
+                waiting[email_id] = Owed(Place(partition, offset), record.timestamp, action_id)
+            elif counts_here:
+                counts.emails += email.copies
+                counts.delays.add(email.timestamp - record.timestamp)
+                if email.copies > 1:
+                    self._doubled.add(Place(partition, offset))
+
+    def emails(self, records: Iterable[Any]) -> None:
+        """Take records of the emails topic."""
+        counts, waiting, early = self.counts, self._owed, self._early
+        sides, partitions = self._sides, self._partitions
+        for record in records:
+            headers = dict(record.headers)
+            raw = headers.get("ce_id")
+            partition = partitions.get(headers.get("ce_source", b""))
+            if raw is None or partition is None:
+                counts.foreign += 1
+                continue
+            if RESENT in headers:
+                counts.resent += 1
+            email_id = raw.decode("ascii", "replace")
+            owed = waiting.pop(email_id, None)
+            if owed is not None:
+                if owed.place.offset in sides[partition].counted:
+                    counts.emails += 1
+                    counts.delays.add(record.timestamp - owed.timestamp)
+            else:
+                before = early.get(email_id)
+                early[email_id] = (
+                    _Email(partition, record.timestamp, 1)
+                    if before is None
+                    else before._replace(copies=before.copies + 1)
+                )
+
+    def rescue(self, records: Iterable[Any]) -> None:
+        """Take emails that lie before those that were read: only what is owed is looked for in them."""
+        for record in records:
+            email_id = dict(record.headers).get("ce_id", b"").decode("ascii", "replace")
+            owed = self._owed.pop(email_id, None)
+            if owed is not None and owed.place.offset in self._sides[owed.place.partition].counted:
+                self.counts.emails += 1
+                self.counts.delays.add(record.timestamp - owed.timestamp)
+
+    def resolve(self, offsets: Callable[[int], Iterable[range]]) -> tuple[int, int]:
+        """Find out where the emails belong that found no action waiting.
+
+        Args:
+            offsets: gives for a partition the offsets to look at outside of those that count, most likely
+                first: those after them (actions that came while this ran), then those before.
+
+        Returns:
+            Emails that nobody asked for (their action is at another stage), and emails for which no action
+            was found at all.
+        """
+        unasked = 0
+        left: dict[int, dict[str, _Email]] = {}
+        for email_id, email in self._early.items():
+            left.setdefault(email.partition, {})[email_id] = email
+        for partition, emails in left.items():
+            side = self._sides[partition]
+            for offset in chain(side.counted, *offsets(partition)):
+                found = emails.pop(side.id_of(offset), None)
+                if found is None:
+                    continue
+                if side.owes(offset):
+                    self.counts.emails += found.copies
+                    self._doubled.add(Place(partition, offset))
+                elif offset in side.counted:
+                    unasked += found.copies
+                if not emails:
+                    break
+        return unasked, sum(email.copies for emails in left.values() for email in emails.values())

@@ -1,0 +1,147 @@
+"""Writes the emails that an audit found missing (``streams resend``), exactly once itself.
+
+Each partition of actions has a transactional producer, whose ``transactional.id`` is group, ``resend``, topic
+and partition: whoever opens it fences whoever had it. Only when all of them are open, the audit is made a
+second time, to the ends that the topics have then; what is missing in both is written. So of two people who
+resend at once, one writes, and the other is fenced or finds nothing missing.
+
+It is always the two-button letter, with reason ``no_lookup``: nobody is asked, and consent is never guessed
+upward. It has the id that the email should have had, and a header ``resent: 1``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.commands.audit.auditing import Progress, audit
+from streams.commands.audit.installation import Described, Installation, describe
+from streams.commands.audit.matching import RESENT, Owed, Place
+from streams.commands.audit.outcome import Audit, Range
+from streams.commands.audit.reading import Reading
+from streams.commands.audit.transaction import Transactions
+from streams.delivery.transaction import Outgoing
+from streams.messages.decode import Reason, Undecodable, Variant, decode_action, status_key
+from streams.messages.email import EmailWriter
+from streams.messages.keys import partition_of
+
+#: Emails of one transaction.
+_MOST = 2_000
+
+
+@dataclass(slots=True)
+class Resent:
+    """What became of the missing emails."""
+
+    written: list[Owed] = field(default_factory=list)
+    impossible: list[Owed] = field(default_factory=list)  # unreadable, gone meanwhile, or too large
+    found_meanwhile: int = 0  # missing in the first audit, and not in the second
+
+
+async def resend(
+    installation: Installation, wanted: Range, first: Audit, progress: Progress = lambda _read, _all: None
+) -> Resent:
+    """Write the emails that `first`, an audit of the same range, found missing and that still are.
+
+    Raises:
+        NotWritten: a transaction failed, or somebody else resends at the same time. What earlier transactions
+            wrote stays written.
+        KafkaError: the cluster cannot be asked.
+    """
+    described = await describe(installation)
+    topic = installation.names.actions
+    async with AsyncExitStack() as stack:
+        writers = {}
+        for number in sorted({owed.place.partition for owed in first.missing}):
+            writer = Transactions(installation, described, f"{installation.group}-resend-{topic}-{number}")
+            stack.push_async_callback(writer.close)
+            await writer.open()
+            writers[number] = writer
+        before = {owed.place for owed in first.missing}
+        second = await audit(installation, wanted, progress) if writers else first
+        still = [owed for owed in second.missing if owed.place in before]
+        resent = Resent(found_meanwhile=len(before) - len(still))
+        for number, writer in writers.items():
+            missing = [owed for owed in still if owed.place.partition == number]
+            for at in range(0, len(missing), _MOST):
+                await _write(installation, described, writer, missing[at : at + _MOST], resent)
+    return resent
+
+
+async def _write(
+    installation: Installation,
+    described: Described,
+    writer: Transactions,
+    missing: list[Owed],
+    resent: Resent,
+) -> None:
+    originals = await read_places(installation, installation.names.actions, [owed.place for owed in missing])
+    emails: list[Outgoing] = []
+    written = []
+    for owed in missing:
+        record = originals.get(owed.place)
+        email = None if record is None else _email(installation, described, record)
+        if email is None or not writer.fits(email):
+            resent.impossible.append(owed)
+        else:
+            emails.append(email)
+            written.append(owed)
+    if emails:
+        await writer.write(emails)
+        resent.written += written
+
+
+def _email(installation: Installation, described: Described, record: Any) -> Outgoing | None:
+    """The two-button letter of an action record; None where no email can be made from it."""
+    names = installation.names
+    try:
+        action = decode_action(record.value or b"")
+    except Undecodable:
+        return None
+    if action is None:
+        return None
+    key = status_key(action.org_id, action.contact_ref)
+    value, headers = EmailWriter(names.actions, record.partition).write(
+        record.offset,
+        action,
+        record.value,
+        record.headers,
+        Variant.TWO_BUTTON,
+        Reason.NO_LOOKUP,
+        None,
+        time.time(),
+    )
+    partition = partition_of(key, described.partitions[names.emails])
+    return Outgoing(names.emails, key, value, [*headers, (RESENT, b"1")], partition)
+
+
+async def read_places(installation: Installation, topic: str, places: list[Place]) -> Mapping[Place, Any]:
+    """Return the records of `topic` in these places; without those that are not there.
+
+    Raises:
+        KafkaError: reading failed.
+    """
+    wanted = set(places)
+    spans: dict[int, range] = {}
+    for place in sorted(wanted):
+        first = spans.get(place.partition, range(place.offset, 0)).start
+        spans[place.partition] = range(first, place.offset + 1)
+    found: dict[Place, Any] = {}
+    reading = Reading(topic, installation.connection)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(reading.stop)
+        await reading.start()
+        ends = await reading.stable_ends(list(spans))
+        reading.begin(
+            {number: range(span.start, min(span.stop, ends[number])) for number, span in spans.items()}
+        )
+        while not reading.done:
+            for number, records in (await reading.chunk()).items():
+                for record in records:
+                    place = Place(number, record.offset)
+                    if place in wanted:
+                        found[place] = record
+    return found

@@ -1,0 +1,135 @@
+"""What is settled, and where every topic ends: taken once, in the order that makes the count sound.
+
+1. Where the actions end. 2. What the group has committed for them. 3. What it has committed for re-keyed
+actions. 4. Where the other topics end. An action settles in the transaction that writes its email (or dead
+letter, or moves it to the re-keyed topic), so what is settled in 2 has its email below the end in 4. A reader
+of committed records may not see so far yet: the end markers of a transaction arrive a moment after its
+commit, and an open transaction holds everything after it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from streams.commands.audit.installation import Installation, describe
+from streams.commands.audit.reading import Reading
+from streams.delivery.offset_tracker import Run, UnreadableMetadata, decode
+from streams.delivery.offsets import Offsets
+from streams.delivery.transaction import Position
+
+_POLL = 0.2  # seconds
+#: Longer than a transaction may stay open, it is not worth waiting for its end.
+_PATIENCE = 5.0  # seconds
+
+
+class Settled:
+    """Which offsets of one partition are settled."""
+
+    def __init__(self, position: Position) -> None:
+        """Read a committed position; metadata that cannot be read is not trusted, as the worker does."""
+        self.committed = position.offset
+        runs: Sequence[Run] = ()
+        if position.offset is not None:
+            try:
+                runs = decode(position.offset, position.metadata)
+            except UnreadableMetadata:
+                runs = ()
+        self._firsts = [first for first, _ in runs]
+        self._lasts = [last for _, last in runs]
+
+    def __contains__(self, offset: int) -> bool:
+        """Whether `offset` is settled."""
+        if self.committed is None:
+            return False
+        if offset < self.committed:
+            return True
+        run = bisect_right(self._firsts, offset) - 1
+        return run >= 0 and offset <= self._lasts[run]
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One topic at the time of the snapshot."""
+
+    first: Mapping[int, int]
+    end: Mapping[int, int]  # how far a reader of committed records sees
+    held_back: Mapping[int, int]  # records (and markers) behind an open transaction that did not end in time
+
+    @property
+    def spans(self) -> dict[int, range]:
+        """Everything that can be read."""
+        return {number: range(self.first[number], end) for number, end in self.end.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """See the module."""
+
+    actions: Log
+    settled: Mapping[int, Settled]
+    settled_rekeyed: Mapping[int, Settled]
+    rekeyed: Log
+    emails: Log
+    dead_letters: Log
+    emails_compacted: bool  # then the topic does not keep every email
+
+
+async def take(
+    installation: Installation, readings: Mapping[str, Reading], offsets: Offsets, clock: Any
+) -> Snapshot:
+    """Take it; see the module.
+
+    Args:
+        installation: whose.
+        readings: a reading of each topic, by its name; only asked where it ends.
+        offsets: of the installation's group.
+        clock: monotonic seconds.
+
+    Raises:
+        TopicMissing: one of actions, emails or dead letters does not exist.
+        KafkaError: the cluster cannot be asked.
+    """
+    names = installation.names
+    described = await describe(installation)
+    described.require(names.actions, names.emails, names.dead_letters)
+    counts = described.partitions
+    patience = installation.transaction_timeout + _PATIENCE
+
+    def places(name: str) -> list[TopicPartition]:
+        return [TopicPartition(name, number) for number in range(counts.get(name, 0))]
+
+    async def settled(name: str) -> dict[int, Settled]:
+        found = await offsets.all_committed(places(name)) if name in counts else {}
+        return {place.partition: Settled(position) for place, position in found.items()}
+
+    async def log(name: str, wait: float) -> Log:
+        if name not in counts:
+            return Log({}, {}, {})
+        extents = await offsets.extents(places(name))
+        first = {place.partition: extent.first for place, extent in extents.items()}
+        ends = {place.partition: extent.end for place, extent in extents.items()}
+        until = clock() + wait
+        while True:
+            stable = await readings[name].stable_ends(list(ends))
+            behind = {number: end - stable[number] for number, end in ends.items() if stable[number] < end}
+            if not behind or clock() >= until:
+                return Log(first, {number: min(end, stable[number]) for number, end in ends.items()}, behind)
+            await asyncio.sleep(_POLL)
+
+    # An action behind an open transaction of its producer is nobody's yet: no waiting.
+    actions = await log(names.actions, 0.0)
+    return Snapshot(
+        actions=actions,
+        settled=await settled(names.actions),
+        settled_rekeyed=await settled(names.rekeyed),
+        rekeyed=await log(names.rekeyed, patience),
+        emails=await log(names.emails, patience),
+        dead_letters=await log(names.dead_letters, patience),
+        emails_compacted="compact" in described.config(names.emails, "cleanup.policy", "delete"),
+    )

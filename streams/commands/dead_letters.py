@@ -1,0 +1,289 @@
+"""What lies on the dead letters topic, and how it gets its second chance.
+
+A retried letter goes back to where it came from: the original bytes, key, headers and partition, with a
+header ``retry-of`` that names the letter. It is written in one transaction with the progress of the consumer
+group ``<group>-dead-letters-retry``, so that a letter is retried once, unless it is named. Letters are
+retried out of order (one error class at a time), so the progress is an offset and runs beyond it, as a lane's
+is (:mod:`streams.delivery.offset_tracker`). Kafka forgets the offsets of a group without members after a week
+(``offsets.retention.minutes``): without any, the topics are searched for the header instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from streams.commands.audit.installation import Described, Installation, describe
+from streams.commands.audit.matching import Place
+from streams.commands.audit.reading import Reading
+from streams.commands.audit.resend import read_places
+from streams.commands.audit.snapshot import Settled
+from streams.commands.audit.transaction import Commit, NotWritten, Transactions
+from streams.delivery.offset_tracker import METADATA_CAP, Run, encode
+from streams.delivery.offsets import Offsets
+from streams.delivery.transaction import Outgoing
+
+RETRY_OF = "retry-of"
+_ERRORS = "__streams.errors."
+_SHORTENED = "shortened-from"
+#: Letters of one transaction.
+_MOST = 500
+
+
+class Letter(NamedTuple):
+    """A dead letter without its content."""
+
+    place: Place
+    topic: str  # where it comes from; "" if it does not say
+    source: Place | None
+    error_class: str
+    json_path: str
+    timestamp: int  # milliseconds since the epoch
+    size: int  # bytes of its value
+    shortened: bool  # its topic had no room for all of it
+
+
+def letter_of(record: Any) -> Letter:
+    """Describe a record of the dead letters topic."""
+    # The original may have had headers of these names: ours are the last.
+    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
+    try:
+        source = Place(int(headers[f"{_ERRORS}partition"]), int(headers[f"{_ERRORS}offset"]))
+    except (KeyError, ValueError):
+        source = None
+    return Letter(
+        Place(record.partition, record.offset),
+        headers.get(f"{_ERRORS}topic", ""),
+        source,
+        headers.get(f"{_ERRORS}exception", ""),
+        headers.get("errors.json-path", ""),
+        record.timestamp,
+        len(record.value or b""),
+        _SHORTENED in headers,
+    )
+
+
+@asynccontextmanager
+async def _begun(
+    installation: Installation, topic: str, described: Described, since: int | None = None
+) -> AsyncIterator[Reading]:
+    """Read a topic to its end, from its beginning or from a time (milliseconds) on."""
+    described.require(topic)
+    numbers = list(range(described.partitions[topic]))
+    reading = Reading(topic, installation.connection)
+    offsets = Offsets(installation.group, installation.connection)
+    async with AsyncExitStack() as stack:
+        for each in (reading, offsets):
+            stack.push_async_callback(each.stop)
+            await each.start()
+        ends = await reading.stable_ends(numbers)
+        extents = await offsets.extents([TopicPartition(topic, number) for number in numbers])
+        first = {place.partition: extent.first for place, extent in extents.items()}
+        if since is not None:
+            for number, at in (await reading.at_time(numbers, max(0, since))).items():
+                first[number] = max(first[number], ends[number] if at is None else at)
+        reading.begin({number: range(first[number], ends[number]) for number in numbers})
+        yield reading
+
+
+async def letters(installation: Installation) -> list[Letter]:
+    """Return what is on the dead letters topic, in the order of time; raises TopicMissing or KafkaError."""
+    found = []
+    described = await describe(installation)
+    async with _begun(installation, installation.names.dead_letters, described) as reading:
+        while not reading.done:
+            for records in (await reading.chunk()).values():
+                found += [letter_of(record) for record in records]
+    return sorted(found, key=lambda letter: (letter.timestamp, letter.place))
+
+
+async def show(installation: Installation, place: Place) -> Any | None:
+    """Return the record in a place of the dead letters topic, or None; raises TopicMissing or KafkaError."""
+    topic = installation.names.dead_letters
+    described = await describe(installation)
+    described.require(topic)
+    if place.partition >= described.partitions[topic]:
+        return None
+    return (await read_places(installation, topic, [place])).get(place)
+
+
+@dataclass(slots=True)
+class Retry:
+    """What is retried, or would be."""
+
+    chosen: list[Letter] = field(default_factory=list)
+    already: int = 0  # retried before
+    refused: list[tuple[Letter, str]] = field(default_factory=list)  # with the reason
+
+
+def group_of(installation: Installation) -> str:
+    """The consumer group whose offsets tell which letters have been retried."""
+    return f"{installation.group}-dead-letters-retry"
+
+
+async def plan(installation: Installation, named: Collection[Place], error_class: str | None) -> Retry:
+    """Say what a retry of the `named` letters (else of all, of one class if given) would write.
+
+    Raises:
+        TopicMissing: a topic does not exist.
+        KafkaError: the cluster cannot be asked.
+    """
+    described = await describe(installation)
+    found = await letters(installation)
+    return _choose(
+        installation, described, found, await _handled(installation, described, found), named, error_class
+    )
+
+
+def _choose(
+    installation: Installation,
+    described: Described,
+    found: Iterable[Letter],
+    handled: Collection[Place],
+    named: Collection[Place],
+    error_class: str | None,
+) -> Retry:
+    names = installation.names
+    retry = Retry()
+    for letter in found:
+        if named and letter.place not in named:
+            continue
+        if error_class is not None and letter.error_class != error_class:
+            continue
+        if not named and letter.place in handled:
+            retry.already += 1
+        elif letter.source is None or letter.topic not in (names.actions, names.statuses):
+            retry.refused.append((letter, "it does not say that it comes from one of this group's topics"))
+        elif letter.source.partition >= described.partitions.get(letter.topic, 0):
+            retry.refused.append((letter, "the partition that it comes from does not exist"))
+        elif letter.shortened:
+            retry.refused.append((letter, "only its beginning was kept"))
+        else:
+            retry.chosen.append(letter)
+    return retry
+
+
+async def retry(installation: Installation, named: Collection[Place], error_class: str | None) -> Retry:
+    """Write what `plan` says, exactly once: what somebody else retried meanwhile is left out.
+
+    Raises:
+        NotWritten: a transaction failed, or somebody else retries at the same time; run it again.
+        TopicMissing: a topic does not exist.
+        KafkaError: the cluster cannot be asked.
+    """
+    described = await describe(installation)
+    topic = installation.names.dead_letters
+    done = Retry()
+    async with AsyncExitStack() as stack:
+        writers = {}
+        first = await plan(installation, named, error_class)
+        for number in sorted({letter.place.partition for letter in first.chosen}):
+            writer = Transactions(installation, described, f"{group_of(installation)}-{topic}-{number}")
+            stack.push_async_callback(writer.close)
+            await writer.open()
+            writers[number] = writer
+        # Only now, with every other writer fenced, what is read stays true.
+        found = await letters(installation)
+        handled = set(await _handled(installation, described, found))
+        chosen = _choose(installation, described, found, handled, named, error_class)
+        done.already, done.refused = chosen.already, chosen.refused
+        for number, writer in writers.items():
+            mine = [letter for letter in chosen.chosen if letter.place.partition == number]
+            here = sorted(letter.place.offset for letter in found if letter.place.partition == number)
+            for at in range(0, len(mine), _MOST):
+                part = mine[at : at + _MOST]
+                originals = await read_places(installation, topic, [letter.place for letter in part])
+                handled |= {letter.place for letter in part}
+                progress = _progress(here, {place.offset for place in handled if place.partition == number})
+                offsets = {TopicPartition(topic, number): progress}
+                await writer.write(
+                    [
+                        _original(topic, originals[letter.place], letter)
+                        for letter in part
+                        if letter.place in originals
+                    ],
+                    Commit(group_of(installation), offsets),
+                )
+                done.chosen += part
+    return done
+
+
+def _original(topic: str, record: Any, letter: Letter) -> Outgoing:
+    """The record as it was before it became a dead letter."""
+    headers = list(record.headers)
+    ours = max(at for at, (name, _) in enumerate(headers) if name == f"{_ERRORS}topic")
+    original = [header for header in headers[:ours] if header[0] != RETRY_OF]
+    origin = (RETRY_OF, f"{topic}/{letter.place.partition}/{letter.place.offset}".encode())
+    assert letter.source is not None
+    return Outgoing(letter.topic, record.key, record.value, [*original, origin], letter.source.partition)
+
+
+def _progress(here: Sequence[int], handled: Collection[int]) -> OffsetAndMetadata:
+    """What is committed for a partition with letters at the ascending offsets `here`."""
+    committed: int | None = None
+    runs: list[Run] = []
+    extends = False
+    for offset in here:
+        if offset not in handled:
+            committed = offset if committed is None else committed
+            extends = False
+        elif committed is not None:
+            runs[-1:] = [(runs[-1][0], offset)] if extends else [*runs[-1:], (offset, offset)]
+            extends = True
+    if committed is None:
+        committed = here[-1] + 1
+    metadata = encode(committed, runs)
+    if len(metadata) > METADATA_CAP:
+        raise NotWritten(
+            f"letters retried and not retried alternate too often ({len(runs)} times) to keep account of"
+            " them: retry another class first, or all"
+        )
+    return OffsetAndMetadata(committed, metadata)
+
+
+async def _handled(
+    installation: Installation, described: Described, found: Sequence[Letter]
+) -> frozenset[Place]:
+    """Which letters have been retried."""
+    topic = installation.names.dead_letters
+    numbers = sorted({letter.place.partition for letter in found})
+    if not numbers:
+        return frozenset()
+    offsets = Offsets(group_of(installation), installation.connection)
+    try:
+        committed = await offsets.all_committed([TopicPartition(topic, number) for number in numbers])
+    finally:
+        await offsets.stop()
+    settled = {place.partition: Settled(position) for place, position in committed.items()}
+    handled = {letter.place for letter in found if letter.place.offset in settled[letter.place.partition]}
+    unknown = [letter for letter in found if settled[letter.place.partition].committed is None]
+    if unknown:
+        handled |= await _retried(installation, described, unknown)
+    return frozenset(handled)
+
+
+async def _retried(installation: Installation, described: Described, unknown: Sequence[Letter]) -> set[Place]:
+    """Which of these letters have a record in the topic that they came from, by its header."""
+    since = min(letter.timestamp for letter in unknown)
+    prefix = f"{installation.names.dead_letters}/"
+    retried = set()
+    for topic in {letter.topic for letter in unknown} & {
+        installation.names.actions,
+        installation.names.statuses,
+    }:
+        async with _begun(installation, topic, described, since) as reading:
+            while not reading.done:
+                for records in (await reading.chunk()).values():
+                    for record in records:
+                        for name, value in record.headers:
+                            text = (value or b"").decode("utf-8", "replace")
+                            if name == RETRY_OF and text.startswith(prefix):
+                                partition, _, offset = text.removeprefix(prefix).partition("/")
+                                if partition.isdecimal() and offset.isdecimal():
+                                    retried.add(Place(int(partition), int(offset)))
+    return retried

@@ -1,0 +1,69 @@
+"""Do this machine and the brokers agree on the time?
+
+No Kafka response carries the broker's clock, except the append time of a record. So it takes a record, on a
+topic of its own, which is made and removed again: only where somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, NoError, for_code
+
+from streams.commands.doctor.findings import Finding, note, ok, problem, seconds, warning
+
+CHECK = "clock"
+_WARN, _BAD = 1.0, 30.0  # seconds
+_NTP = "synchronise the clocks (NTP): delays are measured, and answers expire, by them"
+
+
+async def check_clock(connection: Mapping[str, Any], topic: str) -> list[Finding]:
+    """Compare the clocks by a record on `topic`, which is made for it."""
+    admin = AIOKafkaAdminClient(**connection)
+    await admin.start()
+    try:
+        configs = {"message.timestamp.type": "LogAppendTime", "retention.ms": "60000"}
+        response: Any = await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=configs)])
+        ((_, code, *_),) = response.topic_errors
+        if for_code(code) is not NoError:
+            return [note(CHECK, f"the probe topic {topic} cannot be made ({for_code(code).__name__})")]
+        try:
+            ahead, within = await _probe(connection, topic)
+        finally:
+            await admin.delete_topics([topic])
+    except KafkaError as error:
+        return [note(CHECK, f"the probe failed ({type(error).__name__})")]
+    finally:
+        await admin.close()
+    return [conclude(ahead, within)]
+
+
+async def _probe(connection: Mapping[str, Any], topic: str) -> tuple[float, float]:
+    """Return how far the broker's clock is ahead, and how far off that may be, in seconds."""
+    producer = AIOKafkaProducer(**connection)
+    await producer.start()
+    try:
+        await producer.send_and_wait(topic, b"warm")  # metadata, connections
+        before = time.time()
+        sent: Any = await producer.send_and_wait(topic, b"probe")
+        after = time.time()
+    finally:
+        await producer.stop()
+    return sent.timestamp / 1000 - (before + after) / 2, (after - before) / 2
+
+
+def conclude(ahead: float, within: float) -> Finding:
+    """Judge a difference of clocks, known to `within` seconds. Pure."""
+    off = max(0.0, abs(ahead) - within)
+    text = (
+        f"the broker's clock is {seconds(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} this machine's"
+    )
+    if off > _BAD:
+        return problem(CHECK, text, _NTP)
+    if off > _WARN:
+        return warning(CHECK, text, _NTP)
+    return ok(CHECK, f"broker and this machine agree to {seconds(max(within, abs(ahead)))}")

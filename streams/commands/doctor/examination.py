@@ -1,0 +1,238 @@
+"""All checks of one installation, one after the other; none of them writes, unless the clock is probed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from streams.commands.audit.installation import Described, Installation, describe
+from streams.commands.audit.reading import Reading
+from streams.commands.doctor import groups, keys, layout, transactions
+from streams.commands.doctor.brokers import check_brokers
+from streams.commands.doctor.clock import check_clock
+from streams.commands.doctor.findings import Finding, note, ok, problem
+from streams.commands.doctor.lookups import check_lookups
+from streams.delivery.offsets import Offsets
+from streams.kafka import authorization as rights
+from streams.kafka.acls import least
+from streams.kafka.connection_check import refusal
+from streams.settings.organisations import Plans
+from streams.settings.organisations_file import OrganisationsError
+from streams.settings.table import Settings
+
+_PATIENCE = 10.0  # seconds for a sample
+
+
+async def examine(
+    installation: Installation,
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    address: str | None = None,
+    probe: bool = False,
+) -> list[Finding]:
+    """Look at everything; what cannot be looked at is a finding, not an exception.
+
+    Args:
+        installation: whose Kafka and topics.
+        settings: whose lookups.
+        environ: for secrets that the organisations file names.
+        address: asks every lookup about it; None: connects only.
+        probe: compares clocks by writing to a topic that is made for it.
+    """
+    findings = await _kafka(installation, probe)
+    try:
+        plans = Plans(settings, environ)
+    except OrganisationsError as error:
+        return [*findings, problem("lookups", str(error), "mend the organisations file")]
+    return findings + await check_lookups(plans.organisations, address)
+
+
+async def _kafka(installation: Installation, probe: bool) -> list[Finding]:
+    connection = installation.connection
+    where = ",".join(connection["bootstrap_servers"])
+    client = AIOKafkaClient(**connection)
+    try:
+        await client.bootstrap()
+    except (KafkaError, OSError) as error:
+        await client.close()
+        if (sentence := await refusal(connection)) is not None:
+            return [problem("brokers", sentence, "mend that: no worker with these settings starts")]
+        return [
+            problem(
+                "brokers",
+                f"no broker answers at {where} ({type(error).__name__})",
+                "is STREAMS_KAFKA_BOOTSTRAP_SERVERS right? is Kafka running, and reachable from here?",
+            )
+        ]
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(client.close)
+        await client.fetch_all_metadata()
+        findings = await _tried("brokers", check_brokers(client))
+        findings += await _tried("rights", check_rights(installation))
+        try:
+            described = await describe(installation)
+        except KafkaError as error:
+            return [*findings, problem("topics", f"cannot be described ({type(error).__name__})", "allow it")]
+        findings += layout.check_layout(described, installation.names)
+        looking = _Looking(installation, described, client)
+        findings += await _tried("keys", looking.keys())
+        findings += await _tried("consumers", looking.consumers())
+        findings += await _tried("transactions", looking.transactions())
+        if probe:
+            findings += await _tried("clock", check_clock(connection, f"{installation.group}-doctor-probe"))
+        else:
+            findings.append(
+                note("clock", "no response tells the broker's clock; --probe compares by a record")
+            )
+    return findings
+
+
+async def check_rights(installation: Installation) -> list[Finding]:
+    """May this user do what a worker does? Raises KafkaError."""
+    admin = AIOKafkaAdminClient(**installation.connection)
+    try:
+        await admin.start()
+        lacking = await rights.missing(admin, least(installation.names, installation.group))
+    finally:
+        await admin.close()
+    if not lacking:
+        return [ok("rights", "nothing that a worker needs is denied to this user")]
+    return [problem("rights", rights.sentence(lacking), "no worker with these settings starts")]
+
+
+async def _tried(check: str, work: Awaitable[list[Finding]]) -> list[Finding]:
+    try:
+        return await work
+    except (KafkaError, TimeoutError) as error:
+        return [
+            note(
+                check, f"cannot be looked at ({type(error).__name__})", "may this user do so? is Kafka well?"
+            )
+        ]
+
+
+class _Looking:
+    """The checks that read topics and offsets."""
+
+    def __init__(self, installation: Installation, described: Described, client: AIOKafkaClient) -> None:
+        self._installation = installation
+        self._names = installation.names
+        self._described = described
+        self._client = client
+
+    def _numbers(self, topic: str) -> list[int]:
+        return list(range(self._described.partitions.get(topic, 0)))
+
+    def _places(self, topic: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, number) for number in self._numbers(topic)]
+
+    async def keys(self) -> list[Finding]:
+        findings = []
+        for topic, content in ((self._names.actions, keys.ACTIONS), (self._names.statuses, keys.STATUSES)):
+            if not self._numbers(topic):
+                continue
+            partitions = len(self._numbers(topic))
+            records = await self._newest(topic)
+            seen = keys.sample(records, partitions, content)
+            findings += keys.check_keys(topic, seen, partitions, time.time(), content)
+        return findings
+
+    async def _newest(self, topic: str) -> list[Any]:
+        async with AsyncExitStack() as stack:
+            reading = await self._reading(stack, topic)
+            offsets = await self._offsets(stack)
+            ends = await reading.stable_ends(self._numbers(topic))
+            first = {
+                place.partition: each.first
+                for place, each in (await offsets.extents(self._places(topic))).items()
+            }
+            reading.begin(
+                {number: range(max(first[number], end - keys.SAMPLE), end) for number, end in ends.items()}
+            )
+            records: list[Any] = []
+            until = time.monotonic() + _PATIENCE
+            while not reading.done and time.monotonic() < until:
+                for chunk in (await reading.chunk()).values():
+                    records += chunk
+            return records
+
+    async def consumers(self) -> list[Finding]:
+        actions, emails = self._names.actions, self._names.emails
+        async with AsyncExitStack() as stack:
+            admin = AIOKafkaAdminClient(**self._installation.connection)
+            stack.push_async_callback(admin.close)
+            await admin.start()
+            findings = await groups.check_members(
+                admin, self._installation.group, len(self._numbers(actions))
+            )
+            if self._numbers(actions):
+                offsets = await self._offsets(stack)
+                reading = await self._reading(stack, actions)
+                positions = await offsets.all_committed(self._places(actions))
+                committed = {place.partition: position.offset for place, position in positions.items()}
+                ends = await reading.stable_ends(self._numbers(actions))
+                waiting = {
+                    number: range(offset, ends[number])
+                    for number, offset in committed.items()
+                    if offset is not None and offset < ends[number]
+                }
+                oldest = await _first_timestamps(reading, waiting)
+                for number in waiting.keys() - oldest.keys():
+                    ends[number] = waiting[number].start  # a transaction's end marker keeps nobody waiting
+                findings += groups.check_lag(actions, committed, ends, oldest, time.time())
+            if self._numbers(emails):
+                findings += groups.check_readers(emails, await groups.readers_of(admin, emails) or [])
+        return findings
+
+    async def transactions(self) -> list[Finding]:
+        topics = [topic for topic in self._names.all if self._numbers(topic)]
+        findings = transactions.check_open(
+            await transactions.open_transactions(self._client, topics), time.time()
+        )
+        for topic in (self._names.emails, self._names.actions):
+            if not self._numbers(topic):
+                continue
+            async with AsyncExitStack() as stack:
+                reading = await self._reading(stack, topic)
+                offsets = await self._offsets(stack)
+
+                async def ends(offsets: Offsets = offsets, topic: str = topic) -> dict[int, int]:
+                    found = await offsets.extents(self._places(topic))
+                    return {place.partition: extent.end for place, extent in found.items()}
+
+                async def stable(reading: Reading = reading, topic: str = topic) -> dict[int, int]:
+                    return await reading.stable_ends(self._numbers(topic))
+
+                findings += await transactions.check_stable_ends(topic, stable, ends)
+        return findings
+
+    async def _reading(self, stack: AsyncExitStack, topic: str) -> Reading:
+        reading = Reading(topic, self._installation.connection)
+        stack.push_async_callback(reading.stop)
+        await reading.start()
+        return reading
+
+    async def _offsets(self, stack: AsyncExitStack) -> Offsets:
+        offsets = Offsets(self._installation.group, self._installation.connection)
+        stack.push_async_callback(offsets.stop)
+        await offsets.start()
+        return offsets
+
+
+async def _first_timestamps(reading: Reading, spans: Mapping[int, range]) -> dict[int, int]:
+    """The timestamp of the first record in each span that has one."""
+    found: dict[int, int] = {}
+    reading.begin(spans)
+    until = time.monotonic() + _PATIENCE
+    while not reading.pending <= found.keys() and time.monotonic() < until:
+        for number, records in (await reading.chunk()).items():
+            found.setdefault(number, records[0].timestamp)
+    return found

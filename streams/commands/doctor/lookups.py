@@ -1,0 +1,90 @@
+"""The lookups: can each be reached from here? One connection each, or, if asked to, one real question."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from urllib.parse import urlsplit
+
+from streams.commands.doctor.findings import Finding, note, ok, problem
+from streams.commands.lookup import made_up_ref
+from streams.lookup.client import Question
+from streams.lookup.lookups import open_client
+from streams.messages.decode import Outcome
+from streams.settings.organisations_file import Organisation, Organisations
+
+CHECK = "lookups"
+_HARM = "until then, whoever is not in the table gets two buttons"
+
+
+async def check_lookups(organisations: Organisations, address: str | None) -> list[Finding]:
+    """Try every configured lookup; with an `address` by a question about it, else by connecting only."""
+    plans = [plan for plan in (organisations.default, *organisations) if plan.lookup is not None]
+    if not plans:
+        return [note(CHECK, "none is configured: whoever is not in the table gets two buttons")]
+    return list(await asyncio.gather(*(_check(plan, address) for plan in plans)))
+
+
+def _whose(plan: Organisation) -> str:
+    assert plan.lookup is not None
+    # No path, no query, no user: some services have their key there.
+    url = urlsplit(plan.lookup.url)
+    where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+    return f"{'default' if plan.org_id is None else f'organisation {plan.org_id}'} at {where}"
+
+
+async def _check(plan: Organisation, address: str | None) -> Finding:
+    return await (_connect(plan) if address is None else _ask(plan, address))
+
+
+async def _connect(plan: Organisation) -> Finding:
+    assert plan.lookup is not None
+    url = urlsplit(plan.lookup.url)
+    tls = None
+    if url.scheme == "https":
+        tls = ssl.create_default_context(cadata=plan.ca_pem)
+    port = url.port or (443 if tls else 80)
+    whose = _whose(plan)
+    try:
+        async with asyncio.timeout(plan.lookup.deadline):
+            _, writer = await asyncio.open_connection(url.hostname, port, ssl=tls)
+    except TimeoutError:
+        return problem(
+            CHECK,
+            f"{whose}: no connection within its deadline of {plan.lookup.deadline:g} s",
+            f"a firewall, or the service is down; {_HARM}",
+        )
+    except ssl.SSLError as error:
+        return problem(
+            CHECK,
+            f"{whose}: the TLS handshake fails ({error.reason or type(error).__name__})",
+            f"its certificate has expired or is another's, or ca_file is wrong; {_HARM}",
+        )
+    except OSError as error:
+        return problem(
+            CHECK,
+            f"{whose}: no connection ({type(error).__name__})",
+            f"the name is wrong, or nobody listens there; {_HARM}",
+        )
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(1.0):
+            await writer.wait_closed()
+    return ok(CHECK, f"{whose}: {'connection and TLS stand' if tls else 'connection stands'} (--ask asks it)")
+
+
+async def _ask(plan: Organisation, address: str) -> Finding:
+    client = open_client(plan)
+    try:
+        reply = await client.ask(Question(plan.org_id or 0, made_up_ref(address), address))
+    finally:
+        await client.aclose()
+    outcome = reply.outcome
+    if outcome.outcome is Outcome.ERROR:
+        return problem(
+            CHECK,
+            f"{_whose(plan)}: a question fails ({outcome.cause})",
+            f"`streams lookup` shows more; {_HARM}",
+        )
+    return ok(CHECK, f"{_whose(plan)}: answers ({outcome.outcome})")

@@ -1,0 +1,92 @@
+"""What a lane and its judge say to each other, and what the lane tells an observer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from streams.delivery.transaction import Outgoing
+
+#: A consumed record: its offset, timestamp in ms, key, value and headers, as aiokafka names them.
+Record = Any
+#: What is counted once a verdict is lasting, e.g. ("email", "two_button", "no_lookup").
+Tally = tuple[str, ...]
+
+
+class Verdict(NamedTuple):
+    """What becomes of one record: something to write, or nothing, and how it is counted."""
+
+    outgoing: Outgoing | None
+    tally: Tally
+
+
+class Pending(NamedTuple):
+    """A verdict that waits: `conclude` makes it from `answer` when that is done, however it ended."""
+
+    answer: asyncio.Future[Any]
+    conclude: Callable[[asyncio.Future[Any]], Verdict]
+
+
+class Judge(Protocol):
+    """Decides what becomes of a record."""
+
+    @property
+    def halted(self) -> str | None:
+        """Why nothing is judged any more until a person has decided, or None."""
+        ...
+
+    def judge(self, record: Record) -> Verdict | Pending | None:
+        """Decide, start to decide, or return None: not now, ask again when something has settled."""
+        ...
+
+    def refuse(self, record: Record, verdict: Verdict) -> Verdict:
+        """Return what to write instead of a `verdict` that its topic has no room for."""
+        ...
+
+    def fault(self, record: Record, exc: BaseException) -> Verdict:
+        """Return what becomes of a record on which our own code failed."""
+        ...
+
+
+class Entry(NamedTuple):
+    """A judged record on its way into a transaction."""
+
+    record: Record
+    verdict: Verdict
+
+
+class Release(StrEnum):
+    """Why a lane that took a record wrote nothing for it."""
+
+    SETTLED_BEFORE = "settled_before"  # by a predecessor, or by this lane: it was read again
+    SETTLED_MEANWHILE = "settled_meanwhile"  # found committed: by a successor, or by a transaction in doubt
+    HANDED_OVER = "handed_over"  # the lane closed first: whoever has the partition next reads it again
+
+
+class Observer(Protocol):
+    """Is told what a lane does.
+
+    Each record taken is, sooner or later, committed or released, once. Until then it is in flight.
+    """
+
+    def taken(self, partition: int, count: int) -> None:
+        """So many records were offered, and are in flight from now on."""
+        ...
+
+    def released(self, partition: int, why: Release, count: int) -> None:
+        """So many records are in flight no more, and this lane wrote nothing for them."""
+        ...
+
+    def committed(self, partition: int, entries: Sequence[Entry]) -> None:
+        """Every one of `entries` is lasting now."""
+        ...
+
+    def failed(self, partition: int, failure: str) -> None:
+        """A transaction failed, for this class of reason, and is tried again."""
+        ...
+
+    def metadata_refused(self, partition: int) -> None:
+        """Commit metadata could not be read; the records after the committed offset are done again."""
+        ...

@@ -1,0 +1,88 @@
+"""The port through which a lane makes its work lasting: open, commit, close.
+
+One implementation speaks to Kafka (:mod:`streams.delivery.kafka_transaction`); tests use a fake of a few
+lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+Headers = list[tuple[str, bytes]]
+
+#: Bytes: the broker's default for ``max.message.bytes``.
+DEFAULT_LIMIT = 1_048_588
+
+
+class Outgoing(NamedTuple):
+    """One record to write."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    partition: int | None = None  # None: the same number as its source's
+    timestamp: int | None = None  # milliseconds since the epoch; None: now
+
+
+class Position(NamedTuple):
+    """What the group has committed for a partition; an offset of None where nothing was ever committed."""
+
+    offset: int | None
+    metadata: str | None
+
+
+class LedgerFailure(Exception):
+    """A transaction failed, or nobody knows how it ended. Open the ledger again, compare, go on.
+
+    The text names the failure's class only: a broker's or client's own message may quote a record.
+    """
+
+
+class Fenced(LedgerFailure):
+    """Another writer took over this partition's transactional.id: the partition has most likely moved."""
+
+
+class Denied(Exception):
+    """The cluster refuses by its access rules. Trying again does not help: a person must act."""
+
+
+class Oversize(Exception):
+    """A record exceeds what its topic takes (``max.message.bytes``). Nothing of its transaction stays."""
+
+    def __init__(self, index: int, limit: int) -> None:
+        super().__init__(f"record {index} of this transaction exceeds {limit} bytes")
+        self.index = index  # within the records given to commit
+        self.limit = limit  # bytes
+
+
+class Ledger(Protocol):
+    """Writes records and the group's offset of one partition in one transaction."""
+
+    async def open(self) -> Position:
+        """Fence every predecessor, end what it left open, and return what is committed.
+
+        May be called again at any time: it is also the way out of every failure, since the new epoch makes
+        sure that nothing of an earlier transaction can still take effect.
+
+        Raises:
+            LedgerFailure: the cluster cannot be reached; try again later.
+            Denied: the cluster refuses for good.
+        """
+        ...
+
+    async def commit(self, records: Sequence[Outgoing], offset: int, metadata: str) -> None:
+        """Write `records` and commit `offset` with `metadata` (≤ 4,096 bytes), all or nothing.
+
+        Raises:
+            Oversize: one record can never be written; nothing was.
+            Fenced: somebody else has the partition.
+            LedgerFailure: it failed, or its result is unknown; `open` tells which.
+            Denied: the cluster refuses for good.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection, within seconds, ending what is open."""
+        ...

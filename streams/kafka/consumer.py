@@ -1,0 +1,296 @@
+"""Faust's aiokafka consumer, delivering chunks.
+
+Assignment, rebalance, commit loop and flow control are stock Faust. Topics without a
+:class:`~streams.kafka.chunks.ChunkSchema` are delivered the stock way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+from faust.transport.consumer import CONSUMER_FETCHING
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage, Message
+
+from streams.kafka.chunks import Chunk, ChunkSchema, schema_of
+from streams.kafka.consumer_thread import ChunkConsumerThread
+
+log = logging.getLogger(__name__)
+
+#: Seconds a fetch may wait for records: with every partition open, and while one is held back. A rebalance
+#: waits for a fetch that is under way.
+_WAIT, _WAIT_WHILE_HELD = 0.2, 0.02
+#: Seconds that a rebalance waits for a fetch in the worst case.
+_FETCH_ENDS_WITHIN = 2.0
+#: Chunks of a topic without an owner that its agent may have before it. Faust drops a topic's `maxsize`: the
+#: agent's queue would take 4,096 of them, which is gigabytes.
+_WAITING_CHUNKS = 8
+
+
+class ChunkConsumer(driver.Consumer):
+    """See the module."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what Faust's consumer takes."""
+        #: Chunks handed over and not committed yet, per partition without an owner, in offset order.
+        self._delivered: dict[TP, deque[Chunk]] = defaultdict(deque)
+        #: Rounds of fetching and handing over that are complete.
+        self.rounds = 0
+        self._no_fetch = asyncio.Event()  # set while none is under way
+        self._no_fetch.set()
+        super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _topics(self) -> Mapping[str, Any]:
+        return cast(Any, self.app.topics)._topic_name_index  # type: ignore[no-any-return]  # Faust ships no types
+
+    def _schema(self, topic: str) -> ChunkSchema | None:
+        return schema_of(self._topics().get(topic, ()))
+
+    def takes_chunks(self, topic: str) -> bool:
+        """Whether the records of `topic` go to its agent in chunks."""
+        return self._schema(topic) is not None
+
+    def unsettled_chunks(self, tp: TP) -> int:
+        """Chunks of `tp` that were handed over and not settled."""
+        return sum(not chunk.settled for chunk in self._delivered.get(tp, ()))
+
+    @property
+    def coordinated(self) -> bool:
+        """Whether a broker is known that coordinates the group; not while its heartbeats fail."""
+        consumer = getattr(self._thread, "_consumer", None)
+        return consumer is not None and consumer._coordinator.coordinator_id is not None
+
+    def reach(self, tp: TP) -> tuple[int, int] | None:
+        """The end of a partition's log, and the offset up to which it was fetched; None: not known yet."""
+        consumer = getattr(self._thread, "_consumer", None)
+        if consumer is None or not consumer._subscription.is_assigned(tp):
+            return None
+        state = consumer._subscription.subscription.assignment.state_value(tp)
+        if state.highwater is None or not state.has_valid_position:
+            return None
+        return state.highwater, state.position
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Let Faust look for a stream that stands still, but not where it cannot know.
+
+        A partition with a record to fetch, and no commit of Faust's for five minutes, is one to it, and an
+        ERROR: now and then where an owner commits, and at the first record after a quiet time elsewhere.
+        """
+        if not self.takes_chunks(tp.topic):
+            super().verify_event_path(now, tp)
+
+    # -- rebalance --------------------------------------------------------------------------------------
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Tell the owners before Faust goes on."""
+        # How far the last generation had read says nothing about this one: Faust lets us fetch before it
+        # seeks, and what it takes to be read already would be passed over.
+        for tp in assigned:
+            self._read_offset[tp] = None
+        for schema, partitions in self._owned(assigned):
+            assert schema.owner is not None
+            await schema.owner.assigned(partitions, generation_id)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget what was handed over, and let the owners finish, before the group goes on without us."""
+        # First of all: Faust acknowledges an event that it skips because of the rebalance.
+        for tp in revoked:
+            self._delivered.pop(tp, None)
+        await super().on_partitions_revoked(revoked)  # stops the flow
+        # A fetch that goes on into the next generation would return records of that one, dropped as old.
+        try:
+            await asyncio.wait_for(self._no_fetch.wait(), _FETCH_ENDS_WITHIN)
+        except TimeoutError:
+            log.warning(
+                "a fetch did not end before the rebalance", extra={"event": "fetch_outlives_rebalance"}
+            )
+        for schema, partitions in self._owned(revoked):
+            assert schema.owner is not None
+            await schema.owner.revoked(partitions)
+
+    def _owned(self, tps: set[TP]) -> Iterator[tuple[ChunkSchema, set[int]]]:
+        for topic in sorted(self._topics()):
+            schema = self._schema(topic)
+            if schema is not None and schema.owner is not None:
+                yield schema, {tp.partition for tp in tps if tp.topic == topic}
+
+    # -- delivery ---------------------------------------------------------------------------------------
+
+    def _open_partitions(self) -> set[TP]:
+        # Faust pauses and resumes by changing its own set of active partitions in place: it stays untouched.
+        active: set[TP] = self._get_active_partitions()
+        closed = set()
+        waiting: Counter[str] = Counter()
+        for tp in self._delivered:
+            waiting[tp.topic] += self.unsettled_chunks(tp)
+        for tp in active:
+            schema = self._schema(tp.topic)
+            owner = None if schema is None else schema.owner
+            if waiting[tp.topic] >= _WAITING_CHUNKS or not (owner is None or owner.accepts(tp.partition)):
+                closed.add(tp)
+        self._held = bool(closed)
+        return active - closed
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        # The stock loop, but the race against a rebalance is run once a fetched set, not once a message.
+        self._held = False
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                self.diag.set_flag(CONSUMER_FETCHING)
+                # Resumed and stopped before this task had its turn: no fetch, or a rebalance waits for it.
+                while not (self.flow_active or self.should_stop or fetcher.should_stop):
+                    await self.wait(cast(Any, self.can_resume_flow))
+                generation = self.app.consumer_generation_id
+                self._no_fetch.clear()
+                try:
+                    records, active = await self._wait_next_records(_WAIT_WHILE_HELD if self._held else _WAIT)
+                finally:
+                    self._no_fetch.set()
+                await asyncio.sleep(0)
+                if records is None or self.should_stop:
+                    continue
+                if not self.flow_active:
+                    try:
+                        await self.perform_seek()
+                    except Exception as exc:
+                        log.warning(
+                            "seeking while the flow is stopped: %s",
+                            type(exc).__name__,
+                            extra={"event": "seek_failed"},
+                        )
+                elif records and generation == self.app.consumer_generation_id:
+                    await self.wait_first(
+                        self._deliver(records, active, generation), self.suspend_flow.wait()
+                    )
+                self.rounds += 1
+                self.diag.unset_flag(CONSUMER_FETCHING)
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
+        finally:
+            self.diag.unset_flag(CONSUMER_FETCHING)
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
+        if not self.flow_active:
+            await self.wait(cast(Any, self.can_resume_flow))  # mode types its own Event only
+        partitions = self._open_partitions()
+        if not partitions:
+            await self.sleep(_WAIT_WHILE_HELD)  # stock sleeps a whole second
+            return {}, partitions
+        return await self._getmany(active_partitions=partitions, timeout=timeout), partitions
+
+    async def _deliver(self, records: Mapping[Any, Any], active: set[TP] | None, generation: int) -> None:
+        one_by_one: dict[TP, Any] = {}
+        turns: deque[tuple[TP, ChunkSchema, deque[Any]]] = deque()
+        for tp, fetched in records.items():
+            if active is not None and tp not in active and tp not in self._buffered_partitions:
+                continue
+            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            schema = self._schema(tp.topic)
+            if schema is None:
+                one_by_one[tp] = fetched
+            else:
+                turns.append((tp, schema, deque(fetched)))
+        for count, (tp, record) in enumerate(self.scheduler.iterate(one_by_one), 1):
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            await self._deliver_one(tp, record)
+            if count % 100 == 0:
+                await asyncio.sleep(0)
+        while turns:  # round robin over the partitions
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            tp, schema, waiting = turns.popleft()
+            chunk = [waiting.popleft() for _ in range(min(schema.max_records, len(waiting)))]
+            if waiting:
+                turns.append((tp, schema, waiting))
+            position = self._read_offset[tp]
+            if position is not None and chunk[0].offset < position:
+                chunk = [record for record in chunk if record.offset >= position]
+            if chunk:
+                await self._deliver_chunk(tp, schema, Chunk(tp, chunk, generation, position))
+
+    async def _deliver_one(self, tp: TP, record: Any) -> None:
+        read = self._read_offset[tp]
+        if read is None or record.offset >= read:
+            if read and record.offset - read > 1 and self.app.topics.acks_enabled_for(record.topic):
+                await self._add_gap(tp, read + 1, record.offset)
+            await self.callback(self._to_message(tp, record))
+            self._read_offset[tp] = record.offset
+
+    async def _deliver_chunk(self, tp: TP, schema: ChunkSchema, chunk: Chunk) -> None:
+        last = chunk.records[-1]
+        message = ConsumerMessage(
+            chunk.topic,
+            chunk.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            headers=None,
+            key=None,
+            value=cast(Any, chunk),  # undecoded: what the schema's decoder expects
+            checksum=None,
+            tp=tp,
+            generation_id=chunk.generation,
+        )
+        delivered = self._delivered[tp] if schema.owner is None else None
+        if delivered is not None:
+            delivered.append(chunk)
+        try:
+            await self.callback(message)
+        except asyncio.CancelledError:
+            # Suspended while the queue was full: not handed over, and read again after the seek.
+            if delivered is not None:
+                with suppress(ValueError):
+                    delivered.remove(chunk)
+            if self.flow_active:
+                raise
+            return
+        self._read_offset[tp] = chunk.next_offset
+
+    # -- the offsets that Faust commits -----------------------------------------------------------------
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        for tp, chunks in list(self._delivered.items()):
+            if chunks and chunks[0].settled and (topics is None or tp in topics or tp.topic in topics):
+                yield tp
+
+    def _new_offset(self, tp: TP) -> int | None:
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        chunks = self._delivered[tp]
+        offset = None
+        while chunks and chunks[0].settled:
+            offset = chunks.popleft().next_offset
+        return offset
+
+    def ack(self, message: Message) -> bool:
+        """Count nothing for a chunk: Faust also acknowledges events that it skips."""
+        if not self.takes_chunks(message.topic):
+            return super().ack(message)
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    async def seek(self, partition: TP, offset: int) -> None:
+        """Go to `offset`; what was handed over of the partition no longer counts."""
+        self._delivered.pop(partition, None)
+        await super().seek(partition, offset)
+
+    async def perform_seek(self) -> None:
+        """Go to the committed offsets; what was handed over no longer counts."""
+        self._delivered.clear()
+        await super().perform_seek()

@@ -1,0 +1,95 @@
+"""The thread of Faust's aiokafka consumer: joins the group, keeps up its heartbeats, and fetches."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import aiokafka
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.kafka import static_membership as membership
+from streams.kafka.fetching import leave_records_bare, pace_fetches
+from streams.kafka.reading import read_in_pieces
+
+#: Seconds that a fetch may take beyond its time-out.
+_FETCH_SLACK = 0.05
+#: Milliseconds the broker may hold a fetch that finds nothing. aiokafka keeps one fetch a broker in flight,
+#: so a partition that opens again waits for it: Faust's 1,500 ms would be the delay of an email.
+_FETCH_MAX_WAIT_MS = 50
+
+
+class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
+    """Reads only committed records, whatever Faust's own processing guarantee says."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf = self.app.conf
+        self._assignor = self.app.assignor
+        consumer = aiokafka.AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
+            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            auto_offset_reset=conf.consumer_auto_offset_reset,
+            max_poll_records=conf.broker_max_poll_records,
+            max_poll_interval_ms=int((conf.broker_max_poll_interval or 0) * 1000),
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            check_crcs=conf.broker_check_crcs,
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            isolation_level="read_committed",
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
+            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+        )
+        if (name := conf.consumer_group_instance_id) is not None:
+            membership.watch(consumer._client, name, conf.broker_session_timeout, self._end_app)
+        return consumer
+
+    async def on_start(self) -> None:
+        """Connect; and end the app if the group membership's own task ever ends by an error.
+
+        Nobody looks at it while nothing is assigned: the worker would be alive, quiet, and idle for ever.
+        """
+        await super().on_start()
+        fetcher = cast(Any, self._consumer)._fetcher
+        read_in_pieces(fetcher._client)
+        pace_fetches(fetcher)
+        leave_records_bare(fetcher, cast(Any, self.consumer).takes_chunks)
+        coordinator = cast(Any, self._consumer)._coordinator
+        coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none
+        if coordination is not None:
+            coordination.add_done_callback(self._coordination_ended)
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:
+        # Whatever its timeout, aiokafka's fetch waits for the end of a rebalance. A rebalance waits for ours
+        # (see `on_partitions_revoked`): the two would wait for each other. Cancelled, it has taken nothing.
+        try:
+            return await asyncio.wait_for(
+                super()._fetch_records(consumer, active_partitions, timeout, max_records),
+                (timeout or 0.0) + _FETCH_SLACK,
+            )
+        except TimeoutError:
+            return {}
+
+    def _coordination_ended(self, coordination: asyncio.Task[None]) -> None:
+        if not coordination.cancelled() and (exc := coordination.exception()) is not None:
+            self._end_app(cast(Exception, exc))
+
+    def _end_app(self, exc: Exception) -> None:
+        asyncio.run_coroutine_threadsafe(self.app.crash(exc), self.parent_loop)
+
+    async def create_topic(self, *_: Any, **__: Any) -> None:
+        """Topics are made, with their settings checked, before this consumer starts."""

@@ -1,0 +1,189 @@
+"""The topics: made where they are missing, refused where they cannot work together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    NoError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+
+from streams.delivery.transaction import DEFAULT_LIMIT
+from streams.settings.table import Settings
+
+log = logging.getLogger(__name__)
+
+#: The Faust table of statuses.
+TABLE = "supporter-status"
+
+#: A dead letter is the original record with more headers: its topic takes more than the one it came from.
+#: So does the internal topic of re-keyed actions.
+DEAD_LETTER_LIMIT = 2 * DEFAULT_LIMIT
+#: Seconds between two looks at a topic that was just made.
+_SETTLING = (0.1,) * 20
+_DENIED = (ClusterAuthorizationFailedError, TopicAuthorizationFailedError)
+_THIRTY_DAYS = 30 * 24 * 3600 * 1000  # milliseconds
+
+
+class TopicsUnfit(Exception):
+    """The topics that exist cannot be joined, or missing ones cannot be made. The text says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicNames:
+    """What the topics are called."""
+
+    actions: str
+    statuses: str
+    emails: str
+    dead_letters: str
+    changelog: str
+    rekeyed: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> TopicNames:
+        """Return what the settings call them; the last two are internal, and named after the group."""
+        return cls(
+            settings.actions_topic,
+            settings.status_topic,
+            settings.emails_topic,
+            settings.dead_letters_topic,
+            changelog=f"{settings.group_id}-{TABLE}-changelog",  # as Faust names it
+            rekeyed=f"{settings.group_id}-rekeyed-actions",
+        )
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every topic that must be there."""
+        return (
+            self.actions,
+            self.statuses,
+            self.emails,
+            self.dead_letters,
+            self.changelog,
+            self.rekeyed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """What was found."""
+
+    partitions: int  # of every topic
+    limits: dict[str, int]  # bytes: max.message.bytes by topic
+
+
+async def ensure_topics(
+    admin: AIOKafkaAdminClient, names: TopicNames, *, partitions: int, replication: int
+) -> Topics:
+    """Make the topics that are missing, and check that all have one partition count.
+
+    The join needs an action and its status in partitions of the same number, and an email goes into the
+    partition of its action. New topics take the count of those that exist, else `partitions`.
+
+    Raises:
+        TopicsUnfit: the counts differ, or the cluster refuses to make a topic.
+        KafkaError: the cluster cannot be asked.
+    """
+    counts = await _partition_counts(admin, names)
+    _check_counts(counts, names)
+    missing = [name for name in names.all if name not in counts]
+    count = next(iter(counts.values()), partitions)
+    if missing:
+        log.info(
+            "making topics with %d partitions: %s",
+            count,
+            ", ".join(missing),
+            extra={"event": "topics_made"},
+        )
+        await _make(admin, [_new(name, names, count, replication) for name in missing])
+    for pause in _SETTLING:
+        try:
+            return await _found(admin, names)
+        except UnknownTopicOrPartitionError:
+            await asyncio.sleep(pause)
+    return await _found(admin, names)
+
+
+async def _found(admin: AIOKafkaAdminClient, names: TopicNames) -> Topics:
+    """Look at what there is in the end: another worker may have made some, set to another count.
+
+    Raises:
+        UnknownTopicOrPartitionError: a topic that was made a moment ago is not known everywhere yet.
+    """
+    counts = await _partition_counts(admin, names)
+    for name in names.all:
+        if name not in counts:
+            raise UnknownTopicOrPartitionError(name)
+    _check_counts(counts, names)
+    return Topics(counts[names.actions], await _limits(admin, names))
+
+
+def _check_counts(counts: dict[str, int], names: TopicNames) -> None:
+    if len(set(counts.values())) < 2:
+        return
+    reference = names.actions if names.actions in counts else next(iter(counts))
+    for name, count in counts.items():
+        if count != counts[reference]:
+            raise TopicsUnfit(
+                f"topic {reference} has {counts[reference]} partitions and topic {name} has {count}: they"
+                " must have the same number, since an action meets its status, and is written, by partition"
+            )
+
+
+def _new(name: str, names: TopicNames, partitions: int, replication: int) -> NewTopic:
+    configs: dict[str, str] = {}
+    if name in (names.statuses, names.changelog):
+        configs["cleanup.policy"] = "compact"
+    if name in (names.dead_letters, names.rekeyed):
+        configs["max.message.bytes"] = str(DEAD_LETTER_LIMIT)
+    if name == names.dead_letters:
+        configs["retention.ms"] = str(_THIRTY_DAYS)
+    return NewTopic(name, partitions, replication, topic_configs=configs)
+
+
+async def _make(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
+    response: Any = await admin.create_topics(topics)
+    for name, code, *_ in response.topic_errors:
+        error = for_code(code)
+        if error.retriable:
+            raise error(name)  # a cluster that is not settled yet: try again
+        # Another worker that starts at the same moment may have been first.
+        if error not in (NoError, TopicAlreadyExistsError):
+            advice = "; `streams acls --make-topics` prints what that takes" if error in _DENIED else ""
+            raise TopicsUnfit(
+                f"topic {name} is missing and the cluster does not make it: {error.__name__}{advice}"
+            )
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient, names: TopicNames) -> dict[str, int]:
+    # Asked by name, a cluster with auto.create.topics.enable would make them, with its own defaults.
+    described = await admin.describe_topics(None)
+    return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["topic"] in names.all}
+
+
+async def _limits(admin: AIOKafkaAdminClient, names: TopicNames) -> dict[str, int]:
+    resources = [
+        ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": ""})
+        for name in (names.emails, names.dead_letters, names.rekeyed)
+    ]
+    limits: dict[str, int] = {}
+    for response in await admin.describe_configs(resources):
+        for code, _, _, name, entries in response.resources:
+            error = for_code(code)
+            if error.retriable:
+                raise error(name)
+            if error is NoError:
+                limits.update((name, int(entry[1])) for entry in entries if entry[0] == "max.message.bytes")
+    # Without the right to read configurations: what a broker has by default.
+    return {resource.name: limits.get(resource.name, DEFAULT_LIMIT) for resource in resources}

@@ -1,0 +1,350 @@
+"""Where lookups are asked for: one desk per organisation, so that none waits for another's service.
+
+A desk answers at once with a value where it can (the circuit is open, the queue is full) and otherwise with a
+future that is resolved no later than the organisation's deadline after the ask, whatever the client does:
+
+* The same person asked for twice is one *flight*; both get its outcome. It ends by the deadline of its first
+  ask, so by that of every later one.
+* At most ``concurrency`` exchanges are out at a time (a bulkhead). Up to ``queue`` more flights wait their
+  turn, first come first served; the wait counts against the deadline.
+* The breaker is asked when a lookup starts. When it opens, whatever is queued is answered at once. The probe
+  of a half-open breaker runs in the background: the action that set it off does not wait for it.
+
+Everything here runs on one event loop, and its clock is that loop's. Deadlines come in the order of asking,
+since each is as long: so one timer per desk is enough, and a queued ask costs no task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from streams.lookup.breaker import Breaker, BreakerPolicy, State, Ticket
+from streams.lookup.client import Health, Question, Reply
+from streams.lookup.latency import Briskness
+from streams.messages.decode import Cause, LookupOutcome, Outcome
+
+log = logging.getLogger(__name__)
+
+FAIR_SHARE = 0.5
+"""A time-out counts against the service only if it had this share of the deadline. A lookup that spent more
+than the rest of it in our own queue proves nothing, or a rush would open a healthy service's breaker."""
+
+CLOSING = 5.0
+"""Seconds that cancelled lookups get to end when a desk is closed; only a faulty client needs more."""
+
+CIRCUIT_OPEN = LookupOutcome(Outcome.ERROR, Cause.CIRCUIT_OPEN)
+SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
+TIMEOUT = LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)
+UNEXPECTED = LookupOutcome(Outcome.ERROR, Cause.UNEXPECTED)
+_TIMED_OUT = Reply(TIMEOUT, Health.FAILURE, None)
+
+
+class Client(Protocol):
+    """What asks the service: ``LookupClient``, or a fake of a few lines."""
+
+    def ask(self, question: Question, *, within: float | None = None) -> Coroutine[Any, Any, Reply]:
+        """One exchange, ended within so many seconds."""
+
+    async def aclose(self) -> None:
+        """Let go of the connections."""
+
+
+class Observer(Protocol):
+    """Who counts. Called on the event loop, after the fact; what it raises is logged and changes nothing.
+
+    ``org_id`` is ``None`` for a desk that several organisations share.
+    """
+
+    def answered(self, org_id: int | None, outcome: LookupOutcome, seconds: float) -> None:
+        """A real exchange came to this, probes included, so many seconds after it was started."""
+
+    def state_changed(self, org_id: int | None, state: State) -> None:
+        """The breaker is now in this state."""
+
+
+class _Ask(asyncio.Future[LookupOutcome]):
+    """A future that tells its flight when the asker has lost interest; cheaper than a callback on each."""
+
+    __slots__ = ("_desk", "_flight")
+
+    def __init__(self, desk: Desk, flight: _Flight, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._desk = desk
+        self._flight = flight
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self._desk._withdraw(self, self._flight)
+        return cancelled
+
+
+class _Flight:
+    """One question under way, queued or out, and who waits for it (nobody, for a probe)."""
+
+    __slots__ = ("askers", "deadline", "landed", "question", "started", "task", "ticket")
+
+    def __init__(self, question: Question, deadline: float) -> None:
+        self.question = question
+        self.deadline = deadline
+        self.askers: list[_Ask] = []
+        self.landed = False  # its outcome is decided and delivered, or nobody wants one any more
+        self.started = 0.0
+        self.ticket: Ticket | None = None
+        self.task: asyncio.Task[Reply] | None = None  # None while queued
+
+
+class Desk:
+    """One organisation's lookups. Made on a running event loop; ``client`` is the desk's own, closed with it.
+
+    ``deadline`` in seconds, from the ask to the outcome.
+    """
+
+    def __init__(
+        self,
+        org_id: int | None,
+        client: Client,
+        *,
+        deadline: float,
+        concurrency: int,
+        queue: int,
+        policy: BreakerPolicy,
+        observer: Observer,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self.org_id = org_id
+        self._loop = asyncio.get_running_loop()
+        self._client = client
+        self._deadline = deadline
+        self._concurrency = concurrency
+        self._queue_limit = queue
+        self._observer = observer
+        self._breaker = Breaker(policy, self._loop.time, dice)
+        self._told = self._breaker.state
+        self._flights: dict[Question, _Flight] = {}  # those that can be joined
+        self._queue: deque[_Flight] = deque()  # may hold flights that have landed (withdrawn, expired)
+        self._queued = 0  # of them, those that have not
+        self._due: deque[_Flight] = deque()  # all flights by deadline; the first has not landed
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[Reply]] = set()
+        self._pending = 0
+        self._briskness = Briskness()
+        self._closed = False
+        self._retired = False
+        self._tell(observer.state_changed, self._told)  # a gauge that is there from the first ask on
+
+    @property
+    def state(self) -> State:
+        """The breaker's state."""
+        return self._breaker.state
+
+    @property
+    def pending(self) -> int:
+        """Asks that have no outcome yet."""
+        return self._pending
+
+    @property
+    def queued(self) -> int:
+        """Flights that wait for their turn."""
+        return self._queued
+
+    @property
+    def out(self) -> int:
+        """Exchanges under way, probes included."""
+        return len(self._tasks)
+
+    @property
+    def brisk(self) -> bool:
+        """Whether waiting for this desk is short."""
+        # Lookups start in the order of asking, so the first that has not landed has been out longest.
+        if not self._due or (oldest := self._due[0]).task is None:
+            return True
+        now = self._loop.time()
+        return self._briskness.holds(now - oldest.started, now)
+
+    def ask(self, question: Question) -> LookupOutcome | asyncio.Future[LookupOutcome]:
+        """An outcome where there is nothing to wait for, else a future; cancelling it harms nobody else."""
+        if self._closed:
+            return UNEXPECTED
+        if self._breaker.state is not State.CLOSED:
+            self._perhaps_probe(question)
+            return CIRCUIT_OPEN
+        flight = self._flights.get(question)
+        if flight is None:
+            out = len(self._tasks)
+            if out >= self._concurrency and self._queued >= self._queue_limit:
+                return SATURATED
+            flight = self._flights[question] = self._scheduled(question)
+            if out < self._concurrency:
+                self._start(flight, self._breaker.admit())
+            else:
+                self._queue.append(flight)
+                self._queued += 1
+        asker = _Ask(self, flight, self._loop)
+        flight.askers.append(asker)
+        self._pending += 1
+        return asker
+
+    def retire(self) -> None:
+        """Another desk may follow: from now on this one's breaker must not be mistaken for that one's."""
+        if self._told is not State.CLOSED:
+            self._tell(self._observer.state_changed, State.CLOSED)
+        self._retired = True
+
+    async def drain(self) -> None:
+        """Wait until everything under way has its outcome (a deadline at most), then close."""
+        while self._tasks:  # nothing is queued where nothing is out
+            await asyncio.wait(set(self._tasks))
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cancel whatever is under way, futures included, and close the client. May be called again."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for flight in tuple(self._due):
+            for asker in tuple(flight.askers):
+                asker.cancel()  # the last one takes the flight with it
+            if not flight.landed:
+                self._abandon(flight)
+        self._queue.clear()
+        if self._tasks:
+            _, lingering = await asyncio.wait(set(self._tasks), timeout=CLOSING)
+            if lingering:
+                log.error("%d lookups linger", len(lingering), extra={"event": "lookups_linger"})
+        await self._client.aclose()
+
+    # -- A flight's life: scheduled, perhaps queued, started, landed once
+
+    def _scheduled(self, question: Question) -> _Flight:
+        flight = _Flight(question, self._loop.time() + self._deadline)
+        self._due.append(flight)
+        if self._timer is None:
+            self._timer = self._loop.call_at(flight.deadline, self._on_deadline)
+        return flight
+
+    def _start(self, flight: _Flight, ticket: Ticket | None) -> None:
+        flight.ticket = ticket
+        flight.started = now = self._loop.time()
+        asking = self._client.ask(flight.question, within=flight.deadline - now)
+        flight.task = task = self._loop.create_task(asking)
+        self._tasks.add(task)
+        # No coroutine of ours around it: a task cancelled before its first step runs nothing, no "finally".
+        task.add_done_callback(lambda task: self._on_reply(flight, task))
+
+    def _perhaps_probe(self, question: Question) -> None:
+        if len(self._tasks) >= self._concurrency:
+            return  # lookups from before the opening still fill the bulkhead
+        ticket = self._breaker.admit()
+        if ticket is not None:
+            self._start(self._scheduled(question), ticket)
+            self._tell_state()
+
+    def _on_reply(self, flight: _Flight, task: asyncio.Task[Reply]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            # By us, and the flight has landed, or by somebody within the client.
+            reply = Reply(UNEXPECTED, Health.NEUTRAL, None)
+        elif (error := task.exception()) is not None:
+            # The type only: the text of an exception may hold an address.
+            extra = {"event": "lookup_client_raised", "organisation": self.org_id}
+            log.error("The lookup client raised %s", type(error).__name__, extra=extra)
+            reply = Reply(UNEXPECTED, Health.FAILURE, None)
+        else:
+            reply = task.result()
+        if not flight.landed:
+            self._briskness.answered(self._loop.time())
+            self._land(flight, reply.outcome)
+            self._settle(flight, reply)
+        self._start_queued()
+
+    def _on_deadline(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._due and (flight := self._due[0]).deadline <= now:
+            if flight.task is None:
+                self._land(flight, SATURATED)
+            else:
+                flight.task.cancel()
+                self._land(flight, TIMEOUT)
+                self._settle(flight, _TIMED_OUT)
+        if self._due and self._timer is None:
+            self._timer = self._loop.call_at(self._due[0].deadline, self._on_deadline)
+
+    def _land(self, flight: _Flight, outcome: LookupOutcome) -> None:
+        """Deliver the outcome; a flight's places in the books are cleared."""
+        for asker in flight.askers:
+            asker.set_result(outcome)  # a cancelled one has left the list
+        self._pending -= len(flight.askers)
+        flight.askers.clear()
+        self._strike(flight)
+
+    def _abandon(self, flight: _Flight) -> None:
+        """Nobody waits for it any more (a probe's case only at closing): nothing is learned from it."""
+        self._strike(flight)
+        if flight.task is not None:
+            flight.task.cancel()
+
+    def _strike(self, flight: _Flight) -> None:
+        flight.landed = True
+        if flight.task is None:
+            self._queued -= 1
+        if self._flights.get(flight.question) is flight:  # not so for a probe
+            del self._flights[flight.question]
+        due = self._due
+        while due and due[0].landed:
+            due.popleft()
+
+    def _withdraw(self, asker: _Ask, flight: _Flight) -> None:
+        flight.askers.remove(asker)
+        self._pending -= 1
+        if not flight.askers:
+            self._abandon(flight)
+
+    def _start_queued(self) -> None:
+        now = self._loop.time()
+        while self._queue and len(self._tasks) < self._concurrency and self._breaker.state is State.CLOSED:
+            flight = self._queue.popleft()
+            if flight.landed:
+                continue
+            if flight.deadline <= now:  # the event loop is late, and so is the timer
+                self._land(flight, SATURATED)
+                continue
+            self._queued -= 1
+            self._start(flight, self._breaker.admit())
+
+    # -- What the breaker learns, and what follows from it
+
+    def _settle(self, flight: _Flight, reply: Reply) -> None:
+        health = reply.health
+        if reply.outcome == TIMEOUT and flight.deadline - flight.started < self._deadline * FAIR_SHARE:
+            health = Health.NEUTRAL
+        if flight.ticket is not None:
+            self._breaker.settle(flight.ticket, health, reply.retry_after)
+        if self._breaker.state is State.OPEN:
+            while self._queue:
+                queued = self._queue.popleft()
+                if not queued.landed:
+                    self._land(queued, CIRCUIT_OPEN)
+        took = self._loop.time() - flight.started
+        self._briskness.ended(took)
+        self._tell(self._observer.answered, reply.outcome, took)
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        state = self._breaker.state
+        if state is not self._told and not self._retired:
+            self._told = state
+            self._tell(self._observer.state_changed, state)
+
+    def _tell(self, event: Callable[..., None], *what: object) -> None:
+        try:
+            event(self.org_id, *what)
+        except Exception as error:
+            log.error("An observer raised %s", type(error).__name__, extra={"event": "observer_raised"})

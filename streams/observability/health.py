@@ -1,0 +1,87 @@
+"""When a worker should be restarted, and when it does its work.
+
+They are different questions. A lookup that is down, a broker that is away, a rebalance or a long recovery is
+no reason to restart: it would only add to the trouble. And with every lookup dead the worker is ready: the
+two-button letter is normal service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Any
+
+from streams.delivery.lanes import Lanes
+from streams.partitions import Partitions
+from streams.startup import Groundwork
+from streams.statuses.catch_up import CatchUp
+
+
+class Health:
+    """Answers both, in sentences."""
+
+    def __init__(
+        self,
+        *,
+        groundwork: Groundwork,
+        partitions: Partitions,
+        lanes: Iterable[Lanes],
+        catch_up: CatchUp,
+        agents: Callable[[], Iterable[Any]],
+        coordinated: Callable[[], bool],
+        stuck_after: float,
+    ) -> None:
+        """Look at these parts of a worker; a lane with work and no progress for `stuck_after` s is stuck.
+
+        `coordinated` says whether the consumer knows a broker that coordinates its group.
+        """
+        self._groundwork = groundwork
+        self._partitions = partitions
+        self._lanes = tuple(lanes)
+        self._catch_up = catch_up
+        self._agents = agents
+        self._coordinated = coordinated
+        self._stuck_after = stuck_after
+
+    def not_alive(self) -> list[str]:
+        """Return why this process should be restarted. (That it answers shows that its event loop turns.)"""
+        problems = [
+            f"partition {lane.partition} has work and made no progress for {lane.still_for:.0f} s"
+            for lane in chain(*self._lanes)
+            if lane.still_for > self._stuck_after
+        ]
+        for agent in self._agents():
+            for actor in agent._actors:
+                task = actor.actor_task
+                if task is not None and task.done() and not task.cancelled():
+                    problems.append(f"agent {agent.name} has ended")
+        return problems
+
+    def not_ready(self) -> list[str]:
+        """Return why this worker does not do its work now."""
+        if self._groundwork.awaits is not None:
+            return [f"waiting for {self._groundwork.awaits}"]
+        if not self._partitions.joined:
+            return ["no partitions assigned yet"]
+        problems = [
+            f"lane of partition {number}: {why}"
+            for lanes in self._lanes
+            for number, why in lanes.opening.items()
+        ]
+        problems += [
+            f"partition {lane.partition} stopped: {lane.halted}"
+            for lane in chain(*self._lanes)
+            if lane.halted is not None
+        ]
+        if not self._coordinated():
+            problems.append("Kafka does not answer: the group's coordinator is not known")
+        if self._catch_up.restoring:
+            problems.append("the table is being restored from its changelog")
+        elif self._catch_up.behind:
+            behind = ", ".join(map(str, sorted(self._catch_up.behind)))
+            problems.append(f"statuses are being read, partitions {behind}")
+        return problems + [
+            f"partition {lane.partition} cannot commit: {lane.trouble}"
+            for lane in chain(*self._lanes)
+            if lane.trouble is not None
+        ]

@@ -1,0 +1,250 @@
+"""Counts what the metric catalogue names, and the only module of the worker that knows Prometheus.
+
+Lanes and desks report to the observers here, a transaction's worth at a time: counting costs a fraction of a
+microsecond an email, and what is counted is on the broker. Label values are bounded: organisations that the
+configuration names, everyone else is ``other``.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from streams.actions.decision import LETTERS
+from streams.delivery.lane import Entry, Lane, Release
+from streams.messages.decode import ErrorClass, LookupOutcome
+from streams.observability.metric_catalogue import (
+    CATALOGUE,
+    DEAD_LETTERS,
+    DELAY,
+    EMAILS,
+    EVENT_LOOP_LAG,
+    IGNORED,
+    LOOKUP_DURATION,
+    LOOKUPS,
+    METADATA_REFUSED,
+    PENDING,
+    REKEYED,
+    RELEASED,
+    STATUSES,
+    STILL,
+    TAKEN,
+    TRANSACTIONS,
+    TRANSACTIONS_FAILED,
+    UNSETTLED,
+    Described,
+)
+
+Sample = tuple[tuple[str, ...], float]
+
+_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+OTHER = "other"
+
+
+class Histogram:
+    """Counts of durations in seconds. prometheus-client's own costs a microsecond an observation."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BOUNDS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: Iterable[float], times: int = 1) -> None:
+        """Count each of `seconds` so many times; one below zero (a clock ahead of ours) counts as zero."""
+        counts = self.counts
+        for value in seconds:
+            counts[bisect_left(_BOUNDS, value)] += times
+            if value > 0:
+                self.total += value * times
+
+    @property
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulated counts, as Prometheus has them."""
+        names = [*map(str, _BOUNDS), "+Inf"]
+        return list(zip(names, accumulate(self.counts), strict=True))
+
+
+class Metrics(Collector):
+    """Counts, and shows what it counted. Used from one thread."""
+
+    def __init__(
+        self,
+        topic: str,
+        status_topic: str = "supporter-status",
+        *,
+        named: Callable[[int], bool] = lambda _: False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Start at zero.
+
+        Args:
+            topic: where the worker reads actions.
+            status_topic: where it reads statuses.
+            named: whether an organisation gets a label value of its own.
+            now: wall clock, seconds since the epoch.
+        """
+        self._named = named
+        self._topic = topic
+        self._now = now
+        self._counts: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
+        self._delay = Histogram()
+        self._lookup_durations: dict[str, Histogram] = defaultdict(Histogram)
+        self._event_loop_lag = Histogram()
+        self._gauges: list[tuple[Described, Callable[[], Iterable[Sample]]]] = []
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        # Shown from the start: a rate needs something to begin at.
+        self._counts[EMAILS.name].update(dict.fromkeys(LETTERS, 0))
+        self._counts[IGNORED.name].update({("stage",): 0, ("tombstone",): 0})
+        classes = [(each, error_class) for each in (topic, status_topic) for error_class in ErrorClass]
+        self._counts[DEAD_LETTERS.name].update(dict.fromkeys(classes, 0))
+        self._counts[RELEASED.name].update({(why,): 0 for why in Release})
+        self._counts[STATUSES.name].update(
+            {(result,): 0 for result in ("applied", "outdated", "dead_letter")}
+        )
+        for plain in (TAKEN, REKEYED, TRANSACTIONS, METADATA_REFUSED):
+            self._counts[plain.name][()] = 0
+
+    # -- what is reported ---------------------------------------------------------------------------------
+
+    def taken(self, partition: int, count: int) -> None:  # noqa: ARG002 - an observer's
+        """See :meth:`streams.delivery.lane.Observer.taken`."""
+        self._counts[TAKEN.name][()] += count
+
+    def released(self, partition: int, why: Release, count: int) -> None:  # noqa: ARG002 - an observer's
+        """See :meth:`streams.delivery.lane.Observer.released`."""
+        self._counts[RELEASED.name][(why,)] += count
+
+    def committed(self, partition: int, entries: Sequence[Entry]) -> None:  # noqa: ARG002 - an observer's
+        """See :meth:`streams.delivery.lane.Observer.committed`."""
+        self._counts[TRANSACTIONS.name][()] += 1
+        now = self._now()
+        # Thousands of entries at once, and at most one timestamp a millisecond among them.
+        for timestamp, count in Counter(
+            [record.timestamp for record, verdict in entries if verdict[1][0] == "email"]
+        ).items():
+            self._delay.observe((now - timestamp / 1000,), count)
+        for tally, count in Counter([entry[1].tally for entry in entries]).items():
+            match tally:
+                case ("email", variant, reason, outcome, cause, org_id):
+                    self._counts[EMAILS.name][variant, reason] += count
+                    if outcome:
+                        self._counts[LOOKUPS.name][self.label(int(org_id)), outcome, cause] += count
+                case ("ignored", why):
+                    self._counts[IGNORED.name][(why,)] += count
+                case ("rekeyed",):
+                    self._counts[REKEYED.name][()] += count
+                case ("dead_letter", error_class):
+                    self.dead_letter(self._topic, error_class, count)
+
+    def failed(self, partition: int, failure: str) -> None:  # noqa: ARG002 - an observer's
+        """See :meth:`streams.delivery.lane.Observer.failed`."""
+        self._counts[TRANSACTIONS_FAILED.name][(failure,)] += 1
+
+    def metadata_refused(self, partition: int) -> None:  # noqa: ARG002 - an observer's
+        """See :meth:`streams.delivery.lane.Observer.metadata_refused`."""
+        self._counts[METADATA_REFUSED.name][()] += 1
+
+    def dead_letter(self, topic: str, error_class: str, count: int = 1) -> None:
+        """Count dead letters of records that came from `topic`."""
+        self._counts[DEAD_LETTERS.name][topic, error_class] += count
+
+    def statuses(self, result: str, count: int) -> None:
+        """Count rows of the status topic."""
+        self._counts[STATUSES.name][(result,)] += count
+
+    def answered(self, org_id: int | None, outcome: LookupOutcome, seconds: float) -> None:  # noqa: ARG002 - an observer's
+        """Note one exchange with a lookup service."""
+        self._lookup_durations[str(outcome.outcome)].observe((seconds,))
+
+    def lagged(self, seconds: float) -> None:
+        """Note how late the event loop was."""
+        self._event_loop_lag.observe((seconds,))
+
+    def state_changed(self, org_id: int | None, state: object) -> None:
+        """Told by a desk; the gauge reads the state when it is scraped."""
+
+    def gauge(self, described: Described, read: Callable[[], Iterable[Sample]]) -> None:
+        """Show what `read` gives at each scrape: (label values, value), summed where label values repeat."""
+        self._gauges.append((described, read))
+
+    def lanes(self, read: Callable[[], Iterable[tuple[str, Iterable[Lane]]]]) -> None:
+        """Show the lanes that `read` gives at each scrape, by topic."""
+        for described, value in (
+            (UNSETTLED, lambda lane: lane.unsettled),
+            (PENDING, lambda lane: lane.pending),
+            (STILL, lambda lane: lane.still_for),
+        ):
+            self.gauge(
+                described,
+                lambda value=value: [  # type: ignore[misc]  # the default binds it now
+                    ((topic, str(lane.partition)), value(lane)) for topic, lanes in read() for lane in lanes
+                ],
+            )
+
+    def label(self, org_id: int | None) -> str:
+        """Return an organisation's label value."""
+        return str(org_id) if org_id is not None and self._named(org_id) else OTHER
+
+    def counts(self, described: Described) -> Mapping[tuple[str, ...], int]:
+        """Return a counter's values by its label values, for the live page."""
+        return self._counts[described.name]
+
+    def total(self, described: Described, **labels: str) -> int:
+        """Return the sum of a counter over the label values given, for the log and the live views."""
+        wanted = [labels.get(name) for name in described.labels]
+        return sum(
+            count
+            for values, count in self._counts[described.name].items()
+            if all(want is None or want == value for want, value in zip(wanted, values, strict=True))
+        )
+
+    # -- what is shown ------------------------------------------------------------------------------------
+
+    def describe(self) -> Iterator[Metric]:
+        """Describe nothing in advance; prometheus-client then does not collect at registration."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every metric of the catalogue."""
+        for described in CATALOGUE:
+            if described.kind == "counter":
+                family: Metric = CounterMetricFamily(
+                    described.name, described.meaning, labels=described.labels
+                )
+                for values, count in sorted(self._counts[described.name].items()):
+                    family.add_metric(values, count)  # type: ignore[attr-defined]  # not in Metric
+                yield family
+        for described, histogram in ((DELAY, self._delay), (EVENT_LOOP_LAG, self._event_loop_lag)):
+            alone = HistogramMetricFamily(described.name, described.meaning)
+            alone.add_metric((), histogram.buckets, histogram.total)
+            yield alone
+        durations = HistogramMetricFamily(
+            LOOKUP_DURATION.name, LOOKUP_DURATION.meaning, labels=LOOKUP_DURATION.labels
+        )
+        for outcome, histogram in sorted(self._lookup_durations.items()):
+            durations.add_metric((outcome,), histogram.buckets, histogram.total)
+        yield durations
+        for described, read in self._gauges:
+            gauge = GaugeMetricFamily(described.name, described.meaning, labels=described.labels)
+            samples: Counter[tuple[str, ...]] = Counter()
+            for values, value in read():
+                samples[values] += value  # type: ignore[assignment]  # a Counter sums floats too
+            for values, value in samples.items():
+                gauge.add_metric(values, value)
+            yield gauge

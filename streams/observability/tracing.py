@@ -1,0 +1,153 @@
+"""Traces to an OpenTelemetry collector, where ``OTEL_EXPORTER_OTLP_ENDPOINT`` is set; nothing otherwise.
+
+An action that came with a sampled ``traceparent`` header (W3C Trace Context) gets one span, from the moment
+in which it was judged to its verdict: so a lookup's time shows in the trace of the signature that caused it.
+An action without one costs a look at its headers. Names and attributes follow OpenTelemetry's conventions for
+messaging systems; none of them holds anybody's data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from streams.delivery.lane import Judge, Pending, Record, Verdict
+from streams.settings.table import SettingsError
+
+_SAMPLED = 0x01
+
+
+class Spans(Protocol):
+    """Takes finished spans."""
+
+    def add(self, traceparent: str, started: int, ended: int, attributes: dict[str, str | int]) -> None:
+        """Take a span between two times in nanoseconds since 1970."""
+        ...
+
+
+class Traced:
+    """A judge that traces what another one decides."""
+
+    def __init__(
+        self, judge: Judge, spans: Spans, topic: str, partition: int, now: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._judge = judge
+        self._spans = spans
+        self._topic = topic
+        self._partition = str(partition)
+        self._now = now
+
+    @property
+    def halted(self) -> str | None:
+        """See :class:`streams.delivery.lane.Judge`."""
+        return self._judge.halted
+
+    def judge(self, record: Record) -> Verdict | Pending | None:
+        """See :class:`streams.delivery.lane.Judge`."""
+        parent = _sampled_parent(record.headers)
+        if parent is None:
+            return self._judge.judge(record)
+        started = self._now()
+        verdict = self._judge.judge(record)
+        match verdict:
+            case Pending(answer, conclude):
+                return Pending(answer, partial(self._concluded, conclude, record, parent, started))
+            case Verdict():
+                self._add(record, parent, started, verdict)
+        return verdict
+
+    def refuse(self, record: Record, verdict: Verdict) -> Verdict:
+        """See :class:`streams.delivery.lane.Judge`."""
+        return self._judge.refuse(record, verdict)
+
+    def fault(self, record: Record, exc: BaseException) -> Verdict:
+        """See :class:`streams.delivery.lane.Judge`."""
+        return self._judge.fault(record, exc)
+
+    def _concluded(
+        self, conclude: Callable[[Any], Verdict], record: Record, parent: str, started: int, answer: Any
+    ) -> Verdict:
+        verdict = conclude(answer)
+        self._add(record, parent, started, verdict)
+        return verdict
+
+    def _add(self, record: Record, parent: str, started: int, verdict: Verdict) -> None:
+        kind, *rest = verdict.tally
+        attributes: dict[str, str | int] = {
+            "messaging.system": "kafka",
+            "messaging.operation.name": "confirm",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": self._topic,
+            "messaging.destination.partition.id": self._partition,
+            "messaging.kafka.offset": record.offset,
+            "confirmation.verdict": kind,
+        }
+        if kind == "email":
+            variant, reason, outcome, cause, *_ = rest
+            attributes |= {"confirmation.variant": variant, "confirmation.reason": reason}
+            if outcome:
+                attributes["confirmation.lookup.outcome"] = outcome
+            if cause:
+                attributes["error.type"] = cause
+        self._spans.add(parent, started, self._now(), attributes)
+
+
+def _sampled_parent(headers: Any) -> str | None:
+    for name, value in headers or ():
+        if name == "traceparent":
+            try:
+                text = value.decode("ascii")
+                return text if len(text) == 55 and int(text[53:], 16) & _SAMPLED else None
+            except (AttributeError, ValueError):
+                return None
+    return None
+
+
+class CollectorSpans:
+    """Sends spans to a collector in batches, from a thread of its own; what it cannot take is dropped."""
+
+    def __init__(self, endpoint: str, version: str) -> None:
+        """Prepare.
+
+        Args:
+            endpoint: base URL of the collector's OTLP over HTTP, as ``OTEL_EXPORTER_OTLP_ENDPOINT`` has it.
+            version: of this worker.
+
+        Raises:
+            SettingsError: the extra ``otel`` is not installed.
+        """
+        try:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+            from opentelemetry.trace import SpanKind
+            from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+        except ModuleNotFoundError:
+            advice = "is set, and its library is missing: pip install 'confirmation-streams[otel]'"
+            raise SettingsError([f"OTEL_EXPORTER_OTLP_ENDPOINT {advice}"]) from None
+        resource = Resource.create({"service.name": "confirmation-streams", "service.version": version})
+        self._provider = TracerProvider(resource=resource)
+        exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=5)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("confirmation-streams", version)
+        self._extract = TraceContextTextMapPropagator().extract
+        self._kind = SpanKind.CONSUMER
+
+    def add(self, traceparent: str, started: int, ended: int, attributes: dict[str, str | int]) -> None:
+        """See :class:`Spans`."""
+        parent = self._extract({"traceparent": traceparent})
+        span = self._tracer.start_span(
+            f"confirm {attributes['messaging.destination.name']}",
+            context=parent,
+            kind=self._kind,
+            attributes=attributes,
+            start_time=started,
+        )
+        span.end(ended)
+
+    def close(self) -> None:
+        """Send what is left; blocks for some seconds if the collector is away."""
+        self._provider.shutdown()

@@ -1,0 +1,40 @@
+"""The lookup service of the demo as a program: ``python -m streams.sandbox.demo.lookup_command``.
+
+Runs until SIGINT or SIGTERM. While it runs, ``curl -X PUT -d hanging http://localhost:8081/`` changes it.
+"""
+
+from __future__ import annotations
+
+import signal
+
+import click
+
+from streams.sandbox.demo.lookup_service import Behaviour, LookupService
+from streams.sandbox.kafka.errors import EmbeddedKafkaError
+
+_PORT = click.IntRange(0, 65535)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=_PORT, default=8080, show_default=True, help="For questions, at /lookup.")
+@click.option("--control-port", type=_PORT, default=8081, show_default=True, help="Shows and changes it.")
+@click.option("--behaviour", type=click.Choice([*Behaviour]), default=Behaviour.HEALTHY, show_default=True)
+def main(host: str, port: int, control_port: int, behaviour: str) -> None:
+    """Run a lookup service that can be told to fail."""
+    wanted = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before its thread starts, which inherits this
+    service = LookupService(host, port, control_port)
+    service.behaviour = Behaviour(behaviour)
+    try:
+        service.start()
+        click.echo(f"lookup: {service.url}, control at {service.control_url}")
+        signal.sigwait(wanted)
+    except (OSError, EmbeddedKafkaError) as error:
+        raise click.ClickException(str(error)) from None
+    finally:
+        service.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""`streams kafka`: a Kafka in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from streams.sandbox.kafka.cluster import EmbeddedKafka
+from streams.sandbox.kafka.errors import EmbeddedKafkaError
+from streams.sandbox.kafka.jars import KAFKA_VERSION
+
+_QUIET_SECONDS = 2.0
+_CHECK_SECONDS = 1.0
+_STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Told:
+    """Progress on standard error: silent for the first two seconds, then one line a second at most."""
+
+    def __init__(self) -> None:
+        self._latest = f"starting Apache Kafka {KAFKA_VERSION}"
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._tell, daemon=True)
+
+    def __enter__(self) -> _Told:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ready.set()
+        self._thread.join()
+
+    def __call__(self, doing: str) -> None:
+        self._latest = doing
+
+    def _tell(self) -> None:
+        told, pause = "", _QUIET_SECONDS
+        while not self._ready.wait(pause):
+            pause = 1.0
+            if self._latest != told:
+                told = self._latest
+                click.echo(f"{told[0].upper()}{told[1:]} …", err=True)
+
+
+class _FirstRequestToEnd:
+    """A signal's action: the first of them interrupts what is under way, those that follow break nothing."""
+
+    def __init__(self) -> None:
+        self.ending = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.ending:
+            self.ending = True
+            raise KeyboardInterrupt
+
+
+def run_in_foreground(brokers: int, folder: Path | None, port: int | None) -> int:
+    """Run a Kafka until SIGINT, SIGTERM or SIGHUP; call it in the main thread.
+
+    Args:
+        brokers: 1 or 3.
+        folder: is kept; None: a temporary one that goes at the end.
+        port: of the first broker, the others follow; None: free ones.
+
+    Returns:
+        The exit code: 0 when it was asked to end; 1 when it could not start or a broker ended by itself, with
+        the reason on standard error.
+    """
+    request = _FirstRequestToEnd()
+    before = {number: signal.signal(number, request) for number in _STOPPING_SIGNALS}
+    try:
+        return _run(brokers, folder, port, request)
+    except (EmbeddedKafkaError, ValueError) as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _run(brokers: int, folder: Path | None, port: int | None, request: _FirstRequestToEnd) -> int:
+    told = _Told()
+    kafka = EmbeddedKafka(brokers, folder, port=port, progress=told)
+    try:
+        with told:
+            kafka.start()
+        kept = "kept" if folder is not None else "removed at the end"
+        click.echo(f"Apache Kafka {KAFKA_VERSION} is ready: {kafka.bootstrap_servers}")
+        click.echo(f"Its files are in {kafka.folder} ({kept}). Ctrl-C ends it.")
+        while True:
+            time.sleep(_CHECK_SECONDS)
+            kafka.check()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        request.ending = True
+        kafka.stop()

@@ -1,0 +1,178 @@
+"""What may stand in one table of the organisations file: each key with how it is read and what is allowed.
+
+A reader takes the TOML value and returns it as it is used, or raises ValueError without text: what is
+allowed stands beside it.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+from streams.lookup.client import NotFound
+from streams.settings.values import http_url, user
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d)", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLACE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
+_SECRETS = re.compile(r"pass|token|secret|authori[sz]ation|api_?key|bearer|credential", re.IGNORECASE)
+
+
+class Key(NamedTuple):
+    """How one key is read, and what it may be, in words."""
+
+    read: Callable[[Any], Any]
+    allowed: str
+    shown: bool = True  # whether a wrong value may be repeated; a secret may have been put there by mistake
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
+        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise ValueError
+
+
+def _number(low: float, high: float, unit: str = "") -> Key:
+    kind = type(low)
+
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, kind)) or not low <= value <= high:
+            raise ValueError
+        return kind(value)
+
+    return Key(read, f"{low:,.12g} to {high:,.12g} {unit}".rstrip())
+
+
+def _duration(low: float, high: float, shown: str = "") -> Key:
+    def read(value: object) -> float:
+        seconds = _seconds(value)
+        if not low <= seconds <= high:  # false for NaN as well
+            raise ValueError
+        return seconds
+
+    return Key(read, shown or f'{low:,.12g} to {high:,.12g} seconds, or with a unit, as in "500ms", "5m"')
+
+
+def _text(value: object) -> str:
+    if not (isinstance(value, str) and value.strip() and value.isprintable() and len(value) <= 200):
+        raise ValueError
+    return value
+
+
+def _url(value: object) -> str:
+    url = http_url(_text(value))
+    try:
+        httpx.URL(url)  # it is the client's opinion that counts at the first question
+    except httpx.InvalidURL as error:
+        raise ValueError from error
+    return url
+
+
+def _none(value: object) -> str:
+    if value != "none":
+        raise ValueError
+    return "none"
+
+
+def _variable(value: object) -> str:
+    if not _VARIABLE.fullmatch(_text(value)):
+        raise ValueError
+    return str(value)
+
+
+def _places(value: object) -> tuple[str, ...]:
+    if not (isinstance(value, list) and value):
+        raise ValueError
+    if not all(isinstance(place, str) and _PLACE.fullmatch(place) for place in value):
+        raise ValueError
+    return tuple(value)
+
+
+_LIFETIME = _duration(0, 31_622_400, '0 seconds (never kept) to 366 days, as in 3600, "1h", "30d"')
+_VARIABLE_KEY = Key(_variable, "the name of an environment variable: letters, digits and _", shown=False)
+
+KEYS = {
+    "name": Key(_text, "a printable text"),
+    "lookup": Key(_none, '"none", or leave it out'),
+    "url": Key(_url, "http(s)://host[:port][/path], without user, password or #fragment"),
+    "authorization_env": _VARIABLE_KEY,
+    "user": Key(lambda value: user(_text(value)), 'a printable text without ":"'),
+    "password_env": _VARIABLE_KEY,
+    "deadline": _duration(0.05, 30),
+    "concurrency": _number(1, 1_000, "lookups"),
+    "queue": _number(0, 100_000, "lookups"),
+    "subscribed_lifetime": _LIFETIME,
+    "not_subscribed_lifetime": _LIFETIME,
+    "on_not_found": Key(NotFound, '"failure" or "not_subscribed"'),
+    "subscribed_when": Key(_places, 'a list of at least one place in the reply, as in ["privacy.optIn"]'),
+    "ca_file": Key(lambda value: Path(_text(value)), "the path of a PEM file"),
+    "breaker_window": _duration(1, 600),
+    "breaker_failure_ratio": _number(0.01, 1.0),
+    "breaker_minimum_calls": _number(1, 10_000, "calls"),
+    "breaker_first_pause": _duration(0.1, 600),
+    "breaker_longest_pause": _duration(0.1, 3_600),
+    "breaker_retry_after_cap": _duration(0, 3_600),
+}
+
+
+def unknown(key: str, known: list[str]) -> str:
+    """What to say of a key that is none. Its value is never shown: it may be a secret."""
+    if _SECRETS.search(key) and not key.endswith("_env"):
+        return (
+            "does not belong into a file: put the secret into an environment variable, and that variable's "
+            "name here as authorization_env (a raw Authorization header value) or password_env (with user)"
+        )
+    near = get_close_matches(key, known, n=1, cutoff=0.8)
+    return f"is unknown: did you mean {near[0]}?" if near else f"is unknown: allowed are {', '.join(known)}"
+
+
+def shown(value: object) -> str:
+    """A wrong value as it may be repeated: short, and of a URL neither user and password nor query."""
+    text = repr(value) if not isinstance(value, str) else f'"{value}"' if value.isprintable() else repr(value)
+    text = re.sub(r"//[^/@]*@", "//********@", text)
+    head, mark, _ = text.partition("?")
+    text = f'{head}?********"' if mark and "://" in head else text
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+def pem(path: Path) -> str:
+    """The content of a PEM file. Raises OSError, or ValueError when no certificate can be read from it."""
+    text = path.read_text(encoding="ascii", errors="replace")
+    try:
+        ssl.create_default_context(cadata=text)
+    except ssl.SSLError as error:
+        raise ValueError from error
+    return text
+
+
+def lines(text: str) -> dict[tuple[str, ...], int]:
+    """Where each table and key of a TOML text first stands; only to point at, as tomllib does not tell.
+
+    A key inside a multi-line string is taken for one, and one in an inline table is missed: then its table's
+    line has to do.
+    """
+    found: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if match := re.match(r"\s*\[([^\[\]]+)\]\s*(#.*)?$", line):
+            table = here = _parts(match[1])
+        elif match := re.match(r"""\s*([\w"'. -]+?)\s*=""", line):
+            here = table + _parts(match[1])
+        else:
+            continue
+        for depth in range(1, len(here) + 1):
+            found.setdefault(here[:depth], number)
+    return found
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))

@@ -1,0 +1,95 @@
+"""Whose lookup is asked how: the organisations file, or one lookup for everybody from plain settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from streams.lookup.client import Endpoint, basic
+from streams.messages.decode import Outcome
+from streams.settings.organisations_file import Organisations, OrganisationsError, load_organisations
+from streams.settings.table import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Plans:
+    """The plans in force."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        """Read them.
+
+        Raises:
+            OrganisationsError: the file is wrong.
+        """
+        self._settings = settings
+        self._environ = environ
+        self.organisations = self._read()
+
+    def _read(self) -> Organisations:
+        settings = self._settings
+        if settings.organisations_file is not None:
+            organisations = load_organisations(settings.organisations_file, self._environ)
+            self._check_deadlines(organisations)
+            return organisations
+        return Organisations.from_default(
+            _endpoint(settings),
+            concurrency=settings.lookup_concurrency,
+            subscribed_lifetime=settings.lookup_keep_subscribed,
+            not_subscribed_lifetime=settings.lookup_keep_not_subscribed,
+        )
+
+    def _check_deadlines(self, organisations: Organisations) -> None:
+        stuck_after = self._settings.stuck_after
+        problems = [
+            f"{'default' if plan.org_id is None else f'organisation.{plan.org_id}'}.deadline"
+            f" ({plan.lookup.deadline:g} s) must be less than STREAMS_STUCK_AFTER ({stuck_after:g} s)"
+            for plan in (organisations.default, *organisations)
+            if plan.lookup is not None and plan.lookup.deadline >= stuck_after
+        ]
+        if problems:
+            assert self._settings.organisations_file is not None
+            raise OrganisationsError(self._settings.organisations_file, problems)
+
+    def reload(self, apply: Callable[[Organisations], None]) -> None:
+        """Read the file again and `apply` it; a wrong file changes nothing and is logged."""
+        try:
+            self.organisations = self._read()
+        except OrganisationsError as exc:
+            log.error(
+                "the organisations file is not taken over, the old one stays in force: %s",
+                exc,
+                extra={"event": "organisations_refused"},
+            )
+            return
+        apply(self.organisations)
+        log.info(
+            "organisations read again: %d with an entry",
+            len(list(self.organisations)),
+            extra={"event": "organisations_read"},
+        )
+
+    def lifetime(self, org_id: int, outcome: Outcome) -> float:
+        """Return how long an answer is believed, in seconds; 0: it is not kept."""
+        plan = self.organisations.of(org_id)
+        return plan.subscribed_lifetime if outcome is Outcome.EXISTING else plan.not_subscribed_lifetime
+
+    def named(self, org_id: int) -> bool:
+        """Whether the file has an entry for this organisation."""
+        return self.organisations.of(org_id).org_id is not None
+
+
+def _endpoint(settings: Settings) -> Endpoint | None:
+    if settings.lookup_url is None:
+        return None
+    authorization = None
+    if settings.lookup_authorization is not None:
+        authorization = settings.lookup_authorization.get_secret_value()
+    elif settings.lookup_user is not None and settings.lookup_password is not None:
+        authorization = basic(settings.lookup_user, settings.lookup_password.get_secret_value())
+    return Endpoint(
+        settings.lookup_url,
+        authorization=authorization,
+        deadline=settings.lookup_deadline,
+        connections=settings.lookup_concurrency,
+    )

@@ -1,0 +1,341 @@
+"""Every setting with its default, allowed range and meaning: the environment first, and nothing guessed.
+
+The class below is the only table: the start-up checks, ``streams settings`` and the README are made from it.
+A wrong value stops the start, and all wrong values are named at once, since a start that fails once for
+each of five mistakes costs five deployments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from streams.settings.consistency import contradictions
+from streams.settings.environment import PREFIX, Given, Known, collect
+from streams.settings.values import (
+    existing_file,
+    header_text,
+    host,
+    http_url,
+    plain_name,
+    sasl_user,
+    servers,
+    user,
+)
+
+MASK = "********"
+
+# Each pending lookup may cost a run in the commit metadata (see streams.delivery.offset_tracker), and the
+# broker's offset.metadata.max.bytes is 4,096 by default: more pending lookups than this
+# might not fit into a commit.
+MOST_PENDING_LOOKUPS = 512
+
+
+class SettingsError(ValueError):
+    """One or more settings are wrong. ``problems`` holds one sentence each; none shows a secret."""
+
+    def __init__(self, problems: list[str]) -> None:
+        count = "1 setting is wrong" if len(problems) == 1 else f"{len(problems)} settings are wrong"
+        super().__init__("\n  ".join([f"{count}:", *problems]))
+        self.problems = tuple(problems)
+
+
+def _number(default: float, low: float, high: float, unit: str, meaning: str) -> Any:
+    allowed = f"{low:,.12g} to {high:,.12g}"
+    return Field(
+        default, ge=low, le=high, description=meaning, json_schema_extra={"unit": unit, "allowed": allowed}
+    )
+
+
+def _other(default: object, allowed: str, meaning: str, *, bare: str = "") -> Any:
+    return Field(
+        default, description=meaning, json_schema_extra={"unit": "", "allowed": allowed, "bare": bare}
+    )
+
+
+def _secret(allowed: str, meaning: str, *, bare: str = "") -> Any:
+    return Field(
+        None,
+        description=meaning,
+        json_schema_extra={"unit": "", "allowed": allowed, "secret": True, "bare": bare},
+    )
+
+
+_PEM = "a PEM file that exists"
+_TOPIC = "up to 200 letters, digits, '.', '_' and '-'"
+
+Servers = Annotated[tuple[str, ...], BeforeValidator(servers)]
+PlainName = Annotated[str, AfterValidator(plain_name)]
+PemFile = Annotated[Path, AfterValidator(existing_file)] | None
+
+
+class Settings(BaseModel):
+    """The effective settings. Durations are seconds. Made by ``load_settings``; never changes afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    # Kafka
+    kafka_bootstrap_servers: Servers = _other(
+        ("127.0.0.1:9092",), "host:port, several with commas", "Brokers to ask first; they name the others"
+    )
+    group_id: PlainName = _other(
+        "confirmation-streams", _TOPIC, "Consumer group; also begins every transactional.id"
+    )
+    group_instance_id: PlainName | None = _other(
+        None, _TOPIC, "Static membership: a name that no other live worker has (a StatefulSet's pod name)"
+    )
+    session_timeout: float = _number(
+        10, 6, 60, "s", "Partitions of a worker that died without a word wait this long"
+    )
+    heartbeat_interval: float = _number(3, 0.5, 20, "s", "Pause between two signs of life to the group")
+    rebalance_timeout: float = _number(
+        15, 2, 300, "s", "A rebalance waits this long for a worker that does not rejoin"
+    )
+    max_poll_interval: float = _number(
+        300, 10, 3600, "s", "A worker that takes no records for this long leaves the group"
+    )
+    transaction_timeout: float = _number(
+        10, 2, 900, "s", "The broker ends a dead worker's transaction after this; readers wait until then"
+    )
+
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _other(
+        "PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", "Kafka's security.protocol: TLS, SASL, both"
+    )
+    kafka_ca_file: PemFile = _other(
+        None, _PEM, "Certificate authorities that may vouch for the brokers; unset: the system's"
+    )
+    kafka_client_certificate_file: PemFile = _other(
+        None, _PEM, "Mutual TLS: the worker's certificate, with any intermediate ones after it"
+    )
+    kafka_client_key_file: PemFile = _other(None, _PEM, "Mutual TLS: the key of that certificate")
+    kafka_client_key_password: SecretStr | None = _secret("any text", "Password of that key, if it has one")
+    kafka_host_name_check: Literal["required", "off"] = _other(
+        "required", "required, off", "Whether a broker's certificate must bear the name that it is called by"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = _other(
+        None, "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", "How user and password are proved to the brokers"
+    )
+    kafka_sasl_user: Annotated[str, AfterValidator(sasl_user)] | None = _other(
+        None, "printable text", "User at the brokers"
+    )
+    kafka_sasl_password: SecretStr | None = _secret("any text", "Password at the brokers")
+
+    # Topics
+    actions_topic: PlainName = _other("actions", _TOPIC, "Read: the campaign actions")
+    status_topic: PlainName = _other("supporter-status", _TOPIC, "Read: who is a subscriber (compacted)")
+    emails_topic: PlainName = _other("confirmation-emails", _TOPIC, "Written: one record per confirmation")
+    dead_letters_topic: PlainName = _other(
+        "actions.dlq", _TOPIC, "Written: actions from which no email can be made"
+    )
+    topic_partitions: int = _number(8, 1, 1000, "partitions", "Of topics that the worker has to create")
+    topic_replication: int = _number(
+        1, 1, 10, "replicas", "Of topics that the worker has to create; 3 in production"
+    )
+    actions_start: Literal["earliest", "latest"] | None = _other(
+        None,
+        "earliest, latest",
+        "Where a group without committed offsets begins; unset: not ready until a person decides",
+        bare="ACTIONS_START",
+    )
+
+    # Table of statuses
+    store: Literal["rocksdb", "memory"] = _other("rocksdb", "rocksdb, memory", "Where the table is kept")
+    store_folder: Path = _other(Path("state"), "a folder", "Where rocksdb keeps its files")
+    store_block_cache: int = _number(64, 1, 65536, "MiB", "rocksdb's block cache for each partition")
+
+    # Lookup
+    organisations_file: Annotated[Path, AfterValidator(existing_file)] | None = _other(
+        None, "a TOML file that exists", "Each organisation's own lookup", bare="ORGANISATIONS_FILE"
+    )
+    lookup_url: Annotated[str, AfterValidator(http_url)] | None = _other(
+        None,
+        "http(s)://host[:port][/path], without user, password or #fragment",
+        "One lookup for every organisation, where there is no organisations file; unset: two buttons",
+    )
+    lookup_authorization: Annotated[SecretStr, AfterValidator(header_text)] | None = _secret(
+        "printable ASCII", "Raw value of the Authorization header"
+    )
+    lookup_user: Annotated[str, AfterValidator(user)] | None = _other(
+        None, "printable, without ':'", "User for Basic authentication"
+    )
+    lookup_password: SecretStr | None = _secret("any text", "Password for Basic authentication")
+    lookup_deadline: float = _number(
+        2, 0.05, 30, "s", "A lookup that has not answered by then has failed: two buttons"
+    )
+    lookup_concurrency: int = _number(64, 1, 1000, "lookups", "Under way at once for one organisation")
+    lookup_keep_subscribed: float = _number(
+        86_400, 0, 31_536_000, "s", "How long the answer 'subscribed' is believed; 0: only once"
+    )
+    lookup_keep_not_subscribed: float = _number(
+        3_600, 0, 31_536_000, "s", "How long the answer 'not subscribed' is believed; 0: only once"
+    )
+    max_pending_lookups: int = _number(
+        512, 1, MOST_PENDING_LOOKUPS, "lookups", "Unanswered at once in one partition"
+    )
+    pending_lookups_per_organisation: int = _number(
+        128,
+        1,
+        MOST_PENDING_LOOKUPS,
+        "lookups",
+        "Of these, for one organisation; more get two buttons at once",
+    )
+
+    # Flow
+    chunk_records: int = _number(2000, 1, 50_000, "records", "Handed to a lane in one piece")
+    max_unsettled: int = _number(
+        20_000,
+        100,
+        1_000_000,
+        "records",
+        "Taken and not yet committed in one partition; then fetching pauses",
+    )
+    dead_letter_ceiling: float = _number(
+        0.5, 0, 1, "share", "More dead letters than this among the last 1,000 actions stop the partition"
+    )
+    stuck_after: float = _number(
+        30, 5, 3600, "s", "A lane with work and no progress for this long is not alive"
+    )
+    drain_grace: float = _number(
+        5, 0, 300, "s", "A worker that is told to stop finishes its emails this long"
+    )
+
+    # Web page and log
+    web_host: Annotated[str, AfterValidator(host)] = _other(
+        "127.0.0.1", "an IP address or host name", "Where metrics and probes listen; 0.0.0.0 in a container"
+    )
+    web_port: int = _number(6066, 1, 65535, "port", "Where metrics and probes listen")
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+    ] = _other("info", "debug, info, warning, error", "Least important message that is logged")
+    log_style: Literal["auto", "json", "text"] = _other(
+        "auto", "auto, json, text", "How log lines look; auto is text in a terminal and JSON elsewhere"
+    )
+    sentry_dsn: SecretStr | None = _secret(
+        "a Sentry DSN", "Where errors are reported, with the extra sentry", bare="SENTRY_DSN"
+    )
+    otlp_endpoint: Annotated[str, AfterValidator(http_url)] | None = _other(
+        None,
+        "an http:// or https:// URL",
+        "Where traces go (OTLP over HTTP), with the extra otel",
+        bare="OTEL_EXPORTER_OTLP_ENDPOINT",
+    )
+
+
+class SettingRow(NamedTuple):
+    """One line of the settings table, as the README shows it."""
+
+    name: str
+    bare_name: str  # a second name without the prefix, or ""
+    default: str  # "" if the setting has none
+    unit: str
+    allowed: str
+    meaning: str
+    secret: bool
+
+    @property
+    def allowed_with_unit(self) -> str:
+        """The range as a sentence can say it: ``0.05 to 30 s``."""
+        return f"{self.allowed} {self.unit}" if self.unit not in {"", "port", "share"} else self.allowed
+
+
+class EffectiveRow(NamedTuple):
+    """One setting as it is in force. ``value`` is what JSON can hold; a secret's is masked."""
+
+    row: SettingRow
+    value: str | float | list[str] | None
+    source: Literal["default", "environment"]
+
+
+def _row(field: str) -> SettingRow:
+    about = Settings.model_fields[field]
+    extra: dict[str, Any] = about.json_schema_extra  # type: ignore[assignment]  # always the dict given above
+    default = _shown(about.default)
+    text = ", ".join(default) if isinstance(default, list) else "" if default is None else f"{default}"
+    return SettingRow(
+        PREFIX + field.upper(),
+        extra.get("bare", ""),
+        text,
+        extra["unit"],
+        extra["allowed"],
+        about.description or "",
+        "secret" in extra,
+    )
+
+
+def _shown(value: object) -> str | float | list[str] | None:
+    match value:
+        case None | int() | float():
+            return value
+        case tuple():
+            return [str(part) for part in value]
+        case SecretStr():
+            return MASK
+        case _:
+            return _without_query(str(value))
+
+
+def _without_query(text: str) -> str:
+    """A query often holds an API key, so of a URL with one only the rest is shown."""
+    head, mark, _ = text.partition("?")
+    return f"{head}?{MASK}" if mark and "://" in head else text
+
+
+def describe() -> list[SettingRow]:
+    """Every setting, in the order of the table: for documentation and for tests against it."""
+    return [_row(field) for field in Settings.model_fields]
+
+
+def variables_in(environ: Iterable[str]) -> list[str]:
+    """Return those of the environment's names that configure a worker."""
+    bare = {row.bare_name for row in describe() if row.bare_name}
+    names = bare | {f"{name}_FILE" for name in bare}
+    return [name for name in environ if name.startswith(PREFIX) or name in names]
+
+
+def effective(settings: Settings) -> list[EffectiveRow]:
+    """Every setting with its value in force and whether the environment gave it."""
+    return [
+        EffectiveRow(
+            _row(field),
+            _shown(getattr(settings, field)),
+            "environment" if field in settings.model_fields_set else "default",
+        )
+        for field in Settings.model_fields
+    ]
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings that ``environ`` gives, with defaults for the rest. An empty value counts as not given.
+
+    Raises SettingsError with everything that is wrong: values out of range, names that are no setting,
+    and values that contradict each other.
+    """
+    rows = zip(Settings.model_fields, describe(), strict=True)
+    known = [Known(field, row.name, row.bare_name, row.secret) for field, row in rows]
+    given, problems = collect(environ, known)
+    wrong: set[str] = set()
+    try:
+        settings = Settings.model_validate({field: one.text for field, one in given.items()})
+    except ValidationError as error:
+        wrong = {str(each["loc"][0]) for each in error.errors(include_url=False, include_context=False)}
+        problems += [_wrong_value(field, given[field]) for field in Settings.model_fields if field in wrong]
+        # The rest is valid by itself, and may still contradict itself: say that in the same breath.
+        settings = Settings.model_validate(
+            {field: one.text for field, one in given.items() if field not in wrong}
+        )
+    problems += [sentence for fields, sentence in contradictions(settings) if wrong.isdisjoint(fields)]
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _wrong_value(field: str, given: Given) -> str:
+    row = _row(field)
+    text = MASK if row.secret else re.sub(r"//[^/@]*@", f"//{MASK}@", _without_query(given.text))
+    shown = text if text.isprintable() else repr(text)
+    return f"{given.name}={shown[:120]}: allowed is {row.allowed_with_unit}"

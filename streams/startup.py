@@ -1,0 +1,216 @@
+"""What must be so before the first record is read: a cluster, its topics, and a place to begin.
+
+Runs as a service between the web pages and Faust's own Kafka services, so that /livez answers while Kafka is
+still starting, and /readyz says what is awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, cast
+
+import faust
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+from faust.app.base import BootStrategy
+from mode import Service
+
+from streams.delivery.offsets import Extent, Offsets
+from streams.kafka import authorization as rights
+from streams.kafka.acls import least
+from streams.kafka.connection_check import Refused, refusal
+from streams.kafka.flow import FlowControl
+from streams.kafka.topics import TopicNames, Topics, TopicsUnfit, ensure_topics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """The group has committed nothing, and there are records: whether to read them is a person's decision."""
+
+    records: int
+
+
+def starting_offsets(
+    committed: Mapping[TopicPartition, int | None],
+    extents: Mapping[TopicPartition, Extent],
+    choice: Literal["earliest", "latest"] | None,
+) -> dict[TopicPartition, int] | Undecided:
+    """Return where to begin in each partition that has no committed offset.
+
+    A partition that was added later begins at its beginning. A group without any offset begins where `choice`
+    says; without a choice only if there is nothing to read: mailing a topic's whole history again, or passing
+    over what an outage left unread, is not decided by a default.
+    """
+    absent = {place for place, offset in committed.items() if offset is None}
+    records = sum(extents[place].end - extents[place].first for place in absent)
+    if len(absent) < len(committed) or choice == "earliest":
+        return {place: extents[place].first for place in absent}
+    if choice == "latest" or not records:
+        return {place: extents[place].end for place in absent}
+    return Undecided(records)
+
+
+class Groundwork(Service):
+    """See the module. When it has started, `topics` is known and every partition has a committed offset."""
+
+    #: Seconds between two attempts.
+    RETRY_EVERY = 2.0
+    #: Seconds after which an attempt that has not ended is looked into; it goes on meanwhile.
+    LOOK_AFTER = 10.0
+
+    def __init__(
+        self,
+        *,
+        connection: Mapping[str, Any],
+        group: str,
+        names: TopicNames,
+        partitions: int,
+        replication: int,
+        choice: Literal["earliest", "latest"] | None,
+        **kwargs: Any,
+    ) -> None:
+        """Prepare; nothing is connected before it starts.
+
+        Args:
+            connection: what every Kafka client needs.
+            group: the consumer group.
+            names: the topics.
+            partitions: of topics that have to be made.
+            replication: of topics that have to be made.
+            choice: where a group without committed offsets begins.
+            kwargs: for the service.
+        """
+        super().__init__(**kwargs)
+        self._connection = connection
+        self._group = group
+        self._names = names
+        self._partitions = partitions
+        self._replication = replication
+        self._choice = choice
+        self.offsets = Offsets(group, connection)
+        self.topics: Topics | None = None
+        #: What is awaited, for /readyz; None when all is done.
+        self.awaits: str | None = "Kafka"
+
+    @property
+    def decision(self) -> str | None:
+        """What is awaited, where only a person can give it."""
+        return self.awaits if self.awaits is not None and self.awaits.startswith("a decision") else None
+
+    async def on_start(self) -> None:
+        """Wait for Kafka, then for topics and offsets.
+
+        Raises:
+            TopicsUnfit: the topics cannot work together.
+            Refused: brokers answer, and do not let us in, or not allow what a worker does.
+        """
+        try:
+            await self._until_ready()
+        except (Refused, TopicsUnfit) as exc:
+            log.error("this worker cannot start: %s", str(exc), extra={"event": "start_refused"})
+            raise
+
+    async def on_stop(self) -> None:
+        """Disconnect."""
+        await self.offsets.stop()
+
+    async def _until_ready(self) -> None:
+        while not self.should_stop:
+            try:
+                await self._attempt()
+            except KafkaError as exc:
+                await self._look()
+                self.awaits = f"Kafka ({type(exc).__name__})"
+            if self.awaits is None:
+                return
+            log.warning("not ready: waiting for %s", self.awaits, extra={"event": "not_ready"})
+            await self.sleep(self.RETRY_EVERY)
+
+    async def _attempt(self) -> None:
+        preparing = asyncio.ensure_future(self._prepare())
+        try:
+            if not (await asyncio.wait({preparing}, timeout=self.LOOK_AFTER))[0]:
+                await self._look()
+            await preparing
+        finally:
+            preparing.cancel()
+
+    async def _look(self) -> None:
+        """Waiting helps where nobody answers, and not where somebody refuses us."""
+        if (sentence := await refusal(self._connection)) is not None:
+            raise Refused(sentence)
+
+    async def _prepare(self) -> None:
+        admin = AIOKafkaAdminClient(**self._connection)
+        try:
+            await admin.start()
+            if lacking := await rights.missing(admin, least(self._names, self._group)):
+                raise Refused(rights.sentence(lacking))
+            self.topics = await ensure_topics(
+                admin, self._names, partitions=self._partitions, replication=self._replication
+            )
+        finally:
+            await admin.close()
+        await self.offsets.start()
+        places = [TopicPartition(self._names.actions, number) for number in range(self.topics.partitions)]
+        committed = await self.offsets.all_committed(places)
+        start = starting_offsets(
+            {place: position.offset for place, position in committed.items()},
+            await self.offsets.extents(places),
+            self._choice,
+        )
+        if isinstance(start, Undecided):
+            self.awaits = (
+                f"a decision: group {self._group} has no committed offsets and topic {self._names.actions}"
+                f" has {start.records} records; set ACTIONS_START to earliest (mail them) or latest (do not)"
+            )
+            return
+        if len(start) == len(places):
+            await self._commit(start)  # all at once: half of a decision would be another one
+        self.awaits = None
+
+    async def _commit(self, start: dict[TopicPartition, int]) -> None:
+        consumer = AIOKafkaConsumer(**self._connection, group_id=self._group, enable_auto_commit=False)
+        try:
+            await consumer.start()
+            consumer.assign(list(start))
+            await consumer.commit({place: OffsetAndMetadata(offset, "") for place, offset in start.items()})
+        finally:
+            await consumer.stop()
+
+
+class BootOrder(BootStrategy):
+    """Faust's services, with the pages first and the groundwork before anything that needs Kafka."""
+
+    def server(self) -> Iterable[Any]:
+        """Return the services of a worker, in the order in which they start; they stop in reverse."""
+        return self._chain(
+            self.sensors(),
+            self.web_server(),
+            [cast(App, self.app).groundwork],
+            self.kafka_producer(),
+            self.kafka_consumer(),
+            self.agents(),
+            self.kafka_conductor(),
+            self.tables(),
+        )
+
+
+class App(faust.App):
+    """A Faust app that starts with its groundwork."""
+
+    BootStrategy = BootOrder
+    groundwork: Groundwork
+
+    @cached_property
+    def flow_control(self) -> FlowControl:
+        """What lets records into the agents' queues and into the table's."""
+        return FlowControl()

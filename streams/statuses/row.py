@@ -1,0 +1,48 @@
+"""The supporter status that the table holds, and which of two statuses wins.
+
+A row comes from the CRM (by the ``supporter-status`` topic: no expiry) or from a lookup's answer (with one).
+The CRM's row beats an answer; of two CRM rows the older ``asOf`` never overwrites the newer. Everything here
+is pure; :mod:`streams.statuses.table` keeps the rows.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """One supporter's status at one organisation; in the changelog a JSON array of these three."""
+
+    subscribed: bool
+    as_of: float  # seconds since the epoch: the CRM's asOf, or when the lookup answered
+    expires_at: float | None = None  # seconds since the epoch; None: the CRM said so, and it stays
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Row)
+
+
+def encode_row(row: Row) -> bytes:
+    """Write a row as it stands in the store and in the changelog."""
+    return _encoder.encode(row)
+
+
+def decode_row(raw: bytes) -> Row:
+    """Read what :func:`encode_row` wrote. Raises msgspec.DecodeError on anything else."""
+    return _decoder.decode(raw)
+
+
+def overwrites(new: Row, old: Row | None) -> bool:
+    """Whether `new` takes the place of `old`."""
+    if old is None:
+        return True
+    if new.expires_at is None:
+        return old.expires_at is not None or new.as_of >= old.as_of
+    return old.expires_at is not None
+
+
+def subscribed_at(row: Row | None, now: float) -> bool | None:
+    """What a row says at `now` (seconds since the epoch); None where it is missing or expired."""
+    if row is None or (row.expires_at is not None and row.expires_at <= now):
+        return None
+    return row.subscribed

@@ -1,0 +1,206 @@
+"""The Faust table ``supporter-status``, read and written a partition and a chunk at a time.
+
+Faust's own per-key access needs the current event, costs tens of microseconds and sends each change by
+itself. Here reads go straight to the store, and a chunk's changes go to the changelog as one batch, then to
+the store: a crash between the two is repaired by Faust's recovery, or by reading the chunk again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from streams.statuses.row import Row, decode_row, encode_row, overwrites, subscribed_at
+
+#: A key, and the row that it should have; None forgets it.
+Change = tuple[bytes, Row | None]
+#: Writes (key, value, headers) rows to a topic's partition, all or raising; returns the last one's offset.
+SendMany = Callable[[str, int, Iterable[tuple[bytes | None, bytes | None, list[Any]]]], Awaitable[int | None]]
+
+
+class Rows(Protocol):
+    """Raw rows of a store."""
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """Return the raw row of `key`."""
+        ...
+
+    def put(
+        self, partition: int, changes: Mapping[bytes, bytes | None], contained: int | None = None
+    ) -> None:
+        """Apply `changes`; None forgets a key. Does nothing to a partition that is not ours any more.
+
+        With them, all or nothing, goes `contained`: the changelog is in the store up to and with this offset,
+        and recovery starts after it.
+        """
+        ...
+
+    def keys(self, partition: int) -> Iterator[bytes]:
+        """Walk over the keys of a partition as they are now; what changes meanwhile may be missed."""
+        ...
+
+
+class MemoryRows:
+    """Rows in Faust's in-memory store."""
+
+    def __init__(self, store: Any) -> None:
+        self._rows: dict[bytes, bytes] = store.data
+        self._partitions: dict[bytes, int] = store._key_partition
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """See :class:`Rows`."""
+        return self._rows.get(key) if self._partitions.get(key) == partition else None
+
+    def put(
+        self,
+        partition: int,
+        changes: Mapping[bytes, bytes | None],
+        contained: int | None = None,  # noqa: ARG002 - port
+    ) -> None:
+        """See :class:`Rows`. Nothing lasts: Faust reads the whole changelog at the next start."""
+        for key, raw in changes.items():
+            if raw is None:
+                if self._partitions.get(key) == partition:  # else a misplaced row, which is another's
+                    self._rows.pop(key, None)
+                    self._partitions.pop(key, None)
+            else:
+                self._rows[key] = raw
+                self._partitions[key] = partition
+
+    def keys(self, partition: int) -> Iterator[bytes]:
+        """See :class:`Rows`."""
+        return iter([key for key, place in self._partitions.items() if place == partition])
+
+
+class RocksRows:
+    """Rows in Faust's RocksDB store."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """See :class:`Rows`."""
+        db = self._store._dbs.get(partition)  # Faust opens it with the assignment, and closes it
+        found: bytes | None = None if db is None else db.get(key)
+        return found
+
+    def put(
+        self, partition: int, changes: Mapping[bytes, bytes | None], contained: int | None = None
+    ) -> None:
+        """See :class:`Rows`."""
+        import rocksdict  # here, since a worker with the memory store needs no RocksDB
+
+        db = self._store._dbs.get(partition)
+        if db is None:
+            return
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for key, raw in changes.items():
+            if raw is None:
+                batch.delete(key)
+            else:
+                batch.put(key, raw)
+        if contained is not None:
+            batch.put(self._store.offset_key, b"%d" % contained)  # as Faust's set_persisted_offset has it
+        db.write(batch)
+
+    def keys(self, partition: int) -> Iterator[bytes]:
+        """See :class:`Rows`."""
+        db = self._store._dbs.get(partition)
+        return iter(()) if db is None else (key for key in db.keys() if key != self._store.offset_key)  # noqa: SIM118 - no dict
+
+
+def rows_of(table: Any) -> Rows:
+    """Return the rows in the store of a Faust table."""
+    store = table.data
+    return RocksRows(store) if hasattr(store, "_db_for_partition") else MemoryRows(store)
+
+
+class StatusTable:
+    """Who is a subscriber, as far as it is known."""
+
+    def __init__(
+        self, table: Any, send_many: Callable[[], SendMany], generation: Callable[[], int] = lambda: 0
+    ) -> None:
+        """Wrap a Faust table with raw keys and values.
+
+        Args:
+            table: the Faust table.
+            send_many: gives the started producer's method.
+            generation: the consumer group's current generation.
+        """
+        self._table = table
+        self._send_many = send_many
+        self._generation = generation
+        self._rows: Rows | None = None
+        self._locks: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def rows(self) -> Rows:
+        """The store's rows."""
+        if self._rows is None:
+            self._rows = rows_of(self._table)
+        return self._rows
+
+    def subscribed(self, partition: int, key: bytes, now: float) -> bool | None:
+        """Return the status of `key` at `now` (seconds since the epoch); None: missing or expired."""
+        return subscribed_at(self._row(partition, key), now)
+
+    async def apply(self, partition: int, changes: Iterable[Change]) -> int:
+        """Make the `changes` that win lasting, in their order; return how many did.
+
+        Raises:
+            KafkaError: the changelog was not written, and the store is as before. Applying the same again is
+                harmless.
+        """
+        async with self._locks[partition]:  # changelog and store must agree on the order
+            winning: dict[bytes, Row | None] = {}
+            applied = 0
+            for key, row in changes:
+                if row is not None:
+                    old = winning[key] if key in winning else self._row(partition, key)
+                    if not overwrites(row, old):
+                        continue
+                winning[key] = row
+                applied += 1
+            await self._write(partition, winning)
+            return applied
+
+    async def sweep(self, partition: int, keys: Iterable[bytes], now: float) -> int:
+        """Forget those of `keys` that have expired; return how many.
+
+        Raises:
+            KafkaError: the changelog was not written, and nothing is forgotten.
+        """
+        async with self._locks[partition]:
+            expired = {key: None for key in keys if _expired(self._row(partition, key), now)}
+            await self._write(partition, expired)
+            return len(expired)
+
+    async def _write(self, partition: int, changes: Mapping[bytes, Row | None]) -> None:
+        if not changes:
+            return
+        raw = {key: None if row is None else encode_row(row) for key, row in changes.items()}
+        topic = self._table.changelog_topic_name
+        rows: list[tuple[bytes | None, bytes | None, list[Any]]] = [(key, raw[key], []) for key in raw]
+        generation = self._generation()
+        offset = await self._send_many()(topic, partition, rows)
+        if generation != self._generation():
+            # The partition may have been somebody else's meanwhile: to claim what they wrote before `offset`
+            # would lose it for ever. These rows are restored, or else read, asked or swept again.
+            return
+        self.rows.put(partition, raw, offset)
+
+    def _row(self, partition: int, key: bytes) -> Row | None:
+        raw = self.rows.get(partition, key)
+        try:
+            return None if raw is None else decode_row(raw)
+        except msgspec.DecodeError:
+            return None  # damaged, or another program's: as good as missing, and the next row replaces it
+
+
+def _expired(row: Row | None, now: float) -> bool:
+    return row is not None and row.expires_at is not None and row.expires_at <= now

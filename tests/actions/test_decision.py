@@ -1,0 +1,59 @@
+"""The decision table."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.actions.decision import LETTERS, decide
+from streams.messages.decode import Cause, LookupOutcome, Outcome, Reason, Variant
+
+FAILURES = [LookupOutcome(Outcome.ERROR, cause) for cause in Cause]
+ANSWERS = [
+    LookupOutcome(outcome, custom_fields=fields)
+    for outcome in (Outcome.EXISTING, Outcome.NON_EXISTING)
+    for fields in (None, b'{"isSubscribed":true}')
+]
+lookups = st.sampled_from([None, *ANSWERS, *FAILURES])
+
+
+@pytest.mark.parametrize(
+    ("subscribed", "lookup", "letter"),
+    [
+        (True, None, (Variant.ONE_BUTTON, Reason.KNOWN_SUBSCRIBED)),
+        (False, None, (Variant.TWO_BUTTON, Reason.KNOWN_NOT_SUBSCRIBED)),
+        (None, LookupOutcome(Outcome.EXISTING), (Variant.ONE_BUTTON, Reason.LOOKUP_SUBSCRIBED)),
+        (None, LookupOutcome(Outcome.NON_EXISTING), (Variant.TWO_BUTTON, Reason.LOOKUP_NOT_SUBSCRIBED)),
+        *((None, failure, (Variant.TWO_BUTTON, Reason.LOOKUP_FAILED)) for failure in FAILURES),
+        (None, None, (Variant.TWO_BUTTON, Reason.NO_LOOKUP)),
+    ],
+)
+def test_each_row_of_the_table(
+    subscribed: bool | None, lookup: LookupOutcome | None, letter: tuple[Variant, Reason]
+) -> None:
+    """Every row gives its letter and its reason, and a failed lookup gives two buttons for every cause."""
+    assert decide(subscribed, lookup) == letter
+
+
+@given(st.sampled_from([True, False, None]), lookups)
+def test_one_button_needs_a_positive_answer(subscribed: bool | None, lookup: LookupOutcome | None) -> None:
+    """One button exactly where the table says subscribed, or knows nothing and the lookup says so."""
+    variant, _ = decide(subscribed, lookup)
+    says_so = subscribed is True or (
+        subscribed is None and lookup is not None and lookup.outcome is Outcome.EXISTING
+    )
+    assert variant is (Variant.ONE_BUTTON if says_so else Variant.TWO_BUTTON)
+
+
+@given(st.sampled_from([True, False, None]), lookups)
+def test_every_letter_is_in_the_list_of_letters(
+    subscribed: bool | None, lookup: LookupOutcome | None
+) -> None:
+    """LETTERS, which the metrics start from, holds each decision that there is."""
+    assert decide(subscribed, lookup) in LETTERS
+
+
+def test_the_list_of_letters_has_each_reason_once() -> None:
+    """No reason stands for two letters."""
+    assert sorted(reason for _, reason in LETTERS) == sorted(Reason)

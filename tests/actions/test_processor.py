@@ -1,0 +1,577 @@
+"""What becomes of one action record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.actions.dead_letter import LEAST, Ceiling
+from streams.actions.processor import (
+    GIVEN_UP_AT_ONCE,
+    GIVEN_UP_EVERY,
+    SHORTENED_TO,
+    Confirmation,
+    as_dead_letter,
+    shortened,
+)
+from streams.actions.rekeying import REKEYED_FROM, Rekeying, first_place
+from streams.delivery.lane import Pending, Verdict
+from streams.lookup.client import Question
+from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome, Undecodable
+from streams.messages.keys import partition_of
+
+EXISTING = LookupOutcome(Outcome.EXISTING, custom_fields=b'{"isSubscribed":true}')
+NON_EXISTING = LookupOutcome(Outcome.NON_EXISTING)
+TIMEOUT = LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)
+CANARY = "canary-7f3a"
+
+Answer = LookupOutcome | asyncio.Future[LookupOutcome] | None
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    """A consumed record."""
+
+    offset: int = 5
+    value: bytes | None = b""
+    key: bytes | None = b"310:ref"
+    headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp: int = 1_764_000_000_000
+
+
+@dataclass
+class FakeStatuses:
+    """Knows what the test tells it, whatever the time."""
+
+    known: dict[bytes, bool] = field(default_factory=dict)
+    asked: list[tuple[int, bytes, float]] = field(default_factory=list)
+
+    def subscribed(self, partition: int, key: bytes, now: float) -> bool | None:
+        self.asked.append((partition, key, now))
+        return self.known.get(key)
+
+
+class FakeLookups:
+    """Answers as the test says; by default it keeps the question open."""
+
+    def __init__(self) -> None:
+        self.questions: list[Question] = []
+        self.open: list[asyncio.Future[LookupOutcome]] = []
+        self.reply: Callable[[Question], Answer] = self._later
+        self.brisk_ones: set[int] = set()
+
+    def ask(self, question: Question) -> Answer:
+        self.questions.append(question)
+        return self.reply(question)
+
+    def brisk(self, org_id: int) -> bool:
+        return org_id in self.brisk_ones
+
+    def _later(self, _: Question) -> asyncio.Future[LookupOutcome]:
+        self.open.append(asyncio.get_running_loop().create_future())
+        return self.open[-1]
+
+
+class Bench:
+    """A confirmation with everything around it."""
+
+    def __init__(self, most: int = 100, of_organisation: int = 100, **more: Any) -> None:
+        self.statuses = FakeStatuses()
+        self.lookups = FakeLookups()
+        self.answered: list[tuple[int, bytes, int, LookupOutcome]] = []
+        self.now = 1_764_000_001.5
+        self.confirmation = Confirmation(
+            "actions",
+            3,
+            emails_topic="emails",
+            dead_letters_topic="dlq",
+            statuses=self.statuses,
+            lookups=self.lookups,
+            now=lambda: self.now,
+            pending_most=most,
+            pending_most_per_organisation=of_organisation,
+            answered=lambda *told: self.answered.append(told),
+            **more,
+        )
+        self.judge = self.confirmation.judge
+
+
+def action(org_id: int = 310, ref: str = "ref", **more: Any) -> bytes:
+    contact = {"contactRef": ref, "email": f"{CANARY}@example.org", "firstName": CANARY}
+    document = {"stage": "supporter_confirm", "actionId": 7, "orgId": org_id, "contact": contact}
+    return orjson.dumps(document | more)
+
+
+def asks(org_id: int = 310, ref: str = "ref", **more: Any) -> FakeRecord:
+    return FakeRecord(value=action(org_id, ref), **more)
+
+
+def concluded(judged: Verdict | Pending | None) -> Verdict:
+    """The verdict, also of a lookup that is over."""
+    assert judged is not None
+    return judged.conclude(judged.answer) if isinstance(judged, Pending) else judged
+
+
+def email(verdict: Verdict) -> dict[str, Any]:
+    assert verdict.outgoing is not None
+    assert verdict.outgoing.value is not None
+    document: dict[str, Any] = orjson.loads(verdict.outgoing.value)
+    return document
+
+
+def why(verdict: Verdict) -> str:
+    assert verdict.outgoing is not None
+    return dict(verdict.outgoing.headers)["__streams.errors.exception"].decode()
+
+
+# -- what is known, and what need not be -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "variant", "reason"),
+    [(True, "one_button", "known_subscribed"), (False, "two_button", "known_not_subscribed")],
+)
+def test_a_known_status_makes_the_email_without_a_lookup(known: bool, variant: str, reason: str) -> None:
+    """Who is known is not looked up: the email is ready at once, and counted without a lookup."""
+    bench = Bench()
+    bench.statuses.known[b"310:ref"] = known
+    verdict = concluded(bench.judge(asks()))
+    document = email(verdict)
+    assert (document["variant"], document["reason"], document["lookup"]) == (variant, reason, None)
+    assert document["action"] == orjson.loads(action())
+    assert verdict.tally == ("email", variant, reason, "", "", "310")
+    assert verdict.outgoing is not None
+    assert (verdict.outgoing.topic, verdict.outgoing.key) == ("emails", b"310:ref")
+    assert bench.lookups.questions == []
+
+
+def test_the_status_is_looked_for_in_the_action_s_partition_by_organisation_and_contact() -> None:
+    """The join key is orgId:contactRef, whatever the record's own key is, at the time of the clock."""
+    bench = Bench()
+    bench.statuses.known[b"311:ref"] = True
+    bench.lookups.reply = lambda _: None
+    verdict = concluded(bench.judge(asks(310, key=b"311:ref")))
+    assert email(verdict)["variant"] == "two_button"
+    assert bench.statuses.asked == [(3, b"310:ref", 1_764_000_001.5)]
+
+
+def test_a_tombstone_is_ignored() -> None:
+    """A null value writes nothing, and is counted."""
+    assert Bench().judge(FakeRecord(value=None)) == Verdict(None, ("ignored", "tombstone"))
+
+
+def test_another_stage_is_ignored() -> None:
+    """A message of another stage writes nothing, and is counted."""
+    record = FakeRecord(value=action().replace(b"supporter_confirm", b"deliver"))
+    assert Bench().judge(record) == Verdict(None, ("ignored", "stage"))
+
+
+@pytest.mark.parametrize(
+    ("value", "error_class", "path"),
+    [
+        (b"\xff", ErrorClass.NOT_UTF8, "$"),
+        (b"", ErrorClass.NOT_JSON, "$"),
+        (b"{", ErrorClass.NOT_JSON, "$"),
+        (b"[]", ErrorClass.NOT_AN_OBJECT, "$"),
+        (action(actionId="7"), ErrorClass.FIELD_TYPE, "$.actionId"),
+        (action(orgId=True), ErrorClass.FIELD_TYPE, "$.orgId"),
+        (action(contact={"contactRef": "ref"}), ErrorClass.FIELD_MISSING, "$.contact.email"),
+        (action(ref=" "), ErrorClass.FIELD_EMPTY, "$.contact.contactRef"),
+        (action(ref="REF").replace(b"REF", b"\\ud800"), ErrorClass.FIELD_VALUE, "$.contact.contactRef"),
+    ],
+)
+def test_what_no_email_can_be_made_from_is_a_dead_letter(
+    value: bytes, error_class: ErrorClass, path: str
+) -> None:
+    """The original bytes, key and headers are kept, with whence and why, and the class is counted."""
+    record = FakeRecord(41, value, b"\xfe key", (("traceparent", b"00-1"), ("traceparent", b"00-2")))
+    verdict = concluded(Bench().judge(record))
+    assert verdict.tally == ("dead_letter", error_class)
+    letter = verdict.outgoing
+    assert letter is not None
+    assert (letter.topic, letter.key, letter.value) == ("dlq", b"\xfe key", value)
+    assert letter.headers == [
+        ("traceparent", b"00-1"),
+        ("traceparent", b"00-2"),
+        ("__streams.errors.topic", b"actions"),
+        ("__streams.errors.partition", b"3"),
+        ("__streams.errors.offset", b"41"),
+        ("__streams.errors.exception", error_class.encode()),
+        ("errors.json-path", path.encode()),
+    ]
+
+
+# -- lookups ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcome", "variant", "reason"),
+    [
+        (EXISTING, "one_button", "lookup_subscribed"),
+        (NON_EXISTING, "two_button", "lookup_not_subscribed"),
+        (TIMEOUT, "two_button", "lookup_failed"),
+    ],
+)
+async def test_a_lookup_that_answers_later_makes_the_email_then(
+    outcome: LookupOutcome, variant: str, reason: str
+) -> None:
+    """A missing status waits for its lookup only; what it came to is in the email, the count, and is told."""
+    bench = Bench()
+    pending = bench.judge(asks())
+    assert isinstance(pending, Pending)
+    assert bench.lookups.questions == [Question(310, "ref", f"{CANARY}@example.org")]
+    assert bench.answered == []
+    bench.lookups.open[0].set_result(outcome)
+    verdict = concluded(pending)
+    document = email(verdict)
+    assert (document["variant"], document["reason"]) == (variant, reason)
+    assert document["lookup"] == {
+        "outcome": outcome.outcome,
+        "cause": outcome.cause,
+        "customFields": orjson.loads(outcome.custom_fields or b"{}"),
+    }
+    assert verdict.tally == ("email", variant, reason, outcome.outcome, outcome.cause or "", "310")
+    assert bench.answered == [(3, b"310:ref", 310, outcome)]
+
+
+async def test_a_lookup_that_was_cancelled_or_broke_is_a_failed_lookup() -> None:
+    """A future without a result gives two buttons, cause unexpected, and no dead letter."""
+    bench = Bench()
+    judged = [bench.judge(asks()) for _ in range(2)]
+    cancelled, broken = bench.lookups.open
+    cancelled.cancel()
+    broken.set_exception(ZeroDivisionError(CANARY))
+    for pending in judged:
+        verdict = concluded(pending)
+        assert verdict.tally == ("email", "two_button", "lookup_failed", "error", "unexpected", "310")
+        assert email(verdict)["lookup"]["cause"] == "unexpected"
+
+
+@pytest.mark.parametrize("outcome", [EXISTING, NON_EXISTING, TIMEOUT])
+def test_a_lookup_that_is_answered_at_once_needs_no_waiting(outcome: LookupOutcome) -> None:
+    """An outcome that the desk has already makes the email in the same breath."""
+    bench = Bench()
+    bench.lookups.reply = lambda _: outcome
+    verdict = bench.judge(asks())
+    assert isinstance(verdict, Verdict)
+    assert verdict.tally[3] == outcome.outcome
+
+
+def test_an_organisation_without_a_lookup_gets_two_buttons() -> None:
+    """Nobody to ask: two buttons, reason no_lookup, no lookup counted."""
+    bench = Bench()
+    bench.lookups.reply = lambda _: None
+    verdict = concluded(bench.judge(asks()))
+    assert verdict.tally == ("email", "two_button", "no_lookup", "", "", "310")
+    assert email(verdict)["lookup"] is None
+
+
+# -- how many may wait -----------------------------------------------------------------------------------
+
+
+async def test_beyond_the_limit_of_all_a_slow_lookup_is_not_waited_for() -> None:
+    """With the room taken, an action of a slow organisation gets two buttons at once, and nobody is asked."""
+    bench = Bench(most=2)
+    assert all(isinstance(bench.judge(asks(org_id)), Pending) for org_id in (1, 2))
+    verdict = bench.judge(asks(3))
+    assert isinstance(verdict, Verdict)
+    assert verdict.tally == ("email", "two_button", "lookup_failed", "error", "saturated", "3")
+    assert email(verdict)["lookup"] == {"outcome": "error", "cause": "saturated", "customFields": {}}
+    assert [question.org_id for question in bench.lookups.questions] == [1, 2]
+    assert bench.answered == []
+
+
+async def test_one_organisation_cannot_take_all_the_room() -> None:
+    """An organisation at its own limit is saturated, while another one is still looked up."""
+    bench = Bench(most=3, of_organisation=2)
+    assert all(isinstance(bench.judge(asks(1)), Pending) for _ in range(2))
+    assert isinstance(bench.judge(asks(1)), Verdict)
+    assert isinstance(bench.judge(asks(2)), Pending)
+
+
+async def test_a_brisk_lookup_is_waited_for() -> None:
+    """At a limit, an action of an organisation that answers fast is put off, and asked about later."""
+    bench = Bench(of_organisation=1)
+    bench.lookups.brisk_ones.add(1)
+    assert isinstance(bench.judge(asks(1)), Pending)
+    assert bench.judge(asks(1)) is None
+    assert len(bench.lookups.questions) == 1
+    bench.lookups.open[0].set_result(NON_EXISTING)
+    await asyncio.sleep(0)
+    assert isinstance(bench.judge(asks(1)), Pending)
+
+
+async def test_only_so_many_at_once_go_without_their_lookup() -> None:
+    """A service that hesitates for a moment costs few their answer; one that hangs holds up nobody long."""
+    bench = Bench(most=1)
+    assert isinstance(bench.judge(asks(1)), Pending)
+    for _ in range(3):
+        judged = [bench.judge(asks(1)) for _ in range(GIVEN_UP_AT_ONCE + 5)]
+        assert [isinstance(each, Verdict) for each in judged] == [True] * GIVEN_UP_AT_ONCE + [False] * 5
+        bench.now += GIVEN_UP_EVERY * 1.01
+    bench.now -= 3600
+    assert isinstance(bench.judge(asks(1)), Verdict), "a clock that was set back stops nothing"
+
+
+async def test_at_the_limit_who_is_known_still_passes() -> None:
+    """A known supporter's email waits for nobody's lookup."""
+    bench = Bench(most=1)
+    bench.lookups.brisk_ones |= {1, 2}
+    bench.statuses.known[b"2:ref"] = True
+    assert isinstance(bench.judge(asks(1)), Pending)
+    assert bench.judge(asks(1)) is None
+    assert concluded(bench.judge(asks(2))).tally[2] == "known_subscribed"
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_every_record_has_exactly_one_verdict_and_the_room_comes_back(data: st.DataObject) -> None:
+    """Whatever lookups do, and in whatever order they end, each record gets one email or is put off once."""
+
+    async def scenario() -> None:
+        most = data.draw(st.integers(1, 6), "most")
+        bench = Bench(most=most, of_organisation=data.draw(st.integers(1, most), "per organisation"))
+        bench.lookups.brisk_ones = data.draw(st.sets(st.integers(1, 3)), "brisk")
+        kinds = ["later", "later", "later", EXISTING, TIMEOUT, None]
+        waiting: list[Pending] = []
+        for _ in range(data.draw(st.integers(1, 25), "records")):
+            org_id = data.draw(st.integers(1, 3), "organisation")
+            kind = data.draw(st.sampled_from(kinds), "kind")
+            if kind == "later":
+                bench.lookups.reply = bench.lookups._later
+            else:
+                bench.lookups.reply = lambda _, kind=kind: kind  # type: ignore[misc]  # the default binds it now
+            asked = len(bench.lookups.questions)
+            judged = bench.judge(asks(org_id))
+            if judged is None:
+                assert org_id in bench.lookups.brisk_ones
+                assert len(bench.lookups.questions) == asked
+                assert waiting, "put off without anybody to wait for"
+            elif isinstance(judged, Pending):
+                waiting.append(judged)
+            else:
+                assert judged.tally[0] == "email"
+            assert len(waiting) <= most
+            for _ in range(data.draw(st.integers(0, len(waiting)), "ends")):
+                await _end(data, waiting.pop(data.draw(st.integers(0, len(waiting) - 1), "which")))
+        while waiting:
+            await _end(data, waiting.pop())
+        # The room is as it was: so many lookups fit again, and not one more.
+        bench.lookups.reply = bench.lookups._later
+        assert all(isinstance(bench.judge(asks(10 + number)), Pending) for number in range(most))
+        assert isinstance(bench.judge(asks(99)), Verdict)
+
+    asyncio.run(scenario())
+
+
+async def _end(data: st.DataObject, pending: Pending) -> None:
+    """Let a lookup end in one of its ways: its record has an email then."""
+    match data.draw(st.sampled_from(["answer", "raise", "cancel"]), "ending"):
+        case "answer":
+            pending.answer.set_result(data.draw(st.sampled_from([EXISTING, NON_EXISTING, TIMEOUT])))
+        case "raise":
+            pending.answer.set_exception(OSError())
+        case "cancel":
+            pending.answer.cancel()
+    await asyncio.sleep(0)
+    one_button = (
+        not pending.answer.cancelled()
+        and pending.answer.exception() is None
+        and pending.answer.result() is EXISTING
+    )
+    tally = concluded(pending).tally
+    assert tally[:2] == ("email", "one_button" if one_button else "two_button")
+
+
+# -- what cannot be written, and bugs --------------------------------------------------------------------
+
+
+def test_an_email_that_is_too_large_becomes_a_dead_letter() -> None:
+    """The original action is kept under too_large, and counted as a dead letter instead of an email."""
+    bench = Bench()
+    bench.statuses.known[b"310:ref"] = True
+    record = asks()
+    refused = bench.confirmation.refuse(record, concluded(bench.judge(record)))
+    assert refused.tally == ("dead_letter", "too_large")
+    assert refused.outgoing is not None
+    assert (refused.outgoing.topic, refused.outgoing.value) == ("dlq", record.value)
+    assert why(refused) == "too_large"
+
+
+def test_a_dead_letter_that_is_too_large_is_shortened_and_says_so() -> None:
+    """It keeps its beginning, its reason, and in a header how long it was; it counts as before."""
+    bench = Bench()
+    record = FakeRecord(value=b"{" * (3 * SHORTENED_TO))
+    first = concluded(bench.judge(record))
+    second = bench.confirmation.refuse(record, first)
+    assert second.tally == first.tally
+    assert second.outgoing is not None
+    assert second.outgoing.value == b"{" * SHORTENED_TO
+    assert dict(second.outgoing.headers)["shortened-from"] == b"%d" % (3 * SHORTENED_TO)
+    assert why(second) == why(first)
+
+
+def test_a_shortened_dead_letter_that_is_too_large_is_an_error() -> None:
+    """There is nothing left to try: the lane crashes rather than lose the record."""
+    bench = Bench()
+    record = FakeRecord(value=b"{" * (3 * SHORTENED_TO))
+    shorter = bench.confirmation.refuse(record, concluded(bench.judge(record)))
+    with pytest.raises(RuntimeError, match="dlq has no room"):
+        bench.confirmation.refuse(record, shorter)
+
+
+def test_shortening_tells_the_length_and_leaves_the_headers() -> None:
+    """A short value stays whole."""
+    assert shortened(b"abc", [("a", b"1")]) == (b"abc", [("a", b"1"), ("shortened-from", b"3")])
+
+
+def test_a_record_on_which_our_own_code_failed_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """It becomes a dead letter with class internal_error; the log has its place and the exception's class."""
+    bench = Bench()
+    record = asks(offset=77)
+    verdict = bench.confirmation.fault(record, KeyError(CANARY))
+    assert verdict.tally == ("dead_letter", "internal_error")
+    assert verdict.outgoing is not None
+    assert verdict.outgoing.value == record.value
+    assert "actions/3/77" in caplog.text
+    assert "KeyError" in caplog.text
+    assert CANARY not in caplog.text
+
+
+def test_a_record_of_another_topic_can_be_a_dead_letter_too() -> None:
+    """Key, value and headers are the record's, with where it was read."""
+    record = FakeRecord(9, b"x", b"k", (("a", b"1"),))
+    key, value, headers = as_dead_letter("statuses", 2, record, Undecodable(ErrorClass.KEY_MISMATCH, "$key"))
+    assert (key, value) == (b"k", b"x")
+    assert dict(headers) == {
+        "a": b"1",
+        "__streams.errors.topic": b"statuses",
+        "__streams.errors.partition": b"2",
+        "__streams.errors.offset": b"9",
+        "__streams.errors.exception": b"key_mismatch",
+        "errors.json-path": b"$key",
+    }
+
+
+# -- the ceiling -----------------------------------------------------------------------------------------
+
+
+def test_too_many_dead_letters_stop_the_partition(caplog: pytest.LogCaptureFixture) -> None:
+    """Above the ceiling no record is judged any more, good or bad, and the reason is there to be read."""
+    bench = Bench(ceiling=Ceiling(0.5))
+    bench.statuses.known[b"310:ref"] = True
+    assert bench.confirmation.halted is None
+    letters = 0
+    while bench.judge(FakeRecord(value=b"{")) is not None:
+        letters += 1
+        assert letters <= LEAST
+    assert letters == LEAST
+    assert bench.judge(asks()) is None
+    assert bench.judge(FakeRecord(value=None)) is None
+    assert bench.confirmation.halted is not None
+    assert "DEAD_LETTER_CEILING" in bench.confirmation.halted
+    assert caplog.text.count("actions/3 stops") == 1
+
+
+async def test_an_action_that_is_put_off_counts_once() -> None:
+    """Judging a waiting action again and again does not make a window of dead letters look good."""
+    bench = Bench(most=1, ceiling=Ceiling(0.5))
+    bench.lookups.brisk_ones.add(1)
+    assert isinstance(bench.judge(asks(1)), Pending)
+    for _ in range(LEAST * 3):
+        assert bench.judge(asks(1)) is None
+    for _ in range(LEAST * 3):
+        bench.judge(FakeRecord(value=b"{"))
+    assert bench.confirmation.halted is not None
+
+
+# -- misplaced actions -----------------------------------------------------------------------------------
+
+MISPLACED = next(f"r{n}" for n in range(100) if partition_of(b"310:r%d" % n, 8) != 3)
+
+
+def test_a_misplaced_action_that_is_not_known_here_is_moved() -> None:
+    """It goes into the internal topic, under the key and into the partition of its supporter."""
+    bench = Bench(rekeying=Rekeying("moved", 3, 8))
+    record = asks(ref=MISPLACED, key=None)
+    verdict = concluded(bench.judge(record))
+    key = f"310:{MISPLACED}".encode()
+    assert verdict.tally == ("rekeyed",)
+    assert verdict.outgoing is not None
+    assert (verdict.outgoing.topic, verdict.outgoing.key) == ("moved", key)
+    assert (verdict.outgoing.partition, verdict.outgoing.value) == (partition_of(key, 8), record.value)
+    assert bench.lookups.questions == []
+
+
+def test_a_misplaced_action_that_is_known_here_is_not_moved() -> None:
+    """Where the status is misplaced alike, the two have met."""
+    bench = Bench(rekeying=Rekeying("moved", 3, 8))
+    bench.statuses.known[f"310:{MISPLACED}".encode()] = False
+    assert concluded(bench.judge(asks(ref=MISPLACED))).tally[2] == "known_not_subscribed"
+
+
+def test_a_moved_action_that_its_topic_has_no_room_for_is_not_cut() -> None:
+    """Too large to be moved: the whole action becomes a dead letter, since half of it is no action."""
+    bench = Bench(rekeying=Rekeying("moved", 3, 8))
+    record = FakeRecord(value=action(ref=MISPLACED, filler="x" * SHORTENED_TO))
+    verdict = concluded(bench.judge(record))
+    assert verdict.tally == ("rekeyed",)
+    refused = bench.confirmation.refuse(record, verdict)
+    assert refused.tally == ("dead_letter", "too_large")
+    assert refused.outgoing is not None
+    assert (refused.outgoing.topic, refused.outgoing.value) == ("dlq", record.value)
+
+
+def test_a_moved_action_s_email_has_the_identity_of_its_first_place() -> None:
+    """The email's id and source are those that it would have had without the move."""
+    moved, straight = Bench(origin=first_place), Bench()
+    for bench in (moved, straight):
+        bench.lookups.reply = lambda _: None
+    there = FakeRecord(900, action(), headers=((REKEYED_FROM, b"3/5"),))
+    one, other = concluded(moved.judge(there)), concluded(straight.judge(asks(offset=5)))
+    assert email(one) == email(other)
+    assert one.outgoing == other.outgoing
+
+
+def test_a_moved_dead_letter_names_its_first_place_if_it_has_one() -> None:
+    """A bug's dead letter says where the action first was; a stranger's record, where it lies."""
+    bench = Bench(origin=first_place)
+    for headers, place in (
+        (((REKEYED_FROM, b"6/50"),), (b"6", b"50")),
+        ((), (b"3", b"5")),
+        (((REKEYED_FROM, b"x"),), (b"3", b"5")),
+    ):
+        verdict = bench.confirmation.fault(FakeRecord(5, b"{}", headers=headers), KeyError())
+        assert verdict.outgoing is not None
+        found = dict(verdict.outgoing.headers)
+        assert (found["__streams.errors.partition"], found["__streams.errors.offset"]) == place
+        assert REKEYED_FROM not in found
+
+
+# -- privacy ---------------------------------------------------------------------------------------------
+
+
+async def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Good, bad, failed and refused records leave no trace of a person in the log, at any level."""
+    caplog.set_level(logging.DEBUG)
+    bench = Bench(most=1, ceiling=Ceiling(0.5))
+    record = FakeRecord(value=action(ref=CANARY), key=CANARY.encode())
+    pending = bench.judge(record)
+    bench.lookups.open[0].set_exception(ValueError(CANARY))
+    verdict = concluded(pending)
+    bench.confirmation.refuse(record, bench.confirmation.refuse(record, verdict))
+    bench.judge(record)
+    bench.confirmation.fault(record, ValueError(CANARY))
+    for _ in range(LEAST + 1):
+        bench.judge(FakeRecord(value=action()[:-3], key=CANARY.encode()))
+    assert bench.confirmation.halted is not None
+    assert caplog.records
+    assert CANARY not in "".join(logging.Formatter().format(each) for each in caplog.records)

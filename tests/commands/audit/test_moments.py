@@ -1,0 +1,34 @@
+"""Where a range begins or ends, as a person writes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.commands.audit.moments import Moment, moment
+
+NOW = 1_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-01T00:00:01Z", Moment(milliseconds=1_000)),
+        ("1970-01-01t01:00:01.5+01:00", Moment(milliseconds=1_500)),
+        ("-2h", Moment(milliseconds=992_800_000)),
+        ("-30s", Moment(milliseconds=999_970_000)),
+        ("-999d", Moment(milliseconds=0)),
+        ("1234", Moment(offset=1234)),
+    ],
+)
+def test_a_moment_is_a_time_a_time_ago_or_an_offset(text: str, expected: Moment) -> None:
+    """RFC 3339, minus and a unit, or a whole number."""
+    assert moment(text, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2h", "-2w", "-h", "+5", "1.5", "٣", "2026-11-24T10:00:00"]
+)
+def test_anything_else_is_refused_with_what_is_allowed(text: str) -> None:
+    """The error names the allowed forms; a time without its offset from UTC is a guess, and refused."""
+    with pytest.raises(ValueError, match="allowed is a time"):
+        moment(text, NOW)

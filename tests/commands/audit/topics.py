@@ -1,0 +1,158 @@
+"""Topics as a worker leaves them, written directly: a worker cannot be made to lose or double an email."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import OffsetAndMetadata
+
+from streams.commands.audit.installation import Installation
+from streams.delivery.offset_tracker import Run, encode
+from streams.kafka.topics import TopicNames
+from streams.messages.decode import ErrorClass, Reason, Variant, decode_action
+from streams.messages.email import EmailWriter, dead_letter_headers
+from streams.messages.keys import partition_of
+from tests.integration.topics import action, keyed, producing, send
+
+
+class Topics:
+    """Topics and a group of their own, with whatever a test puts there."""
+
+    def __init__(self, bootstrap_servers: str, name: str, partitions: int = 2) -> None:
+        self.partitions = partitions
+        self.installation = Installation(
+            name,
+            TopicNames(
+                f"{name}-actions",
+                f"{name}-status",
+                f"{name}-emails",
+                f"{name}-dlq",
+                f"{name}-supporter-status-changelog",
+                f"{name}-rekeyed-actions",
+            ),
+            {"bootstrap_servers": bootstrap_servers},
+            transaction_timeout=2.0,
+        )
+        self.names = self.installation.names
+        self.servers = bootstrap_servers
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Settings by which the commands find these topics."""
+        return {
+            "STREAMS_KAFKA_BOOTSTRAP_SERVERS": self.servers,
+            "STREAMS_GROUP_ID": self.installation.group,
+            "STREAMS_ACTIONS_TOPIC": self.names.actions,
+            "STREAMS_STATUS_TOPIC": self.names.statuses,
+            "STREAMS_EMAILS_TOPIC": self.names.emails,
+            "STREAMS_DEAD_LETTERS_TOPIC": self.names.dead_letters,
+            "STREAMS_TRANSACTION_TIMEOUT": "2",
+            "STREAMS_LOOKUP_DEADLINE": "0.1",  # what may hang must end within a transaction
+        }
+
+    async def create(self, **configs: dict[str, str]) -> None:
+        """Make the topics; `configs` by what they are called in TopicNames."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await admin.start()
+        try:
+            await admin.create_topics(
+                [
+                    NewTopic(
+                        getattr(self.names, what), self.partitions, 1, topic_configs=configs.get(what, {})
+                    )
+                    for what in ("actions", "statuses", "emails", "dead_letters", "changelog", "rekeyed")
+                ]
+            )
+        finally:
+            await admin.close()
+
+    async def act(self, documents: Iterable[dict[str, Any] | bytes | None]) -> list[tuple[int, int]]:
+        """Put actions (or anything) on their topic; returns their places."""
+        return await send(
+            self.servers,
+            self.names.actions,
+            [keyed(each) if isinstance(each, dict) else (b"310:x", each) for each in documents],
+        )
+
+    def email(self, number: int, place: tuple[int, int]) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+        """Make the email of action `number` that lies in `place`: key, value, headers."""
+        key, original = keyed(action(number))
+        decoded = decode_action(original)
+        assert decoded is not None
+        value, headers = EmailWriter(self.names.actions, place[0]).write(
+            place[1], decoded, original, (), Variant.TWO_BUTTON, Reason.NO_LOOKUP, None, 1.7e9
+        )
+        return key, value, headers
+
+    async def mail(self, emails: Iterable[tuple[int, tuple[int, int]]], producer: Any = None) -> None:
+        """Write the emails of (number, place), each into the partition where its key belongs."""
+        if producer is None:
+            async with producing(self.servers) as producer:
+                await self.mail(emails, producer)
+            return
+        for number, place in emails:
+            key, value, headers = self.email(number, place)
+            await producer.send(
+                self.names.emails,
+                value,
+                key=key,
+                headers=headers,
+                partition=partition_of(key, self.partitions),
+            )
+        await producer.flush()
+
+    async def bury(
+        self, place: tuple[int, int], value: bytes | None, error: ErrorClass, path: str = "$"
+    ) -> None:
+        """Write the dead letter of a record."""
+        headers = dead_letter_headers(self.names.actions, *place, [("trace", b"1")], error, path)
+        async with producing(self.servers) as producer:
+            await producer.send_and_wait(
+                self.names.dead_letters, value, key=b"310:x", headers=headers, partition=place[0]
+            )
+
+    async def settle(self, progress: dict[int, tuple[int, list[Run]]], topic: str | None = None) -> None:
+        """Commit (offset, runs beyond it) by partition."""
+        topic = topic or self.names.actions
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.servers, group_id=self.installation.group, enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            places = {TopicPartition(topic, number): each for number, each in progress.items()}
+            consumer.assign(list(places))
+            await consumer.commit(
+                {place: OffsetAndMetadata(at, encode(at, runs)) for place, (at, runs) in places.items()}
+            )
+        finally:
+            await consumer.stop()
+
+    async def settle_all(self) -> None:
+        """Commit the end of every partition."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.servers)
+        await consumer.start()
+        try:
+            ends = await consumer.end_offsets(
+                [TopicPartition(self.names.actions, number) for number in range(self.partitions)]
+            )
+        finally:
+            await consumer.stop()
+        await self.settle({place.partition: (end, []) for place, end in ends.items()})
+
+
+def transactional(topics: Topics) -> AIOKafkaProducer:
+    """A producer that leaves what a test wants it to leave."""
+    return AIOKafkaProducer(
+        bootstrap_servers=topics.servers,
+        transactional_id=f"{topics.installation.group}-test",
+        transaction_timeout_ms=60_000,
+    )
+
+
+def numbered(value: bytes) -> int:
+    """The actionId of an action or email."""
+    return int(orjson.loads(value)["actionId"])

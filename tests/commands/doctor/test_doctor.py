@@ -1,0 +1,172 @@
+"""``streams doctor`` on a real Kafka, with a real worker where one is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import zlib
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.structs import OffsetAndMetadata
+from click.testing import CliRunner
+
+from streams.commands.doctor.commands import doctor
+from streams.commands.doctor.transactions import open_transactions
+from streams.sandbox.kafka import EmbeddedKafka
+from tests.commands.audit.conftest import streams
+from tests.commands.audit.conftest import topics as topics  # the fixture
+from tests.commands.audit.topics import Topics, transactional
+from tests.integration.conftest import installation as installation  # the fixture
+from tests.integration.topics import action, keyed, producing, send, status
+from tests.integration.worker_process import Installation
+
+pytestmark = pytest.mark.kafka
+
+Make = Callable[..., Awaitable[Topics]]
+
+
+async def findings_of(live: Topics, *arguments: str) -> tuple[list[dict[str, str]], int]:
+    result = await streams(live, "doctor", "--json", *arguments)
+    return json.loads(result.stdout), result.exit_code
+
+
+def problems(findings: list[dict[str, str]]) -> list[str]:
+    return [each["text"] for each in findings if each["level"] == "problem"]
+
+
+def said(findings: list[dict[str, str]], check: str) -> str:
+    return "\n".join(each["text"] for each in findings if each["check"] == check)
+
+
+async def test_a_live_installation_has_no_problems(
+    kafka: EmbeddedKafka, installation: Callable[..., Installation]
+) -> None:
+    """With a running worker and well-keyed topics: exit code 0; versions, members and clocks told."""
+    place = installation()
+    worker = place.worker()
+    worker.start()
+    await asyncio.to_thread(worker.wait_ready)
+    await send(place.bootstrap_servers, place.names.statuses, [status(number, True) for number in range(20)])
+    await send(place.bootstrap_servers, place.names.actions, [keyed(action(number)) for number in range(20)])
+    for _ in range(100):
+        if worker.counter("confirmation_emails_total") == 20:
+            break
+        await asyncio.sleep(0.1)
+    live = Topics(place.bootstrap_servers, place.group, 4)
+    findings, code = await findings_of(live, "--probe")
+    assert (problems(findings), code) == ([], 0)
+    assert "1 known, Kafka 4." in said(findings, "brokers")
+    assert "4 partitions each" in said(findings, "topics")
+    assert "is Stable, with 1 workers" in said(findings, "consumers")
+    assert said(findings, "keys").count("keyed and placed as they should be") == 2
+    assert "agree to" in said(findings, "clock")
+    assert "none is configured" in said(findings, "lookups")
+
+
+async def test_each_fault_is_named_with_its_remedy(topics: Make) -> None:
+    """Compacted emails, uncompacted statuses, CRC32, other keys, no worker; the exit code is the count."""
+    live = await topics(
+        emails={"cleanup.policy": "compact", "retention.ms": "3600000"}, statuses={"cleanup.policy": "delete"}
+    )
+    async with producing(live.servers) as producer:
+        for number in range(30):
+            key, value = status(number, True)
+            await producer.send(live.names.statuses, value, key=key, partition=zlib.crc32(key) % 2)
+            key, value = keyed(action(number))
+            await producer.send(live.names.actions, value, key=b"%d" % number, partition=number % 2)
+    findings, code = await findings_of(live)
+    found = "\n".join(problems(findings))
+    for sentence in (
+        "emails is compacted",
+        "status is not compacted",
+        "CRC32 of the key",
+        "no worker is running",
+        "has committed nothing",
+        "changelog is not compacted",
+    ):
+        assert sentence in found, sentence
+    assert code == len(problems(findings))
+    warnings = [each["text"] for each in findings if each["level"] == "warning"]
+    assert any(
+        "30 of the newest 30 records" in each and "keyed by something else" in each for each in warnings
+    )
+    assert any("keeps emails for 60 min" in each for each in warnings)
+    assert all(each["remedy"] for each in findings if each["level"] in ("problem", "warning"))
+
+
+async def test_missing_topics_are_problems(topics: Make) -> None:
+    """Each missing topic is named, and none is created by looking."""
+    live = await topics()
+    other = Topics(live.servers, f"{live.installation.group}-none")
+    for _ in range(2):
+        findings, code = await findings_of(other)
+        missing = [text for text in problems(findings) if text.endswith("is missing")]
+        assert len(missing) == 6
+        assert code == 7  # and no worker
+
+
+async def test_an_old_unsettled_action_is_a_problem(topics: Make) -> None:
+    """An action that has waited for minutes at the committed offset: how far behind, and since when."""
+    live = await topics(partitions=1)
+    async with producing(live.servers) as producer:
+        key, value = keyed(action(1))
+        for age in (3_600, 600, 0):
+            await producer.send(
+                live.names.actions, value, key=key, timestamp_ms=int((time.time() - age) * 1000)
+            )
+    await live.settle({0: (1, [])})
+    findings, _ = await findings_of(live)
+    (late,) = [text for text in problems(findings) if "offsets behind" in text]
+    assert "actions/0: 2 offsets behind" in late
+    assert "has waited 10 min" in late
+
+
+async def test_who_reads_the_emails_is_listed(topics: Make) -> None:
+    """Groups with offsets in the emails topic are named, with a word on read_committed."""
+    live = await topics()
+    mailer = f"{live.installation.group}-mailer"
+    consumer = AIOKafkaConsumer(bootstrap_servers=live.servers, group_id=mailer, enable_auto_commit=False)
+    await consumer.start()
+    place = TopicPartition(live.names.emails, 0)
+    consumer.assign([place])
+    await consumer.commit({place: OffsetAndMetadata(0, "")})
+    await consumer.stop()
+    findings, _ = await findings_of(live)
+    assert f"is read by {mailer}; no broker knows" in said(findings, "consumers")
+
+
+async def test_a_transaction_that_holds_readers_up_is_found(topics: Make) -> None:
+    """The broker lists it with its id and partition; the emails' stable end stands still."""
+    live = await topics(partitions=1)
+    client = AIOKafkaClient(bootstrap_servers=live.servers)
+    async with transactional(live) as producer:
+        await producer.begin_transaction()
+        await live.mail([(1, (0, 0))], producer)
+        try:
+            await client.bootstrap()
+            found = await open_transactions(client, [live.names.emails])
+        finally:
+            await client.close()
+        assert found is not None
+        assert [(each.transactional_id, each.state, each.timeout, each.partitions) for each in found] == [
+            (f"{live.installation.group}-test", "Ongoing", 60.0, (f"{live.names.emails}/0",))
+        ]
+        assert abs(found[0].since - time.time()) < 60
+        findings, _ = await findings_of(live)
+        assert any("stand still at offset 0" in text for text in problems(findings))
+        await producer.abort_transaction()
+    findings, _ = await findings_of(live)
+    assert "stand still" not in said(findings, "transactions")
+
+
+def test_without_kafka_there_is_one_problem_about_it() -> None:
+    """Exit code 1, what to look at, and the lookups are looked at all the same."""
+    environ = {"STREAMS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    result = CliRunner().invoke(doctor, [], env=environ)
+    assert result.exit_code == 1
+    assert "PROBLEM  brokers: no broker answers at 127.0.0.1:1" in result.stdout
+    assert "lookups: none is configured" in result.stdout

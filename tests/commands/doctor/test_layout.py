@@ -1,0 +1,85 @@
+"""The layout of topics."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.commands.audit.installation import Described
+from streams.commands.doctor.findings import Level
+from streams.commands.doctor.layout import check_layout
+from streams.kafka.topics import TopicNames
+
+NAMES = TopicNames("actions", "status", "emails", "dlq", "changelog", "rekeyed")
+SOUND = {
+    name: {
+        "min.insync.replicas": "2",
+        "cleanup.policy": "compact" if name in ("status", "changelog") else "delete",
+    }
+    for name in NAMES.all
+}
+
+
+def described(**changes: dict[str, str]) -> Described:
+    configs = {name: {**SOUND[name], **changes.get(name, {})} for name in NAMES.all}
+    return Described(dict.fromkeys(NAMES.all, 8), dict.fromkeys(NAMES.all, 3), configs)
+
+
+def test_a_sound_layout_has_nothing_to_complain_of() -> None:
+    """Equal counts, 3 replicas of which 2 in sync, a week of emails, compacted tables."""
+    assert {finding.level for finding in check_layout(described(), NAMES)} == {Level.OK}
+
+
+@pytest.mark.parametrize(
+    ("topic", "config", "value", "level", "said"),
+    [
+        ("emails", "cleanup.policy", "compact,delete", Level.PROBLEM, "is compacted"),
+        ("emails", "retention.ms", "86400000", Level.WARNING, "keeps emails for 24 h"),
+        ("emails", "retention.bytes", "1000000", Level.WARNING, "retention.bytes"),
+        ("emails", "max.message.bytes", "1000", Level.WARNING, "becomes a dead letter"),
+        ("dlq", "max.message.bytes", "1000", Level.WARNING, "is shortened"),
+        ("status", "cleanup.policy", "delete", Level.PROBLEM, "is not compacted"),
+        ("changelog", "cleanup.policy", "compact,delete", Level.WARNING, "also deletes by age"),
+        ("actions", "min.insync.replicas", "1", Level.WARNING, "can be lost with one broker"),
+        ("actions", "min.insync.replicas", "3", Level.WARNING, "one broker away stops it"),
+        ("actions", "min.insync.replicas", "4", Level.PROBLEM, "nothing can be written"),
+    ],
+)
+def test_each_wrong_configuration_is_named(
+    topic: str, config: str, value: str, level: Level, said: str
+) -> None:
+    """One setting wrong: one finding, of its level, with its topic and a remedy."""
+    (finding,) = [
+        each
+        for each in check_layout(described(**{topic: {config: value}}), NAMES)
+        if each.level is not Level.OK
+    ]
+    assert (finding.level, said in finding.text, topic in finding.text) == (level, True, True)
+    assert finding.remedy
+
+
+def test_kept_for_ever_is_long_enough() -> None:
+    """retention.ms of -1."""
+    findings = check_layout(described(emails={"retention.ms": "-1"}), NAMES)
+    assert any("for ever" in finding.text for finding in findings)
+
+
+def test_different_counts_and_missing_topics_are_problems() -> None:
+    """Both counts are named."""
+    sound = described()
+    found = check_layout(Described({"actions": 8, "status": 4}, sound.replicas, sound.configs), NAMES)
+    texts = [finding.text for finding in found if finding.level is Level.PROBLEM]
+    assert "partition counts differ: actions 8, status 4" in texts
+    assert sum("is missing" in text for text in texts) == 4
+
+
+def test_one_replica_is_a_warning() -> None:
+    """A lost disk is lost records."""
+    one = Described(described().partitions, dict.fromkeys(NAMES.all, 1), {})
+    assert sum("one replica" in finding.text for finding in check_layout(one, NAMES)) == 6
+
+
+def test_configurations_that_may_not_be_read_are_no_fault() -> None:
+    """It is said that they were not looked at."""
+    sound = described()
+    found = check_layout(Described(sound.partitions, sound.replicas, {}), NAMES)
+    assert any("may not read configurations" in finding.text for finding in found)

@@ -1,0 +1,96 @@
+"""Lookups: connected to, or asked."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trustme
+from aiohttp import web
+
+from streams.commands.doctor.findings import Finding, Level
+from streams.commands.doctor.lookups import check_lookups
+from streams.lookup.client import Endpoint
+from streams.settings.organisations_file import Organisation, Organisations
+from tests.integration.lookup_server import LookupServer, subscribed
+from tests.integration.worker_process import free_port
+
+
+def organisations(url: str, ca_pem: str | None = None, deadline: float = 2.0) -> Organisations:
+    plan = Organisation(310, lookup=Endpoint(url, deadline=deadline), ca_pem=ca_pem)
+    return Organisations(entries={310: plan})
+
+
+async def finding(plans: Organisations, address: str | None = None) -> Finding:
+    (found,) = await check_lookups(plans, address)
+    return found
+
+
+@asynccontextmanager
+async def listening(tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_connection_is_enough_without_asking() -> None:
+    """Its address is told, without path, query or user."""
+    async with listening() as port:
+        found = await finding(organisations(f"http://user:pass@127.0.0.1:{port}/secret?key=1"))
+    assert found.level is Level.OK
+    assert found.text.startswith(f"organisation 310 at http://127.0.0.1:{port}: connection stands")
+
+
+async def test_nobody_listening_is_a_problem() -> None:
+    """Refused: what is wrong, and what it means until then."""
+    found = await finding(organisations(f"http://127.0.0.1:{free_port()}/"))
+    assert (found.level, "ConnectionRefusedError" in found.text) == (Level.PROBLEM, True)
+    assert "two buttons" in found.remedy
+
+
+async def test_tls_is_checked_with_the_organisation_s_own_authorities() -> None:
+    """With its ca_file the handshake stands; without, the certificate is refused."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with listening(context) as port:
+        url = f"https://127.0.0.1:{port}/"
+        good = await finding(organisations(url, authority.cert_pem.bytes().decode()))
+        bad = await finding(organisations(url))
+    assert (good.level, "TLS" in good.text) == (Level.OK, True)
+    assert (bad.level, "CERTIFICATE_VERIFY_FAILED" in bad.text) == (Level.PROBLEM, True)
+
+
+async def test_silence_in_the_handshake_ends_at_the_deadline() -> None:
+    """A service that accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        found = await finding(organisations(f"https://127.0.0.1:{port}/", deadline=0.2))
+    assert (found.level, "within its deadline of 0.2 s" in found.text) == (Level.PROBLEM, True)
+
+
+async def test_asking_takes_a_real_answer() -> None:
+    """--ask: an answer is fine, a failure is named by its cause; the address is not repeated."""
+    with LookupServer(subscribed) as lookup:
+        good = await finding(organisations(lookup.url), "ana@example.org")
+        assert [question["email"] for question in lookup.questions] == ["ana@example.org"]
+
+    async def fail(_: object) -> web.StreamResponse:
+        return web.Response(status=500)
+
+    with LookupServer(fail) as lookup:
+        bad = await finding(organisations(lookup.url), "ana@example.org")
+    assert (good.level, "answers (existing)" in good.text) == (Level.OK, True)
+    assert (bad.level, "http_status" in bad.text) == (Level.PROBLEM, True)
+    assert "ana" not in good.text + bad.text + bad.remedy
+
+
+async def test_no_lookup_at_all_is_a_note() -> None:
+    """Then everybody unknown gets two buttons, as configured."""
+    assert (await finding(Organisations())).level is Level.NOTE

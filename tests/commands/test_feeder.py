@@ -1,0 +1,386 @@
+"""Feeding actions and statuses into a real Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.partitioner import DefaultPartitioner
+
+from streams.commands import feeder as feeding
+from streams.commands.feeder import FeedError, FeedReport, feed, feed_actions, feed_statuses
+from streams.commands.keyed_lines import action_message
+from streams.commands.lines import read_blocks
+
+if TYPE_CHECKING:
+    from streams.sandbox.kafka import EmbeddedKafka
+
+needs_kafka = pytest.mark.kafka
+PARTITIONS = 8
+
+
+def action(number: int, **more: object) -> bytes:
+    return orjson.dumps(
+        {
+            "actionId": number,
+            "orgId": 310,
+            "contact": {"contactRef": f"ref-{number}", "email": "a@b.test"},
+            **more,
+        }
+    )
+
+
+async def create_topic(kafka: EmbeddedKafka, name: str, **config: str) -> str:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        topic = NewTopic(
+            name, PARTITIONS, 1, topic_configs={key.replace("_", "."): v for key, v in config.items()}
+        )
+        answer = await admin.create_topics([topic])
+        assert [error[1] for error in answer.topic_errors] == [0]
+        async with asyncio.timeout(30):
+            while name not in await admin.list_topics():  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.02)
+    finally:
+        await admin.close()
+    return name
+
+
+async def records(kafka: EmbeddedKafka, topic: str) -> list[ConsumerRecord]:
+    """Everything that is in the topic now, partition by partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap_servers)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        ends = await consumer.end_offsets(partitions)
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        found: list[ConsumerRecord] = []
+        async with asyncio.timeout(30):
+            while len(found) < sum(ends.values()):
+                fetched = await consumer.getmany(timeout_ms=200)
+                found += [record for chunk in fetched.values() for record in chunk]
+        return sorted(found, key=lambda record: (record.partition, record.offset))
+    finally:
+        await consumer.stop()
+
+
+# Into Kafka
+
+
+@needs_kafka
+async def test_actions_arrive_byte_for_byte_where_java_would_put_them(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+) -> None:
+    """A line is one record, unchanged, in the partition of its key, and lines of one key keep their order."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    lines = [action(number % 50, n=number).replace(b",", b" , ") for number in range(2000)]
+    content = b"\r\n\n".join(lines)
+    report = await feed(
+        {"bootstrap_servers": kafka.bootstrap_servers},
+        topic,
+        read_blocks(io.BytesIO(content)),
+        action_message,
+    )
+    assert (report.sent, report.blank, report.without_key, report.not_sent) == (2000, 1999, 0, 0)
+    found = await records(kafka, topic)
+    assert sorted(record.value for record in found) == sorted(lines)
+    partition_of = DefaultPartitioner()
+    every = list(range(PARTITIONS))
+    for record in found:
+        assert record.key == f"310:ref-{orjson.loads(record.value)['actionId']}".encode()
+        assert record.partition == partition_of(record.key, every, every)
+    seen: dict[bytes, int] = {}
+    for record in found:
+        number = orjson.loads(record.value)["n"]
+        assert seen.get(record.key, -1) < number
+        seen[record.key] = number
+
+
+@needs_kafka
+async def test_lines_without_a_key_are_sent_and_counted(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+) -> None:
+    """What has no readable key goes out without one, spread over the partitions."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    report = await feed_actions(
+        {"bootstrap_servers": kafka.bootstrap_servers}, topic, [b"garbage %d" % n for n in range(16)]
+    )
+    assert (report.sent, report.without_key) == (16, 16)
+    found = await records(kafka, topic)
+    assert {record.key for record in found} == {None}
+    assert set(Counter(record.partition for record in found).values()) == {2}
+
+
+@needs_kafka
+async def test_a_line_that_is_too_long_is_left_out_and_named(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+) -> None:
+    """A line above the topic's max.message.bytes is not sent, its number is told, and all others arrive."""
+    topic = await create_topic(kafka, unique_name("actions"), max_message_bytes="2000")
+    lines = [action(number, pad="x" * (1900 if number in {7, 8} else 100)) for number in range(40)]
+    lines[20] = b"y" * 1960  # shorter than the limit, and with the batch's own bytes longer
+    report = await feed_actions({"bootstrap_servers": kafka.bootstrap_servers}, topic, lines)
+    assert (report.sent, report.not_sent, report.without_key) == (37, 3, 0)
+    assert [number for number, _ in report.reasons] == [8, 9, 21]
+    assert {reason for _, reason in report.reasons} == {
+        "longer than 2000 bytes, the topic's max.message.bytes"
+    }
+    assert len(await records(kafka, topic)) == 37
+
+
+@needs_kafka
+async def test_a_line_that_just_fits_is_taken(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+) -> None:
+    """Lines far above the batch size, up to Kafka's own limit of a mebibyte, are sent."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    report = await feed_actions(
+        {"bootstrap_servers": kafka.bootstrap_servers},
+        topic,
+        [action(1, pad="x" * 1_048_400), action(2), action(3, pad="x" * 300_000)],
+    )
+    assert (report.sent, report.not_sent) == (3, 0)
+
+
+@needs_kafka
+async def test_a_refused_batch_stops_the_feed(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a broker refuses lines that looked sendable, the feed says so and how far it had come."""
+    topic = await create_topic(kafka, unique_name("actions"), max_message_bytes="2000")
+
+    async def out_of_date(*_: object) -> int:  # the topic's limit was lowered just after it was asked for
+        return feeding.DEFAULT_MAX_MESSAGE_BYTES
+
+    monkeypatch.setattr(feeding, "_largest_message", out_of_date)
+    with pytest.raises(
+        FeedError, match=r"Kafka refused 1 lines .* the first of them line 3 \(MessageSizeTooL"
+    ):
+        await feed_actions(
+            {"bootstrap_servers": kafka.bootstrap_servers},
+            topic,
+            paused([action(1)], [action(2)], [action(3, pad="x" * 3000)]),
+        )
+    assert len(await records(kafka, topic)) == 2
+
+
+async def paused(*blocks: Sequence[bytes]) -> AsyncIterator[bytes]:
+    """The blocks' lines, with a pause between blocks that is long enough to send what has come."""
+    for block in blocks:
+        for line in block:
+            yield line
+        await asyncio.sleep(4 * feeding.LINGER)
+
+
+@needs_kafka
+async def test_a_pausing_source_does_not_hold_back_lines(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+) -> None:
+    """Lines that have come are acknowledged while the source is still open and silent."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    more = asyncio.Event()
+
+    async def source() -> AsyncIterator[bytes]:
+        yield action(1)
+        await more.wait()
+        yield action(2)
+
+    running = asyncio.ensure_future(
+        feed_actions({"bootstrap_servers": kafka.bootstrap_servers}, topic, source())
+    )
+    async with asyncio.timeout(20):
+        while not await records(kafka, topic):
+            assert not running.done()
+    more.set()
+    assert (await running).sent == 2
+
+
+@needs_kafka
+async def test_statuses_and_tombstones(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> None:
+    """Statuses go out under their key, a forget as a tombstone, and a line without key stays here."""
+    topic = await create_topic(kafka, unique_name("supporter-status"), cleanup_policy="compact")
+    line = b'{"orgId":310,"contactRef":"abc","subscribed":true,"asOf":"2026-11-24T10:00:00Z"}'
+    forget = b'{"orgId":310,"contactRef":"abc","forget":true}'
+    report = await feed_statuses({"bootstrap_servers": kafka.bootstrap_servers}, topic, [line, b"{}", forget])
+    assert (report.sent, report.not_sent, report.without_key) == (2, 1, 0)
+    assert report.reasons[0][0] == 2
+    assert [(record.key, record.value) for record in await records(kafka, topic)] == [
+        (b"310:abc", line),
+        (b"310:abc", None),
+    ]
+
+
+@needs_kafka
+async def test_a_missing_topic_is_not_created(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+) -> None:
+    """A mistyped topic is an error, even on brokers that create topics on demand."""
+    topic = unique_name("mistyped")
+    with pytest.raises(FeedError, match=f"there is no topic '{topic}'"):
+        await feed_actions({"bootstrap_servers": kafka.bootstrap_servers}, topic, [action(1)])
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        assert topic not in await admin.list_topics()
+    finally:
+        await admin.close()
+
+
+@needs_kafka
+async def test_progress_is_told(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> None:
+    """The callback hears of growing counts, and at the end of all lines acknowledged."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    told: list[tuple[int, int]] = []
+
+    def note(report: FeedReport) -> None:
+        told.append((report.lines, report.sent))
+
+    report = await feed_actions(
+        {"bootstrap_servers": kafka.bootstrap_servers},
+        topic,
+        (action(n) for n in range(3000)),
+        note,
+        rate=6000,
+    )
+    assert told == sorted(told)
+    assert told[-1] == (3000, 3000)
+    assert len(told) > 5
+    assert 0.45 <= report.seconds < 10
+    assert report.rate == pytest.approx(3000 / report.seconds)
+
+
+@needs_kafka
+async def test_a_broker_that_falls_silent_ends_the_feed(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When nothing is acknowledged any more, the feed ends in bounded time and tells how far it had come."""
+    monkeypatch.setattr(feeding, "STALLED_AFTER", 0.5)
+    topic = await create_topic(kafka, unique_name("actions"))
+    reports: list[FeedReport] = []
+
+    async def source() -> AsyncIterator[bytes]:
+        yield action(1)
+        async with asyncio.timeout(20):
+            while not (reports and reports[-1].sent):
+                await records(kafka, topic)
+        await asyncio.to_thread(kafka.pause, 1)
+        yield action(2)
+
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(
+                FeedError, match=r"acknowledged nothing for 0\.5 s; stopped, with 1 lines ack"
+            ):
+                await feed_actions(
+                    {"bootstrap_servers": kafka.bootstrap_servers}, topic, source(), reports.append
+                )
+    finally:
+        await asyncio.to_thread(kafka.resume, 1)
+
+
+async def test_a_silent_server_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something that accepts connections and never answers ends the feed with a sentence, in bounded time."""
+    monkeypatch.setattr(feeding, "ANSWER_WITHIN", 0.3)
+    connections: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        async with asyncio.timeout(5):
+            with pytest.raises(FeedError, match=rf"Kafka does not answer at 127\.0\.0\.1:{port}"):
+                await feed_actions({"bootstrap_servers": f"127.0.0.1:{port}"}, "actions", [action(1)])
+    finally:
+        for writer in connections:
+            writer.close()
+        server.close()
+        await server.wait_closed()
+
+
+# The commands
+
+
+def command(kafka: EmbeddedKafka, topic: str, *arguments: str) -> list[str]:
+    environ = [
+        f"STREAMS_KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap_servers}",
+        f"STREAMS_ACTIONS_TOPIC={topic}",
+        f"STREAMS_STATUS_TOPIC={topic}-status",
+    ]
+    return ["env", *environ, sys.executable, "-m", "streams", *arguments]
+
+
+@needs_kafka
+async def test_the_feed_command(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """It says what it does, what came of it, and what was special."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    path = tmp_path / "actions.jsonl"
+    path.write_bytes(action(1) + b"\n\n" + b"garbage\n" + action(2))
+    result = await asyncio.to_thread(
+        subprocess.run, command(kafka, topic, "feed", str(path)), capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0
+    assert result.stderr == f"sending actions from {path} to {topic} at {kafka.bootstrap_servers}\n"
+    first, *others = result.stdout.splitlines()
+    assert first.startswith(f"sent 3 actions to {topic} in ")
+    assert others == ["1 of them without a readable key, which the worker sets aside", "1 blank line skipped"]
+    assert len(await records(kafka, topic)) == 3
+
+
+@needs_kafka
+async def test_the_status_command_fails_when_a_line_cannot_be_sent(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+) -> None:
+    """Lines that were not sent are named by number on standard error, and the exit code is 1."""
+    topic = unique_name("actions")
+    await create_topic(kafka, f"{topic}-status")
+    content = (
+        b'{"orgId":1,"contactRef":"secret-ref","forget":"yes"}\n{"orgId":1,"contactRef":"b","forget":true}\n'
+    )
+    result = await asyncio.to_thread(
+        subprocess.run,
+        command(kafka, topic, "status", "-"),
+        input=content,
+        capture_output=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert result.stdout.startswith(b"sent 1 status")
+    assert b"line 1 not sent: no JSON object" in result.stderr
+    assert result.stderr.endswith(b"Error: 1 line could not be sent; all others were\n")
+    assert b"secret-ref" not in result.stdout + result.stderr
+
+
+@needs_kafka
+async def test_an_interrupt_ends_a_feed_that_waits_for_input(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+) -> None:
+    """Ctrl-C ends the command although standard input stays open and silent; what had come was sent."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    process = await asyncio.create_subprocess_exec(
+        *command(kafka, topic, "feed", "-"), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write(action(1) + b"\n")
+    async with asyncio.timeout(30):
+        while not await records(kafka, topic):
+            assert process.returncode is None
+        os.kill(process.pid, signal.SIGINT)
+        errors = (await process.stderr.read()).decode()
+        assert await process.wait() == 130
+    assert errors.splitlines()[1:] == ["interrupted, with 1 actions acknowledged"]
+    process.stdin.close()

@@ -1,0 +1,144 @@
+"""One lookup, asked by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from click.testing import CliRunner, Result
+
+from streams.__main__ import main
+from streams.commands.lookup import made_up_ref
+from streams.sandbox.drill.crowd import acts
+from tests.integration.lookup_server import LookupServer, subscribed
+
+ADDRESS = "someone.secret@example.org"
+
+
+@pytest.fixture
+def server() -> Iterator[LookupServer]:
+    with LookupServer(subscribed) as running:
+        yield running
+
+
+def ask(tmp_path: Path, content: str, *more: str, org: int = 310, **environ: str) -> Result:
+    file = tmp_path / "organisations.toml"
+    file.write_text(content)
+    command = ["lookup", "--org", str(org), "--email", ADDRESS, *more]
+    return CliRunner().invoke(main, command, env={"ORGANISATIONS_FILE": str(file), **environ})
+
+
+def entry(url: str, *more: str) -> str:
+    return "\n".join(["[organisation.310]", f'url = "{url}"', *more])
+
+
+def test_an_answer_is_shown_with_its_letter_and_time(tmp_path: Path, server: LookupServer) -> None:
+    """Exit code 0, the outcome and the time; the service gets the address and the made-up contactRef."""
+    result = ask(tmp_path, entry(server.url, 'name = "Example"'))
+    assert result.exit_code == 0, result.output
+    assert "organisation 310 (Example)" in result.output
+    assert "outcome: existing (subscribed: one button)" in result.output
+    assert "time: " in result.output
+    assert "base64url(sha256(address))" in result.output
+    assert server.questions == [{"email": ADDRESS, "contactRef": made_up_ref(ADDRESS)}]
+
+
+def test_a_given_contact_ref_is_asked_for(tmp_path: Path, server: LookupServer) -> None:
+    """--contact-ref goes to the service as it is."""
+    ask(tmp_path, entry(server.url), "--contact-ref", "given")
+    assert server.questions[0]["contactRef"] == "given"
+
+
+def test_not_subscribed_is_an_answer_too(tmp_path: Path, server: LookupServer) -> None:
+    """{} exits with 0 and says two buttons."""
+
+    async def nobody(_: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response({})
+
+    server.answer = nobody
+    result = ask(tmp_path, entry(server.url))
+    assert result.exit_code == 0
+    assert "outcome: non_existing (not subscribed: two buttons)" in result.output
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(500, "5xx"), (401, "401"), (422, "another HTTP status 4xx"), (302, "3xx")],
+)
+def test_a_failure_names_cause_and_class(
+    tmp_path: Path, server: LookupServer, status: int, says: str
+) -> None:
+    """Exit code 1, the cause, and what kind of status it was."""
+
+    async def fail(_: dict[str, Any]) -> web.StreamResponse:
+        return web.Response(status=status)
+
+    server.answer = fail
+    result = ask(tmp_path, entry(server.url))
+    assert result.exit_code == 1
+    assert "cause: redirect" in result.output or "cause: http_status" in result.output
+    assert says in result.output
+
+
+def test_a_service_that_wants_a_pause_is_quoted(tmp_path: Path, server: LookupServer) -> None:
+    """The Retry-After of a 503 is shown in seconds."""
+
+    async def busy(_: dict[str, Any]) -> web.StreamResponse:
+        return web.Response(status=503, headers={"Retry-After": "30"})
+
+    server.answer = busy
+    assert "Retry-After: 30 s" in ask(tmp_path, entry(server.url)).output
+
+
+def test_a_refused_port_is_a_failed_connection(tmp_path: Path) -> None:
+    """Nobody listens: exit code 1, cause connect."""
+    result = ask(tmp_path, entry("http://127.0.0.1:1/"))
+    assert result.exit_code == 1
+    assert "cause: connect" in result.output
+
+
+def test_neither_address_nor_secret_is_shown(tmp_path: Path, server: LookupServer) -> None:
+    """Neither the address, the contactRef, a credential nor the URL's query is shown, also of a failure."""
+    content = entry(f"{server.url}?key=QUERYSECRET", 'authorization_env = "CRM_TOKEN"')
+
+    async def fail(_: dict[str, Any]) -> web.StreamResponse:
+        return web.Response(status=500, text=f"no {ADDRESS}")
+
+    for answer in (subscribed, fail):
+        server.answer = answer
+        result = ask(tmp_path, content, CRM_TOKEN="Bearer TOKENSECRET")
+        assert "with credentials" in result.output
+        for private in (ADDRESS, made_up_ref(ADDRESS), "TOKENSECRET", "QUERYSECRET"):
+            assert private not in result.output
+
+
+@pytest.mark.parametrize("content", ['[organisation.310]\nlookup = "none"', ""])
+def test_nobody_to_ask_is_exit_code_2(tmp_path: Path, content: str) -> None:
+    """An organisation without a lookup, by its entry or for want of a default: exit code 2."""
+    result = ask(tmp_path, content)
+    assert result.exit_code == 2
+    assert "organisation 310 has no lookup" in result.output
+
+
+def test_a_wrong_file_is_exit_code_2(tmp_path: Path) -> None:
+    """What is wrong in the organisations file is said with its line, and nobody is asked."""
+    result = ask(tmp_path, "[organisation.310]\nurl = 7")
+    assert result.exit_code == 2
+    assert "line 2" in result.output
+
+
+def test_wrong_settings_are_exit_code_2(tmp_path: Path) -> None:
+    """What is wrong in the settings is said, and nobody is asked."""
+    result = ask(tmp_path, "", STREAMS_LOOKUP_DEADLINE="never")
+    assert result.exit_code == 2
+    assert "STREAMS_LOOKUP_DEADLINE" in result.output
+
+
+def test_the_made_up_contact_ref_is_the_drill_s_too() -> None:
+    """Both make it as Proca does: 43 characters, the same hash everywhere."""
+    ref = made_up_ref("supporter.0@example.org")
+    assert next(iter(acts(1))).key == f"310:{ref}".encode()
+    assert len(ref) == 43

@@ -1,0 +1,576 @@
+"""The ledger on a real cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import struct
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.transaction import EndTxnRequest
+
+from streams.delivery.kafka_transaction import KafkaLedger
+from streams.delivery.offsets import Offsets
+from streams.delivery.transaction import Fenced, LedgerFailure, Outgoing, Oversize, Position
+from streams.sandbox.kafka import EmbeddedKafka
+
+pytestmark = pytest.mark.kafka
+
+LIMIT = 1_048_588
+
+
+class Cluster:
+    """One test's topics and group, and what it needs to look at them."""
+
+    def __init__(self, kafka: EmbeddedKafka, name: str) -> None:
+        self.kafka = kafka
+        self.connection = {"bootstrap_servers": kafka.bootstrap_servers}
+        self.group = f"group-{name}"
+        self.place = TopicPartition(f"actions-{name}", 0)
+        self.emails = f"emails-{name}"
+        self.dead_letters = f"dead-letters-{name}"
+        self.limits = {self.emails: LIMIT, self.dead_letters: LIMIT}
+        self.offsets = Offsets(self.group, self.connection)
+        self.admin = AIOKafkaAdminClient(**self.connection)
+        self.ledgers: list[KafkaLedger] = []
+
+    def ledger(self, timeout: float = 10.0, **options: Any) -> KafkaLedger:
+        """Another ledger of the same partition, as another worker would have it."""
+        arguments = {
+            "group": self.group,
+            "connection": self.connection,
+            "committed": self.offsets.committed,
+            "limits": self.limits,
+            "transaction_timeout": timeout,
+        }
+        self.ledgers.append(KafkaLedger(self.place, **(arguments | options)))
+        return self.ledgers[-1]
+
+    async def opened(self, **options: Any) -> KafkaLedger:
+        ledger = self.ledger(**options)
+        await ledger.open()
+        return ledger
+
+    def email(self, value: bytes, topic: str | None = None) -> Outgoing:
+        return Outgoing(topic or self.emails, b"310:ref", value, [])
+
+    async def read(self, topic: str, partition: int = 0) -> list[Any]:
+        """All records that a reader of committed data sees, once no transaction is open there."""
+        await self.no_open_transaction_on(topic, partition)
+        consumer = AIOKafkaConsumer(
+            **self.connection, isolation_level="read_committed", max_partition_fetch_bytes=8 << 20
+        )
+        await consumer.start()
+        try:
+            place = TopicPartition(topic, partition)
+            consumer.assign([place])
+            await consumer.seek_to_beginning(place)
+            end = (await consumer.end_offsets([place]))[place]  # with read_committed: the last stable offset
+            records: list[Any] = []
+            while await consumer.position(place) < end:
+                for batch in (await consumer.getmany(timeout_ms=100)).values():
+                    records += batch
+            return records
+        finally:
+            await consumer.stop()
+
+    async def values(self, topic: str | None = None) -> list[bytes]:
+        return [record.value for record in await self.read(topic or self.emails)]
+
+    async def no_open_transaction_on(self, topic: str, partition: int = 0) -> None:
+        """Wait until none is open; the broker writes the markers just after a transaction's end.
+
+        Fails long before a time-out could have ended one; a broker that was paused takes its seconds.
+        """
+        until = time.monotonic() + 6.0
+        while await self.open_transaction_on(topic, partition):
+            assert time.monotonic() < until
+
+    async def open_transaction_on(self, topic: str, partition: int = 0) -> bool:
+        """Whether readers of committed data wait for something there."""
+        place = TopicPartition(topic, partition)
+        ends = []
+        for isolation in ("read_committed", "read_uncommitted"):
+            consumer = AIOKafkaConsumer(**self.connection, isolation_level=isolation)
+            await consumer.start()
+            ends.append((await consumer.end_offsets([place]))[place])
+            await consumer.stop()
+        return ends[0] != ends[1]
+
+    async def limit(self, topic: str, value: int) -> None:
+        """Set max.message.bytes of `topic`, and wait until the broker goes by it."""
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": str(value)})
+        await self.admin.alter_configs([resource])
+        ask = ConfigResource(ConfigResourceType.TOPIC, topic)
+        while True:
+            (answer,) = await self.admin.describe_configs([ask])
+            entries = {entry[0]: entry[1] for entry in answer.resources[0][4]}
+            if entries["max.message.bytes"] == str(value):
+                return
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def cluster(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> AsyncIterator[Cluster]:
+    accidents: list[str] = []  # what asyncio would log as errors
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: accidents.append(context["message"]))
+    cluster = Cluster(kafka, unique_name("ledger"))
+    await cluster.admin.start()
+    topics = (cluster.place.topic, cluster.emails, cluster.dead_letters)
+    await cluster.admin.create_topics([NewTopic(topic, 2, 1) for topic in topics])
+    await cluster.offsets.start()
+    yield cluster
+    for ledger in cluster.ledgers:
+        await ledger.close()
+    await cluster.offsets.stop()
+    await cluster.admin.close()
+    gc.collect()
+    assert accidents == []
+
+
+def epoch(ledger: KafkaLedger) -> tuple[int, int]:
+    assert ledger._producer is not None
+    manager = ledger._producer._txn_manager
+    return manager.producer_id, manager.producer_epoch
+
+
+async def leave_open(ledger: KafkaLedger, record: Outgoing) -> None:
+    """Write a record as commit does, and stop halfway, as a worker does that dies."""
+    producer = ledger._producer
+    assert producer is not None
+    await producer.begin_transaction()
+    await ledger._produce(producer, ledger._batches(producer, [record]))
+
+
+# -- what a commit does -------------------------------------------------------------------------------------
+
+
+async def test_records_and_offset_become_visible_together(cluster: Cluster) -> None:
+    """One transaction writes both topics, keys, headers, and the offset with its metadata."""
+    ledger = cluster.ledger()
+    assert await ledger.open() == Position(None, "")
+    records = [
+        Outgoing(cluster.emails, b"310:a", b"one", [("ce_id", b"1"), ("variant", b"two_button")]),
+        Outgoing(cluster.dead_letters, None, b"bad", [("ce_id", b"2"), ("ce_id", b"twice")]),
+        Outgoing(cluster.emails, b"310:b", b"two", []),
+    ]
+    await ledger.commit(records, 3, "cs1.some.text")
+    emails = await cluster.read(cluster.emails)
+    assert [(record.key, record.value, list(record.headers)) for record in emails] == [
+        (record.key, record.value, record.headers) for record in records[::2]
+    ]
+    (dead,) = await cluster.read(cluster.dead_letters)
+    assert (dead.key, dead.value, list(dead.headers)) == (None, b"bad", records[1].headers)
+    assert await ledger.open() == Position(3, "cs1.some.text")
+
+
+async def test_place_and_time_may_be_given(cluster: Cluster) -> None:
+    """A record goes to its source's partition and has the time of writing, unless it says otherwise."""
+    ledger = await cluster.opened()
+    before = time.time() * 1000
+    elsewhere = Outgoing(cluster.emails, b"k", b"elsewhere", [], partition=1, timestamp=1_700_000_000_000)
+    await ledger.commit([cluster.email(b"here"), elsewhere, cluster.email(b"too")], 3, "")
+    here = await cluster.read(cluster.emails, 0)
+    assert [record.value for record in here] == [b"here", b"too"]
+    assert before - 1 <= here[0].timestamp <= time.time() * 1000 + 1
+    (there,) = await cluster.read(cluster.emails, 1)
+    assert (there.value, there.timestamp) == (b"elsewhere", 1_700_000_000_000)
+
+
+async def test_an_offset_alone_can_be_committed(cluster: Cluster) -> None:
+    """Progress without records is a transaction too."""
+    ledger = await cluster.opened()
+    await ledger.commit([], 5, "")
+    assert await ledger.open() == Position(5, "")
+    assert await cluster.values() == []
+
+
+async def test_more_than_one_batch_is_one_transaction_in_order(cluster: Cluster) -> None:
+    """Three megabytes leave in several produce requests, in order, with one commit marker behind them."""
+    ledger = await cluster.opened()
+    values = [b"%06d" % number + b"x" * 1000 for number in range(3000)]
+    await ledger.commit([cluster.email(value) for value in values], 3000, "")
+    assert await cluster.values() == values
+    extent = await cluster.offsets.extents([TopicPartition(cluster.emails, 0)])
+    assert extent[TopicPartition(cluster.emails, 0)].end == 3001
+
+
+async def test_batches_respect_a_topics_own_small_limit(cluster: Cluster) -> None:
+    """Where a topic takes less than the usual batch, many small records still pass, none is refused."""
+    await cluster.limit(cluster.emails, 20_000)
+    ledger = await cluster.opened(limits={cluster.emails: 20_000, cluster.dead_letters: LIMIT})
+    values = [b"%06d" % number + b"x" * 1000 for number in range(100)]
+    await ledger.commit([cluster.email(value) for value in values], 100, "")
+    assert await cluster.values() == values
+
+
+class Batch(NamedTuple):
+    """The header of a record batch (format version 2) in a log file."""
+
+    transactional: bool
+    control: bool
+    producer_id: int
+
+
+def batches(folder: Path, topic_partition: str) -> Iterator[Batch]:
+    """The batches of a log, as its broker stored them."""
+    for segment in sorted(folder.glob(f"**/{topic_partition}/*.log")):
+        raw = segment.read_bytes()
+        start = 0
+        while start + 61 <= len(raw):
+            _, length, _, magic, _, attributes, _, _, _, producer_id = struct.unpack_from(
+                ">qiibIhiqqq", raw, start
+            )
+            if length == 0:
+                break
+            assert magic == 2
+            yield Batch(bool(attributes & 0x10), bool(attributes & 0x20), producer_id)
+            start += 12 + length
+
+
+async def test_one_producer_writes_emails_and_offsets_and_nothing_outside_transactions(
+    cluster: Cluster,
+) -> None:
+    """In the broker's files every batch is transactional, of the producer that also wrote the offset."""
+    ledger = await cluster.opened()
+    before = {
+        path.name: len(list(batches(cluster.kafka.folder, path.name)))
+        for path in cluster.kafka.folder.glob("**/__consumer_offsets-*")
+    }
+    await ledger.commit([cluster.email(b"one")], 1, "")
+    await ledger.commit([cluster.email(b"two")], 2, "")
+    producer_id, _ = epoch(ledger)
+    await ledger.open()  # waits until the last transaction's markers are written everywhere
+    emails = list(batches(cluster.kafka.folder, f"{cluster.emails}-0"))
+    assert emails == [Batch(True, control, producer_id) for control in (False, True, False, True)]
+    offsets = [
+        batch
+        for path in cluster.kafka.folder.glob("**/__consumer_offsets-*")
+        for batch in list(batches(cluster.kafka.folder, path.name))[before.get(path.name, 0) :]
+        if batch.producer_id == producer_id
+    ]
+    assert offsets == emails
+
+
+# -- fencing ------------------------------------------------------------------------------------------------
+
+
+async def test_opening_fences_the_predecessor(cluster: Cluster) -> None:
+    """The predecessor's next commit raises Fenced and leaves nothing; the successor's is undisturbed."""
+    old = await cluster.opened()
+    await old.commit([cluster.email(b"old")], 1, "")
+    new = cluster.ledger()
+    assert await new.open() == Position(1, "")
+    with pytest.raises(Fenced):
+        await old.commit([cluster.email(b"zombie")], 2, "")
+    await new.commit([cluster.email(b"new")], 2, "")
+    assert await cluster.values() == [b"old", b"new"]
+    assert await new.open() == Position(2, "")
+
+
+async def test_a_fenced_ledger_can_be_opened_again(cluster: Cluster) -> None:
+    """Opening takes the partition back, with what the other one committed meanwhile."""
+    one, two = await cluster.opened(), await cluster.opened()
+    await two.commit([cluster.email(b"two")], 1, "meta")
+    with pytest.raises(Fenced):
+        await one.commit([cluster.email(b"zombie")], 1, "")
+    assert await one.open() == Position(1, "meta")
+    await one.commit([cluster.email(b"one")], 2, "")
+    with pytest.raises(Fenced):
+        await two.commit([cluster.email(b"zombie")], 2, "")
+    assert await cluster.values() == [b"two", b"one"]
+
+
+async def test_other_partitions_and_groups_are_not_fenced(cluster: Cluster) -> None:
+    """The id is made of group, topic and partition: another group's worker has its own."""
+    one = await cluster.opened()
+    two = await cluster.opened(group=f"{cluster.group}-staging")
+    await one.commit([cluster.email(b"one")], 1, "")
+    await two.commit([cluster.email(b"two")], 1, "")
+    await one.commit([cluster.email(b"three")], 2, "")
+    assert await cluster.values() == [b"one", b"two", b"three"]
+
+
+async def test_opening_ends_what_a_predecessor_left_open(cluster: Cluster) -> None:
+    """A dead worker's open transaction is aborted: readers of committed data go on at once."""
+    dead = await cluster.opened()
+    await leave_open(dead, cluster.email(b"never"))
+    assert await cluster.open_transaction_on(cluster.emails)
+    successor = await cluster.opened()
+    await cluster.no_open_transaction_on(cluster.emails)
+    await successor.commit([cluster.email(b"one")], 1, "")
+    assert await cluster.values() == [b"one"]
+
+
+# -- records that are too large -----------------------------------------------------------------------------
+
+
+async def test_a_record_over_its_topics_limit_is_named_and_nothing_is_written(cluster: Cluster) -> None:
+    """Oversize tells which; the same ledger goes on without being opened again."""
+    ledger = await cluster.opened()
+    records = [cluster.email(b"one"), cluster.email(b"x" * LIMIT), cluster.email(b"two")]
+    with pytest.raises(Oversize) as refused:
+        await ledger.commit(records, 3, "")
+    assert (refused.value.index, refused.value.limit) == (1, LIMIT)
+    assert await cluster.values() == []
+    await cluster.no_open_transaction_on(cluster.emails)
+    await ledger.commit(records[::2], 3, "")
+    assert await cluster.values() == [b"one", b"two"]
+
+
+async def test_a_record_as_large_as_its_topic_takes_is_written(cluster: Cluster) -> None:
+    """The ledger measures as the broker does, to the byte: one more is refused here, not there."""
+    ledger = await cluster.opened()
+    size = LIMIT
+    while True:  # from the record's limit down to the first value that we let pass
+        try:
+            await ledger.commit([cluster.email(b"x" * size)], 1, "")
+        except Oversize:
+            size -= 1
+        else:
+            break
+    assert LIMIT - 100 < size < LIMIT
+    assert [len(value) for value in await cluster.values()] == [size]
+
+
+async def test_a_limit_lowered_behind_our_back_costs_only_what_is_too_large(cluster: Cluster) -> None:
+    """Batches shrink until one record stands alone; it alone is refused, the others are written once."""
+    ledger = await cluster.opened()
+    await cluster.limit(cluster.emails, 2_000)
+    records = [cluster.email(b"%03d" % number + b"x" * 500) for number in range(50)]
+    records[30] = cluster.email(b"y" * 3000)
+    refused = []
+    for _ in range(20):  # as a lane does it
+        try:
+            await ledger.commit(records, 50, "")
+            break
+        except Oversize as oversize:
+            refused.append(records[oversize.index].value)
+            records[oversize.index] = cluster.email(b"refused", cluster.dead_letters)
+        except LedgerFailure:
+            await cluster.no_open_transaction_on(cluster.emails)
+            assert await ledger.open() == Position(None, "")
+    assert refused == [b"y" * 3000]
+    assert await cluster.values() == [record.value for record in records if record.topic == cluster.emails]
+    assert await cluster.values(cluster.dead_letters) == [b"refused"]
+
+
+# -- failures -----------------------------------------------------------------------------------------------
+
+
+def tamper(
+    monkeypatch: pytest.MonkeyPatch, kind: type, how: Callable[[Callable[..., Any]], Any]
+) -> list[int]:
+    """Let the first request of this kind, of any client made from now on, go through `how` instead."""
+    original = AIOKafkaClient.send
+    seen: list[int] = []
+
+    async def send(self: AIOKafkaClient, node_id: int, request: Any, **kwargs: Any) -> Any:
+        async def go_on() -> Any:
+            return await original(self, node_id, request, **kwargs)
+
+        if isinstance(request, kind):
+            seen.append(1)
+            if len(seen) == 1:
+                return await how(go_on)
+        return await go_on()
+
+    monkeypatch.setattr(AIOKafkaClient, "send", send)
+    return seen
+
+
+async def lose_the_answer(go_on: Callable[..., Any]) -> Any:
+    await go_on()
+    raise KafkaConnectionError("the broker hung up")
+
+
+async def test_after_a_lost_answer_a_new_epoch_comes_before_the_next_transaction(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client repeats the request in silence and succeeds; yet the next commit asks for opening first."""
+    seen = tamper(monkeypatch, EndTxnRequest, lose_the_answer)
+    ledger = await cluster.opened()
+    first = epoch(ledger)
+    await ledger.commit([cluster.email(b"one")], 1, "")
+    assert len(seen) == 2
+    with pytest.raises(LedgerFailure, match="AnswerLost"):
+        await ledger.commit([cluster.email(b"two")], 2, "")
+    assert await ledger.open() == Position(1, "")
+    assert epoch(ledger) > first
+    await ledger.commit([cluster.email(b"two")], 2, "")
+    assert await cluster.values() == [b"one", b"two"]
+
+
+async def test_a_zombie_that_lost_an_answer_does_not_fence_its_successor(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only opening takes an epoch: a commit never does, or it would write what the successor has written."""
+    tamper(monkeypatch, EndTxnRequest, lose_the_answer)
+    zombie = await cluster.opened()
+    await zombie.commit([cluster.email(b"one")], 1, "")
+    successor = await cluster.opened()
+    await successor.commit([cluster.email(b"two")], 2, "")
+    with pytest.raises(LedgerFailure):
+        await zombie.commit([cluster.email(b"two")], 2, "")
+    await successor.commit([cluster.email(b"three")], 3, "")
+    assert await cluster.values() == [b"one", b"two", b"three"]
+
+
+@pytest.mark.parametrize("effect", [True, False])
+async def test_a_transaction_that_takes_longer_than_its_timeout_fails_and_opening_tells_how_it_ended(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, effect: bool
+) -> None:
+    """The commit gives up in time; what opening returns is final, whether the end request arrived or not."""
+
+    async def hang(go_on: Callable[..., Any]) -> Any:
+        if effect:
+            await go_on()
+        await asyncio.sleep(60)
+
+    tamper(monkeypatch, EndTxnRequest, hang)
+    ledger = await cluster.opened(timeout=2.0)
+    began = time.monotonic()
+    with pytest.raises(LedgerFailure):
+        await ledger.commit([cluster.email(b"one")], 1, "meta")
+    assert time.monotonic() - began < 3.5
+    # Opening may itself be slow where the producer that hangs is let go: a lane tries again.
+    for _ in range(5):
+        try:
+            position = await ledger.open()
+            break
+        except LedgerFailure:
+            continue
+    assert position == (Position(1, "meta") if effect else Position(None, ""))
+    if not effect:
+        await ledger.commit([cluster.email(b"one")], 1, "meta")
+    assert await cluster.values() == [b"one"]
+
+
+async def test_a_refused_connection_is_a_ledger_failure_in_bounded_time(
+    cluster: Cluster, unused_tcp_port: int
+) -> None:
+    """With no broker there, opening fails within the timeout, and closing is at once."""
+    ledger = cluster.ledger(timeout=2.0, connection={"bootstrap_servers": f"127.0.0.1:{unused_tcp_port}"})
+    began = time.monotonic()
+    with pytest.raises(LedgerFailure):
+        await ledger.open()
+    assert time.monotonic() - began < 3.0
+    await ledger.close()
+    assert time.monotonic() - began < 4.0
+
+
+async def test_a_commit_without_opening_is_a_ledger_failure(cluster: Cluster) -> None:
+    """There is nothing to write with; opening is the way out, as of every failure."""
+    ledger = cluster.ledger()
+    with pytest.raises(LedgerFailure):
+        await ledger.commit([], 1, "")
+
+
+async def test_a_committed_position_that_cannot_be_read_is_a_ledger_failure(cluster: Cluster) -> None:
+    """Opening never returns without knowing what is committed; the text has the class only."""
+
+    async def unreadable(_: TopicPartition) -> Position:
+        raise KafkaConnectionError("ana@example.org")
+
+    ledger = cluster.ledger(committed=unreadable)
+    with pytest.raises(LedgerFailure, match=r"^KafkaConnectionError$"):
+        await ledger.open()
+
+
+async def test_a_broker_that_hangs_holds_up_nothing_for_long(cluster: Cluster) -> None:
+    """Commit, open and close end within their limits, leave no task behind, and afterwards all is well."""
+    ledger = await cluster.opened(timeout=2.0)
+    await ledger.commit([cluster.email(b"one")], 1, "")
+    (broker,) = cluster.kafka.brokers
+    tasks = len(asyncio.all_tasks())
+    cluster.kafka.pause(broker)
+    try:
+        for attempt in (ledger.commit([cluster.email(b"two")], 2, ""), ledger.open()):
+            began = time.monotonic()
+            with pytest.raises(LedgerFailure):
+                await attempt
+            assert time.monotonic() - began < 7.0
+        began = time.monotonic()
+        await ledger.close()
+        assert time.monotonic() - began < 5.0
+        await asyncio.sleep(0.5)
+        left = [task for task in asyncio.all_tasks() if "aiokafka" in str(task.get_coro())]
+        assert len(asyncio.all_tasks()) <= tasks, left
+    finally:
+        cluster.kafka.resume(broker)
+    successor = await cluster.opened()
+    await successor.commit([cluster.email(b"two")], 2, "")
+    assert await cluster.values() == [b"one", b"two"]
+
+
+# -- closing ------------------------------------------------------------------------------------------------
+
+
+def sockets() -> int:
+    count = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            count += os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")
+        except OSError:
+            continue
+    return count
+
+
+async def test_closing_lets_go_of_every_connection_and_task(cluster: Cluster) -> None:
+    """However often it was opened, used and fenced, a closed ledger leaves nothing."""
+    await cluster.offsets.committed(cluster.place)
+    before, tasks = sockets(), len(asyncio.all_tasks())
+    for _ in range(3):
+        ledger = await cluster.opened()
+        await ledger.commit([cluster.email(b"one")], 1, "")
+        other = await cluster.opened()
+        with pytest.raises(Fenced):
+            await ledger.commit([cluster.email(b"one")], 1, "")
+        await ledger.open()
+        await ledger.close()
+        await ledger.close()
+        await other.close()
+    await asyncio.sleep(0.1)
+    assert sockets() <= before
+    assert len(asyncio.all_tasks()) == tasks
+
+
+async def test_closing_ends_an_open_transaction(cluster: Cluster) -> None:
+    """Readers of committed data need not wait for the time-out of a worker that was stopped."""
+    ledger = await cluster.opened()
+    await leave_open(ledger, cluster.email(b"never"))
+    assert await cluster.open_transaction_on(cluster.emails)
+    await ledger.close()
+    await cluster.no_open_transaction_on(cluster.emails)
+    assert await cluster.values() == []
+
+
+async def test_closing_while_cancelled_still_disconnects(cluster: Cluster) -> None:
+    """A task that is cancelled while it lets go of its producer leaves no connection."""
+    await cluster.offsets.committed(cluster.place)
+    before = sockets()
+    ledger = await cluster.opened()
+    assert ledger._producer is not None
+
+    async def never() -> None:
+        await asyncio.sleep(60)
+
+    ledger._producer._closed = True  # what a real stop does first
+    ledger._producer.stop = never  # a producer that waits for a broker that hangs
+    closing = asyncio.create_task(ledger.close())
+    await asyncio.sleep(0.1)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await asyncio.sleep(0.1)
+    assert sockets() <= before

@@ -1,0 +1,117 @@
+"""The least a worker must be allowed, by its settings, and as it is printed; tests/security proves it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import yaml
+from click.testing import CliRunner
+
+from streams.__main__ import main
+from streams.delivery.kafka_transaction import KafkaLedger
+from streams.kafka.acls import Acl, commands, least, strimzi, to_make_topics
+from streams.kafka.topics import TopicNames
+from streams.settings.table import load_settings
+
+USER = Path(__file__).parents[2] / "k8s" / "components" / "strimzi" / "user.yaml"
+SETTINGS = load_settings({"STREAMS_GROUP_ID": "g", "STREAMS_ACTIONS_TOPIC": "signatures"})
+NAMES = TopicNames.of(SETTINGS)
+
+
+def rights(entries: list[dict[str, object]]) -> list[dict[str, object]]:
+    return sorted(entries, key=str)
+
+
+def test_the_strimzi_user_has_exactly_these() -> None:
+    """The KafkaUser under k8s/ allows what the default settings need, and nothing more."""
+    settings = load_settings({})
+    needed = least(TopicNames.of(settings), settings.group_id)
+    document = yaml.safe_load(USER.read_text())
+    assert rights(document["spec"]["authorization"]["acls"]) == rights(
+        yaml.safe_load("\n".join(strimzi(needed)))
+    )
+
+
+def test_names_are_those_of_the_settings() -> None:
+    """Topics, group and transactional.ids are the ones that this worker uses, and no wildcard."""
+    needed = least(NAMES, "g")
+    assert {acl.name for acl in needed if acl.resource == "topic"} == set(NAMES.all)
+    assert {acl.name for acl in needed if acl.resource == "group"} == {"g"}
+    assert all(acl.name not in {"*", ""} for acl in needed)
+    prefixes = tuple(acl.name for acl in needed if acl.resource == "transactionalId")
+    for topic in (NAMES.actions, NAMES.rekeyed):
+        assert ledger(topic).transactional_id.startswith(prefixes)
+    assert not ledger("g2").transactional_id.startswith(prefixes)
+
+
+def ledger(topic: str) -> KafkaLedger:
+    from aiokafka import TopicPartition
+
+    return KafkaLedger(
+        TopicPartition(topic, 3),
+        group="g",
+        connection={},
+        committed=lambda _: None,  # type: ignore[arg-type,return-value]  # never called
+        limits={},
+        transaction_timeout=1,
+    )
+
+
+def test_no_right_is_listed_that_another_one_implies() -> None:
+    """Describe comes with Read and Write; a worker makes no topic unless that is asked for."""
+    needed = least(NAMES, "g")
+    assert len(set(needed)) == len(needed)
+    assert {acl.operation for acl in needed} == {"Read", "Write", "DescribeConfigs"}
+    assert {(acl.name, acl.operation) for acl in to_make_topics(NAMES)} == {
+        (name, "Create") for name in NAMES.all
+    }
+
+
+def test_commands_are_for_a_shell() -> None:
+    """A principal with spaces and quotes stays one word, and one resource is one command."""
+    lines = commands(
+        [
+            Acl("topic", "t", "literal", "Read", ""),
+            Acl("topic", "t", "literal", "Write", ""),
+            Acl("transactionalId", "g-t-", "prefix", "Write", ""),
+        ],
+        "User:CN=it's, O=x",
+    )
+    first, second = map(shlex.split, lines)
+    assert first[first.index("--allow-principal") + 1] == "User:CN=it's, O=x"
+    assert first[-8:] == shlex.split(
+        "--operation Read --operation Write --topic t --resource-pattern-type literal"
+    )
+    assert second[-4:] == ["--transactional-id", "g-t-", "--resource-pattern-type", "prefixed"]
+
+
+def printed(*arguments: str, **environ: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["acls", *arguments], env=environ)
+    return result.exit_code, result.output
+
+
+def test_the_command_prints_them() -> None:
+    """As commands for the SASL user, as YAML, and as JSON with reasons; topics to be made on request."""
+    code, output = printed(
+        STREAMS_KAFKA_SECURITY_PROTOCOL="SASL_PLAINTEXT",
+        STREAMS_KAFKA_SASL_MECHANISM="PLAIN",
+        STREAMS_KAFKA_SASL_USER="me",
+        STREAMS_KAFKA_SASL_PASSWORD="secret",
+    )
+    assert (code, output.count("kafka-acls.sh "), output.count("User:me ")) == (0, 9, 9)
+    assert "secret" not in output
+    _, output = printed("--format", "strimzi")
+    assert len(yaml.safe_load(output)["acls"]) == 9
+    _, output = printed("--format", "json", "--make-topics")
+    found = json.loads(output)
+    assert all(each["why"] for each in found)
+    assert sum(each["operation"] == "Create" for each in found) == 6
+
+
+def test_the_command_asks_for_whom() -> None:
+    """Without a SASL user the principal is nobody that the settings know."""
+    code, output = printed()
+    assert code == 2
+    assert "--principal" in output

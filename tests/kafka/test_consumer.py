@@ -1,0 +1,509 @@
+"""Faust's consumer, delivering chunks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import faust
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from faust.types import TP
+
+from streams.kafka.chunks import Chunk, ChunkSchema
+from streams.kafka.consumer import ChunkConsumer
+from streams.kafka.faust_driver import SCHEME
+from streams.sandbox.kafka import EmbeddedKafka
+
+OWNED, PLAIN, STOCK = "owned", "plain", "stock"
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    """A record as aiokafka hands it over."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int = 1_764_000_000_000
+    timestamp_type: int = 0
+    value: bytes = b""
+
+
+@dataclass
+class FakeOwner:
+    """Takes what the test lets it take, and remembers what it was told."""
+
+    accepting: set[int] = field(default_factory=set)
+    told: list[tuple[Any, ...]] = field(default_factory=list)
+
+    async def assigned(self, partitions: Iterable[int], generation: int) -> None:
+        self.told.append(("assigned", set(partitions), generation))
+
+    async def revoked(self, partitions: Iterable[int]) -> None:
+        self.told.append(("revoked", set(partitions)))
+
+    def accepts(self, partition: int) -> bool:
+        return partition in self.accepting
+
+
+class Bench:
+    """A real consumer of an app that is not started; it knows three topics."""
+
+    def __init__(self, chunk: int = 3) -> None:
+        self.owner = FakeOwner({0, 1})
+        self.app = faust.App("test", env={}, broker=f"{SCHEME}://127.0.0.1:1", store="memory://")
+        self.delivered: list[Any] = []
+        self.full: asyncio.Event | None = None  # the agent's queue has no room until it is set
+        nobody: Any = self._nobody
+        consumer = self.app.transport.create_consumer(
+            callback=self._callback, on_partitions_revoked=nobody, on_partitions_assigned=nobody
+        )
+        assert isinstance(consumer, ChunkConsumer)
+        self.consumer = consumer
+        self.consumer.highwater = lambda _: 0  # type: ignore[method-assign]  # nobody is connected
+        schemas = {OWNED: ChunkSchema(chunk, self.owner), PLAIN: ChunkSchema(chunk), STOCK: None}
+        index: Any = self.app.topics._topic_name_index
+        for name, schema in schemas.items():
+            index[name] = {self.app.topic(name, schema=schema)}
+        self.app.consumer_generation_id = 7
+
+    async def _callback(self, message: Any) -> None:
+        if self.full is not None:
+            await self.full.wait()
+        self.delivered.append(message.value if isinstance(message.value, Chunk) else message)
+
+    async def _nobody(self, *_: Any) -> None:
+        pass
+
+    async def deliver(self, *records: FakeRecord, active: set[TP] | None = None) -> None:
+        fetched: dict[TP, list[FakeRecord]] = {}
+        for record in records:
+            fetched.setdefault(TP(record.topic, record.partition), []).append(record)
+        await self.consumer._deliver(fetched, set(fetched) if active is None else active, 7)
+
+    def offsets(self) -> list[tuple[int, list[int]]]:
+        """What was delivered: partition and offsets of each chunk, in order."""
+        return [(chunk.partition, [record.offset for record in chunk.records]) for chunk in self.delivered]
+
+    def committable(self) -> dict[TP, int]:
+        """What Faust's commit loop would commit now."""
+        tps = list(self.consumer._filter_tps_with_pending_acks())
+        return {tp: offset for tp in tps if (offset := self.consumer._new_offset(tp)) is not None}
+
+
+def records(topic: str, partition: int, *offsets: int) -> list[FakeRecord]:
+    return [FakeRecord(topic, partition, offset) for offset in offsets]
+
+
+# -- delivery --------------------------------------------------------------------------------------------
+
+
+async def test_partitions_take_turns_chunk_by_chunk() -> None:
+    """A partition with much does not make the others wait for all of it; within one, the order stays."""
+    bench = Bench(chunk=2)
+    await bench.deliver(*records(PLAIN, 0, 1, 2, 3, 4, 5), *records(PLAIN, 1, 8), *records(PLAIN, 2, 6, 7, 9))
+    assert bench.offsets() == [(0, [1, 2]), (1, [8]), (2, [6, 7]), (0, [3, 4]), (2, [9]), (0, [5])]
+
+
+async def test_what_was_delivered_is_not_delivered_again() -> None:
+    """Records before the reading position, e.g. of a fetch that a seek overtook, are left out."""
+    bench = Bench(chunk=10)
+    await bench.deliver(*records(PLAIN, 0, 3, 4))
+    await bench.deliver(*records(PLAIN, 0, 3, 4, 5))
+    await bench.deliver(*records(PLAIN, 0, 4, 5))
+    assert bench.offsets() == [(0, [3, 4]), (0, [5])]
+
+
+async def test_records_of_an_earlier_generation_are_dropped() -> None:
+    """After a rebalance nothing that was fetched before is delivered, not even the rest of a fetch."""
+    bench = Bench(chunk=1)
+    bench.app.consumer_generation_id = 8
+    await bench.deliver(*records(PLAIN, 0, 1), *records(STOCK, 0, 1))
+    assert bench.delivered == []
+
+
+async def test_a_stopped_flow_delivers_nothing() -> None:
+    """While a rebalance goes on, records stay undelivered, and are read again after it."""
+    bench = Bench()
+    bench.consumer.stop_flow()
+    await bench.deliver(*records(PLAIN, 0, 1))
+    assert bench.delivered == []
+
+
+async def test_partitions_that_were_not_asked_for_are_not_delivered() -> None:
+    """What the client has buffered of a paused partition waits for its turn."""
+    bench = Bench()
+    await bench.deliver(*records(PLAIN, 0, 1), *records(PLAIN, 1, 1), active={TP(PLAIN, 1)})
+    assert bench.offsets() == [(1, [1])]
+
+
+async def test_a_topic_without_chunks_is_delivered_the_stock_way() -> None:
+    """A table's changelog gets single messages."""
+    bench = Bench()
+    bench.consumer._to_message = lambda _, record: record  # type: ignore[method-assign]  # records are fakes
+    await bench.deliver(*records(STOCK, 0, 1, 2))
+    assert bench.delivered == records(STOCK, 0, 1, 2)
+
+
+async def test_a_chunk_that_waited_in_vain_is_read_again() -> None:
+    """Suspended while the agent's queue was full: it counts as not delivered, and blocks no commit."""
+    bench = Bench()
+    bench.full = asyncio.Event()
+    delivering = asyncio.create_task(bench.deliver(*records(PLAIN, 0, 1)))
+    await asyncio.sleep(0)
+    assert bench.consumer.unsettled_chunks(TP(PLAIN, 0)) == 1
+    bench.consumer.stop_flow()
+    delivering.cancel()
+    await asyncio.gather(delivering, return_exceptions=True)
+    assert bench.consumer.unsettled_chunks(TP(PLAIN, 0)) == 0
+    bench.consumer.resume_flow()
+    bench.full = None
+    await bench.deliver(*records(PLAIN, 0, 1))
+    assert bench.offsets() == [(0, [1])]
+
+
+async def test_a_cancelled_worker_s_delivery_ends() -> None:
+    """A cancellation that no rebalance explains goes on to whoever cancelled."""
+    bench = Bench()
+    bench.full = asyncio.Event()
+    delivering = asyncio.create_task(bench.deliver(*records(PLAIN, 0, 1)))
+    await asyncio.sleep(0)
+    delivering.cancel()
+    await asyncio.wait({delivering})
+    assert delivering.cancelled()
+
+
+# -- what is fetched -------------------------------------------------------------------------------------
+
+
+async def test_a_partition_that_its_owner_closed_is_not_fetched() -> None:
+    """Only what its owner accepts is asked for; topics without an owner always are."""
+    bench = Bench()
+    everything = {TP(OWNED, 0), TP(OWNED, 1), TP(PLAIN, 0), TP(STOCK, 0)}
+    bench.consumer._set_active_tps(everything)
+    bench.owner.accepting = {1}
+    assert bench.consumer._open_partitions() == everything - {TP(OWNED, 0)}
+    bench.owner.accepting = {0, 1}
+    assert bench.consumer._open_partitions() == everything
+
+
+async def test_pausing_and_resuming_work_while_an_owner_is_closed() -> None:
+    """Faust pauses what it restores a table without: a closed lane must not make it forget that."""
+    bench = Bench()
+    everything = {TP(OWNED, 0), TP(PLAIN, 0), TP(STOCK, 0)}
+    bench.consumer._set_active_tps(everything)
+    bench.owner.accepting = set()
+    bench.consumer.pause_partitions(everything)
+    assert bench.consumer._open_partitions() == set()
+    bench.consumer.resume_partitions({TP(STOCK, 0)})
+    assert bench.consumer._open_partitions() == {TP(STOCK, 0)}
+    bench.consumer.pause_partitions({TP(STOCK, 0)})
+    bench.consumer.resume_partitions({TP(OWNED, 0), TP(PLAIN, 0)})
+    assert bench.consumer._open_partitions() == {TP(PLAIN, 0)}
+    bench.owner.accepting = {0}
+    assert bench.consumer._open_partitions() == {TP(PLAIN, 0), TP(OWNED, 0)}
+
+
+async def test_a_topic_whose_agent_has_enough_before_it_is_not_fetched() -> None:
+    """All its partitions wait until chunks are settled, others do not: no backlog fills the memory."""
+    bench = Bench(chunk=1)
+    everything = {TP(OWNED, 0), TP(PLAIN, 0), TP(PLAIN, 1), TP(STOCK, 0)}
+    bench.consumer._set_active_tps(everything)
+    await bench.deliver(*records(PLAIN, 0, *range(5)), *records(PLAIN, 1, *range(3)))
+    assert bench.consumer._open_partitions() == {TP(OWNED, 0), TP(STOCK, 0)}
+    bench.delivered[3].settle()  # not the first, so that nothing can be committed yet
+    assert bench.consumer._open_partitions() == everything
+
+
+@asynccontextmanager
+async def draining(bench: Bench, fetch: Callable[[], Awaitable[Any]]) -> AsyncIterator[asyncio.Task[None]]:
+    """Let the consumer fetch and deliver; `fetch` gives what each fetch finds."""
+
+    async def getmany(**_: Any) -> Any:
+        return await fetch()
+
+    bench.consumer._getmany = getmany
+    bench.consumer._set_active_tps({TP(PLAIN, 0)})
+    fetcher: Any = type("Fetcher", (), {"should_stop": False})
+    task = asyncio.create_task(bench.consumer._drain_messages(fetcher))
+    yield task
+    fetcher.should_stop = True
+    bench.consumer.resume_flow()
+    await asyncio.wait_for(task, 5)
+
+
+async def test_a_revocation_waits_for_the_fetch_under_way() -> None:
+    """What a fetch that outlives its generation returns would be dropped as old: so none outlives it."""
+    bench = Bench()
+    fetching, found = asyncio.Event(), asyncio.Event()
+
+    async def fetch() -> dict[TP, Any]:
+        fetching.set()
+        await found.wait()
+        return {}
+
+    async with draining(bench, fetch):
+        await asyncio.wait_for(fetching.wait(), 5)
+        bench.consumer.stop_flow()
+        revoking = asyncio.create_task(bench.consumer.on_partitions_revoked({TP(PLAIN, 0)}))
+        await asyncio.sleep(0.05)
+        assert not revoking.done()
+        found.set()
+        await asyncio.wait_for(revoking, 5)
+
+
+async def test_a_flow_that_is_resumed_and_stopped_at_once_holds_up_no_rebalance() -> None:
+    """A rebalance right behind another one's end does not wait for a fetch that waits for its own end."""
+    bench = Bench()
+    bench.consumer.stop_flow()
+
+    async def fetch() -> dict[TP, Any]:
+        await asyncio.sleep(0.001)
+        return {}
+
+    async with draining(bench, fetch):
+        await asyncio.sleep(0.01)
+        bench.consumer.resume_flow()
+        bench.consumer.stop_flow()
+        await asyncio.sleep(0.01)
+        await asyncio.wait_for(bench.consumer.on_partitions_revoked({TP(PLAIN, 0)}), 5)
+
+
+# -- offsets ---------------------------------------------------------------------------------------------
+
+
+async def test_only_what_is_settled_is_committed_and_nothing_before_what_is_not() -> None:
+    """The committed offset follows the chunks in their order, whatever the order of settling."""
+    bench = Bench(chunk=1)
+    await bench.deliver(*records(PLAIN, 0, 1, 2, 5))
+    first, second, third = bench.delivered
+    assert bench.committable() == {}
+    second.settle()
+    assert bench.committable() == {}
+    first.settle()
+    assert bench.committable() == {TP(PLAIN, 0): 3}
+    assert bench.committable() == {}
+    third.settle()
+    assert bench.committable() == {TP(PLAIN, 0): 6}
+
+
+async def test_the_commit_loop_can_ask_for_some_topics_only() -> None:
+    """A topic or a partition may be named; others wait."""
+    bench = Bench()
+    await bench.deliver(*records(PLAIN, 0, 1), *records(PLAIN, 1, 1))
+    for chunk in bench.delivered:
+        chunk.settle()
+    asked = bench.consumer._filter_tps_with_pending_acks
+    assert list(asked({TP(PLAIN, 1)})) == [TP(PLAIN, 1)]
+    assert list(asked({PLAIN})) == [TP(PLAIN, 0), TP(PLAIN, 1)]
+    assert list(asked({STOCK})) == []
+
+
+async def test_an_owner_s_offsets_are_left_to_it() -> None:
+    """Faust commits nothing for a topic with an owner, settled or not."""
+    bench = Bench()
+    await bench.deliver(*records(OWNED, 0, 1))
+    bench.delivered[0].settle()
+    assert bench.committable() == {}
+    assert bench.consumer.unsettled_chunks(TP(OWNED, 0)) == 0
+
+
+async def test_faust_does_not_complain_of_commits_that_are_not_its_business() -> None:
+    """Its look for streams that stand still is left out where chunks go: its errors would be false."""
+    bench = Bench()
+    looked: list[str] = []
+
+    class Thread:
+        def verify_event_path(self, _: float, tp: TP) -> None:
+            looked.append(tp.topic)
+
+    bench.consumer._thread = Thread()  # type: ignore[assignment]  # what it asks of one
+    for topic in (OWNED, PLAIN, STOCK):
+        bench.consumer.verify_event_path(1_000.0, TP(topic, 0))
+    assert looked == [STOCK]
+
+
+async def test_faust_s_own_acknowledgement_of_a_chunk_commits_nothing() -> None:
+    """Faust acknowledges also what it skips: for a chunk that means nothing."""
+    bench = Bench()
+    await bench.deliver(*records(PLAIN, 0, 1))
+
+    class Message:
+        topic, tp, offset, acked = PLAIN, TP(PLAIN, 0), 1, False
+
+    message: Any = Message()
+    bench.consumer._unacked_messages.add(message)
+    assert bench.consumer.ack(message)
+    assert (message.acked, message in bench.consumer._unacked_messages) == (True, False)
+    assert bench.committable() == {}
+
+
+async def test_after_a_seek_what_was_delivered_before_no_longer_counts() -> None:
+    """A chunk that is settled late, after a seek, must not commit past what is read again."""
+    bench = Bench()
+    await bench.deliver(*records(PLAIN, 0, 1))
+
+    async def seek(*_: Any) -> None:
+        pass
+
+    bench.consumer._seek = seek  # type: ignore[method-assign]  # nobody is connected
+    await bench.consumer.seek(TP(PLAIN, 0), 1)
+    bench.delivered[0].settle()
+    assert bench.committable() == {}
+    await bench.deliver(*records(PLAIN, 0, 1))
+    assert bench.offsets()[1:] == [(0, [1])]
+
+
+async def test_after_a_revocation_nothing_is_committed_any_more() -> None:
+    """What is settled after the partition is gone is somebody else's to commit."""
+    bench = Bench()
+    await bench.deliver(*records(PLAIN, 0, 1), *records(PLAIN, 1, 1))
+    await bench.consumer.on_partitions_revoked({TP(PLAIN, 0)})
+    for chunk in bench.delivered:
+        chunk.settle()
+    assert bench.committable() == {TP(PLAIN, 1): 2}
+
+
+async def test_owners_are_told_of_assignments_and_revocations() -> None:
+    """Each owner hears of exactly its topic's partitions, also when there are none, and of the generation."""
+    bench = Bench()
+    await bench.consumer.on_partitions_assigned({TP(OWNED, 1), TP(PLAIN, 0), TP(STOCK, 2)}, 9)
+    await bench.consumer.on_partitions_revoked({TP(OWNED, 1), TP(PLAIN, 0)})
+    await bench.consumer.on_partitions_assigned({TP(PLAIN, 0)}, 10)
+    assert bench.owner.told == [("assigned", {1}, 9), ("revoked", {1}), ("assigned", set(), 10)]
+
+
+# -- on a real Kafka -------------------------------------------------------------------------------------
+
+
+class Reading:
+    """An app in this process that reads two topics, one of them with an owner, as the worker does."""
+
+    def __init__(self, servers: str, group: str, folder: Path) -> None:
+        self.group = group
+        self.owner = FakeOwner()
+        self.owned: list[Chunk] = []
+        self.plain: list[Chunk] = []
+        self.offsets_seen: dict[tuple[str, int], list[int]] = {}
+        self.values: set[bytes] = set()
+        self.app = app = faust.App(
+            group,
+            env={},
+            broker=f"{SCHEME}://{servers}",
+            store="memory://",
+            datadir=str(folder),
+            consumer_auto_offset_reset="earliest",
+            broker_commit_interval=0.1,
+            broker_heartbeat_interval=0.5,
+            topic_disable_leader=True,
+            stream_wait_empty=False,
+            web_enabled=False,
+            loop=asyncio.get_running_loop(),
+        )
+        owned = app.topic(f"{group}-owned", schema=ChunkSchema(100, self.owner), maxsize=2)
+        plain = app.topic(f"{group}-plain", schema=ChunkSchema(100), maxsize=2)
+
+        @app.agent(owned)
+        async def read_owned(stream: Any) -> None:
+            async for event in stream.noack().events():
+                self._take(self.owned, event.value)
+
+        @app.agent(plain)
+        async def read_plain(stream: Any) -> None:
+            async for event in stream.noack().events():
+                self._take(self.plain, event.value)
+
+    def _take(self, chunks: list[Chunk], chunk: Chunk) -> None:
+        chunks.append(chunk)
+        seen = self.offsets_seen.setdefault((chunk.topic, chunk.partition), [])
+        seen += [record.offset for record in chunk.records]
+        self.values |= {record.value for record in chunk.records}
+
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[Reading]:
+        self.app.finalize()
+        await self.app.start()
+        try:
+            yield self
+        finally:
+            await self.app.stop()
+
+
+async def happens(condition: Callable[[], bool], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.02)
+
+
+async def committed(admin: AIOKafkaAdminClient, group: str, topic: str) -> list[int | None]:
+    found = await admin.list_consumer_group_offsets(group)
+    positions = [found.get(TopicPartition(topic, number)) for number in range(2)]
+    return [None if position is None else position.offset for position in positions]
+
+
+@pytest.mark.kafka
+async def test_chunks_of_a_real_topic_and_what_is_committed_of_them(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Committed records in order, none twice; commits follow what is settled; a successor goes on there."""
+    group = unique_name("chunks")
+    owned, plain = f"{group}-owned", f"{group}-plain"
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(owned, 2, 1), NewTopic(plain, 2, 1)])
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap_servers, transactional_id=group, linger_ms=5
+    )
+    await producer.start()
+    async with producer.transaction():
+        for topic in (owned, plain):
+            for partition in (0, 1):
+                for _ in range(1_000):
+                    await producer.send(topic, b"committed", partition=partition)
+    await producer.begin_transaction()
+    for partition in (0, 1):
+        await producer.send_and_wait(plain, b"aborted", partition=partition)
+    await producer.abort_transaction()
+    await producer.stop()
+
+    reading = Reading(kafka.bootstrap_servers, group, tmp_path)
+    async with reading.started():
+        await happens(lambda: sum(map(len, reading.offsets_seen.values())) == 2_000)
+        assert reading.owned == []
+        assert reading.owner.told[-1][:2] == ("assigned", {0, 1})
+        assert reading.owner.told[-1][2] == reading.app.consumer_generation_id
+        in_order = list(range(1_000))
+        assert reading.offsets_seen == {(plain, 0): in_order, (plain, 1): in_order}
+        assert reading.values == {b"committed"}
+        assert max(len(chunk.records) for chunk in reading.plain) <= 100
+
+        of_first = [chunk for chunk in reading.plain if chunk.partition == 0]
+        of_second = [chunk for chunk in reading.plain if chunk.partition == 1]
+        for chunk in [*of_first, *of_second[:3], *of_second[4:]]:
+            chunk.settle()
+        expected = [1_000, of_second[2].next_offset]
+        async with asyncio.timeout(10):
+            while await committed(admin, group, plain) != expected:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.05)
+
+        reading.owner.accepting = {1}
+        await happens(lambda: len(reading.offsets_seen.get((owned, 1), ())) == 1_000)
+        assert (owned, 0) not in reading.offsets_seen
+        for chunk in reading.owned:
+            chunk.settle()
+
+    successor = Reading(kafka.bootstrap_servers, group, tmp_path)
+    successor.owner.accepting = {0, 1}
+    async with successor.started():
+        await happens(lambda: sum(map(len, successor.offsets_seen.values())) == 2_000 + 1_000 - expected[1])
+        assert successor.offsets_seen[plain, 1][0] == expected[1]
+        assert (plain, 0) not in successor.offsets_seen
+    assert await committed(admin, group, owned) in ([None, None], [-1, -1])
+    assert await committed(admin, group, plain) == expected
+    await admin.close()

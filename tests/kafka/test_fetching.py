@@ -1,0 +1,153 @@
+"""The pace of fetches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import ConsumerRecord
+
+from streams.kafka.fetching import (
+    BACKLOG,
+    PAUSE,
+    PAUSE_PER_PARTITION,
+    leave_records_bare,
+    pace_fetches,
+)
+from streams.sandbox.kafka import EmbeddedKafka
+
+
+class FetchFailed(Exception):
+    """Whatever aiokafka may raise."""
+
+
+class Fetcher:
+    """What aiokafka's has of this."""
+
+    def __init__(self, failure: type[Exception] | None = None, seconds: float = 0) -> None:
+        self.asked_at: list[float] = []
+        self._failure = failure
+        self._seconds = seconds
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: int, request: Any) -> bool:
+        self.asked_at.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(self._seconds)
+        if self._failure is not None:
+            raise self._failure
+        return True
+
+
+class Assignment:
+    """Every partition's log ends at the same offset."""
+
+    def __init__(self, highwater: int | None = 0) -> None:
+        self._state = SimpleNamespace(highwater=highwater)
+
+    def state_value(self, place: TopicPartition) -> Any:
+        return None if place.partition == 0 else self._state  # the first one was taken away meanwhile
+
+
+def request(partitions: int) -> Any:
+    return SimpleNamespace(topics=[("actions", [(number, 0, 1) for number in range(partitions)])])
+
+
+@pytest.mark.parametrize("highwater", [None, (BACKLOG - 1) // 3])
+async def test_what_trickles_in_is_gathered(highwater: int | None) -> None:
+    """Two fetches from a broker have a pause between them, and the first has none before it."""
+    fetcher = Fetcher()
+    pace_fetches(fetcher)
+    begin = asyncio.get_running_loop().time()
+    for _ in range(2):
+        assert await fetcher._proc_fetch_request(Assignment(highwater), 0, request(4))
+    first, second = fetcher.asked_at
+    assert first - begin < PAUSE
+    assert second - first >= PAUSE * 0.99
+
+
+async def test_the_more_partitions_the_longer_the_pause() -> None:
+    """With many, the next fetch from a broker waits as long as the last one's partitions are worth."""
+    fetcher = Fetcher()
+    pace_fetches(fetcher)
+    for partitions in (400, 1, 1):
+        assert await fetcher._proc_fetch_request(Assignment(), 0, request(partitions))
+    first, second, third = fetcher.asked_at
+    assert second - first >= 400 * PAUSE_PER_PARTITION * 0.99
+    assert third - second < 400 * PAUSE_PER_PARTITION
+
+
+async def test_a_backlog_is_not_waited_for() -> None:
+    """Where the partitions together have more than a pause would gather, only their number counts."""
+    fetcher = Fetcher()
+    pace_fetches(fetcher)
+    for _ in range(11):
+        assert await fetcher._proc_fetch_request(Assignment(BACKLOG // 3 + 1), 0, request(4))
+    assert 40 * PAUSE_PER_PARTITION * 0.99 <= fetcher.asked_at[-1] - fetcher.asked_at[0] < 10 * PAUSE
+
+
+async def test_brokers_do_not_wait_for_each_other() -> None:
+    """A pause concerns one broker."""
+    fetcher = Fetcher()
+    pace_fetches(fetcher)
+    await fetcher._proc_fetch_request(Assignment(), 0, request(100_000))
+    async with asyncio.timeout(100_000 * PAUSE_PER_PARTITION / 2):
+        await fetcher._proc_fetch_request(Assignment(), 1, request(1))
+
+
+async def test_a_failed_fetch_is_paused_after_too() -> None:
+    """What goes wrong is raised, and not repeated faster than what goes right."""
+    fetcher = Fetcher(FetchFailed)
+    pace_fetches(fetcher)
+    for _ in range(2):
+        with pytest.raises(FetchFailed):
+            await fetcher._proc_fetch_request(Assignment(), 0, request(100))
+    assert fetcher.asked_at[1] - fetcher.asked_at[0] >= PAUSE * 0.99
+
+
+@pytest.mark.parametrize("asked_before", [0, 1], ids=["while it fetches", "while it pauses"])
+async def test_a_cancelled_fetch_has_found_nothing(asked_before: int) -> None:
+    """The fetcher's close awaits what it has cancelled, and goes on."""
+    fetcher = Fetcher(seconds=0 if asked_before else 60)
+    pace_fetches(fetcher)
+    for _ in range(asked_before):
+        await fetcher._proc_fetch_request(Assignment(), 0, request(300_000))
+    fetch = asyncio.create_task(fetcher._proc_fetch_request(Assignment(), 0, request(1)))
+    await asyncio.sleep(0)
+    fetch.cancel()
+    assert await fetch is False
+
+
+@pytest.mark.kafka
+async def test_a_bare_record_says_all_that_is_its_own(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+) -> None:
+    """Offset, timestamp, key, value and headers are as in a ConsumerRecord, which other topics still get."""
+    bare, whole = (TopicPartition(unique_name(name), 0) for name in ("bare", "whole"))
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1) for topic, _ in (bare, whole)])
+    await admin.close()
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
+        for topic, _ in (bare, whole):
+            for value in (b"one", None):
+                await producer.send_and_wait(topic, value, b"key", headers=[("a", b"1")], timestamp_ms=7)
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
+    async with consumer, asyncio.timeout(30):
+        leave_records_bare(consumer._fetcher, lambda topic: topic == bare.topic)
+        consumer.assign([bare, whole])
+        got: dict[Any, list[Any]] = {bare: [], whole: []}
+        while any(len(records) < 2 for records in got.values()):
+            for place, records in (await consumer.getmany(timeout_ms=100)).items():
+                got[place] += records
+    assert {type(record) for record in got[whole]} == {ConsumerRecord}
+    assert not any(hasattr(record, "topic") for record in got[bare])
+
+    def own(record: Any) -> tuple[Any, ...]:
+        return record.offset, record.timestamp, record.timestamp_type, record.key, record.value
+
+    assert [own(record) for record in got[bare]] == [own(record) for record in got[whole]]
+    assert [tuple(record.headers) for record in got[bare]] == [(("a", b"1"),)] * 2

@@ -1,0 +1,171 @@
+"""When a worker should be restarted, and when it does its work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.observability.health import Health
+from streams.sandbox.kafka import EmbeddedKafka
+from tests.integration.worker_process import Installation
+
+
+@dataclass
+class FakeLane:
+    partition: int = 0
+    still_for: float = 0.0
+    trouble: str | None = None
+    halted: str | None = None
+
+
+@dataclass
+class FakeLanes:
+    lanes: list[FakeLane] = field(default_factory=list)
+    opening: dict[int, str] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[FakeLane]:
+        return iter(self.lanes)
+
+
+@dataclass
+class FakeWorker:
+    """The parts of a worker that Health looks at, all well."""
+
+    awaits: str | None = None
+    joined: bool = True
+    restoring: bool = False
+    behind: set[int] = field(default_factory=set)
+    coordinated: bool = True
+    lanes: FakeLanes = field(default_factory=lambda: FakeLanes([FakeLane(0), FakeLane(1)]))
+    moved: FakeLanes = field(default_factory=FakeLanes)
+    agents: list[Any] = field(default_factory=list)
+
+    def health(self) -> Health:
+        parts: dict[str, Any] = dict.fromkeys(("groundwork", "partitions", "catch_up"), self)
+        return Health(
+            **parts,
+            lanes=(self.lanes, self.moved),
+            agents=lambda: self.agents,
+            coordinated=lambda: self.coordinated,
+            stuck_after=30.0,  # type: ignore[arg-type]  # fakes
+        )
+
+
+@dataclass
+class FakeAgent:
+    name: str
+    _actors: list[Any]
+
+
+@dataclass
+class FakeActor:
+    actor_task: asyncio.Task[None] | None
+
+
+def test_a_worker_at_work_is_alive_and_ready() -> None:
+    """Nothing to say against it."""
+    health = FakeWorker().health()
+    assert (health.not_alive(), health.not_ready()) == ([], [])
+
+
+def test_a_spare_worker_without_partitions_is_ready() -> None:
+    """A member that the group gave nothing does all that it has to do."""
+    health = FakeWorker(lanes=FakeLanes()).health()
+    assert (health.not_alive(), health.not_ready()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("worker", "words"),
+    [
+        (FakeWorker(awaits="Kafka (KafkaConnectionError)", joined=False), "waiting for Kafka"),
+        (FakeWorker(joined=False), "no partitions assigned yet"),
+        (FakeWorker(restoring=True), "restored from its changelog"),
+        (FakeWorker(behind={7, 2}), "partitions 2, 7"),
+        (FakeWorker(coordinated=False), "Kafka does not answer"),
+        (FakeWorker(lanes=FakeLanes(opening={4: "KafkaTimeoutError"})), "partition 4: KafkaTimeoutError"),
+        (FakeWorker(moved=FakeLanes(opening={4: "opening"})), "partition 4: opening"),
+        (FakeWorker(lanes=FakeLanes([FakeLane(5, trouble="Fenced")])), "partition 5 cannot commit: Fenced"),
+        (FakeWorker(moved=FakeLanes([FakeLane(5, trouble="Fenced")])), "partition 5 cannot commit: Fenced"),
+        (FakeWorker(lanes=FakeLanes([FakeLane(6, halted="too many")])), "partition 6 stopped: too many"),
+    ],
+)
+def test_what_keeps_a_worker_from_its_work_is_named_and_no_reason_to_restart(
+    worker: FakeWorker, words: str
+) -> None:
+    """Not ready, in a sentence that names what and where; still alive, since a restart would not help."""
+    health = worker.health()
+    assert words in "; ".join(health.not_ready())
+    assert health.not_alive() == []
+
+
+def test_everything_that_is_wrong_is_named() -> None:
+    """Several problems are several sentences."""
+    worker = FakeWorker(restoring=True, lanes=FakeLanes([FakeLane(1, trouble="Fenced")], {2: "opening"}))
+    assert len(worker.health().not_ready()) == 3
+
+
+def test_while_kafka_is_awaited_nothing_else_is_said() -> None:
+    """Before the groundwork is done, the rest is not started: it would only distract."""
+    worker = FakeWorker(awaits="Kafka", joined=False, restoring=True, behind={1})
+    assert worker.health().not_ready() == ["waiting for Kafka"]
+
+
+@pytest.mark.parametrize(("seconds", "alive"), [(0.0, True), (30.0, True), (30.1, False), (1e6, False)])
+def test_a_lane_with_work_and_no_progress_is_stuck(seconds: float, alive: bool) -> None:
+    """Beyond the patience the worker should be restarted, and the partition is named."""
+    for worker in (
+        FakeWorker(lanes=FakeLanes([FakeLane(3, still_for=seconds)])),
+        FakeWorker(moved=FakeLanes([FakeLane(3, still_for=seconds)])),
+    ):
+        problems = worker.health().not_alive()
+        assert (problems == []) is alive
+        assert alive or problems[0].startswith("partition 3 has work")
+
+
+async def test_an_agent_that_has_ended_is_a_reason_to_restart() -> None:
+    """An agent whose task returned or failed consumes no more; others are fine."""
+
+    async def returns() -> None:
+        pass
+
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    async def runs() -> None:
+        await asyncio.Event().wait()
+
+    tasks = {work.__name__: asyncio.create_task(work()) for work in (returns, fails, runs)}
+    cancelled = asyncio.create_task(runs())
+    cancelled.cancel()
+    await asyncio.wait({tasks["returns"], tasks["fails"], cancelled})
+    actors = {**{name: FakeActor(task) for name, task in tasks.items()}, "cancelled": FakeActor(cancelled)}
+    actors["unstarted"] = FakeActor(None)
+    worker = FakeWorker(agents=[FakeAgent(name, [actor]) for name, actor in actors.items()])
+    assert worker.health().not_alive() == ["agent returns has ended", "agent fails has ended"]
+    assert isinstance(tasks["fails"].exception(), ZeroDivisionError)
+    tasks["runs"].cancel()
+
+
+@pytest.mark.kafka
+def test_of_two_workers_for_one_partition_both_are_ready(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A spare replica passes its readiness probe, or a roll-out would never end."""
+    place = Installation(kafka.bootstrap_servers, unique_name("t"), tmp_path, topic_partitions=1)
+    workers = [place.worker(), place.worker()]
+    try:
+        for worker in workers:
+            worker.start()
+        until = time.monotonic() + 45
+        while [worker.get("/readyz")[0] for worker in workers] != [200, 200]:
+            assert time.monotonic() < until, [worker.get("/readyz") for worker in workers]
+            time.sleep(0.2)
+        assert [worker.get("/livez")[0] for worker in workers] == [200, 200]
+    finally:
+        place.kill_all()

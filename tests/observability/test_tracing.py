@@ -1,0 +1,131 @@
+"""Spans of the actions that came with a sampled trace."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from streams.delivery.lane import Pending, Verdict
+from streams.observability.tracing import CollectorSpans, Traced
+from streams.settings.table import SettingsError
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
+EMAIL = Verdict(None, ("email", "two_button", "lookup_failed", "error", "timeout", "310"))
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, int, int, dict[str, str | int]]] = []
+
+    def add(self, *span: Any) -> None:
+        self.spans.append(span)
+
+
+class Fixed:
+    halted = None
+
+    def __init__(self, verdict: Any) -> None:
+        self.judge = lambda _: verdict
+        self.refuse = lambda _, verdict: verdict
+        self.fault = lambda _, exc: Verdict(None, ("dead_letter", type(exc).__name__))
+
+
+def traced(verdict: Any, spans: Kept) -> Traced:
+    ticks = iter(range(1, 100))
+    return Traced(Fixed(verdict), spans, "actions", 3, now=lambda: next(ticks))
+
+
+def record(traceparent: bytes | None = PARENT.encode()) -> Any:
+    headers = [] if traceparent is None else [("traceparent", traceparent)]
+    return SimpleNamespace(offset=9, headers=headers)
+
+
+def test_a_verdict_at_once_is_a_span_under_the_action_s_own() -> None:
+    """With its place and what came of it, and nobody's data."""
+    spans = Kept()
+    assert traced(EMAIL, spans).judge(record()) is EMAIL
+    ((parent, started, ended, attributes),) = spans.spans
+    assert (parent, started, ended) == (PARENT, 1, 2)
+    assert attributes == {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "confirm",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": "actions",
+        "messaging.destination.partition.id": "3",
+        "messaging.kafka.offset": 9,
+        "confirmation.verdict": "email",
+        "confirmation.variant": "two_button",
+        "confirmation.reason": "lookup_failed",
+        "confirmation.lookup.outcome": "error",
+        "error.type": "timeout",
+    }
+
+
+async def test_a_lookup_s_time_is_in_its_span() -> None:
+    """A verdict that waits makes its span when it is concluded."""
+    spans = Kept()
+    answer = asyncio.get_running_loop().create_future()
+    pending = traced(Pending(answer, lambda _: EMAIL), spans).judge(record())
+    assert isinstance(pending, Pending)
+    assert spans.spans == []
+    answer.set_result(None)
+    assert pending.conclude(answer) is EMAIL
+    assert len(spans.spans) == 1
+
+
+@pytest.mark.parametrize("header", [None, PARENT[:-2].encode() + b"00", b"rubbish", b"\xff" * 55])
+def test_without_a_sampled_trace_there_is_no_span(header: bytes | None) -> None:
+    """And the verdict is what it was."""
+    spans = Kept()
+    assert traced(EMAIL, spans).judge(record(header)) is EMAIL
+    assert spans.spans == []
+
+
+def test_what_is_not_judged_now_makes_no_span() -> None:
+    """It is judged again, many times perhaps."""
+    spans = Kept()
+    assert traced(None, spans).judge(record()) is None
+    assert spans.spans == []
+
+
+def test_spans_reach_a_collector() -> None:
+    """Over OTLP, in the trace of the action."""
+    bodies: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/v1/traces"
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        spans = CollectorSpans(f"http://127.0.0.1:{server.server_port}/", "1.0")
+        Traced(Fixed(EMAIL), spans, "actions", 3).judge(record())
+        spans.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+    (body,) = bodies
+    assert bytes.fromhex(TRACE) in body
+    assert b"confirm actions" in body
+    assert b"lookup_failed" in body
+
+
+def test_without_the_extra_the_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence that names the setting and the remedy."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    with pytest.raises(SettingsError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT .* pip install"):
+        CollectorSpans("http://127.0.0.1:1", "1.0")

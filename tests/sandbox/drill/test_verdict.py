@@ -1,0 +1,83 @@
+"""Judging a drill."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streams.sandbox.demo.lookup_service import Behaviour
+from streams.sandbox.drill.crowd import Group
+from streams.sandbox.drill.figures import Delays, Figures, GroupFigures
+from streams.sandbox.drill.verdict import Verdict, all_held, verdicts
+
+
+def run(
+    *, others: float = 0.02, until: float = 1.0, once: float | None = 0.02, missing: int = 0, **more: Any
+) -> Figures:
+    """A run of 10 actions a group; delays are p99, in seconds."""
+    return Figures(
+        groups={
+            group: GroupFigures(
+                actions=10,
+                emails=10 - missing,
+                missing=missing,
+                doubled=more.get("doubled", 0),
+                delays=Delays(others, others, others),
+            )
+            for group in Group
+        },
+        uncalled=more.get("uncalled", 0),
+        until_open=Delays(until, until, until),
+        once_open=Delays(once, once, once),
+    )
+
+
+def judge(healthy: Figures, hanging: Figures) -> list[Verdict]:
+    return verdicts({Behaviour.HEALTHY: healthy, Behaviour.HANGING: hanging}, deadline=1.0)
+
+
+def test_a_drill_that_went_well_holds() -> None:
+    """Five goals, all held, each with the numbers of its modes."""
+    found = judge(run(), run())
+    assert len(found) == 5
+    assert all_held(found)
+    assert "healthy 30 of 30, 0 doubled; hanging 30 of 30, 0 doubled" in found[0].detail
+
+
+def test_each_goal_can_be_missed() -> None:
+    """One email too few or too many, or one delay above its limit, and exactly that goal is missed."""
+    for dead, missed in (
+        (run(missing=1), [0]),
+        (run(doubled=1), [0]),
+        (run(uncalled=1), [0]),
+        (run(others=0.0701), [1, 2]),
+        (run(until=1.1001), [3]),
+        (run(once=0.1001), [4]),
+    ):
+        assert [number for number, each in enumerate(judge(run(), dead)) if not each.held] == missed
+
+
+def test_others_are_measured_by_the_healthy_run() -> None:
+    """What is slow while everybody is healthy is not the dead CRM's fault."""
+    assert all_held(judge(run(others=0.5), run(others=0.54)))
+
+
+def test_a_healthy_run_that_lost_an_email_is_missed_too() -> None:
+    """The counts are judged in every mode."""
+    assert not all_held(judge(run(missing=1), run()))
+
+
+def test_without_a_healthy_run_nothing_is_compared() -> None:
+    """A single dead mode is judged by its counts and by its own limits."""
+    found = verdicts({Behaviour.HANGING: run()}, deadline=1.0)
+    assert [verdict.goal.split(",")[0] for verdict in found] == [
+        "Every action has its one email",
+        "Affected",
+        "Affected",
+    ]
+
+
+def test_no_delay_to_judge_is_shown_as_such() -> None:
+    """A breaker that never opened, in a run that was too short for it, is a dash and not a miss."""
+    found = verdicts({Behaviour.HANGING: run(once=None)}, deadline=1.0)
+    assert found[-1].held
+    assert "hanging –" in found[-1].detail

@@ -1,0 +1,75 @@
+"""Ports that nobody else gets."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+
+from streams.sandbox.kafka.errors import EmbeddedKafkaError
+from streams.sandbox.kafka.ports import HeldPort, hold_ports
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere the port is let go just before the broker starts"
+)
+def test_broker_listens_beside_the_holder_again_and_again() -> None:
+    """A server socket as Java makes it binds and listens on a held port, and so does its successor."""
+    held = HeldPort()
+    try:
+        for _ in range(2):
+            held.make_way()
+            broker = socket.create_server(("127.0.0.1", held.number))  # sets SO_REUSEADDR, as Java does
+            with broker, socket.create_connection(("127.0.0.1", held.number)) as client:
+                accepted, _ = broker.accept()
+                with accepted:
+                    accepted.sendall(b"x")
+                    assert client.recv(1) == b"x"
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", held.number))
+    finally:
+        held.release()
+
+
+def test_held_ports_differ_from_all_others() -> None:
+    """The kernel gives a held port to no other socket, held or not."""
+    held = [HeldPort() for _ in range(50)]
+    others = [socket.socket() for _ in range(50)]
+    try:
+        for other in others:
+            other.bind(("127.0.0.1", 0))
+        numbers = [port.number for port in held] + [other.getsockname()[1] for other in others]
+        assert len(set(numbers)) == 100
+    finally:
+        for port in held:
+            port.release()
+        for other in others:
+            other.close()
+
+
+def test_taken_port_is_refused_and_the_others_let_go() -> None:
+    """When the second of two ports is taken, the error names it, and the first is free again."""
+    first = _first_of_two_free_ports()
+    with socket.create_server(("127.0.0.1", first + 1)):
+        with pytest.raises(EmbeddedKafkaError, match=f"Port {first + 1} on 127.0.0.1 is in use"):
+            hold_ports(2, first)
+        socket.create_server(("127.0.0.1", first)).close()
+
+
+def _first_of_two_free_ports() -> int:
+    # Below the ports that the kernel hands out by itself, where other tests may get one at any moment.
+    for first in range(20_000, 30_000, 2):
+        try:
+            for number in (first, first + 1):
+                socket.create_server(("127.0.0.1", number)).close()
+        except OSError:
+            continue
+        return first
+    raise AssertionError("no two ports in a row are free")
+
+
+def test_number_that_is_no_port_is_refused() -> None:
+    """Three brokers from port 65,534 on would need a port that does not exist."""
+    with pytest.raises(EmbeddedKafkaError, match=r"Port 65536 .* is not to be had"):
+        hold_ports(3, 65534)

@@ -1,0 +1,87 @@
+"""Values of a single setting that a range or a choice cannot describe."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.settings.table import SettingsError, load_settings
+
+GOOD = {
+    "KAFKA_BOOTSTRAP_SERVERS": [
+        "a:1",
+        "kafka-0.kafka:9092,kafka-1.kafka:9092",
+        "10.0.0.1:65535",
+        "[::1]:9092",
+    ],
+    "GROUP_ID": ["a", "blue.green_2-x"],
+    "GROUP_INSTANCE_ID": ["worker-0"],
+    "ACTIONS_TOPIC": ["proca.actions"],
+    "LOOKUP_URL": [
+        "http://127.0.0.1:8080",
+        "https://crm.example/a/b?c=d",
+        "http://[::1]:8/x",
+        "http://crm_1/",
+    ],
+    "LOOKUP_USER": ["proca user"],
+    "WEB_HOST": ["0.0.0.0", "::", "localhost"],
+}
+BAD = {
+    "KAFKA_BOOTSTRAP_SERVERS": [
+        "a",
+        "a:",
+        ":9092",
+        "a:0",
+        "a:65536",
+        "a:1,,b:1",
+        "http://a:1",
+        "::1:9092",
+        "a b:1",
+    ],
+    "GROUP_ID": ["a b", "ä", "a/b", ".", "..", "x" * 201, "a\n"],
+    "GROUP_INSTANCE_ID": ["a b"],
+    "ACTIONS_TOPIC": ["a b", ".."],
+    "LOOKUP_URL": [
+        "crm.example",
+        "ftp://crm.example/",
+        "http://",
+        "http://a..b/",
+        "http://crm.example:99999/",
+        "http://crm.example:0/",
+        "http://crm.example:x/",
+        "http://user@crm.example/",
+        "http://crm.example/#part",
+        "http://crm.example/a b",
+        "http://crm.example/ä",
+        "http://[::1/",
+    ],
+    "LOOKUP_USER": ["a:b", "a\r\nb"],
+    "LOOKUP_AUTHORIZATION": ["a\r\nb", "ä", "a\tb"],
+    "WEB_HOST": ["a b", "http://a", "127.0.0.1:80"],
+}
+
+
+def credentials(name: str) -> dict[str, str]:
+    """What must be given beside it for a credential to make sense."""
+    return (
+        {"STREAMS_LOOKUP_URL": "http://crm.example/", "STREAMS_LOOKUP_PASSWORD": "p"}
+        if "USER" in name
+        else {}
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in GOOD for value in GOOD[name]])
+def test_a_value_that_works_is_taken(name: str, value: str) -> None:
+    """What Kafka, HTTP or the socket would take is allowed."""
+    settings = load_settings({f"STREAMS_{name}": value, **credentials(name)})
+    shown = getattr(settings, name.lower())
+    assert (",".join(shown) if isinstance(shown, tuple) else shown) == value
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in BAD for value in BAD[name]])
+def test_a_value_that_cannot_work_is_refused_at_the_start(name: str, value: str) -> None:
+    """What would fail at the first connection or record is refused before there is one."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings({f"STREAMS_{name}": value, **credentials(name)})
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"STREAMS_{name}=")
+    assert "allowed is" in problem

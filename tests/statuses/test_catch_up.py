@@ -1,0 +1,351 @@
+"""Until a partition's statuses are whole, no letter is chosen from them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.errors import IllegalStateError, KafkaConnectionError
+
+from streams.delivery.offsets import Extent, Offsets
+from streams.sandbox.kafka import EmbeddedKafka
+from streams.statuses.catch_up import CatchUp
+from tests.delivery.fakes import in_virtual_time
+
+LOOKS = 10 * CatchUp.LOOK_EVERY  # time for several looks
+
+
+class FakeCluster:
+    """Offsets and consumer in one, as far as a catch-up asks them."""
+
+    def __init__(self, **ends: int) -> None:
+        self.ends = {int(name.removeprefix("p")): end for name, end in ends.items()}
+        self.positions: dict[int, int | None] = dict.fromkeys(self.ends, 0)
+        self.unsettled: dict[int, int] = {}
+        self.troubles: dict[str, list[Exception]] = {"ends": [], "positions": []}  # of the next questions
+        self.rounds = 0
+        self.turning = True
+
+    async def extents(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Extent]:
+        await self._asked("ends")
+        return {place: Extent(0, self.ends[place.partition]) for place in places}
+
+    async def position(self, tp: Any) -> int | None:
+        await self._asked("positions")
+        return self.positions[tp.partition]
+
+    def unsettled_chunks(self, tp: Any) -> int:
+        return self.unsettled.get(tp.partition, 0)
+
+    async def turn(self) -> None:
+        """The consumer's rounds go on."""
+        while True:
+            await asyncio.sleep(0.01)
+            self.rounds += self.turning
+
+    async def _asked(self, what: str) -> None:
+        await asyncio.sleep(0)
+        if self.troubles[what]:
+            raise self.troubles[what].pop(0)
+
+
+class Bench:
+    def __init__(self, **ends: int) -> None:
+        self.cluster = FakeCluster(**ends)
+        offsets: Any = self.cluster
+        self.catch_up = CatchUp("statuses", offsets, lambda: self.cluster)
+
+    def whole(self) -> list[int]:
+        return [number for number in self.cluster.ends if self.catch_up.whole(number)]
+
+
+def with_bench(
+    **ends: int,
+) -> Callable[[Callable[[Bench], Awaitable[None]]], Callable[[], None]]:
+    """Run a test with a bench in virtual time, the consumer turning meanwhile."""
+
+    def decorate(test: Callable[[Bench], Awaitable[None]]) -> Callable[[], None]:
+        @in_virtual_time
+        async def wrapper() -> None:
+            bench = Bench(**ends)
+            turning = asyncio.create_task(bench.cluster.turn())
+            try:
+                await test(bench)
+            finally:
+                watch = bench.catch_up._watch
+                bench.catch_up.stop()
+                turning.cancel()
+                for task in filter(None, (turning, watch)):
+                    with suppress(asyncio.CancelledError):
+                        await task
+
+        # Not functools.wraps: pytest would take the bench for a fixture.
+        def run() -> None:
+            wrapper()
+
+        run.__doc__, run.__name__ = test.__doc__, test.__name__
+        return run
+
+    return decorate
+
+
+@with_bench(p0=0)
+async def test_nothing_is_whole_before_the_table_is_restored(bench: Bench) -> None:
+    """From the start, and from each assignment until Faust's recovery is done, no partition is whole."""
+    assert bench.whole() == []
+    bench.catch_up.assigned([0])
+    await asyncio.sleep(LOOKS)
+    assert (bench.whole(), bench.catch_up.restoring) == ([], True)
+    bench.catch_up.restored()
+    await asyncio.sleep(LOOKS)
+    assert (bench.whole(), bench.catch_up.restoring) == ([0], False)
+    bench.catch_up.assigned([0])
+    assert bench.whole() == []
+
+
+@with_bench(p0=5, p1=0, p2=3)
+async def test_each_partition_is_whole_when_its_reading_has_passed_its_end(bench: Bench) -> None:
+    """An empty partition is whole at once; others when their position reaches the end, each by itself."""
+    bench.catch_up.assigned([0, 1, 2])
+    bench.catch_up.restored()
+    await asyncio.sleep(LOOKS)
+    assert (bench.whole(), bench.catch_up.behind) == ([1], {0, 2})
+    bench.cluster.positions.update({0: 4, 2: 9})
+    await asyncio.sleep(LOOKS)
+    assert bench.whole() == [1, 2]
+    bench.cluster.positions[0] = 5
+    await asyncio.sleep(LOOKS)
+    assert bench.whole() == [0, 1, 2]
+
+
+@with_bench(p0=5)
+async def test_what_comes_after_the_assignment_is_not_waited_for(bench: Bench) -> None:
+    """The end is that of the assignment: a busy status topic does not keep a worker from its work."""
+    bench.catch_up.assigned([0])
+    bench.catch_up.restored()
+    await asyncio.sleep(LOOKS)
+    bench.cluster.ends[0] = 500
+    bench.cluster.positions[0] = 6
+    await asyncio.sleep(LOOKS)
+    assert bench.whole() == [0]
+
+
+@with_bench(p0=5)
+async def test_a_position_that_is_not_known_is_not_reached(bench: Bench) -> None:
+    """No position yet: not whole."""
+    bench.cluster.positions[0] = None
+    bench.catch_up.assigned([0])
+    bench.catch_up.restored()
+    await asyncio.sleep(LOOKS)
+    assert bench.whole() == []
+
+
+@with_bench(p0=5)
+async def test_records_on_their_way_to_the_table_are_waited_for(bench: Bench) -> None:
+    """At the end, but the last chunk not handed over or not in the table yet: not whole."""
+    bench.cluster.positions[0] = 5
+    bench.cluster.turning = False
+    bench.catch_up.assigned([0])
+    bench.catch_up.restored()
+    await asyncio.sleep(LOOKS)
+    assert bench.whole() == []
+    bench.cluster.unsettled[0] = 1
+    bench.cluster.turning = True
+    await asyncio.sleep(LOOKS)
+    assert bench.whole() == []
+    bench.cluster.unsettled[0] = 0
+    await asyncio.sleep(LOOKS)
+    assert bench.whole() == [0]
+
+
+@with_bench(**{f"p{number}": 5 for number in range(64)})
+async def test_many_partitions_wait_together(bench: Bench) -> None:
+    """With 64 partitions the work begins as soon as with one."""
+    bench.cluster.positions.update(dict.fromkeys(bench.cluster.ends, 5))
+    bench.catch_up.assigned(bench.cluster.ends)
+    bench.catch_up.restored()
+    await asyncio.sleep(3 * CatchUp.LOOK_EVERY)
+    assert len(bench.whole()) == 64
+
+
+@with_bench(p0=5, p1=5)
+async def test_kafka_s_failures_are_outlived(bench: Bench) -> None:
+    """Ends or positions that cannot be told are asked for again, so that no worker waits for ever."""
+    bench.cluster.troubles["ends"] = [KafkaConnectionError(), KafkaConnectionError()]
+    bench.cluster.troubles["positions"] = [IllegalStateError(), KafkaConnectionError()]
+    bench.cluster.positions.update({0: 5, 1: 5})
+    bench.catch_up.assigned([0, 1])
+    bench.catch_up.restored()
+    await asyncio.sleep(5)
+    assert bench.cluster.troubles == {"ends": [], "positions": []}
+    assert bench.whole() == [0, 1]
+
+
+@with_bench(p0=5, p1=9)
+async def test_a_new_assignment_is_followed_alone(bench: Bench) -> None:
+    """After a rebalance only the new partitions count, each up to its own new end."""
+    bench.catch_up.assigned([0])
+    bench.catch_up.restored()
+    await asyncio.sleep(LOOKS)
+    bench.catch_up.assigned([1])
+    bench.catch_up.restored()
+    bench.cluster.positions[1] = 5
+    await asyncio.sleep(LOOKS)
+    assert bench.catch_up.behind == {1}
+    bench.cluster.positions[1] = 9
+    await asyncio.sleep(LOOKS)
+    assert bench.catch_up.behind == set()
+
+
+@with_bench(p0=5)
+async def test_a_recovery_that_is_over_twice_is_followed_once(bench: Bench) -> None:
+    """Faust may say so twice: no old watch judges the next assignment by old ends."""
+    bench.catch_up.assigned([0])
+    bench.catch_up.restored()
+    bench.catch_up.restored()
+    await asyncio.sleep(LOOKS)
+    bench.catch_up.assigned([0])
+    bench.cluster.ends[0] = 9
+    bench.cluster.positions[0] = 5
+    await asyncio.sleep(LOOKS)
+    bench.catch_up.restored()
+    await asyncio.sleep(LOOKS)
+    assert bench.catch_up.behind == {0}
+
+
+@with_bench(p0=5)
+async def test_a_watch_that_is_stopped_judges_nothing(bench: Bench) -> None:
+    """Revoked partitions do not become whole behind our back."""
+    bench.catch_up.assigned([0])
+    bench.catch_up.restored()
+    bench.catch_up.stop()
+    bench.cluster.positions[0] = 5
+    await asyncio.sleep(LOOKS)
+    assert bench.whole() == []
+
+
+@with_bench()
+async def test_an_empty_assignment_needs_no_watch(bench: Bench) -> None:
+    """A spare worker is caught up as soon as the table is."""
+    bench.catch_up.assigned([])
+    bench.catch_up.restored()
+    assert (bench.catch_up.restoring, bench.catch_up.behind) == (False, set())
+
+
+# -- on a real Kafka -------------------------------------------------------------------------------------
+
+
+class Reader:
+    """Reads a topic as the worker's consumer does, committed records only."""
+
+    def __init__(self, servers: str, topic: str, partitions: int) -> None:
+        self._places = [TopicPartition(topic, number) for number in range(partitions)]
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=servers,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=50,
+        )
+        self.rounds = 0
+        self.position = self._consumer.position
+        self.values: list[bytes | None] = []
+
+    def unsettled_chunks(self, _: Any) -> int:
+        return 0
+
+    async def read(self) -> None:
+        await self._consumer.start()
+        self._consumer.assign(self._places)
+        try:
+            while True:
+                found = await self._consumer.getmany(timeout_ms=50)
+                self.values += [record.value for records in found.values() for record in records]
+                self.rounds += 1
+        finally:
+            await self._consumer.stop()
+
+
+async def happens(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.kafka
+async def test_markers_gaps_and_open_transactions_on_a_real_topic(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+) -> None:
+    """Markers, an empty log and a lost beginning hold nobody up; an open transaction is awaited."""
+    servers, topic = kafka.bootstrap_servers, unique_name("statuses")
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 4, 1)])
+    producers = [
+        AIOKafkaProducer(bootstrap_servers=servers, transactional_id=unique_name("crm")) for _ in range(2)
+    ]
+    reader = Reader(servers, topic, 4)
+    offsets = Offsets(unique_name("group"), {"bootstrap_servers": servers})
+    catch_up = CatchUp(topic, offsets, lambda: reader)
+    reading = None
+    try:
+        for producer in producers:
+            await producer.start()
+        finished, dead = producers
+        # Partition 0 ends in an aborted transaction's marker, 1 in a committed one's, 2 is empty.
+        for partition, ending in ((1, finished.commit_transaction), (0, finished.abort_transaction)):
+            await finished.begin_transaction()
+            await finished.send_and_wait(topic, b"%d" % partition, partition=partition)
+            await ending()
+        # Partition 3 has lost its beginning, and then a writer that died, and one that went on behind it.
+        async with finished.transaction():
+            for value in (b"lost", b"kept"):
+                await finished.send_and_wait(topic, value, partition=3)
+        await admin.delete_records({TopicPartition(topic, 3): RecordsToDelete(before_offset=1)})
+        await dead.begin_transaction()
+        await dead.send_and_wait(topic, b"open", partition=3)
+        async with finished.transaction():
+            await finished.send_and_wait(topic, b"behind", partition=3)
+        reading = asyncio.create_task(reader.read())
+        catch_up.assigned(range(4))
+        catch_up.restored()
+        await happens(lambda: catch_up.behind == {3})
+        await asyncio.sleep(0.5)
+        assert catch_up.behind == {3}
+        assert sorted(filter(None, reader.values)) == [b"1", b"kept"]
+        await dead.abort_transaction()
+        await happens(lambda: not catch_up.behind)
+        assert sorted(filter(None, reader.values)) == [b"1", b"behind", b"kept"]
+    finally:
+        catch_up.stop()
+        if reading is not None:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        await offsets.stop()
+        for producer in producers:
+            await producer.stop()
+        await admin.close()
+
+
+def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """What is logged names a topic and a failure's class, and not its text."""
+    caplog.set_level(logging.DEBUG)
+
+    @with_bench(p0=5)
+    async def scenario(bench: Bench) -> None:
+        bench.cluster.troubles["ends"] = [KafkaConnectionError("canary")]
+        bench.cluster.troubles["positions"] = [IllegalStateError("canary")]
+        bench.catch_up.assigned([0])
+        bench.catch_up.restored()
+        await asyncio.sleep(5)
+
+    scenario()
+    assert "KafkaConnectionError" in caplog.text
+    assert "IllegalStateError" in caplog.text
+    assert "canary" not in caplog.text

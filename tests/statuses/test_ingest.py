@@ -1,0 +1,235 @@
+"""Status records on their way into the table."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from faust.types import TP
+
+from streams.actions.processor import SHORTENED_TO
+from streams.kafka.chunks import Chunk
+from streams.observability.metric_catalogue import DEAD_LETTERS, STATUSES
+from streams.observability.metrics import Metrics
+from streams.statuses.ingest import Learning
+from streams.statuses.table import StatusTable
+from tests.delivery.fakes import in_virtual_time
+from tests.statuses.fake_changelog import CHANGELOG, FakeChangelog, SentRow, faust_table
+
+CANARY = "canary-7f3a"
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    """A consumed record of the status topic."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Bench:
+    """A learning with a real table in memory."""
+
+    def __init__(self) -> None:
+        self.changelog = FakeChangelog()
+        self.letters_trouble: list[Exception] = []
+        self.metrics = Metrics("actions")
+        self.generation = 7
+        table = faust_table("memory", Path())
+        self.table = StatusTable(table, lambda: self.changelog.send_many)
+        self.learning = Learning(
+            self.table, self.metrics, lambda: self._send_letters, "dlq", lambda: self.generation
+        )
+
+    async def _send_letters(self, topic: str, partition: int, rows: Iterable[SentRow]) -> int | None:
+        if self.letters_trouble:
+            raise self.letters_trouble.pop(0)
+        return await self.changelog.send_many(topic, partition, rows)
+
+    @property
+    def letters(self) -> list[SentRow]:
+        return [row for topic, _, rows in self.changelog.sent if topic == "dlq" for row in rows]
+
+    def counted(self) -> dict[str, int]:
+        results = ("applied", "outdated", "dead_letter")
+        return {result: self.metrics.total(STATUSES, result=result) for result in results}
+
+    def says(self, key: bytes) -> bool | None:
+        return self.table.subscribed(2, key, 0.0)
+
+
+def row(ref: str, subscribed: object, as_of: str = "2026-11-24T10:00:00Z") -> tuple[bytes, bytes]:
+    document = {"orgId": 310, "contactRef": ref, "subscribed": subscribed, "asOf": as_of}
+    return b"310:" + ref.encode(), orjson.dumps(document)
+
+
+def chunk(*rows: tuple[bytes | None, bytes | None], generation: int = 7) -> Chunk:
+    return Chunk(
+        TP("statuses", 2), [FakeRecord(offset, *each) for offset, each in enumerate(rows, 10)], generation
+    )
+
+
+@in_virtual_time
+async def test_a_chunk_is_applied_in_its_order_counted_and_settled() -> None:
+    """Rows, an older one, and a tombstone: the table has what should stay, and the chunk is settled."""
+    bench = Bench()
+    given = chunk(row("a", True), row("b", False), row("a", False, "2026-11-23T10:00:00Z"), (b"310:b", None))
+    await bench.learning.learn(given)
+    assert (bench.says(b"310:a"), bench.says(b"310:b")) == (True, None)
+    assert given.settled
+    assert bench.counted() == {"applied": 3, "outdated": 1, "dead_letter": 0}
+    assert [topic for topic, _, _ in bench.changelog.sent] == [CHANGELOG]
+
+
+@in_virtual_time
+async def test_the_same_chunk_again_changes_nothing() -> None:
+    """Reading a chunk a second time, after a crash between changelog and commit, leaves the same table."""
+    bench = Bench()
+    rows = [row("a", True), (b"310:b", None), row("a", False, "2026-11-25T10:00:00Z")]
+    await bench.learning.learn(chunk(*rows))
+    await bench.learning.learn(chunk(*rows))
+    assert bench.says(b"310:a") is False
+
+
+@in_virtual_time
+async def test_what_cannot_be_read_is_kept_and_the_old_row_stays() -> None:
+    """Bad rows become dead letters with place and reason; their neighbours are applied."""
+    bench = Bench()
+    await bench.learning.learn(chunk(row("a", True)))
+    bad: list[tuple[bytes | None, bytes | None]] = [
+        row("a", "false"),
+        (b"310:b", row("a", False)[1]),
+        (None, row("a", False)[1]),
+        (None, None),
+        (b"310:a", b"null"),
+    ]
+    await bench.learning.learn(chunk(*bad, row("c", False)))
+    assert (bench.says(b"310:a"), bench.says(b"310:c")) == (True, False)
+    assert [(key, value) for key, value, _ in bench.letters] == bad
+    headers = [dict(headers) for _, _, headers in bench.letters]
+    assert [each["__streams.errors.exception"] for each in headers] == [
+        b"field_type",
+        b"key_mismatch",
+        b"field_missing",
+        b"field_missing",
+        b"not_an_object",
+    ]
+    assert [each["__streams.errors.offset"] for each in headers] == [b"10", b"11", b"12", b"13", b"14"]
+    assert headers[0]["__streams.errors.topic"] == b"statuses"
+    assert headers[0]["__streams.errors.partition"] == b"2"
+    assert bench.counted() == {"applied": 2, "outdated": 0, "dead_letter": 5}
+    assert bench.metrics.total(DEAD_LETTERS, topic="statuses") == 5
+    assert bench.metrics.total(DEAD_LETTERS, topic="actions") == 0
+
+
+@in_virtual_time
+async def test_a_chunk_is_tried_until_kafka_takes_it() -> None:
+    """Failing changelog: nothing is settled or counted until it works, and dead letters are sent once."""
+    bench = Bench()
+    bench.changelog.trouble = []
+    given = chunk((b"310:a", b"{"), row("b", True))
+    real_apply, calls = bench.table.apply, []
+
+    async def apply(*args: Any) -> int:
+        calls.append(given.settled)
+        if len(calls) <= 3:
+            raise KafkaConnectionError
+        return await real_apply(*args)
+
+    bench.table.apply = apply  # type: ignore[method-assign]  # so that only the table's own write fails
+    await bench.learning.learn(given)
+    assert calls == [False] * 4
+    assert given.settled
+    assert len(bench.letters) == 1
+    assert bench.counted() == {"applied": 1, "outdated": 0, "dead_letter": 1}
+    assert bench.metrics.total(DEAD_LETTERS, topic="statuses") == 1
+
+
+@in_virtual_time
+async def test_rows_wait_for_their_dead_letters() -> None:
+    """While the dead letters' topic takes nothing, nothing is settled: no record is lost between the two."""
+    bench = Bench()
+    bench.letters_trouble = [KafkaConnectionError(), KafkaConnectionError()]
+    given = chunk((b"310:a", b"{"), row("b", True))
+    learning = asyncio.create_task(bench.learning.learn(given))
+    await asyncio.sleep(Learning.RETRY_EVERY / 2)
+    assert not given.settled
+    assert bench.changelog.sent == []
+    await learning
+    assert given.settled
+    assert len(bench.letters) == 1
+
+
+@in_virtual_time
+async def test_a_dead_letter_without_room_is_shortened_and_stops_nothing() -> None:
+    """A row too large for the dead letters' topic is cut and says so; the statuses behind it are learned."""
+    bench = Bench()
+    bench.letters_trouble = [MessageSizeTooLargeError()]
+    large = b"{" * (3 * SHORTENED_TO)
+    given = chunk((b"310:a", large), (None, None), (b"310:b", b"["), row("c", True))
+    await bench.learning.learn(given)
+    assert given.settled
+    assert [value for _, value, _ in bench.letters] == [large[:SHORTENED_TO], None, b"["]
+    lengths = [dict(headers).get("shortened-from") for _, _, headers in bench.letters]
+    assert lengths == [b"%d" % len(large), None, None]
+    assert bench.says(b"310:c") is True
+
+
+@in_virtual_time
+async def test_a_chunk_of_an_earlier_generation_is_dropped() -> None:
+    """After a rebalance the chunk is somebody else's: it is neither applied nor settled."""
+    bench = Bench()
+    given = chunk(row("a", True), generation=6)
+    await bench.learning.learn(given)
+    assert not given.settled
+    assert bench.changelog.sent == []
+
+
+@in_virtual_time
+async def test_a_rebalance_ends_the_trying() -> None:
+    """A chunk that Kafka does not take is let go when the group has a new generation."""
+    bench = Bench()
+    bench.changelog.trouble = [KafkaConnectionError() for _ in range(100)]
+    given = chunk(row("a", True))
+    learning = asyncio.create_task(bench.learning.learn(given))
+    await asyncio.sleep(Learning.RETRY_EVERY * 2.5)
+    assert not learning.done()
+    bench.generation = 8
+    await asyncio.wait_for(learning, Learning.RETRY_EVERY * 2)
+    assert not given.settled
+    assert bench.counted() == {"applied": 0, "outdated": 0, "dead_letter": 0}
+
+
+@in_virtual_time
+async def test_a_bug_is_not_swallowed() -> None:
+    """Anything but Kafka's failure ends the agent, which /livez then reports; nothing is settled."""
+    bench = Bench()
+    bench.changelog.trouble = [ZeroDivisionError()]
+    given = chunk(row("a", True))
+    with pytest.raises(ZeroDivisionError):
+        await bench.learning.learn(given)
+    assert not given.settled
+
+
+def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Bad rows and failures leave no key, value or exception text in the log."""
+    caplog.set_level(logging.DEBUG)
+
+    @in_virtual_time
+    async def scenario() -> None:
+        bench = Bench()
+        bench.letters_trouble = [KafkaConnectionError(CANARY), MessageSizeTooLargeError(CANARY)]
+        await bench.learning.learn(chunk((CANARY.encode(), CANARY.encode()), row(CANARY, True)))
+
+    scenario()
+    assert "KafkaConnectionError" in caplog.text
+    assert CANARY not in "".join(logging.Formatter().format(each) for each in caplog.records)
