@@ -23,7 +23,8 @@ from streams.commands.audit.commands import audit, resend
 from streams.commands.audit.watching import progress_bar
 from streams.commands.dead_letters_commands import dead_letters
 from streams.commands.doctor.commands import doctor
-from streams.settings.table import SettingsError, effective, load_settings
+from streams.settings.load import load_settings
+from streams.settings.table import SettingsError, effective
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -49,10 +49,9 @@ from streams.observability.page.snapshot import Sources, Watch
 from streams.observability.sentry import report_errors
 from streams.observability.tracing import CollectorSpans, Traced
 from streams.observability.web import add_pages
-from streams.partitions import Partitions
 from streams.settings.connection import client_options
+from streams.settings.load import load_settings
 from streams.settings.organisations import Plans
-from streams.settings.table import load_settings
 from streams.startup import App, Groundwork
 from streams.statuses.catch_up import CatchUp
 from streams.statuses.ingest import Learning
@@ -157,7 +156,7 @@ def lane(topic: str, partition: int) -> Lane:
         group=settings.group_id,
         connection=connection,
         committed=groundwork.offsets.committed,
-        limits=groundwork.topics.limits,
+        max_message_bytes=groundwork.topics.max_message_bytes,
         transaction_timeout=settings.transaction_timeout,
     )
     moved = topic == names.rekeyed
@@ -202,17 +201,15 @@ def crash(exc: Exception) -> None:
 
 
 lanes, moved_lanes = (
-    Lanes(partial(lane, topic), partial(beginning, topic), crash) for topic in (names.actions, names.rekeyed)
+    Lanes(partial(lane, topic), partial(beginning, topic), crash, catch_up.gate(topic))
+    for topic in (names.actions, names.rekeyed)
 )
-partitions = Partitions(lanes, catch_up)
 answers = Answers(statuses, plans.lifetime, now=time.time, dice=random.random, partitions=lanes.partitions)
 
 # -- topics and agents -------------------------------------------------------------------------------------
 
-actions = app.topic(names.actions, schema=ChunkSchema(settings.chunk_records, partitions))
-moved_actions = app.topic(
-    names.rekeyed, schema=ChunkSchema(settings.chunk_records, Partitions(moved_lanes, catch_up))
-)
+actions = app.topic(names.actions, schema=ChunkSchema(settings.chunk_records, lanes))
+moved_actions = app.topic(names.rekeyed, schema=ChunkSchema(settings.chunk_records, moved_lanes))
 status_rows = app.topic(names.statuses, schema=ChunkSchema(settings.chunk_records))
 learning = Learning(
     statuses,
@@ -301,7 +298,6 @@ async def drained(*_: Any, **__: Any) -> None:
 
 health = Health(
     groundwork=groundwork,
-    partitions=partitions,
     lanes=(lanes, moved_lanes),
     catch_up=catch_up,
     agents=app.agents.values,

@@ -26,7 +26,7 @@ from streams.messages.decode import (
     status_key,
 )
 from streams.messages.email import EmailWriter, dead_letter_headers
-from streams.observability.logs import trace_id
+from streams.messages.trace_context import trace_id
 
 log = logging.getLogger(__name__)
 

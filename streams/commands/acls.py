@@ -8,7 +8,8 @@ from textwrap import indent
 
 import click
 
-from streams.settings.table import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.table import Settings
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.commands.audit.commands import answered
-from streams.settings.table import load_settings
+from streams.settings.load import load_settings
 
 if TYPE_CHECKING:
     from streams.commands.audit.matching import Place

@@ -19,9 +19,10 @@ import click
 from streams.lookup.client import Endpoint, Health, Question, Reply
 from streams.lookup.lookups import open_client
 from streams.messages.decode import Cause, Outcome
+from streams.settings.load import load_settings
 from streams.settings.organisations import Plans
 from streams.settings.organisations_file import Organisation, OrganisationsError
-from streams.settings.table import SettingsError, load_settings
+from streams.settings.table import SettingsError
 
 _ANSWERED, _FAILED, _NOBODY_TO_ASK = 0, 1, 2
 

@@ -7,8 +7,8 @@ import sys
 
 import click
 
+from streams.settings.load import load_settings
 from streams.settings.organisations_file import OrganisationsError
-from streams.settings.table import load_settings
 
 
 def run_worker(arguments: list[str]) -> None:

@@ -30,7 +30,6 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.delivery.transaction import (
-    DEFAULT_LIMIT,
     Denied,
     Fenced,
     LedgerFailure,
@@ -76,7 +75,7 @@ class KafkaLedger:
         group: str,
         connection: Mapping[str, Any],
         committed: Callable[[TopicPartition], Awaitable[Position]],
-        limits: Mapping[str, int],
+        max_message_bytes: Mapping[str, int],
         transaction_timeout: float,
     ) -> None:
         """Prepare; nothing is connected before `open`.
@@ -86,15 +85,15 @@ class KafkaLedger:
             group: the consumer group, also the first part of the transactional.id.
             connection: what every client needs: bootstrap_servers, security.
             committed: reads the group's committed offset and metadata from the cluster.
-            limits: per output topic its ``max.message.bytes``, in bytes.
+            max_message_bytes: of each topic that records are written to.
             transaction_timeout: seconds; longer than this no transaction stays open, here and on the broker.
         """
         self._place = place
         self._group = group
         self._connection = connection
         self._committed = committed
-        self._limits = limits
-        self._batch_bytes = min([BATCH_BYTES, *limits.values()])
+        self._max_message_bytes = max_message_bytes
+        self._batch_bytes = min([BATCH_BYTES, *max_message_bytes.values()])
         self._timeout = transaction_timeout
         self._producer: AIOKafkaProducer | None = None
         self._answer_lost = False
@@ -156,7 +155,7 @@ class KafkaLedger:
             transactional_id=self.transactional_id,
             transaction_timeout_ms=int(self._timeout * 1000),
             max_batch_size=self._batch_bytes,
-            max_request_size=max(BATCH_BYTES, *self._limits.values(), DEFAULT_LIMIT),
+            max_request_size=max(BATCH_BYTES, *self._max_message_bytes.values()),
             linger_ms=0,
         )
         self._watch_for_lost_answers(producer)
@@ -211,7 +210,7 @@ class KafkaLedger:
                 batches.append(_Batch(to_topic, place, batch, index))
                 # The first record of a batch is always taken, whatever its size.
                 batch.append(timestamp=timestamp, key=key, value=value, headers=headers)
-                limit = self._limits.get(to_topic, DEFAULT_LIMIT)
+                limit = self._max_message_bytes[to_topic]
                 if batch.size() > limit:
                     raise Oversize(index, limit)
         return batches

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 from aiokafka.errors import KafkaError
 
@@ -20,6 +21,22 @@ class ChunkLost(Exception):
 
     def __init__(self, partition: int, reached: int, since: int) -> None:
         super().__init__(f"partition {partition}: offsets {reached} to {since} were read and never arrived")
+
+
+class Gate(Protocol):
+    """Holds back a partition's records until what they are decided by is complete."""
+
+    def assigned(self, partitions: set[int]) -> None:
+        """The group gave us exactly these partitions. Called before their lanes start to open."""
+        ...
+
+    def revoked(self) -> None:
+        """The group takes partitions away; an assignment follows, unless the worker ends."""
+        ...
+
+    def is_open(self, partition: int) -> bool:
+        """Whether records of this partition may be taken. Never waits."""
+        ...
 
 
 class Lanes:
@@ -39,17 +56,22 @@ class Lanes:
         make_lane: Callable[[int], Lane],
         beginning: Callable[[int], Awaitable[int]],
         on_crash: Callable[[Exception], None],
+        gate: Gate,
     ) -> None:
-        """Prepare.
+        """Start without partitions.
 
         Args:
             make_lane: makes the lane of a partition number.
             beginning: gives the first offset of a partition that the group has never committed.
             on_crash: called with what no retry can mend.
+            gate: holds back records whose supporters' statuses are not read yet.
         """
         self._make_lane = make_lane
         self._beginning = beginning
         self._on_crash = on_crash
+        self._gate = gate
+        #: Whether the group has given us an assignment, if only an empty one.
+        self.joined = False
         self._generations: dict[int, int] = {}  # by partition: in which it was last assigned
         self._open: dict[int, Lane] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
@@ -79,7 +101,7 @@ class Lanes:
     def accepts(self, partition: int) -> bool:
         """Whether a chunk of this partition may be offered."""
         lane = self._open.get(partition)
-        return lane is not None and lane.accepts
+        return lane is not None and lane.accepts and self._gate.is_open(partition)
 
     def offer(
         self, partition: int, generation: int, records: Sequence[Record], since: int | None = None
@@ -101,15 +123,26 @@ class Lanes:
     async def assigned(self, partitions: Iterable[int], generation: int) -> None:
         """Start to open the lanes of `partitions`, assigned in the group's `generation`; close all others."""
         wanted = set(partitions)
-        await self.revoked((self._open.keys() | self._opening.keys()) - wanted)
+        self._gate.assigned(wanted)
+        await self._close((self._open.keys() | self._opening.keys()) - wanted)
         self._generations = dict.fromkeys(wanted, generation)
         for partition in wanted - self._opening.keys() - self._open.keys():
             self._opening[partition] = asyncio.create_task(
                 self._open_lane(partition), name=f"open-lane-{partition}"
             )
+        self.joined = True
 
-    async def revoked(self, partitions: Iterable[int], grace: float = 0.0) -> None:
-        """Close the lanes of `partitions`, giving lookups under way `grace` seconds."""
+    async def revoked(self, partitions: Iterable[int]) -> None:
+        """Close the lanes of `partitions` without waiting for lookups under way."""
+        self.joined = False
+        self._gate.revoked()
+        await self._close(partitions)
+
+    async def close(self, grace: float) -> None:
+        """Close every lane, giving lookups under way `grace` seconds."""
+        await self._close(self._open.keys() | self._opening.keys(), grace)
+
+    async def _close(self, partitions: Iterable[int], grace: float = 0.0) -> None:
         gone = set(partitions)
         opening = [self._opening.pop(partition) for partition in gone & self._opening.keys()]
         for task in opening:
@@ -121,10 +154,6 @@ class Lanes:
             await asyncio.gather(*opening, *closing, return_exceptions=True)
         finally:
             self._leaving -= leaving
-
-    async def close(self, grace: float) -> None:
-        """Close every lane."""
-        await self.revoked(self._open.keys() | self._opening.keys(), grace)
 
     async def _open_lane(self, partition: int) -> None:
         while True:

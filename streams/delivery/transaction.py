@@ -11,9 +11,6 @@ from typing import NamedTuple, Protocol
 
 Headers = list[tuple[str, bytes]]
 
-#: Bytes: the broker's default for ``max.message.bytes``.
-DEFAULT_LIMIT = 1_048_588
-
 
 class Outgoing(NamedTuple):
     """One record to write."""

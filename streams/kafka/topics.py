@@ -18,17 +18,19 @@ from aiokafka.errors import (
     for_code,
 )
 
-from streams.delivery.transaction import DEFAULT_LIMIT
 from streams.settings.table import Settings
 
 log = logging.getLogger(__name__)
+
+#: Bytes: what a broker takes by default for ``max.message.bytes``.
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 
 #: The Faust table of statuses.
 TABLE = "supporter-status"
 
 #: A dead letter is the original record with more headers: its topic takes more than the one it came from.
 #: So does the internal topic of re-keyed actions.
-DEAD_LETTER_LIMIT = 2 * DEFAULT_LIMIT
+DEAD_LETTER_MAX_MESSAGE_BYTES = 2 * DEFAULT_MAX_MESSAGE_BYTES
 #: Seconds between two looks at a topic that was just made.
 _SETTLING = (0.1,) * 20
 _DENIED = (ClusterAuthorizationFailedError, TopicAuthorizationFailedError)
@@ -80,7 +82,7 @@ class Topics:
     """What was found."""
 
     partitions: int  # of every topic
-    limits: dict[str, int]  # bytes: max.message.bytes by topic
+    max_message_bytes: dict[str, int]  # by topic
 
 
 async def ensure_topics(
@@ -146,7 +148,7 @@ def _new(name: str, names: TopicNames, partitions: int, replication: int) -> New
     if name in (names.statuses, names.changelog):
         configs["cleanup.policy"] = "compact"
     if name in (names.dead_letters, names.rekeyed):
-        configs["max.message.bytes"] = str(DEAD_LETTER_LIMIT)
+        configs["max.message.bytes"] = str(DEAD_LETTER_MAX_MESSAGE_BYTES)
     if name == names.dead_letters:
         configs["retention.ms"] = str(_THIRTY_DAYS)
     return NewTopic(name, partitions, replication, topic_configs=configs)
@@ -186,4 +188,4 @@ async def _limits(admin: AIOKafkaAdminClient, names: TopicNames) -> dict[str, in
             if error is NoError:
                 limits.update((name, int(entry[1])) for entry in entries if entry[0] == "max.message.bytes")
     # Without the right to read configurations: what a broker has by default.
-    return {resource.name: limits.get(resource.name, DEFAULT_LIMIT) for resource in resources}
+    return {resource.name: limits.get(resource.name, DEFAULT_MAX_MESSAGE_BYTES) for resource in resources}

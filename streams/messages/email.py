@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from streams.messages.decode import Action, ErrorClass, LookupOutcome, Reason, Variant
+from streams.messages.trace_context import TRACE_HEADERS
 
 Headers = list[tuple[str, bytes]]
 
@@ -17,7 +18,6 @@ mailers tell their own retries by the id."""
 
 EVENT_TYPE = "org.proca.confirmation-email.1"
 
-_TRACE = ("traceparent", "tracestate")  # W3C Trace Context, as OpenTelemetry names them in Kafka headers
 # The RFC's variant: the two high bits of the 17th digit are 10.
 _RFC_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 # One of each letter and reason, since every email has one of these pairs in three places.
@@ -95,7 +95,7 @@ class EmailWriter:
         )
         headers = [("ce_id", email_id), *self._constant, ("ce_time", moment), _VARIANT_HEADER[variant]]
         if source_headers:
-            headers += [header for header in source_headers if header[0] in _TRACE]
+            headers += [header for header in source_headers if header[0] in TRACE_HEADERS]
         return value, headers
 
     def _moment(self, seconds: float) -> bytes:

@@ -12,7 +12,6 @@ from itertools import chain
 from typing import Any
 
 from streams.delivery.lanes import Lanes
-from streams.partitions import Partitions
 from streams.startup import Groundwork
 from streams.statuses.catch_up import CatchUp
 
@@ -24,7 +23,6 @@ class Health:
         self,
         *,
         groundwork: Groundwork,
-        partitions: Partitions,
         lanes: Iterable[Lanes],
         catch_up: CatchUp,
         agents: Callable[[], Iterable[Any]],
@@ -36,7 +34,6 @@ class Health:
         `coordinated` says whether the consumer knows a broker that coordinates its group.
         """
         self._groundwork = groundwork
-        self._partitions = partitions
         self._lanes = tuple(lanes)
         self._catch_up = catch_up
         self._agents = agents
@@ -61,7 +58,7 @@ class Health:
         """Return why this worker does not do its work now."""
         if self._groundwork.awaits is not None:
             return [f"waiting for {self._groundwork.awaits}"]
-        if not self._partitions.joined:
+        if not all(lanes.joined for lanes in self._lanes):
             return ["no partitions assigned yet"]
         problems = [
             f"lane of partition {number}: {why}"

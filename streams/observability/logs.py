@@ -33,8 +33,6 @@ _ADDRESS = re.compile(
 )
 # A contactRef as Proca makes them: the base64url of a SHA-256, without padding (RFC 4648, section 5).
 _CONTACT_REF = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])", re.ASCII)
-# W3C Trace Context, section 3.2.2: version, trace id, parent id, flags.
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 # Errors whose texts speak of brokers, files and names in code. The text of any other may quote a whole
 # record, and a name in it looks like any word. Those of this package are written for the log.
 _OUTSPOKEN = (KafkaError, OSError, AttributeError, NameError, ImportError, MemoryError, RecursionError)
@@ -207,11 +205,3 @@ def _error(record: logging.LogRecord) -> tuple[str, list[str]]:
         f"{each.filename}:{each.lineno} {each.name}" for each in traceback.extract_tb(record.exc_info[2])
     ]
     return "" if exc is None else told(exc), stack
-
-
-def trace_id(headers: Any) -> str | None:
-    """Return the trace id of a record's ``traceparent`` header (W3C Trace Context), or None."""
-    for name, value in headers or ():
-        if name == "traceparent" and isinstance(value, bytes) and (match := _TRACEPARENT.fullmatch(value)):
-            return match[1].decode()
-    return None

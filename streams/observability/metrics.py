@@ -150,7 +150,7 @@ class Metrics(Collector):
                 case ("rekeyed",):
                     self._counts[REKEYED.name][()] += count
                 case ("dead_letter", error_class):
-                    self.dead_letter(self._topic, error_class, count)
+                    self._counts[DEAD_LETTERS.name][self._topic, error_class] += count
 
     def failed(self, partition: int, failure: str) -> None:  # noqa: ARG002 - an observer's
         """See :meth:`streams.delivery.lane.Observer.failed`."""
@@ -160,13 +160,13 @@ class Metrics(Collector):
         """See :meth:`streams.delivery.lane.Observer.metadata_refused`."""
         self._counts[METADATA_REFUSED.name][()] += 1
 
-    def dead_letter(self, topic: str, error_class: str, count: int = 1) -> None:
-        """Count dead letters of records that came from `topic`."""
-        self._counts[DEAD_LETTERS.name][topic, error_class] += count
-
-    def statuses(self, result: str, count: int) -> None:
-        """Count rows of the status topic."""
-        self._counts[STATUSES.name][(result,)] += count
+    def ingested(self, topic: str, applied: int, outdated: int, dead_letters: Sequence[str]) -> None:
+        """See :meth:`streams.statuses.ingest.IngestObserver.ingested`."""
+        results = ("applied", applied), ("outdated", outdated), ("dead_letter", len(dead_letters))
+        for result, count in results:
+            self._counts[STATUSES.name][(result,)] += count
+        for error_class in dead_letters:
+            self._counts[DEAD_LETTERS.name][topic, error_class] += 1
 
     def answered(self, org_id: int | None, outcome: LookupOutcome, seconds: float) -> None:  # noqa: ARG002 - an observer's
         """Note one exchange with a lookup service."""

@@ -14,9 +14,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from streams.delivery.lane import Judge, Pending, Record, Verdict
+from streams.messages.trace_context import sampled_traceparent
 from streams.settings.table import SettingsError
-
-_SAMPLED = 0x01
 
 
 class Spans(Protocol):
@@ -46,7 +45,7 @@ class Traced:
 
     def judge(self, record: Record) -> Verdict | Pending | None:
         """See :class:`streams.delivery.lane.Judge`."""
-        parent = _sampled_parent(record.headers)
+        parent = sampled_traceparent(record.headers)
         if parent is None:
             return self._judge.judge(record)
         started = self._now()
@@ -92,17 +91,6 @@ class Traced:
             if cause:
                 attributes["error.type"] = cause
         self._spans.add(parent, started, self._now(), attributes)
-
-
-def _sampled_parent(headers: Any) -> str | None:
-    for name, value in headers or ():
-        if name == "traceparent":
-            try:
-                text = value.decode("ascii")
-                return text if len(text) == 55 and int(text[53:], 16) & _SAMPLED else None
-            except (AttributeError, ValueError):
-                return None
-    return None
 
 
 class CollectorSpans:

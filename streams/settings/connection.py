@@ -9,10 +9,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from streams.settings.table import Settings
+from streams.settings.table import Settings
 
 ENCRYPTED = frozenset({"SSL", "SASL_SSL"})
 AUTHENTICATED = frozenset({"SASL_PLAINTEXT", "SASL_SSL"})

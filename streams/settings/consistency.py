@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from streams.settings.connection import contradictions_of_security
-
-if TYPE_CHECKING:
-    from streams.settings.table import Settings
+from streams.settings.table import Settings
 
 
 def contradictions(s: Settings) -> Iterator[tuple[set[str], str]]:

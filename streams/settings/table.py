@@ -7,15 +7,13 @@ each of five mistakes costs five deployments.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from streams.settings.consistency import contradictions
-from streams.settings.environment import PREFIX, Given, Known, collect
+from streams.settings.environment import PREFIX
 from streams.settings.values import (
     existing_file,
     header_text,
@@ -251,7 +249,8 @@ class EffectiveRow(NamedTuple):
     source: Literal["default", "environment"]
 
 
-def _row(field: str) -> SettingRow:
+def row_of(field: str) -> SettingRow:
+    """Return the table's line of one field of :class:`Settings`."""
     about = Settings.model_fields[field]
     extra: dict[str, Any] = about.json_schema_extra  # type: ignore[assignment]  # always the dict given above
     default = _shown(about.default)
@@ -276,10 +275,10 @@ def _shown(value: object) -> str | float | list[str] | None:
         case SecretStr():
             return MASK
         case _:
-            return _without_query(str(value))
+            return without_query(str(value))
 
 
-def _without_query(text: str) -> str:
+def without_query(text: str) -> str:
     """A query often holds an API key, so of a URL with one only the rest is shown."""
     head, mark, _ = text.partition("?")
     return f"{head}?{MASK}" if mark and "://" in head else text
@@ -287,7 +286,7 @@ def _without_query(text: str) -> str:
 
 def describe() -> list[SettingRow]:
     """Every setting, in the order of the table: for documentation and for tests against it."""
-    return [_row(field) for field in Settings.model_fields]
+    return [row_of(field) for field in Settings.model_fields]
 
 
 def variables_in(environ: Iterable[str]) -> list[str]:
@@ -301,41 +300,9 @@ def effective(settings: Settings) -> list[EffectiveRow]:
     """Every setting with its value in force and whether the environment gave it."""
     return [
         EffectiveRow(
-            _row(field),
+            row_of(field),
             _shown(getattr(settings, field)),
             "environment" if field in settings.model_fields_set else "default",
         )
         for field in Settings.model_fields
     ]
-
-
-def load_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings that ``environ`` gives, with defaults for the rest. An empty value counts as not given.
-
-    Raises SettingsError with everything that is wrong: values out of range, names that are no setting,
-    and values that contradict each other.
-    """
-    rows = zip(Settings.model_fields, describe(), strict=True)
-    known = [Known(field, row.name, row.bare_name, row.secret) for field, row in rows]
-    given, problems = collect(environ, known)
-    wrong: set[str] = set()
-    try:
-        settings = Settings.model_validate({field: one.text for field, one in given.items()})
-    except ValidationError as error:
-        wrong = {str(each["loc"][0]) for each in error.errors(include_url=False, include_context=False)}
-        problems += [_wrong_value(field, given[field]) for field in Settings.model_fields if field in wrong]
-        # The rest is valid by itself, and may still contradict itself: say that in the same breath.
-        settings = Settings.model_validate(
-            {field: one.text for field, one in given.items() if field not in wrong}
-        )
-    problems += [sentence for fields, sentence in contradictions(settings) if wrong.isdisjoint(fields)]
-    if problems:
-        raise SettingsError(problems)
-    return settings
-
-
-def _wrong_value(field: str, given: Given) -> str:
-    row = _row(field)
-    text = MASK if row.secret else re.sub(r"//[^/@]*@", f"//{MASK}@", _without_query(given.text))
-    shown = text if text.isprintable() else repr(text)
-    return f"{given.name}={shown[:120]}: allowed is {row.allowed_with_unit}"

@@ -33,6 +33,7 @@ class CatchUp:
         self._topic = topic
         self._offsets = offsets
         self._consumer = consumer
+        self._assigned: dict[str, set[int]] = {}  # by topic of actions
         self._behind: set[int] = set()
         self._watch: asyncio.Task[None] | None = None
         #: Held until Faust's own recovery is done.
@@ -43,15 +44,20 @@ class CatchUp:
         """Assigned partitions whose statuses are not whole yet."""
         return self._behind
 
+    def gate(self, topic: str) -> StatusGate:
+        """Return what holds back the records of `topic`, one of those whose actions need statuses."""
+        return StatusGate(self, topic)
+
     def whole(self, partition: int) -> bool:
         """Whether letters may be chosen from this partition's statuses."""
         return not self.restoring and partition not in self._behind
 
-    def assigned(self, partitions: Iterable[int]) -> None:
-        """Start anew, for exactly these partitions."""
+    def assigned(self, topic: str, partitions: Iterable[int]) -> None:
+        """Start anew: of `topic` we have exactly these partitions, of other topics those we were told of."""
         self.stop()
         self.restoring = True
-        self._behind = set(partitions)
+        self._assigned[topic] = set(partitions)
+        self._behind = set().union(*self._assigned.values())
 
     def restored(self) -> None:
         """Go on: Faust's recovery is done, and the reading begins."""
@@ -118,3 +124,23 @@ class CatchUp:
             )
             return False
         return position is not None and position >= target
+
+
+class StatusGate:
+    """Holds back the actions of one topic until the statuses of their partition are whole."""
+
+    def __init__(self, catch_up: CatchUp, topic: str) -> None:
+        self._catch_up = catch_up
+        self._topic = topic
+
+    def assigned(self, partitions: set[int]) -> None:
+        """Close, for exactly these partitions, until their statuses are read."""
+        self._catch_up.assigned(self._topic, partitions)
+
+    def revoked(self) -> None:
+        """Stop following the reading of statuses that may not be ours any more."""
+        self._catch_up.stop()
+
+    def is_open(self, partition: int) -> bool:
+        """Whether letters may be chosen from this partition's statuses. Never waits."""
+        return self._catch_up.whole(partition)

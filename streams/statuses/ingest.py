@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from streams.actions.processor import SHORTENED_TO, as_dead_letter, shortened
 from streams.kafka.chunks import Chunk
 from streams.messages.decode import ErrorClass, Undecodable, decode_supporter_status
-from streams.observability.metrics import Metrics
 from streams.statuses.row import Row
 from streams.statuses.table import Change, SendMany, StatusTable
 
 log = logging.getLogger(__name__)
+
+
+class IngestObserver(Protocol):
+    """Counts the rows of the status topic once they are in the table or kept as dead letters."""
+
+    def ingested(self, topic: str, applied: int, outdated: int, dead_letters: Sequence[str]) -> None:
+        """So many rows of `topic` changed the table or were older than it; and each dead letter's class."""
+        ...
 
 
 class Learning:
@@ -28,7 +35,7 @@ class Learning:
     def __init__(
         self,
         statuses: StatusTable,
-        metrics: Metrics,
+        observer: IngestObserver,
         send_many: Callable[[], SendMany],
         dead_letters_topic: str,
         generation: Callable[[], int],
@@ -37,13 +44,13 @@ class Learning:
 
         Args:
             statuses: the table.
-            metrics: where rows are counted.
+            observer: counts the rows.
             send_many: gives the started producer's method.
             dead_letters_topic: where rows go that cannot be read; the old row stays.
             generation: the consumer group's current generation.
         """
         self._statuses = statuses
-        self._metrics = metrics
+        self._observer = observer
         self._send_many = send_many
         self._dead_letters_topic = dead_letters_topic
         self._generation = generation
@@ -83,11 +90,7 @@ class Learning:
                 )
                 await asyncio.sleep(self.RETRY_EVERY)
             else:
-                for error_class in classes:
-                    self._metrics.dead_letter(chunk.topic, error_class)
-                self._metrics.statuses("dead_letter", len(classes))
-                self._metrics.statuses("applied", applied)
-                self._metrics.statuses("outdated", len(changes) - applied)
+                self._observer.ingested(chunk.topic, applied, len(changes) - applied, classes)
                 chunk.settle()
                 return
 

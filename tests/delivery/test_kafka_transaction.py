@@ -50,7 +50,7 @@ class Cluster:
             "group": self.group,
             "connection": self.connection,
             "committed": self.offsets.committed,
-            "limits": self.limits,
+            "max_message_bytes": self.limits,
             "transaction_timeout": timeout,
         }
         self.ledgers.append(KafkaLedger(self.place, **(arguments | options)))
@@ -208,7 +208,7 @@ async def test_more_than_one_batch_is_one_transaction_in_order(cluster: Cluster)
 async def test_batches_respect_a_topics_own_small_limit(cluster: Cluster) -> None:
     """Where a topic takes less than the usual batch, many small records still pass, none is refused."""
     await cluster.limit(cluster.emails, 20_000)
-    ledger = await cluster.opened(limits={cluster.emails: 20_000, cluster.dead_letters: LIMIT})
+    ledger = await cluster.opened(max_message_bytes={cluster.emails: 20_000, cluster.dead_letters: LIMIT})
     values = [b"%06d" % number + b"x" * 1000 for number in range(100)]
     await ledger.commit([cluster.email(value) for value in values], 100, "")
     assert await cluster.values() == values

@@ -15,6 +15,23 @@ from streams.delivery.transaction import Denied, Position
 from tests.delivery.fakes import Bench, Ending, FakeLog, in_virtual_time, known, lookup, soon
 
 
+class FakeGate:
+    """Open, but for the partitions that a test names."""
+
+    def __init__(self) -> None:
+        self.closed: set[int] = set()
+        self.told: list[str] = []
+
+    def assigned(self, partitions: set[int]) -> None:
+        self.told.append(f"assigned {sorted(partitions)}")
+
+    def revoked(self) -> None:
+        self.told.append("revoked")
+
+    def is_open(self, partition: int) -> bool:
+        return partition not in self.closed
+
+
 class Worker:
     """Lanes over fake partitions, with everything that they make at hand."""
 
@@ -24,7 +41,8 @@ class Worker:
         self.crashes: list[Exception] = []
         self.prepare: Callable[[Bench], None] = lambda _: None  # sees each bench before its lane opens
         self.beginnings: list[int | Exception] = []
-        self.lanes = Lanes(self._make, self._beginning, self.crashes.append)
+        self.gate = FakeGate()
+        self.lanes = Lanes(self._make, self._beginning, self.crashes.append, self.gate)
 
     def bench(self, partition: int) -> Bench:
         """The newest one of this partition."""
@@ -71,6 +89,44 @@ async def test_lanes_open_in_the_background_and_accept_only_then() -> None:
     assert len(worker.lanes) == 2
     assert worker.logs[1].offsets == [], "a chunk from before the opening was taken"
     await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_records_are_taken_where_the_gate_is_open_and_the_lane_has_room() -> None:
+    """Both must agree: a lane with room is not enough while its partition's statuses are being read."""
+    worker = Worker()
+    await worker.lanes.assigned(iter([0, 1]), 7)
+    worker.gate.closed = {1}
+    await soon()
+    assert [worker.lanes.accepts(number) for number in range(3)] == [True, False, False]
+    await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_the_gate_hears_of_an_assignment_before_any_lane_opens() -> None:
+    """No record slips past it; and of a revocation, since what it follows may not be ours any more."""
+    worker = Worker()
+    heard: list[list[str]] = []
+    worker.prepare = lambda _: heard.append(list(worker.gate.told))
+    await worker.lanes.assigned([0], 7)
+    await soon()
+    await worker.lanes.revoked([0])
+    assert heard == [["assigned [0]"]]
+    assert worker.gate.told == ["assigned [0]", "revoked"]
+
+
+@in_virtual_time
+async def test_the_group_is_joined_from_the_first_assignment_until_the_partitions_are_revoked() -> None:
+    """Also an empty assignment is one; from a revocation to the next one the worker has not joined."""
+    worker = Worker()
+    joined = [worker.lanes.joined]
+    await worker.lanes.assigned([], 7)
+    joined.append(worker.lanes.joined)
+    await worker.lanes.assigned([0], 8)
+    joined.append(worker.lanes.joined)
+    await worker.lanes.revoked([0])
+    joined.append(worker.lanes.joined)
+    assert joined == [False, True, True, False]
 
 
 @in_virtual_time
@@ -324,7 +380,7 @@ async def test_a_lane_that_closes_is_in_flight_until_it_has_let_go() -> None:
     worker.lanes.offer(0, 1, [*known(0), *lookup(1)])
     await soon()
     assert worker.lanes.in_flight == 1
-    closing = asyncio.create_task(worker.lanes.revoked([0], grace=2.0))
+    closing = asyncio.create_task(worker.lanes.close(2.0))
     await asyncio.sleep(1.0)
     assert list(worker.lanes) == []
     assert worker.lanes.in_flight == 1

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from streams.settings.table import describe, load_settings
+from streams.settings.load import load_settings
+from streams.settings.table import describe
 from tests.deploy.validation import name_of
 
 Document = dict[str, Any]

@@ -19,8 +19,8 @@ import yaml
 from streams.kafka.topics import TopicNames, _new
 from streams.messages.decode import decode_action
 from streams.sandbox.kafka.jars import KAFKA_VERSION
+from streams.settings.load import load_settings
 from streams.settings.organisations_file import load_organisations
-from streams.settings.table import load_settings
 from tests.deploy.kustomize import ROOT
 from tests.node import NODE, installed
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from streams.kafka.topics import TopicNames, _new
-from streams.settings.table import load_settings
+from streams.settings.load import load_settings
 from tests.deploy import policies, rules
 from tests.deploy.kustomize import ROOT
 from tests.deploy.mutations import BAD, uncaught

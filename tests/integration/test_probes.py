@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.delivery.lane import Limits
 from streams.sandbox.kafka import EmbeddedKafka
-from streams.settings.table import load_settings
+from streams.settings.load import load_settings
 from tests.faults.kafka_proxy import Api, HoldRequest, KafkaProxy
 from tests.integration.lookup_server import LookupServer, hanging
 from tests.integration.steps import act, emails_of, settled

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from streams.delivery.transaction import DEFAULT_LIMIT
+from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 from tests.integration.lookup_server import LookupServer, subscribed
 from tests.integration.steps import Make, emails_of, ready, settled
 from tests.integration.topics import action, keyed, producing, read_count, send, status
@@ -119,7 +119,7 @@ async def test_poison_is_kept_and_its_neighbours_get_their_emails(installation: 
     place = installation()
     worker = await ready(place)
     key, good = keyed(action(1))
-    limit = DEFAULT_LIMIT - 300  # the action fits into its topic, the email does not
+    limit = DEFAULT_MAX_MESSAGE_BYTES - 300  # the action fits into its topic, the email does not
     large = orjson.dumps(action(1, comment="x" * (limit - len(good) - 20)))
     bad: dict[str, bytes] = {
         "not_utf8": good.replace(b"Ana", b"\xff\xfe"),

@@ -13,7 +13,7 @@ from streams.__main__ import main
 from streams.delivery.kafka_transaction import KafkaLedger
 from streams.kafka.acls import Acl, commands, least, strimzi, to_make_topics
 from streams.kafka.topics import TopicNames
-from streams.settings.table import load_settings
+from streams.settings.load import load_settings
 
 USER = Path(__file__).parents[2] / "k8s" / "components" / "strimzi" / "user.yaml"
 SETTINGS = load_settings({"STREAMS_GROUP_ID": "g", "STREAMS_ACTIONS_TOPIC": "signatures"})
@@ -54,7 +54,7 @@ def ledger(topic: str) -> KafkaLedger:
         group="g",
         connection={},
         committed=lambda _: None,  # type: ignore[arg-type,return-value]  # never called
-        limits={},
+        max_message_bytes={},
         transaction_timeout=1,
     )
 

@@ -12,7 +12,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NotControllerError, UnknownTopicOrPartitionError
 
-from streams.kafka.topics import DEAD_LETTER_LIMIT, DEFAULT_LIMIT, TopicNames, TopicsUnfit, ensure_topics
+from streams.kafka.topics import (
+    DEAD_LETTER_MAX_MESSAGE_BYTES,
+    DEFAULT_MAX_MESSAGE_BYTES,
+    TopicNames,
+    TopicsUnfit,
+    ensure_topics,
+)
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.delivery.fakes import in_virtual_time
 
@@ -140,9 +146,9 @@ async def test_without_the_right_to_read_configurations_the_default_limit_is_tak
     """What a topic takes is read from the cluster; where that is forbidden, a broker's default."""
     counts = dict.fromkeys(NAMES.all, 2)
     written = (NAMES.emails, NAMES.dead_letters, NAMES.rekeyed)
-    assert (await ensured(FakeAdmin(counts), NAMES)).limits == dict.fromkeys(written, 1234)
+    assert (await ensured(FakeAdmin(counts), NAMES)).max_message_bytes == dict.fromkeys(written, 1234)
     forbidden = await ensured(FakeAdmin(counts, config_code=FORBIDDEN), NAMES)
-    assert forbidden.limits == dict.fromkeys(written, DEFAULT_LIMIT)
+    assert forbidden.max_message_bytes == dict.fromkeys(written, DEFAULT_MAX_MESSAGE_BYTES)
 
 
 @in_virtual_time
@@ -153,7 +159,7 @@ async def test_a_topic_that_is_not_known_everywhere_yet_is_asked_for_again() -> 
     await asyncio.sleep(0.5)
     assert not asking.done()
     admin.config_code = 0
-    assert (await asking).limits[NAMES.emails] == 1234
+    assert (await asking).max_message_bytes[NAMES.emails] == 1234
     admin.config_code = UNKNOWN_TOPIC
     with pytest.raises(UnknownTopicOrPartitionError):
         await ensured(admin, NAMES)
@@ -194,14 +200,14 @@ async def test_topics_are_made_with_what_they_need(
     compacted = {name for name, policy in policies.items() if policy == "compact"}
     assert compacted == {names.statuses, names.changelog}
     letters = await settings_of(admin, names.dead_letters)
-    assert letters["max.message.bytes"] == str(DEAD_LETTER_LIMIT)
+    assert letters["max.message.bytes"] == str(DEAD_LETTER_MAX_MESSAGE_BYTES)
     assert int(letters["retention.ms"]) == 30 * 86_400_000
     again = await ensure_topics(admin, names, partitions=5, replication=1)
     assert again.partitions == 3
-    assert again.limits == {
-        names.emails: DEFAULT_LIMIT,
-        names.dead_letters: DEAD_LETTER_LIMIT,
-        names.rekeyed: DEAD_LETTER_LIMIT,
+    assert again.max_message_bytes == {
+        names.emails: DEFAULT_MAX_MESSAGE_BYTES,
+        names.dead_letters: DEAD_LETTER_MAX_MESSAGE_BYTES,
+        names.rekeyed: DEAD_LETTER_MAX_MESSAGE_BYTES,
     }
 
 
@@ -221,7 +227,7 @@ async def test_existing_topics_decide_the_count_and_keep_their_settings(
         await asyncio.sleep(0.02)
     found = await ensure_topics(admin, names, partitions=3, replication=1)
     assert await partition_counts(admin, names) == dict.fromkeys(names.all, 2)
-    assert found.limits[names.emails] == 5_000_000
+    assert found.max_message_bytes[names.emails] == 5_000_000
 
 
 @pytest.mark.kafka

@@ -15,7 +15,7 @@ import yaml
 
 from streams.__main__ import main
 from streams.observability.metric_catalogue import AUDIT_CATALOGUE, CATALOGUE
-from streams.settings.table import load_settings
+from streams.settings.load import load_settings
 from tests.docs.commands import commands
 from tests.monitoring.mutants import asked_of_mutants, needed_by, with_mutants
 from tests.tools import debian_tool

@@ -28,6 +28,7 @@ class FakeLane:
 class FakeLanes:
     lanes: list[FakeLane] = field(default_factory=list)
     opening: dict[int, str] = field(default_factory=dict)
+    joined: bool = True
 
     def __iter__(self) -> Iterator[FakeLane]:
         return iter(self.lanes)
@@ -38,7 +39,6 @@ class FakeWorker:
     """The parts of a worker that Health looks at, all well."""
 
     awaits: str | None = None
-    joined: bool = True
     restoring: bool = False
     behind: set[int] = field(default_factory=set)
     coordinated: bool = True
@@ -47,7 +47,7 @@ class FakeWorker:
     agents: list[Any] = field(default_factory=list)
 
     def health(self) -> Health:
-        parts: dict[str, Any] = dict.fromkeys(("groundwork", "partitions", "catch_up"), self)
+        parts: dict[str, Any] = dict.fromkeys(("groundwork", "catch_up"), self)
         return Health(
             **parts,
             lanes=(self.lanes, self.moved),
@@ -83,8 +83,11 @@ def test_a_spare_worker_without_partitions_is_ready() -> None:
 @pytest.mark.parametrize(
     ("worker", "words"),
     [
-        (FakeWorker(awaits="Kafka (KafkaConnectionError)", joined=False), "waiting for Kafka"),
-        (FakeWorker(joined=False), "no partitions assigned yet"),
+        (
+            FakeWorker(awaits="Kafka (KafkaConnectionError)", lanes=FakeLanes(joined=False)),
+            "waiting for Kafka",
+        ),
+        (FakeWorker(lanes=FakeLanes(joined=False)), "no partitions assigned yet"),
         (FakeWorker(restoring=True), "restored from its changelog"),
         (FakeWorker(behind={7, 2}), "partitions 2, 7"),
         (FakeWorker(coordinated=False), "Kafka does not answer"),
@@ -112,7 +115,7 @@ def test_everything_that_is_wrong_is_named() -> None:
 
 def test_while_kafka_is_awaited_nothing_else_is_said() -> None:
     """Before the groundwork is done, the rest is not started: it would only distract."""
-    worker = FakeWorker(awaits="Kafka", joined=False, restoring=True, behind={1})
+    worker = FakeWorker(awaits="Kafka", lanes=FakeLanes(joined=False), restoring=True, behind={1})
     assert worker.health().not_ready() == ["waiting for Kafka"]
 
 

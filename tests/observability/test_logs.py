@@ -23,7 +23,6 @@ from streams.observability.logs import (
     configuration,
     message,
     told,
-    trace_id,
 )
 
 REF = "q2Zr8wq0bJmJ3m0l8Jm3y0Y0r3nq8s5T7uXv1A2b3C4"
@@ -149,24 +148,6 @@ def test_the_configuration_is_taken_by_the_standard_library(
     finally:
         root.setLevel(level)
         root.handlers[:] = handlers
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        (
-            [("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")],
-            "4bf92f3577b34da6a3ce929d0e0e4736",
-        ),
-        ([("traceparent", b"rubbish")], None),
-        ([("traceparent", b"00-ana@example.org".ljust(55, b"-"))], None),
-        ([("traceparent", None)], None),
-        (None, None),
-    ],
-)
-def test_a_trace_id_is_read_from_its_header(headers: Any, expected: str | None) -> None:
-    """Or nothing, where there is none."""
-    assert trace_id(headers) == expected
 
 
 @pytest.mark.parametrize(

@@ -171,8 +171,7 @@ def test_failures_of_transactions_are_counted_by_class() -> None:
     shown.failed(0, "ProducerFenced")
     shown.failed(1, "ProducerFenced")
     shown.metadata_refused(0)
-    shown.statuses("applied", 3)
-    shown.dead_letter("supporter-status", "key_mismatch")
+    shown.ingested("supporter-status", 3, 0, ["key_mismatch"])
     assert value(shown, "confirmation_transactions_failed_total", failure="ProducerFenced") == 2
     assert value(shown, "confirmation_commit_metadata_refused_total") == 1
     assert value(shown, "confirmation_statuses_total", result="applied") == 3
@@ -205,8 +204,7 @@ def test_what_became_of_actions_adds_up() -> None:
     shown.released(0, Release.SETTLED_BEFORE, 2)
     shown.released(0, Release.HANDED_OVER, 3)
     in_flight[0] = 1
-    shown.dead_letter("supporter-status", "key_mismatch")
-    shown.statuses("dead_letter", 1)
+    shown.ingested("supporter-status", 0, 0, ["key_mismatch"])
     assert unaccounted(shown) == 0
     in_flight[0] = 0
     assert unaccounted(shown) == 1
@@ -292,7 +290,7 @@ def test_totals_can_be_asked_for_by_any_label() -> None:
 def test_two_workers_in_one_process_do_not_share_counters() -> None:
     """Each has a registry of its own."""
     one, other = metrics(), metrics()
-    one.statuses("applied", 1)
+    one.ingested("supporter-status", 1, 0, [])
     assert value(other, "confirmation_statuses_total", result="applied") == 0
 
 

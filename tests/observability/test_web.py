@@ -88,7 +88,7 @@ async def test_a_check_that_fails_is_no_good_answer() -> None:
 async def test_metrics_are_in_prometheus_s_text_format() -> None:
     """The scrape has the content type of the format that it is in, and the counters."""
     metrics = Metrics("actions")
-    metrics.statuses("applied", 3)
+    metrics.ingested("supporter-status", 3, 0, [])
     async with pages(metrics=metrics) as session, session.get("/metrics") as response:
         assert response.status == 200
         assert response.headers["Content-Type"].startswith("text/plain; version=")

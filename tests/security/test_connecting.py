@@ -22,7 +22,7 @@ from streams.delivery.transaction import Outgoing
 from streams.kafka.connection_check import Refused, refusal
 from streams.kafka.topics import TopicNames
 from streams.settings.connection import client_options
-from streams.settings.table import load_settings
+from streams.settings.load import load_settings
 from streams.startup import Groundwork
 from tests.integration.topics import action, keyed, read_count, send
 from tests.integration.worker_process import Installation, WorkerProcess
@@ -82,7 +82,7 @@ async def test_a_transaction_goes_through(
         group=group,
         connection=options,
         committed=offsets.committed,
-        limits={topic: 1_000_000},
+        max_message_bytes={topic: 1_000_000},
         transaction_timeout=20,
     )
     consumer = AIOKafkaConsumer(**options, isolation_level="read_committed")

@@ -38,7 +38,8 @@ from streams.kafka.acls import Acl, least, to_make_topics
 from streams.kafka.connection_check import Refused
 from streams.kafka.topics import TopicNames, TopicsUnfit, ensure_topics
 from streams.settings.connection import client_options
-from streams.settings.table import Settings, load_settings
+from streams.settings.load import load_settings
+from streams.settings.table import Settings
 from streams.startup import Groundwork
 from tests.integration.topics import action, keyed, read_count, send, status
 from tests.integration.worker_process import Installation
@@ -362,7 +363,8 @@ async def test_topics_are_made_with_the_right_to_make_them(limited: Limited) -> 
                 await asyncio.sleep(0.05)
         assert found.partitions == 1
         assert (
-            found.limits[limited.names.dead_letters] > found.limits[limited.names.emails]
+            found.max_message_bytes[limited.names.dead_letters]
+            > found.max_message_bytes[limited.names.emails]
         )  # DescribeConfigs
     finally:
         await admin.close()

@@ -10,7 +10,8 @@ import pytest
 import trustme
 
 from streams.settings.connection import client_options
-from streams.settings.table import MASK, SettingsError, effective, load_settings
+from streams.settings.load import load_settings
+from streams.settings.table import MASK, SettingsError, effective
 
 K = "STREAMS_KAFKA_"
 SASL = {f"{K}SASL_MECHANISM": "PLAIN", f"{K}SASL_USER": "worker", f"{K}SASL_PASSWORD": "open-sesame"}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings.table import SettingsError, load_settings
+from streams.settings.load import load_settings
+from streams.settings.table import SettingsError
 
 
 def problems(**environ: str) -> tuple[str, ...]:

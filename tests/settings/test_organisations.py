@@ -9,9 +9,9 @@ import pytest
 
 from streams.lookup.client import basic
 from streams.messages.decode import Outcome
+from streams.settings.load import load_settings
 from streams.settings.organisations import Plans
 from streams.settings.organisations_file import Organisations, OrganisationsError
-from streams.settings.table import load_settings
 
 SECRET = "canary-7f3a"
 FILE = """

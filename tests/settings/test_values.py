@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streams.settings.table import SettingsError, load_settings
+from streams.settings.load import load_settings
+from streams.settings.table import SettingsError
 
 GOOD = {
     "KAFKA_BOOTSTRAP_SERVERS": [

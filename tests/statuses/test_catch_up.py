@@ -99,20 +99,20 @@ def with_bench(
 async def test_nothing_is_whole_before_the_table_is_restored(bench: Bench) -> None:
     """From the start, and from each assignment until Faust's recovery is done, no partition is whole."""
     assert bench.whole() == []
-    bench.catch_up.assigned([0])
+    bench.catch_up.assigned("actions", [0])
     await asyncio.sleep(LOOKS)
     assert (bench.whole(), bench.catch_up.restoring) == ([], True)
     bench.catch_up.restored()
     await asyncio.sleep(LOOKS)
     assert (bench.whole(), bench.catch_up.restoring) == ([0], False)
-    bench.catch_up.assigned([0])
+    bench.catch_up.assigned("actions", [0])
     assert bench.whole() == []
 
 
 @with_bench(p0=5, p1=0, p2=3)
 async def test_each_partition_is_whole_when_its_reading_has_passed_its_end(bench: Bench) -> None:
     """An empty partition is whole at once; others when their position reaches the end, each by itself."""
-    bench.catch_up.assigned([0, 1, 2])
+    bench.catch_up.assigned("actions", [0, 1, 2])
     bench.catch_up.restored()
     await asyncio.sleep(LOOKS)
     assert (bench.whole(), bench.catch_up.behind) == ([1], {0, 2})
@@ -124,10 +124,28 @@ async def test_each_partition_is_whole_when_its_reading_has_passed_its_end(bench
     assert bench.whole() == [0, 1, 2]
 
 
+@with_bench(p0=5, p1=0)
+async def test_each_topic_waits_for_the_statuses_of_its_own_partitions(bench: Bench) -> None:
+    """What one topic of actions is given does not end the waiting for the partitions of another one."""
+    actions, rekeyed = bench.catch_up.gate("actions"), bench.catch_up.gate("rekeyed")
+    actions.assigned({0})
+    rekeyed.assigned({1})
+    bench.catch_up.restored()
+    await asyncio.sleep(LOOKS)
+    assert (actions.is_open(0), rekeyed.is_open(1)) == (False, True)
+    bench.cluster.positions[0] = 5
+    await asyncio.sleep(LOOKS)
+    assert actions.is_open(0)
+    actions.revoked()
+    actions.assigned(set())
+    rekeyed.assigned({1})
+    assert bench.catch_up.behind == {1}
+
+
 @with_bench(p0=5)
 async def test_what_comes_after_the_assignment_is_not_waited_for(bench: Bench) -> None:
     """The end is that of the assignment: a busy status topic does not keep a worker from its work."""
-    bench.catch_up.assigned([0])
+    bench.catch_up.assigned("actions", [0])
     bench.catch_up.restored()
     await asyncio.sleep(LOOKS)
     bench.cluster.ends[0] = 500
@@ -140,7 +158,7 @@ async def test_what_comes_after_the_assignment_is_not_waited_for(bench: Bench) -
 async def test_a_position_that_is_not_known_is_not_reached(bench: Bench) -> None:
     """No position yet: not whole."""
     bench.cluster.positions[0] = None
-    bench.catch_up.assigned([0])
+    bench.catch_up.assigned("actions", [0])
     bench.catch_up.restored()
     await asyncio.sleep(LOOKS)
     assert bench.whole() == []
@@ -151,7 +169,7 @@ async def test_records_on_their_way_to_the_table_are_waited_for(bench: Bench) ->
     """At the end, but the last chunk not handed over or not in the table yet: not whole."""
     bench.cluster.positions[0] = 5
     bench.cluster.turning = False
-    bench.catch_up.assigned([0])
+    bench.catch_up.assigned("actions", [0])
     bench.catch_up.restored()
     await asyncio.sleep(LOOKS)
     assert bench.whole() == []
@@ -168,7 +186,7 @@ async def test_records_on_their_way_to_the_table_are_waited_for(bench: Bench) ->
 async def test_many_partitions_wait_together(bench: Bench) -> None:
     """With 64 partitions the work begins as soon as with one."""
     bench.cluster.positions.update(dict.fromkeys(bench.cluster.ends, 5))
-    bench.catch_up.assigned(bench.cluster.ends)
+    bench.catch_up.assigned("actions", bench.cluster.ends)
     bench.catch_up.restored()
     await asyncio.sleep(3 * CatchUp.LOOK_EVERY)
     assert len(bench.whole()) == 64
@@ -180,7 +198,7 @@ async def test_kafka_s_failures_are_outlived(bench: Bench) -> None:
     bench.cluster.troubles["ends"] = [KafkaConnectionError(), KafkaConnectionError()]
     bench.cluster.troubles["positions"] = [IllegalStateError(), KafkaConnectionError()]
     bench.cluster.positions.update({0: 5, 1: 5})
-    bench.catch_up.assigned([0, 1])
+    bench.catch_up.assigned("actions", [0, 1])
     bench.catch_up.restored()
     await asyncio.sleep(5)
     assert bench.cluster.troubles == {"ends": [], "positions": []}
@@ -190,10 +208,10 @@ async def test_kafka_s_failures_are_outlived(bench: Bench) -> None:
 @with_bench(p0=5, p1=9)
 async def test_a_new_assignment_is_followed_alone(bench: Bench) -> None:
     """After a rebalance only the new partitions count, each up to its own new end."""
-    bench.catch_up.assigned([0])
+    bench.catch_up.assigned("actions", [0])
     bench.catch_up.restored()
     await asyncio.sleep(LOOKS)
-    bench.catch_up.assigned([1])
+    bench.catch_up.assigned("actions", [1])
     bench.catch_up.restored()
     bench.cluster.positions[1] = 5
     await asyncio.sleep(LOOKS)
@@ -206,11 +224,11 @@ async def test_a_new_assignment_is_followed_alone(bench: Bench) -> None:
 @with_bench(p0=5)
 async def test_a_recovery_that_is_over_twice_is_followed_once(bench: Bench) -> None:
     """Faust may say so twice: no old watch judges the next assignment by old ends."""
-    bench.catch_up.assigned([0])
+    bench.catch_up.assigned("actions", [0])
     bench.catch_up.restored()
     bench.catch_up.restored()
     await asyncio.sleep(LOOKS)
-    bench.catch_up.assigned([0])
+    bench.catch_up.assigned("actions", [0])
     bench.cluster.ends[0] = 9
     bench.cluster.positions[0] = 5
     await asyncio.sleep(LOOKS)
@@ -222,7 +240,7 @@ async def test_a_recovery_that_is_over_twice_is_followed_once(bench: Bench) -> N
 @with_bench(p0=5)
 async def test_a_watch_that_is_stopped_judges_nothing(bench: Bench) -> None:
     """Revoked partitions do not become whole behind our back."""
-    bench.catch_up.assigned([0])
+    bench.catch_up.assigned("actions", [0])
     bench.catch_up.restored()
     bench.catch_up.stop()
     bench.cluster.positions[0] = 5
@@ -233,7 +251,7 @@ async def test_a_watch_that_is_stopped_judges_nothing(bench: Bench) -> None:
 @with_bench()
 async def test_an_empty_assignment_needs_no_watch(bench: Bench) -> None:
     """A spare worker is caught up as soon as the table is."""
-    bench.catch_up.assigned([])
+    bench.catch_up.assigned("actions", [])
     bench.catch_up.restored()
     assert (bench.catch_up.restoring, bench.catch_up.behind) == (False, set())
 
@@ -313,7 +331,7 @@ async def test_markers_gaps_and_open_transactions_on_a_real_topic(
         async with finished.transaction():
             await finished.send_and_wait(topic, b"behind", partition=3)
         reading = asyncio.create_task(reader.read())
-        catch_up.assigned(range(4))
+        catch_up.assigned("actions", range(4))
         catch_up.restored()
         await happens(lambda: catch_up.behind == {3})
         await asyncio.sleep(0.5)
@@ -341,7 +359,7 @@ def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(bench: Bench) -> None:
         bench.cluster.troubles["ends"] = [KafkaConnectionError("canary")]
         bench.cluster.troubles["positions"] = [IllegalStateError("canary")]
-        bench.catch_up.assigned([0])
+        bench.catch_up.assigned("actions", [0])
         bench.catch_up.restored()
         await asyncio.sleep(5)
 

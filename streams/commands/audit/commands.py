@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from streams.settings.table import load_settings
+from streams.settings.load import load_settings
 
 if TYPE_CHECKING:
     from streams.commands.audit.moments import Moment

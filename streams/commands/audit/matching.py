@@ -2,9 +2,9 @@
 
 An email's id is made from its action's topic, partition and offset (:mod:`streams.messages.email`), so the id
 of every action can be computed and is looked for among the emails. Both sides are read at about the same
-pace: what has found its counterpart is forgotten at once, and only what waits is kept. An action that finds no
-email stays to the end: it is in flight, or missing. An email that finds no waiting action is kept too: it is
-the second of its kind, belongs to an action outside what was read, or was asked for by nobody. Which of
+pace: what has found its counterpart is forgotten at once, and only what waits is kept. An action that finds
+no email stays to the end: it is in flight, or missing. An email that finds no waiting action is kept too: it
+is the second of its kind, belongs to an action outside what was read, or was asked for by nobody. Which of
 these is found out at the end by computing ids of offsets until each is found. Beyond that, one bit is kept
 for each offset: whether a record there was owed an email.
 """

@@ -16,7 +16,8 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.commands.audit.installation import Described, Installation
-from streams.delivery.transaction import DEFAULT_LIMIT, Outgoing
+from streams.delivery.transaction import Outgoing
+from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 
 _BATCH_BYTES = 900_000
 _TIMEOUT = 60.0  # seconds
@@ -40,7 +41,7 @@ class Transactions:
     def __init__(self, installation: Installation, described: Described, transactional_id: str) -> None:
         """Describe it; nothing is connected before `open`."""
         self._limits = {
-            topic: int(described.config(topic, "max.message.bytes", str(DEFAULT_LIMIT)))
+            topic: int(described.config(topic, "max.message.bytes", str(DEFAULT_MAX_MESSAGE_BYTES)))
             for topic in described.partitions
         }
         self._producer = AIOKafkaProducer(

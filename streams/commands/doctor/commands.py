@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from streams.settings.table import load_settings
+from streams.settings.load import load_settings
 
 _MARKS = {"ok": "ok     ", "note": "note   ", "warning": "WARNING", "problem": "PROBLEM"}
 _COLOURS = {"warning": "yellow", "problem": "red"}

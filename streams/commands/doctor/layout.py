@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from streams.commands.audit.installation import Described
 from streams.commands.doctor.findings import Finding, note, ok, problem, seconds, warning
-from streams.delivery.transaction import DEFAULT_LIMIT
-from streams.kafka.topics import TopicNames
+from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, TopicNames
 
 CHECK = "topics"
 _DAY = 86_400_000  # milliseconds
@@ -146,7 +145,7 @@ def _compaction(described: Described, names: TopicNames) -> list[Finding]:
 
 def _sizes(described: Described, names: TopicNames) -> list[Finding]:
     def limit(name: str) -> int:
-        return int(described.config(name, "max.message.bytes", str(DEFAULT_LIMIT)))
+        return int(described.config(name, "max.message.bytes", str(DEFAULT_MAX_MESSAGE_BYTES)))
 
     actions = limit(names.actions)
     return [

@@ -17,7 +17,7 @@ from streams.sandbox.demo.reader import Reader
 from streams.sandbox.demo.view import View
 from streams.sandbox.demo.worker_process import Worker
 from streams.sandbox.kafka import EmbeddedKafka
-from streams.settings.table import load_settings
+from streams.settings.load import load_settings
 
 _TOPICS = load_settings({})  # the worker's topics have their default names
 _LEARNED = 'confirmation_statuses_total{result="applied"}'

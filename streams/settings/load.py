@@ -1,0 +1,44 @@
+"""The settings that an environment gives, or everything that is wrong with them at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from streams.settings.consistency import contradictions
+from streams.settings.environment import Given, Known, collect
+from streams.settings.table import MASK, Settings, SettingsError, describe, row_of, without_query
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings that ``environ`` gives, with defaults for the rest. An empty value counts as not given.
+
+    Raises SettingsError with everything that is wrong: values out of range, names that are no setting,
+    and values that contradict each other.
+    """
+    rows = zip(Settings.model_fields, describe(), strict=True)
+    known = [Known(field, row.name, row.bare_name, row.secret) for field, row in rows]
+    given, problems = collect(environ, known)
+    wrong: set[str] = set()
+    try:
+        settings = Settings.model_validate({field: one.text for field, one in given.items()})
+    except ValidationError as error:
+        wrong = {str(each["loc"][0]) for each in error.errors(include_url=False, include_context=False)}
+        problems += [_wrong_value(field, given[field]) for field in Settings.model_fields if field in wrong]
+        # The rest is valid by itself, and may still contradict itself: say that in the same breath.
+        settings = Settings.model_validate(
+            {field: one.text for field, one in given.items() if field not in wrong}
+        )
+    problems += [sentence for fields, sentence in contradictions(settings) if wrong.isdisjoint(fields)]
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _wrong_value(field: str, given: Given) -> str:
+    row = row_of(field)
+    text = MASK if row.secret else re.sub(r"//[^/@]*@", f"//{MASK}@", without_query(given.text))
+    shown = text if text.isprintable() else repr(text)
+    return f"{given.name}={shown[:120]}: allowed is {row.allowed_with_unit}"
