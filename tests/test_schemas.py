@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from streams.actions.decision import decide
-from streams.kafka.topics import DEAD_LETTER_LIMIT
+from streams.kafka.topics import DEAD_LETTER_MAX_MESSAGE_BYTES
 from streams.messages.decode import (
     SUBSCRIBED_WHEN,
     Cause,
@@ -327,7 +327,7 @@ class TestAsyncApi:
             assert int(binding["partitions"]) == fields["topic_partitions"].default
         assert kafka["supporterStatus"]["topicConfiguration"]["cleanup.policy"] == ["compact"]
         dead_letters = kafka["deadLetters"]["topicConfiguration"]
-        assert int(dead_letters["max.message.bytes"]) == DEAD_LETTER_LIMIT
+        assert int(dead_letters["max.message.bytes"]) == DEAD_LETTER_MAX_MESSAGE_BYTES
         assert int(dead_letters["retention.ms"]) == 30 * 24 * 3600 * 1000
 
     def test_we_read_two_topics_and_write_two(self, document: Any) -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from streams.delivery.offsets import Extent
 from streams.kafka.topics import TopicNames, TopicsUnfit
 from streams.sandbox.kafka import EmbeddedKafka
-from streams.startup import Groundwork, Undecided, starting_offsets
+from streams.startup import Startup, Undecided, starting_offsets
 from tests.integration.worker_process import Installation, WorkerProcess, free_port, problems
 
 Choice = Literal["earliest", "latest"] | None
@@ -102,8 +102,8 @@ class Bench:
         self.names = TopicNames(*names)
         self.places = [TopicPartition(self.names.actions, number) for number in range(2)]
 
-    def groundwork(self, choice: Choice = None) -> Groundwork:
-        return Groundwork(
+    def startup(self, choice: Choice = None) -> Startup:
+        return Startup(
             connection=self.connection,
             group=self.group,
             names=self.names,
@@ -113,18 +113,18 @@ class Bench:
         )
 
     @asynccontextmanager
-    async def started(self, choice: Choice = None) -> AsyncIterator[Groundwork]:
+    async def started(self, choice: Choice = None) -> AsyncIterator[Startup]:
         """A groundwork that is starting; it is done when `awaits` is None."""
-        groundwork = self.groundwork(choice)
-        starting = asyncio.create_task(groundwork.start())
+        startup = self.startup(choice)
+        starting = asyncio.create_task(startup.start())
         try:
-            yield groundwork
+            yield startup
         finally:
-            await groundwork.stop()
+            await startup.stop()
             await asyncio.wait_for(starting, 10)
 
-    async def committed(self, groundwork: Groundwork) -> list[int | None]:
-        found = await groundwork.offsets.all_committed(self.places)
+    async def committed(self, startup: Startup) -> list[int | None]:
+        found = await startup.offsets.all_committed(self.places)
         return [found[place].offset for place in self.places]
 
     async def actions(self, *counts: int) -> None:
@@ -157,11 +157,11 @@ async def happens(condition: Callable[[], bool]) -> None:
 @pytest.mark.kafka
 async def test_on_an_empty_cluster_everything_is_made_and_the_group_begins(bench: Bench) -> None:
     """Topics are there, and every partition has a committed offset: nobody is asked for a decision."""
-    async with bench.started() as groundwork:
-        await happens(lambda: groundwork.awaits is None)
-        assert groundwork.topics is not None
-        assert groundwork.topics.partitions == 2
-        assert await bench.committed(groundwork) == [0, 0]
+    async with bench.started() as startup:
+        await happens(lambda: startup.waiting_for is None)
+        assert startup.topics is not None
+        assert startup.topics.partitions == 2
+        assert await bench.committed(startup) == [0, 0]
 
 
 @pytest.mark.kafka
@@ -171,9 +171,9 @@ async def test_a_new_group_begins_where_the_choice_says(
 ) -> None:
     """Earliest is the first record that is still there, latest the end, in every partition."""
     await bench.actions(3, 2)
-    async with bench.started(choice) as groundwork:
-        await happens(lambda: groundwork.awaits is None)
-        assert await bench.committed(groundwork) == offsets
+    async with bench.started(choice) as startup:
+        await happens(lambda: startup.waiting_for is None)
+        assert await bench.committed(startup) == offsets
 
 
 @pytest.mark.kafka
@@ -182,13 +182,13 @@ async def test_without_a_choice_a_new_group_waits_and_commits_nothing(
 ) -> None:
     """Records and no offsets: what is awaited names the group, the topic, the number and the setting."""
     await bench.actions(3, 2)
-    async with bench.started() as groundwork:
-        await happens(lambda: "decision" in (groundwork.awaits or ""))
-        awaited = groundwork.awaits or ""
-        assert groundwork.decision == awaited
+    async with bench.started() as startup:
+        await happens(lambda: "decision" in (startup.waiting_for or ""))
+        awaited = startup.waiting_for or ""
+        assert startup.needs_operator == awaited
         for words in (f"group {bench.group} ", bench.names.actions, " 4 records", "ACTIONS_START"):
             assert words in awaited
-        assert await bench.committed(groundwork) == [None, None]
+        assert await bench.committed(startup) == [None, None]
     assert awaited in caplog.text
 
 
@@ -201,10 +201,10 @@ async def test_offsets_that_are_committed_are_left_alone(bench: Bench) -> None:
     consumer.assign(bench.places)
     await consumer.commit({bench.places[0]: OffsetAndMetadata(2, "kept")})
     await consumer.stop()
-    async with bench.started("latest") as groundwork:
-        await happens(lambda: groundwork.awaits is None)
-        assert await bench.committed(groundwork) == [2, None]
-        assert (await groundwork.offsets.committed(bench.places[0])).metadata == "kept"
+    async with bench.started("latest") as startup:
+        await happens(lambda: startup.waiting_for is None)
+        assert await bench.committed(startup) == [2, None]
+        assert (await startup.offsets.committed(bench.places[0])).metadata == "kept"
 
 
 @pytest.mark.kafka
@@ -215,10 +215,10 @@ async def test_topics_that_cannot_work_together_end_the_start(bench: Bench) -> N
     await admin.start()
     await admin.create_topics([NewTopic(bench.names.statuses, 3, 1)])
     await admin.close()
-    groundwork = bench.groundwork()
+    startup = bench.startup()
     with pytest.raises(TopicsUnfit):
-        await groundwork.start()
-    await groundwork.stop()
+        await startup.start()
+    await startup.stop()
 
 
 # -- without a Kafka -------------------------------------------------------------------------------------
@@ -241,10 +241,10 @@ async def test_a_kafka_that_is_down_is_awaited_and_can_be_given_up(
     if behaviour == "hangs up":
         server = await asyncio.start_server(hang_up, "127.0.0.1", port)
     bench = Bench(f"127.0.0.1:{port}", unique_name("t"))
-    async with bench.started() as groundwork:
-        await happens(lambda: "(" in (groundwork.awaits or ""))
-        assert groundwork.decision is None
-        assert groundwork.awaits == "Kafka (KafkaConnectionError)"
+    async with bench.started() as startup:
+        await happens(lambda: "(" in (startup.waiting_for or ""))
+        assert startup.needs_operator is None
+        assert startup.waiting_for == "Kafka (KafkaConnectionError)"
         assert attempts.is_set() is (server is not None)
     assert "not ready: waiting for Kafka" in caplog.text
     if server is not None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -58,6 +60,9 @@ LONG = {
 #: Modules of the worker without a test file of the same name, with the reason.
 TESTED_ELSEWHERE = {
     "streams.app": "is the worker that tests/integration runs",
+    "streams.actions.outcomes": "types only",
+    "streams.kafka.faust_options": "tests/integration runs workers with them",
+    "streams.observability.worker_page": "tests/integration looks at the pages of workers",
     "streams.commands.worker": "is the command that tests/integration runs",
     "streams.delivery.transaction": "is a port: a protocol and its values",
     "streams.delivery.results": "types only",
@@ -139,7 +144,7 @@ WORKER = ("streams.app", "streams.commands.worker")
 def test_there_is_something_to_look_at() -> None:
     """The sources are found, and so are imports that stand inside functions."""
     assert len(SOURCES) > 50
-    assert "streams.delivery.lane" in imports("streams.actions.processor")
+    assert "streams.delivery.results" in imports("streams.actions.processor")
     assert "rocksdict" in imports("streams.statuses.table")
 
 
@@ -218,10 +223,27 @@ def test_kafka_s_clients_are_not_known_to_policy_or_lookups() -> None:
 
 
 def test_nobody_imports_the_composition_root() -> None:
-    """streams.app makes everything at import: only the worker's command names it, for Faust to load."""
+    """Nobody needs streams.app: only the worker's command names it, for Faust to load."""
     assert {module for module in SOURCES if "streams.app" in imports(module)} == set()
     naming = {module for module, path in SOURCES.items() if '"streams.app"' in path.read_text()}
     assert naming == {"streams.commands.worker"}
+
+
+def test_importing_a_module_starts_reads_and_connects_nothing() -> None:
+    """All modules are imported in a process without network, threads, settings or open files of its own."""
+    names = sorted(name for name in SOURCES if not name.endswith("__main__"))
+    code = f"""
+import os, socket, sys, threading
+before = set(os.listdir("/proc/self/fd"))
+def refuse(*_, **__): raise AssertionError("a module connects when it is imported")
+socket.socket.connect = refuse
+os.environ["STREAMS_NO_SUCH_SETTING"] = "would stop whoever loads the settings"
+for name in {names!r}: __import__(name)
+assert threading.active_count() == 1, threading.enumerate()
+assert set(os.listdir("/proc/self/fd")) <= before, "a module leaves a file open"
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_worker_needs_none_of_the_tools() -> None:

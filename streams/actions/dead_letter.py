@@ -13,7 +13,7 @@ WINDOW = 1_000  # actions
 LEAST = 100  # actions
 
 
-class Ceiling:
+class DeadLetterLimit:
     """Watches one partition."""
 
     def __init__(self, share: float) -> None:

@@ -7,14 +7,16 @@ import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from streams.actions.dead_letter import Ceiling
+from streams.actions.dead_letter import DeadLetterLimit
 from streams.actions.decision import decide
+from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.actions.rekeying import REKEYED_FROM, Rekeying
-from streams.delivery.lane import Pending, Record, Tally, Verdict
+from streams.delivery.results import AwaitingLookup, Record, Result
 from streams.delivery.transaction import Outgoing
 from streams.lookup.client import Question
+from streams.lookup.lookups import Lookups
 from streams.messages.decode import (
     Action,
     Cause,
@@ -32,10 +34,11 @@ log = logging.getLogger(__name__)
 
 _UNEXPECTED = LookupOutcome(Outcome.ERROR, Cause.UNEXPECTED)
 _SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
-_TOMBSTONE = Verdict(None, ("ignored", "tombstone"))
-_OTHER_STAGE = Verdict(None, ("ignored", "stage"))
+_TOMBSTONE = Result(None, Ignored("tombstone"))
+_OTHER_STAGE = Result(None, Ignored("stage"))
+_REKEYED = Rekeyed()
 #: Tallies that are kept ready in one partition; orgId is anything that a record says.
-_TALLIES_KEPT = 10_000
+_OUTCOMES_KEPT = 10_000
 _new = tuple.__new__  # a named tuple's own constructor takes three times as long
 #: Actions that may go without their lookup in so many seconds: a moment in which a healthy service hesitates
 #: must not cost a whole chunk its answers, and one that hangs still holds up nobody.
@@ -49,27 +52,7 @@ DEAD_LETTER_CEILING = (
 )
 
 
-class Statuses(Protocol):
-    """What is known without asking."""
-
-    def subscribed(self, partition: int, key: bytes, now: float) -> bool | None:
-        """Return the status of `key` at `now`; None where it is missing or expired."""
-        ...
-
-
-class Lookups(Protocol):
-    """Where to ask for what is not known."""
-
-    def ask(self, question: Question) -> LookupOutcome | asyncio.Future[LookupOutcome] | None:
-        """Return the outcome, now or later; None where the organisation has no lookup."""
-        ...
-
-    def brisk(self, org_id: int) -> bool:
-        """Whether this organisation's lookups come back so fast that waiting for one delays nobody."""
-        ...
-
-
-class Confirmation:
+class ActionProcessor:
     """Judges the records of one input partition (see :class:`streams.delivery.lane.Judge`).
 
     A missing status becomes a lookup, as long as this partition has room for one more pending lookup, in all
@@ -84,15 +67,15 @@ class Confirmation:
         *,
         emails_topic: str,
         dead_letters_topic: str,
-        statuses: Statuses,
+        subscribed: Callable[[int, bytes, float], bool | None],
         lookups: Lookups,
         now: Callable[[], float],
-        pending_most: int,
-        pending_most_per_organisation: int,
+        lookups_most: int,
+        lookups_most_per_organisation: int,
         answered: Callable[[int, bytes, int, LookupOutcome], None] = lambda *_: None,
-        ceiling: Ceiling | None = None,
+        dead_letter_limit: DeadLetterLimit | None = None,
         rekeying: Rekeying | None = None,
-        origin: Callable[[Record], tuple[int, int]] | None = None,
+        rekeyed_from: Callable[[Record], tuple[int, int]] | None = None,
     ) -> None:
         """Prepare.
 
@@ -101,47 +84,48 @@ class Confirmation:
             partition: its partition.
             emails_topic: where emails go.
             dead_letters_topic: where records go from which no email can be made.
-            statuses: the table.
-            lookups: the lookup desks.
+            subscribed: gives the status of (partition, key, seconds since the epoch); None where it is
+                missing or expired.
+            lookups: of all organisations.
             now: wall clock, seconds since the epoch.
-            pending_most: lookups that may be pending here at once.
-            pending_most_per_organisation: the same of one organisation, so that one cannot take all the room.
+            lookups_most: lookups that may be pending here at once.
+            lookups_most_per_organisation: the same of one organisation, so that one cannot take all of them.
             answered: told (partition, key, orgId, outcome) of every lookup that ended.
-            ceiling: when to stop because too much is not understood; None: never.
+            dead_letter_limit: when to stop because too much is not understood; None: never.
             rekeying: moves actions that lie in the wrong partition; None: they are taken as they lie.
-            origin: gives the partition and offset in `topic` that a record has first been at, if it is not
-                read from there.
+            rekeyed_from: gives the partition and offset in `topic` that a re-keyed record was read from
+                first; None: records are read from `topic` itself.
         """
         self._topic = topic
         self._partition = partition
         self._emails_topic = emails_topic
         self._dead_letters_topic = dead_letters_topic
-        self._status = statuses.subscribed
+        self._subscribed = subscribed
         self._lookups = lookups
         self._now = now
-        self._pending_most = pending_most
-        self._pending_most_per_organisation = pending_most_per_organisation
+        self._lookups_most = lookups_most
+        self._lookups_most_per_organisation = lookups_most_per_organisation
         self._answered = answered
-        self._ceiling = Ceiling(1.0) if ceiling is None else ceiling
-        self._understood = self._ceiling.note_good
+        self._dead_letter_limit = DeadLetterLimit(1.0) if dead_letter_limit is None else dead_letter_limit
+        self._understood = self._dead_letter_limit.note_good
         self._rekeying = rekeying
-        self._origin = origin
+        self._rekeyed_from = rekeyed_from
         self._write = EmailWriter(topic, partition).write
         self._writers: dict[int, EmailWriter] = {}
-        self._tallies: dict[tuple[object, ...], Tally] = {}
-        self._pending = 0
-        self._pending_of: dict[int, int] = {}
+        self._outcomes: dict[tuple[object, ...], Emailed] = {}
+        self._awaiting = 0
+        self._awaiting_of: dict[int, int] = {}
         self._given_up = 0
         self._given_up_since = 0.0
 
     @property
     def halted(self) -> str | None:
         """See :meth:`streams.delivery.lane.Judge.halted`."""
-        return DEAD_LETTER_CEILING if self._ceiling.exceeded else None
+        return DEAD_LETTER_CEILING if self._dead_letter_limit.exceeded else None
 
-    def judge(self, record: Record) -> Verdict | Pending | None:
-        """See :meth:`streams.delivery.lane.Judge.judge`."""
-        if self._ceiling.exceeded:
+    def process(self, record: Record) -> Result | AwaitingLookup | None:
+        """See :meth:`streams.delivery.lane.Judge.process`."""
+        if self._dead_letter_limit.exceeded:
             return None
         value = record.value
         if value is None:
@@ -154,30 +138,30 @@ class Confirmation:
             key = status_key(action.org_id, action.contact_ref)
         except Undecodable as exc:
             return self._dead_letter(record, exc.error_class, exc.json_path)
-        subscribed = self._status(self._partition, key, self._now())
-        verdict: Verdict | Pending | None
+        subscribed = self._subscribed(self._partition, key, self._now())
+        result: Result | AwaitingLookup | None
         if subscribed is not None:
-            verdict = self._email(record, action, key, subscribed, None)
-        elif self._rekeying is not None and self._rekeying.misplaced(key):
-            verdict = Verdict(self._rekeying.outgoing(record, key), ("rekeyed",))
+            result = self._email(record, action, key, subscribed, None)
+        elif self._rekeying is not None and self._rekeying.needed(key):
+            result = Result(self._rekeying.outgoing(record, key), _REKEYED)
         else:
-            verdict = self._ask(record, action, key)
-        if verdict is not None:  # what has to wait is judged again, many times
+            result = self._ask(record, action, key)
+        if result is not None:  # what has to wait is judged again, many times
             self._understood()
-        return verdict
+        return result
 
-    def refuse(self, record: Record, verdict: Verdict) -> Verdict:
+    def on_too_large(self, record: Record, result: Result) -> Result:
         """See :meth:`streams.delivery.lane.Judge.refuse`."""
-        if verdict.tally[0] != "dead_letter":
+        if not isinstance(result.outcome, DeadLettered):
             return self._dead_letter(record, ErrorClass.TOO_LARGE, "$")
-        outgoing = verdict.outgoing
+        outgoing = result.outgoing
         assert outgoing is not None
         if any(name == _SHORTENED for name, _ in outgoing.headers):
             raise RuntimeError(f"{outgoing.topic} has no room for a shortened dead letter")
         value, headers = shortened(outgoing.value or b"", outgoing.headers)
-        return Verdict(outgoing._replace(value=value, headers=headers), verdict.tally)
+        return Result(outgoing._replace(value=value, headers=headers), result.outcome)
 
-    def fault(self, record: Record, exc: BaseException) -> Verdict:
+    def on_error(self, record: Record, exc: BaseException) -> Result:
         """See :meth:`streams.delivery.lane.Judge.fault`."""
         log.error(
             "our own code failed on %s/%d/%d (%s): kept as a dead letter",
@@ -195,20 +179,20 @@ class Confirmation:
         )
         return self._dead_letter(record, ErrorClass.INTERNAL_ERROR, "$")
 
-    def _ask(self, record: Record, action: Action, key: bytes) -> Verdict | Pending | None:
+    def _ask(self, record: Record, action: Action, key: bytes) -> Result | AwaitingLookup | None:
         org_id = action.org_id
-        of_organisation = self._pending_of.get(org_id, 0)
-        if self._pending >= self._pending_most or of_organisation >= self._pending_most_per_organisation:
-            if self._lookups.brisk(org_id) or not self._may_give_up():
+        of_organisation = self._awaiting_of.get(org_id, 0)
+        if self._awaiting >= self._lookups_most or of_organisation >= self._lookups_most_per_organisation:
+            if self._lookups.is_fast(org_id) or not self._may_give_up():
                 return None
             return self._email(record, action, key, None, _SATURATED)
         answer = self._lookups.ask(Question(org_id, action.contact_ref, action.email))
         if answer is None or isinstance(answer, LookupOutcome):
             return self._email(record, action, key, None, answer)
-        self._pending += 1
-        self._pending_of[org_id] = of_organisation + 1
+        self._awaiting += 1
+        self._awaiting_of[org_id] = of_organisation + 1
         answer.add_done_callback(partial(self._landed, org_id))
-        return Pending(answer, partial(self._conclude, record, action, key))
+        return AwaitingLookup(answer, partial(self._conclude, record, action, key))
 
     def _may_give_up(self) -> bool:
         now = self._now()
@@ -218,16 +202,16 @@ class Confirmation:
         return self._given_up <= GIVEN_UP_AT_ONCE
 
     def _landed(self, org_id: int, _: asyncio.Future[LookupOutcome]) -> None:
-        self._pending -= 1
-        left = self._pending_of[org_id] - 1
+        self._awaiting -= 1
+        left = self._awaiting_of[org_id] - 1
         if left:
-            self._pending_of[org_id] = left
+            self._awaiting_of[org_id] = left
         else:
-            del self._pending_of[org_id]
+            del self._awaiting_of[org_id]
 
     def _conclude(
         self, record: Record, action: Action, key: bytes, answer: asyncio.Future[LookupOutcome]
-    ) -> Verdict:
+    ) -> Result:
         failed = answer.cancelled() or answer.exception() is not None
         outcome = _UNEXPECTED if failed else answer.result()  # a desk's own failure is a failed lookup too
         self._answered(self._partition, key, action.org_id, outcome)
@@ -240,29 +224,29 @@ class Confirmation:
         key: bytes,
         subscribed: bool | None,
         lookup: LookupOutcome | None,
-    ) -> Verdict:
+    ) -> Result:
         variant, reason = decide(subscribed, lookup)
         write, offset = self._write, record.offset
-        if self._origin is not None:
-            partition, offset = self._origin(record)
+        if self._rekeyed_from is not None:
+            partition, offset = self._rekeyed_from(record)
             write = self._writers.setdefault(partition, EmailWriter(self._topic, partition)).write
         value, headers = write(
             offset, action, record.value, record.headers, variant, reason, lookup, self._now()
         )
         outgoing = _new(Outgoing, (self._emails_topic, key, value, headers, None, None))
-        tallied = action.org_id, reason, lookup and lookup.outcome, lookup and lookup.cause
-        tally = self._tallies.get(tallied)
-        if tally is None:
+        counted_by = action.org_id, reason, lookup and lookup.outcome, lookup and lookup.cause
+        outcome = self._outcomes.get(counted_by)
+        if outcome is None:
             # Plain strings: they are counted by the thousand, and an enum's member is slower to hash.
             asked = ("", "") if lookup is None else (str(lookup.outcome), str(lookup.cause or ""))
-            tally = ("email", str(variant), str(reason), *asked, str(action.org_id))
-            if len(self._tallies) < _TALLIES_KEPT:
-                self._tallies[tallied] = tally
-        return _new(Verdict, (outgoing, tally))
+            outcome = Emailed(str(variant), str(reason), *asked, action.org_id)
+            if len(self._outcomes) < _OUTCOMES_KEPT:
+                self._outcomes[counted_by] = outcome
+        return _new(Result, (outgoing, outcome))
 
-    def _dead_letter(self, record: Record, error_class: ErrorClass, json_path: str) -> Verdict:
-        self._ceiling.note_dead_letter()
-        if self._ceiling.exceeded:
+    def _dead_letter(self, record: Record, error_class: ErrorClass, json_path: str) -> Result:
+        self._dead_letter_limit.note_dead_letter()
+        if self._dead_letter_limit.exceeded:
             log.error(
                 "%s/%d stops: %s",
                 self._topic,
@@ -276,13 +260,13 @@ class Confirmation:
                 },
             )
         partition, offset = self._partition, record.offset
-        if self._origin is not None:
+        if self._rekeyed_from is not None:
             with contextlib.suppress(KeyError, ValueError):  # somebody else's record: it says where it lies
-                partition, offset = self._origin(record)
+                partition, offset = self._rekeyed_from(record)
         own = [header for header in record.headers if header[0] != REKEYED_FROM]
         headers = dead_letter_headers(self._topic, partition, offset, own, error_class, json_path)
         outgoing = Outgoing(self._dead_letters_topic, record.key, record.value, headers)
-        return Verdict(outgoing, ("dead_letter", error_class))
+        return Result(outgoing, DeadLettered(error_class))
 
 
 def shortened(value: bytes, headers: list[tuple[str, bytes]]) -> tuple[bytes, list[tuple[str, bytes]]]:

@@ -8,7 +8,7 @@ place, so that nothing else about it differs.
 
 from __future__ import annotations
 
-from streams.delivery.lane import Record
+from streams.delivery.results import Record
 from streams.delivery.transaction import Outgoing
 from streams.messages.keys import partition_of
 
@@ -25,7 +25,7 @@ class Rekeying:
         self._partition = partition
         self._partitions = partitions
 
-    def misplaced(self, key: bytes) -> bool:
+    def needed(self, key: bytes) -> bool:
         """Whether an action whose key should be `key` lies where that key does not belong.
 
         A record that has another key, and is here by accident, is not moved.
@@ -45,7 +45,7 @@ class Rekeying:
         )
 
 
-def first_place(record: Record) -> tuple[int, int]:
+def rekeyed_from(record: Record) -> tuple[int, int]:
     """Return partition and offset of a re-keyed action in the actions topic.
 
     Raises:

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from streams.lookup.client import Endpoint, Health, Question, Reply
+from streams.lookup.client import Endpoint, Question, Reply, ServiceHealth
 from streams.lookup.lookups import open_client
 from streams.messages.decode import Cause, Outcome
 from streams.settings.load import load_settings
-from streams.settings.organisations import Plans
+from streams.settings.organisations import OrganisationsInForce
 from streams.settings.organisations_file import Organisation, OrganisationsError
 from streams.settings.table import SettingsError
 
@@ -56,7 +56,7 @@ def ask_by_hand(org_id: int, email: str, contact_ref: str | None) -> int:
         The exit code: 0 answered, 1 failed, 2 nobody to ask, or the settings are wrong.
     """
     try:
-        plan = Plans(load_settings(os.environ), os.environ).organisations.of(org_id)
+        plan = OrganisationsInForce(load_settings(os.environ), os.environ).organisations.of(org_id)
     except (SettingsError, OrganisationsError) as error:
         click.echo(f"Error: {error}", err=True)
         return _NOBODY_TO_ASK
@@ -116,13 +116,13 @@ def _what_came(reply: Reply) -> list[str]:
 
 
 def _status_class(reply: Reply) -> str:
-    if reply.health is Health.FAILURE:
+    if reply.health is ServiceHealth.FAILURE:
         return "HTTP status 401, 403, 408, 429, 5xx, or one that is no final answer"
     return "another HTTP status 4xx: the service is there, and did not like the question"
 
 
 _COUNTS = {
-    Health.HEALTHY: "healthy",
-    Health.NEUTRAL: "neither healthy nor a failure",
-    Health.FAILURE: "a failure",
+    ServiceHealth.HEALTHY: "healthy",
+    ServiceHealth.NEUTRAL: "neither healthy nor a failure",
+    ServiceHealth.FAILURE: "a failure",
 }

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Turns:
+class CommitSlots:
     """Hands out turns, first come first served."""
 
     def __init__(self, at_once: int = 4, rest: float = 0.004, longest: float = 0.1) -> None:
@@ -31,7 +31,7 @@ class Turns:
         self._longest = longest
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def slot(self) -> AsyncIterator[None]:
         """Wait for a turn, and give it back at the end."""
         await self._free.acquire()
         loop = asyncio.get_running_loop()

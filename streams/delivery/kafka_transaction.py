@@ -32,10 +32,10 @@ from aiokafka.structs import OffsetAndMetadata
 from streams.delivery.transaction import (
     Denied,
     Fenced,
-    LedgerFailure,
     Outgoing,
-    Oversize,
     Position,
+    RecordTooLarge,
+    TransactionFailed,
 )
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class _Batch(NamedTuple):
     first: int  # index of its first record in the transaction
 
 
-class KafkaLedger:
+class KafkaTransactions:
     """See :class:`streams.delivery.transaction.Ledger`."""
 
     def __init__(
@@ -119,11 +119,11 @@ class KafkaLedger:
             async with asyncio.timeout(self._timeout):
                 producer = self._producer
                 if producer is None:
-                    raise LedgerFailure("NotOpen")
+                    raise TransactionFailed("NotOpen")
                 if self._answer_lost:
                     # A new epoch comes first, but not here: it would fence a successor, and nothing would
                     # tell the caller that the committed offset is no longer the one that it goes on from.
-                    raise LedgerFailure("AnswerLost")
+                    raise TransactionFailed("AnswerLost")
                 batches = self._batches(producer, records)
                 await asyncio.sleep(max(0.0, self._ended_at + _MARKERS_NEED - time.monotonic()))
                 await producer.begin_transaction()
@@ -133,7 +133,7 @@ class KafkaLedger:
                 )
                 await producer.commit_transaction()
                 self._ended_at = time.monotonic()
-        except Oversize:
+        except RecordTooLarge:
             raise
         except Exception as exc:
             raise self._named(exc) from None
@@ -212,7 +212,7 @@ class KafkaLedger:
                 batch.append(timestamp=timestamp, key=key, value=value, headers=headers)
                 limit = self._max_message_bytes[to_topic]
                 if batch.size() > limit:
-                    raise Oversize(index, limit)
+                    raise RecordTooLarge(index, limit)
         return batches
 
     async def _produce(self, producer: AIOKafkaProducer, batches: list[_Batch]) -> None:
@@ -233,20 +233,20 @@ class KafkaLedger:
         # The topic's limit was lowered under us. Which record exceeds it shows when a batch has only one.
         size = batch.builder.size()
         if batch.builder.record_count() == 1:
-            return Oversize(batch.first, size)
+            return RecordTooLarge(batch.first, size)
         self._batch_bytes = size // 4
-        return LedgerFailure("BatchTooLarge")
+        return TransactionFailed("BatchTooLarge")
 
     def _named(self, exc: Exception) -> Exception:
         # Class names only: texts of the client library may quote what was being sent.
-        if isinstance(exc, Fenced | Denied | LedgerFailure):
+        if isinstance(exc, Fenced | Denied | TransactionFailed):
             return exc
         kind = type(exc).__name__
         if isinstance(exc, _DENIED):
             return Denied(f"{kind} for transactional.id {self.transactional_id}")
         if isinstance(exc, ProducerFenced):
             return Fenced(kind)
-        return LedgerFailure(kind)
+        return TransactionFailed(kind)
 
 
 def _retrieve_exceptions(producer: AIOKafkaProducer) -> None:

@@ -22,26 +22,26 @@ from functools import partial
 from typing import Any
 
 from streams.delivery import offset_tracker as progress
-from streams.delivery.commit_slots import Turns
-from streams.delivery.results import Entry as Entry
-from streams.delivery.results import Judge as Judge
-from streams.delivery.results import Observer as Observer
-from streams.delivery.results import Pending as Pending
-from streams.delivery.results import Record as Record
-from streams.delivery.results import Release as Release
-from streams.delivery.results import Tally as Tally
-from streams.delivery.results import Verdict as Verdict
-from streams.delivery.transaction import Fenced, Ledger, LedgerFailure, Oversize, Position
+from streams.delivery.commit_slots import CommitSlots
+from streams.delivery.results import (
+    LaneObserver,
+    Processed,
+    Processor,
+    Record,
+    Release,
+    Result,
+)
+from streams.delivery.transaction import Fenced, Position, RecordTooLarge, TransactionFailed, TransactionPort
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LaneLimits:
     """How much a lane holds, and how patient it is."""
 
-    unsettled: int = 20_000  # records taken and not yet committed
-    unsettled_bytes: int = 32 << 20
+    uncommitted: int = 20_000  # records taken and not yet committed
+    uncommitted_bytes: int = 32 << 20
     inbox: int = 2_000  # records; a lane with more waiting takes no further chunk
     ready: int = 4_000  # verdicts; with so many nothing is judged: writing them takes the loop some 10 ms
     fence_patience: float = 4.0  # seconds in which the rebalance that explains a fencing must show
@@ -64,44 +64,44 @@ class Lane:
     def __init__(
         self,
         partition: int,
-        ledger: Ledger,
-        judge: Judge,
-        observer: Observer,
+        transactions: TransactionPort,
+        processor: Processor,
+        observer: LaneObserver,
         *,
         clock: Callable[[], float],
         on_crash: Callable[[Exception], None],
-        limits: Limits = Limits(),
-        turns: Turns | None = None,
+        limits: LaneLimits = LaneLimits(),
+        slots: CommitSlots | None = None,
     ) -> None:
         """Prepare; `open` starts it.
 
         Args:
             partition: number of the input partition.
-            ledger: makes verdicts lasting.
-            judge: makes verdicts.
+            transactions: makes verdicts lasting.
+            processor: makes verdicts.
             observer: is told what happened.
             clock: monotonic seconds.
             on_crash: called once with what the lane cannot recover from.
             limits: how much it holds.
-            turns: shared with the worker's other lanes; None: it commits whenever something is ready.
+            slots: shared with the worker's other lanes; None: it commits whenever something is ready.
         """
         self.partition = partition
         #: Why nothing can be committed at the moment: a failure's class, or None.
-        self.trouble: str | None = None
-        self._ledger = ledger
-        self._judge = judge
+        self.commit_failure: str | None = None
+        self._transactions = transactions
+        self._processor = processor
         self._observer = observer
         self._clock = clock
         self._on_crash = on_crash
         self._limits = limits
-        self._turns = Turns(rest=0.0) if turns is None else turns
-        self._window = progress.Window(0)
+        self._slots = CommitSlots(rest=0.0) if slots is None else slots
+        self._tracker = progress.OffsetTracker(0)
         self._committed = 0
         self._inbox: deque[Record] = deque()
         self._offered = 0  # the offset after the last one that was offered
-        self._ready: list[Entry] = []
+        self._ready: list[Processed] = []
         self._held_bytes = 0
-        self._writing: Sequence[Entry] = ()  # in the transaction under way, or in one that failed
+        self._writing: Sequence[Processed] = ()  # in the transaction under way, or in one that failed
         self._failures = 0  # in a row
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
@@ -120,29 +120,29 @@ class Lane:
         return self._taking and len(self._inbox) < self._limits.inbox
 
     @property
-    def reached(self) -> int:
+    def offered_up_to(self) -> int:
         """The offset up to which records have been offered."""
-        return max(self._offered, self._window.position)
+        return max(self._offered, self._tracker.position)
 
     @property
-    def pending(self) -> int:
+    def awaiting_lookup(self) -> int:
         """Records that wait for an answer."""
-        return self._window.unsettled
+        return self._tracker.uncommitted
 
     @property
-    def unsettled(self) -> int:
+    def uncommitted(self) -> int:
         """Records judged, or being judged, that are not committed."""
-        return self._window.unsettled + len(self._ready) + len(self._writing)
+        return self._tracker.uncommitted + len(self._ready) + len(self._writing)
 
     @property
     def in_flight(self) -> int:
         """Records taken that are neither committed nor released."""
-        return 0 if self._let_go else len(self._inbox) + self.unsettled
+        return 0 if self._let_go else len(self._inbox) + self.uncommitted
 
     @property
     def has_work(self) -> bool:
         """Whether anything waits here to be judged, answered or committed."""
-        return bool(self._inbox or self.unsettled)
+        return bool(self._inbox or self.uncommitted)
 
     @property
     def committed(self) -> int:
@@ -150,22 +150,22 @@ class Lane:
         return self._committed
 
     @property
-    def oldest(self) -> int | None:
+    def oldest_timestamp_ms(self) -> int | None:
         """The earliest timestamp, in ms, of the records taken and not committed; None without any."""
         held = [entry.record.timestamp for entries in (self._ready, self._writing) for entry in entries]
         if self._inbox:
             held.append(self._inbox[0].timestamp)
-        if (waits := self._window.oldest) is not None:
+        if (waits := self._tracker.oldest_timestamp_ms) is not None:
             held.append(waits)
         return min(held, default=None)
 
     @property
     def halted(self) -> str | None:
         """Why this partition waits for a person, or None."""
-        return self._judge.halted
+        return self._processor.halted
 
     @property
-    def still_for(self) -> float:
+    def stalled_for(self) -> float:
         """Seconds since the committed offset moved, or was tried to move; 0 without work, or halted."""
         return self._clock() - self._moved_at if self.has_work and self.halted is None else 0.0
 
@@ -178,15 +178,15 @@ class Lane:
             beginning: gives the offset to start at where the group has committed none.
 
         Raises:
-            LedgerFailure, Denied: from the ledger.
+            TransactionFailed, Denied: from the ledger.
         """
-        position = await self._ledger.open()
+        position = await self._transactions.open()
         if position.offset is None:
             # Pinned at once: a crash before the first email must not raise the question again.
             position = Position(await beginning(), "")
-            await self._ledger.commit([], position.offset or 0, "")
+            await self._transactions.commit([], position.offset or 0, "")
         self._committed, ahead = self._understood(position)
-        self._window = progress.Window(self._committed, ahead)
+        self._tracker = progress.OffsetTracker(self._committed, ahead)
         self._task = asyncio.create_task(self._run(), name=f"lane-{self.partition}")
 
     async def close(self, grace: float = 0.0) -> None:
@@ -198,7 +198,7 @@ class Lane:
         self._release(Release.HANDED_OVER, len(self._inbox))
         self._inbox.clear()
         until = self._clock() + grace
-        while self._window.unsettled and (left := until - self._clock()) > 0:
+        while self._tracker.uncommitted and (left := until - self._clock()) > 0:
             self._settled.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._settled.wait(), left)
@@ -211,7 +211,7 @@ class Lane:
                 await asyncio.wait({self._task}, timeout=1.0)
         self._release(Release.HANDED_OVER, self.in_flight)
         self._let_go = True
-        await self._ledger.close()
+        await self._transactions.close()
 
     def _release(self, why: Release, count: int) -> None:
         if count:
@@ -236,60 +236,61 @@ class Lane:
 
     def _advance(self) -> bool:
         """Judge one slice of the inbox, as far as there is room; True when more could be judged at once."""
-        inbox, window, ready, limits = self._inbox, self._window, self._ready, self._limits
-        judge = self._judge.judge
-        room = min(limits.ready, limits.unsettled - window.unsettled - len(self._writing))
+        inbox, tracker, ready, limits = self._inbox, self._tracker, self._ready, self._limits
+        processor = self._processor.process
+        room = min(limits.ready, limits.uncommitted - tracker.uncommitted - len(self._writing))
         for _ in range(min(len(inbox), self.SLICE)):
             record = inbox[0]
             offset = record.offset
-            if offset < window.position:  # read again after a seek; it is taken already
+            if offset < tracker.position:  # read again after a seek; it is taken already
                 inbox.popleft()
                 self._release(Release.SETTLED_BEFORE, 1)
                 continue
-            if window.settled_before(offset):
+            if tracker.settled_before(offset):
                 inbox.popleft()
                 self._release(Release.SETTLED_BEFORE, 1)
-                window.position = offset + 1
+                tracker.position = offset + 1
                 continue
             if (
                 len(ready) >= room
-                or self._held_bytes >= limits.unsettled_bytes
-                or window.unsettled > progress.MAX_PENDING  # at the limit the judge still passes known ones
-                or not window.spans(offset)
+                or self._held_bytes >= limits.uncommitted_bytes
+                or tracker.uncommitted
+                > progress.MAX_PENDING  # at the limit the judge still passes known ones
+                or not tracker.spans(offset)
             ):
                 return False
             try:
-                verdict = judge(record)
+                result = processor(record)
             except Exception as exc:  # a bug of ours: the record is kept as a dead letter, the rest goes on
-                verdict = self._judge.fault(record, exc)
-            if verdict is None:
+                result = self._processor.on_error(record, exc)
+            if result is None:
                 return False
             inbox.popleft()
             self._held_bytes += len(record.value or b"")
-            if isinstance(verdict, Verdict):
-                window.position = offset + 1
-                ready.append(_new(Entry, (record, verdict)))
+            if isinstance(result, Result):
+                tracker.position = offset + 1
+                ready.append(_new(Processed, (record, result)))
             else:
                 room -= 1
-                window.take(offset, record.timestamp)
-                verdict.answer.add_done_callback(partial(self._settle, record, verdict.conclude))
+                tracker.take(offset, record.timestamp)
+                result.answer.add_done_callback(partial(self._settle, record, result.conclude))
         return bool(inbox)
 
     def _settle(
-        self, record: Record, conclude: Callable[[asyncio.Future[Any]], Verdict], answer: asyncio.Future[Any]
+        self, record: Record, conclude: Callable[[asyncio.Future[Any]], Result], answer: asyncio.Future[Any]
     ) -> None:
         if self._closing.is_set():
             return  # too late: it is the successor's
         try:
             try:
-                verdict = conclude(answer)
+                result = conclude(answer)
             except (Exception, asyncio.CancelledError) as exc:  # result() of a cancelled one raises it
-                verdict = self._judge.fault(record, exc)
+                result = self._processor.on_error(record, exc)
         except Exception as exc:  # not even that: it stays unsettled, so that no commit passes it
             self._bug = exc
         else:
-            if self._window.settle(record.offset):
-                self._ready.append(Entry(record, verdict))
+            if self._tracker.settle(record.offset):
+                self._ready.append(Processed(record, result))
             else:  # a successor wrote it while we were fenced
                 self._held_bytes -= len(record.value or b"")
         self._settled.set()
@@ -311,30 +312,30 @@ class Lane:
                 await self._commit()
                 await asyncio.sleep(0)
         except Exception as exc:
-            self.trouble = type(exc).__name__
+            self.commit_failure = type(exc).__name__
             self._on_crash(exc)
 
     async def _commit(self) -> None:
         """Write what is ready and how far the partition got, in one transaction."""
-        if not self._ready and self._window.progress()[0] == self._committed:
+        if not self._ready and self._tracker.progress()[0] == self._committed:
             return
-        entries: list[Entry] = []
+        entries: list[Processed] = []
         offset, metadata = self._committed, ""
         try:
-            async with self._turns.turn():  # what becomes ready until then goes along
+            async with self._slots.slot():  # what becomes ready until then goes along
                 entries, self._ready = self._ready, []
-                offset, runs = self._window.progress()
+                offset, runs = self._tracker.progress()
                 metadata = progress.encode(offset, runs)
                 self._writing = entries
-                outgoing = [verdict.outgoing for _, verdict in entries if verdict.outgoing is not None]
+                outgoing = [result.outgoing for _, result in entries if result.outgoing is not None]
                 if offset != self._committed:  # a broker that does not answer has all its time from here
                     self._moved_at = self._clock()
-                await self._ledger.commit(outgoing, offset, metadata)
-        except Oversize as oversize:
+                await self._transactions.commit(outgoing, offset, metadata)
+        except RecordTooLarge as oversize:
             self._replace(entries, oversize)
             self._retry(entries)
             return
-        except LedgerFailure as failure:
+        except TransactionFailed as failure:
             position = await self._reopened(failure)
             if position is None:
                 return  # closing: it is the successor's
@@ -344,7 +345,7 @@ class Lane:
             # else: the answer was lost, the transaction was not
         self._writing = ()
         self._failures = 0
-        self.trouble = None
+        self.commit_failure = None
         self._held_bytes -= sum(len(record.value or b"") for record, _ in entries)
         if offset != self._committed:
             self._committed, self._moved_at = offset, self._clock()
@@ -352,25 +353,25 @@ class Lane:
         if not self._let_go:  # else they are counted already, as the successor's to decide
             self._observer.committed(self.partition, entries)
 
-    def _retry(self, entries: list[Entry]) -> None:
+    def _retry(self, entries: list[Processed]) -> None:
         self._ready[:0] = entries
         self._writing = ()
         self._wake.set()
 
-    def _replace(self, entries: list[Entry], oversize: Oversize) -> None:
-        written = [index for index, (_, verdict) in enumerate(entries) if verdict.outgoing is not None]
+    def _replace(self, entries: list[Processed], oversize: RecordTooLarge) -> None:
+        written = [index for index, (_, result) in enumerate(entries) if result.outgoing is not None]
         index = written[oversize.index]
-        record, verdict = entries[index]
-        entries[index] = Entry(record, self._judge.refuse(record, verdict))
+        record, result = entries[index]
+        entries[index] = Processed(record, self._processor.on_too_large(record, result))
 
-    async def _reopened(self, failure: LedgerFailure) -> Position | None:
+    async def _reopened(self, failure: TransactionFailed) -> Position | None:
         """Open the ledger again, however often it takes; None when the lane closes meanwhile."""
         limits = self._limits
         while True:
             self._failures += 1
             self._moved_at = self._clock()
-            self.trouble = str(failure)
-            self._observer.failed(self.partition, self.trouble)
+            self.commit_failure = str(failure)
+            self._observer.failed(self.partition, self.commit_failure)
             log.warning(
                 "partition %d: a transaction failed (%s); opening again",
                 self.partition,
@@ -385,8 +386,8 @@ class Lane:
                 return None
             self._moved_at = self._clock()
             try:
-                return await self._ledger.open()
-            except LedgerFailure as again:
+                return await self._transactions.open()
+            except TransactionFailed as again:
                 failure = again
 
     async def _closes_within(self, seconds: float) -> bool:
@@ -394,20 +395,20 @@ class Lane:
             await asyncio.wait_for(self._closing.wait(), seconds)
         return self._closing.is_set()
 
-    def _go_on_from(self, position: Position, entries: list[Entry]) -> None:
+    def _go_on_from(self, position: Position, entries: list[Processed]) -> None:
         """Keep of what was to be written only what the committed log lacks."""
         committed, ahead = self._understood(position)
         waiting, self._ready = entries + self._ready, []
-        pending = self._window.unsettled
-        self._window.rebase(committed, ahead)
-        settled = progress.Window(committed, ahead)
+        awaiting_lookup = self._tracker.uncommitted
+        self._tracker.rebase(committed, ahead)
+        settled = progress.OffsetTracker(committed, ahead)
         lacking = [
             entry
             for entry in sorted(waiting, key=lambda entry: entry.record.offset)
             if entry.record.offset >= committed and not settled.settled_before(entry.record.offset)
         ]
         kept = {entry.record.offset for entry in lacking}
-        found = len(waiting) - len(lacking) + pending - self._window.unsettled
+        found = len(waiting) - len(lacking) + awaiting_lookup - self._tracker.uncommitted
         self._release(Release.SETTLED_MEANWHILE, found)
         self._committed = committed
         self._held_bytes -= sum(

@@ -10,8 +10,9 @@ from typing import Protocol
 
 from aiokafka.errors import KafkaError
 
-from streams.delivery.lane import Lane, Record
-from streams.delivery.transaction import LedgerFailure
+from streams.delivery.lane import Lane
+from streams.delivery.results import Record
+from streams.delivery.transaction import TransactionFailed
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +20,10 @@ log = logging.getLogger(__name__)
 class ChunkLost(Exception):
     """Records of a partition were read and never arrived: what follows them must not be taken."""
 
-    def __init__(self, partition: int, reached: int, since: int) -> None:
-        super().__init__(f"partition {partition}: offsets {reached} to {since} were read and never arrived")
+    def __init__(self, partition: int, offered_up_to: int, since: int) -> None:
+        super().__init__(
+            f"partition {partition}: offsets {offered_up_to} to {since} were read and never arrived"
+        )
 
 
 class Gate(Protocol):
@@ -75,7 +78,7 @@ class Lanes:
         self._generations: dict[int, int] = {}  # by partition: in which it was last assigned
         self._open: dict[int, Lane] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
-        self._troubles: dict[int, str] = {}
+        self._open_failures: dict[int, str] = {}
         self._leaving: set[Lane] = set()
 
     def __iter__(self) -> Iterator[Lane]:
@@ -96,7 +99,9 @@ class Lanes:
     @property
     def opening(self) -> dict[int, str]:
         """Partitions whose lane is not open yet, with why not, as far as known."""
-        return {partition: self._troubles.get(partition, "opening") for partition in sorted(self._opening)}
+        return {
+            partition: self._open_failures.get(partition, "opening") for partition in sorted(self._opening)
+        }
 
     def accepts(self, partition: int) -> bool:
         """Whether a chunk of this partition may be offered."""
@@ -115,8 +120,8 @@ class Lanes:
         lane = self._open.get(partition)
         if lane is None or self._generations.get(partition) != generation:
             return
-        if since is not None and since > lane.reached:
-            self._on_crash(ChunkLost(partition, lane.reached, since))
+        if since is not None and since > lane.offered_up_to:
+            self._on_crash(ChunkLost(partition, lane.offered_up_to, since))
             return
         lane.offer(records)
 
@@ -168,13 +173,13 @@ class Lanes:
                 with contextlib.suppress(Exception):
                     await lane.close()
                 raise
-            except (LedgerFailure, KafkaError) as exc:
-                trouble = str(exc) if isinstance(exc, LedgerFailure) else type(exc).__name__
-                self._troubles[partition] = trouble
+            except (TransactionFailed, KafkaError) as exc:
+                commit_failure = str(exc) if isinstance(exc, TransactionFailed) else type(exc).__name__
+                self._open_failures[partition] = commit_failure
                 log.warning(
                     "partition %d: its lane cannot open yet (%s)",
                     partition,
-                    trouble,
+                    commit_failure,
                     extra={"event": "lane_cannot_open", "partition": partition},
                 )
                 await lane.close()
@@ -184,7 +189,7 @@ class Lanes:
                 self._on_crash(exc)
                 return
             else:
-                self._troubles.pop(partition, None)
+                self._open_failures.pop(partition, None)
                 if self._opening.get(partition) is asyncio.current_task():
                     del self._opening[partition]
                     self._open[partition] = lane

@@ -111,43 +111,43 @@ def decode(committed: int, metadata: str | None) -> list[Run]:
     return runs
 
 
-class Window:
+class OffsetTracker:
     """How far one partition has been taken, and what of that is not settled yet.
 
     Only unsettled offsets are kept: everything else below `position` is settled. Offsets that the log skips
     (compaction, transaction markers, aborted records) count as settled: no record will ever be read there.
     """
 
-    __slots__ = ("_ahead", "_unsettled", "position")
+    __slots__ = ("_ahead", "_incomplete", "position")
 
     def __init__(self, position: int, ahead: Iterable[Run] = ()) -> None:
         """Start at the committed offset `position`, with the predecessor's settled runs beyond it."""
         self.position = position
         self._ahead = list(ahead)
         # Each with its record's timestamp; ascending, since records are taken in order.
-        self._unsettled: dict[int, int] = {}
+        self._incomplete: dict[int, int] = {}
 
     @property
-    def unsettled(self) -> int:
+    def uncommitted(self) -> int:
         """How many taken records have no outcome yet."""
-        return len(self._unsettled)
+        return len(self._incomplete)
 
     @property
-    def oldest(self) -> int | None:
+    def oldest_timestamp_ms(self) -> int | None:
         """The timestamp, in ms, of the first record without outcome; None where all have theirs."""
-        return next(iter(self._unsettled.values()), None)
+        return next(iter(self._incomplete.values()), None)
 
     @property
     def committable(self) -> int:
         """The offset to commit: the first unsettled one, or the next one to take."""
-        return next(iter(self._unsettled), self.position)
+        return next(iter(self._incomplete), self.position)
 
     def spans(self, offset: int) -> bool:
         """Whether taking `offset` keeps every distance within what the metadata has room for.
 
         With nothing unsettled there is none, however far the log jumps (retention, compaction).
         """
-        return not self._unsettled or offset - self.committable < MAX_SPAN
+        return not self._incomplete or offset - self.committable < MAX_SPAN
 
     def settled_before(self, offset: int) -> bool:
         """Whether a predecessor settled `offset`. Asked in ascending order; what lies below is forgotten."""
@@ -158,19 +158,19 @@ class Window:
 
     def take(self, offset: int, timestamp: int = 0) -> None:
         """Note that `offset`, of a record with this timestamp in ms, was taken and waits for its outcome."""
-        self._unsettled[offset] = timestamp
+        self._incomplete[offset] = timestamp
         self.position = offset + 1
 
     def settle(self, offset: int) -> bool:
         """Note that the outcome of `offset` is known and about to be written; False if it is too late."""
-        return self._unsettled.pop(offset, None) is not None
+        return self._incomplete.pop(offset, None) is not None
 
     def rebase(self, committed: int, ahead: Iterable[Run]) -> None:
         """Go on from what the cluster has committed, which somebody else may have moved meanwhile."""
         self._ahead = list(ahead)
-        self._unsettled = {
+        self._incomplete = {
             offset: timestamp
-            for offset, timestamp in self._unsettled.items()
+            for offset, timestamp in self._incomplete.items()
             if offset >= committed and not any(first <= offset <= last for first, last in self._ahead)
         }
         self.position = max(self.position, committed)
@@ -180,10 +180,10 @@ class Window:
         ahead = self._ahead
         while ahead and ahead[0][0] <= self.position:
             self.position = max(self.position, ahead.pop(0)[1] + 1)
-        unsettled = list(self._unsettled)
+        uncommitted = list(self._incomplete)
         runs = [
             (offset + 1, following - 1)
-            for offset, following in zip(unsettled, [*unsettled[1:], self.position], strict=False)
+            for offset, following in zip(uncommitted, [*uncommitted[1:], self.position], strict=False)
             if following > offset + 1
         ]
         return self.committable, runs + ahead

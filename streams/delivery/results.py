@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -11,25 +11,25 @@ from streams.delivery.transaction import Outgoing
 
 #: A consumed record: its offset, timestamp in ms, key, value and headers, as aiokafka names them.
 Record = Any
-#: What is counted once a verdict is lasting, e.g. ("email", "two_button", "no_lookup").
-Tally = tuple[str, ...]
+#: What became of a record, as the processor's owner counts it; a lane hands it to its observer as it is.
+RecordOutcome = Hashable
 
 
-class Verdict(NamedTuple):
+class Result(NamedTuple):
     """What becomes of one record: something to write, or nothing, and how it is counted."""
 
     outgoing: Outgoing | None
-    tally: Tally
+    outcome: RecordOutcome
 
 
-class Pending(NamedTuple):
+class AwaitingLookup(NamedTuple):
     """A verdict that waits: `conclude` makes it from `answer` when that is done, however it ended."""
 
     answer: asyncio.Future[Any]
-    conclude: Callable[[asyncio.Future[Any]], Verdict]
+    conclude: Callable[[asyncio.Future[Any]], Result]
 
 
-class Judge(Protocol):
+class Processor(Protocol):
     """Decides what becomes of a record."""
 
     @property
@@ -37,24 +37,24 @@ class Judge(Protocol):
         """Why nothing is judged any more until a person has decided, or None."""
         ...
 
-    def judge(self, record: Record) -> Verdict | Pending | None:
+    def process(self, record: Record) -> Result | AwaitingLookup | None:
         """Decide, start to decide, or return None: not now, ask again when something has settled."""
         ...
 
-    def refuse(self, record: Record, verdict: Verdict) -> Verdict:
+    def on_too_large(self, record: Record, result: Result) -> Result:
         """Return what to write instead of a `verdict` that its topic has no room for."""
         ...
 
-    def fault(self, record: Record, exc: BaseException) -> Verdict:
+    def on_error(self, record: Record, exc: BaseException) -> Result:
         """Return what becomes of a record on which our own code failed."""
         ...
 
 
-class Entry(NamedTuple):
+class Processed(NamedTuple):
     """A judged record on its way into a transaction."""
 
     record: Record
-    verdict: Verdict
+    result: Result
 
 
 class Release(StrEnum):
@@ -65,7 +65,7 @@ class Release(StrEnum):
     HANDED_OVER = "handed_over"  # the lane closed first: whoever has the partition next reads it again
 
 
-class Observer(Protocol):
+class LaneObserver(Protocol):
     """Is told what a lane does.
 
     Each record taken is, sooner or later, committed or released, once. Until then it is in flight.
@@ -79,7 +79,7 @@ class Observer(Protocol):
         """So many records are in flight no more, and this lane wrote nothing for them."""
         ...
 
-    def committed(self, partition: int, entries: Sequence[Entry]) -> None:
+    def committed(self, partition: int, entries: Sequence[Processed]) -> None:
         """Every one of `entries` is lasting now."""
         ...
 

@@ -30,14 +30,14 @@ class Position(NamedTuple):
     metadata: str | None
 
 
-class LedgerFailure(Exception):
+class TransactionFailed(Exception):
     """A transaction failed, or nobody knows how it ended. Open the ledger again, compare, go on.
 
     The text names the failure's class only: a broker's or client's own message may quote a record.
     """
 
 
-class Fenced(LedgerFailure):
+class Fenced(TransactionFailed):
     """Another writer took over this partition's transactional.id: the partition has most likely moved."""
 
 
@@ -45,7 +45,7 @@ class Denied(Exception):
     """The cluster refuses by its access rules. Trying again does not help: a person must act."""
 
 
-class Oversize(Exception):
+class RecordTooLarge(Exception):
     """A record exceeds what its topic takes (``max.message.bytes``). Nothing of its transaction stays."""
 
     def __init__(self, index: int, limit: int) -> None:
@@ -54,7 +54,7 @@ class Oversize(Exception):
         self.limit = limit  # bytes
 
 
-class Ledger(Protocol):
+class TransactionPort(Protocol):
     """Writes records and the group's offset of one partition in one transaction."""
 
     async def open(self) -> Position:
@@ -64,7 +64,7 @@ class Ledger(Protocol):
         sure that nothing of an earlier transaction can still take effect.
 
         Raises:
-            LedgerFailure: the cluster cannot be reached; try again later.
+            TransactionFailed: the cluster cannot be reached; try again later.
             Denied: the cluster refuses for good.
         """
         ...
@@ -73,9 +73,9 @@ class Ledger(Protocol):
         """Write `records` and commit `offset` with `metadata` (≤ 4,096 bytes), all or nothing.
 
         Raises:
-            Oversize: one record can never be written; nothing was.
+            RecordTooLarge: one record can never be written; nothing was.
             Fenced: somebody else has the partition.
-            LedgerFailure: it failed, or its result is unknown; `open` tells which.
+            TransactionFailed: it failed, or its result is unknown; `open` tells which.
             Denied: the cluster refuses for good.
         """
         ...

@@ -69,7 +69,7 @@ class ChunkConsumer(driver.Consumer):
         consumer = getattr(self._thread, "_consumer", None)
         return consumer is not None and consumer._coordinator.coordinator_id is not None
 
-    def reach(self, tp: TP) -> tuple[int, int] | None:
+    def fetch_position(self, tp: TP) -> tuple[int, int] | None:
         """The end of a partition's log, and the offset up to which it was fetched; None: not known yet."""
         consumer = getattr(self._thread, "_consumer", None)
         if consumer is None or not consumer._subscription.is_assigned(tp):

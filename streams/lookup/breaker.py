@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from streams.lookup.client import Health
+from streams.lookup.client import ServiceHealth
 
 
 class State(StrEnum):
@@ -107,24 +107,24 @@ class Breaker:
         self._era += 1
         return Ticket(Admission.PROBE, self._era)
 
-    def settle(self, ticket: Ticket, health: Health, retry_after: float | None = None) -> None:
+    def settle(self, ticket: Ticket, health: ServiceHealth, retry_after: float | None = None) -> None:
         """The call ended: what it says about the service. ``retry_after``: seconds the service asked for."""
         if ticket.era != self._era:
             return
         if ticket.admission is Admission.PROBE:
             match health:
-                case Health.HEALTHY:
+                case ServiceHealth.HEALTHY:
                     self._close()
-                case Health.FAILURE:
+                case ServiceHealth.FAILURE:
                     self._open(retry_after)
-                case Health.NEUTRAL:
+                case ServiceHealth.NEUTRAL:
                     self.cancel(ticket)
-        elif health is not Health.NEUTRAL:
+        elif health is not ServiceHealth.NEUTRAL:
             now = self._clock()
-            calls, failures = self._window.add(now, failed=health is Health.FAILURE)
+            calls, failures = self._window.add(now, failed=health is ServiceHealth.FAILURE)
             # A healthy answer raises the number of calls, but opening on good news would be absurd.
             if (
-                health is Health.FAILURE
+                health is ServiceHealth.FAILURE
                 and calls >= self._policy.minimum_calls
                 and failures >= calls * self._policy.failure_ratio
             ):

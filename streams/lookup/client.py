@@ -33,7 +33,7 @@ LONGEST_RETRY_AFTER = 86_400.0
 _FAILS_NOBODY_ELSE = frozenset(range(400, 500)) - {401, 403, 408, 429}
 
 
-class Health(StrEnum):
+class ServiceHealth(StrEnum):
     """What a circuit breaker may conclude about the service.
 
     NEUTRAL is neither served nor failed: a run of these must not open the breaker, nor close it.
@@ -83,7 +83,7 @@ class Reply:
     """What a question came to."""
 
     outcome: LookupOutcome
-    health: Health
+    health: ServiceHealth
     retry_after: float | None = None  # seconds from now, where a 429 or 503 said so
 
 
@@ -92,13 +92,15 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
-def _failed(cause: Cause, health: Health = Health.FAILURE, retry_after: float | None = None) -> Reply:
+def _failed(
+    cause: Cause, health: ServiceHealth = ServiceHealth.FAILURE, retry_after: float | None = None
+) -> Reply:
     return Reply(LookupOutcome(Outcome.ERROR, cause), health, retry_after)
 
 
-_NOT_SUBSCRIBED = Reply(LookupOutcome(Outcome.NON_EXISTING), Health.HEALTHY)
+_NOT_SUBSCRIBED = Reply(LookupOutcome(Outcome.NON_EXISTING), ServiceHealth.HEALTHY)
 _TOO_LATE = _failed(Cause.TIMEOUT)
-_NEVER_ASKED = _failed(Cause.SATURATED, Health.NEUTRAL)
+_NEVER_ASKED = _failed(Cause.SATURATED, ServiceHealth.NEUTRAL)
 
 
 class LookupClient:
@@ -161,9 +163,13 @@ class LookupClient:
         except asyncio.CancelledError:
             if _is_being_cancelled():
                 raise
-            return _failed(Cause.UNEXPECTED, Health.NEUTRAL)  # the client was closed under the question
+            return _failed(
+                Cause.UNEXPECTED, ServiceHealth.NEUTRAL
+            )  # the client was closed under the question
         except Exception:
-            return _failed(Cause.UNEXPECTED, Health.NEUTRAL)  # the question itself cannot be written as JSON
+            return _failed(
+                Cause.UNEXPECTED, ServiceHealth.NEUTRAL
+            )  # the question itself cannot be written as JSON
 
     async def aclose(self) -> None:
         """Close every connection at once. Questions under way fail."""
@@ -198,7 +204,9 @@ class LookupClient:
             if exchange.overflowed:
                 raise Refused(Cause.TOO_LARGE)
             outcome = decode_lookup_reply(body, self._endpoint.subscribed_when)
-            return Reply(outcome, Health.FAILURE if outcome.outcome is Outcome.ERROR else Health.HEALTHY)
+            return Reply(
+                outcome, ServiceHealth.FAILURE if outcome.outcome is Outcome.ERROR else ServiceHealth.HEALTHY
+            )
         if status == 404 and self._endpoint.on_not_found is NotFound.NOT_SUBSCRIBED:
             with contextlib.suppress(Exception):  # only read so that the connection can be kept
                 await read_body(response, self._endpoint.body_cap)
@@ -209,7 +217,9 @@ class LookupClient:
         if status in (429, 503):
             wait = retry_after(response.headers.get("retry-after"), self._wall_clock)
         return _failed(
-            Cause.HTTP_STATUS, Health.NEUTRAL if status in _FAILS_NOBODY_ELSE else Health.FAILURE, wait
+            Cause.HTTP_STATUS,
+            ServiceHealth.NEUTRAL if status in _FAILS_NOBODY_ELSE else ServiceHealth.FAILURE,
+            wait,
         )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-BRISK = 0.05
+FAST = 0.05
 """Seconds in which a desk that counts as brisk frees a place: so long may lookups be out."""
 
 _RECENT = 16
 """Lookups that make the running mean of how long one is out."""
 
 
-class Briskness:
+class Latency:
     """What was seen of one service. Times are in seconds, on any one clock."""
 
     def __init__(self) -> None:
@@ -30,4 +30,4 @@ class Briskness:
         It is while that is no longer than ``BRISK``. Beyond, it is as long as lookups usually take no longer
         and one was answered that recently: a laggard among quick ones.
         """
-        return out_for <= BRISK or (self._usual <= BRISK and now - self._answered_at <= BRISK)
+        return out_for <= FAST or (self._usual <= FAST and now - self._answered_at <= FAST)

@@ -11,15 +11,15 @@ from typing import Protocol
 
 from streams.lookup.breaker import BreakerPolicy
 from streams.lookup.client import Endpoint, LookupClient, Question
-from streams.lookup.organisation import UNEXPECTED, Client, Desk, Observer
+from streams.lookup.organisation import UNEXPECTED, Client, LookupObserver, OrganisationLookup
 from streams.messages.decode import LookupOutcome
 
-MOST_DESKS = 1000
+MOST_ORGANISATIONS = 1000
 """From so many desks on, organisations without an entry of their own share one: ids that somebody makes up by
 the thousand must not take a connection pool and a metric label each."""
 
 
-class LookupPlan(Protocol):
+class LookupPolicy(Protocol):
     """What a desk needs to know of an organisation (``streams.settings.organisations_file.Organisation``)."""
 
     @property
@@ -47,21 +47,21 @@ class LookupPlan(Protocol):
         """The certificate authorities to trust, as PEM text; ``None``: the system's."""
 
 
-class LookupPlans(Protocol):
+class LookupPolicies(Protocol):
     """The plan of every organisation; ``streams.settings.organisations_file.Organisations`` is one."""
 
-    def of(self, org_id: int) -> LookupPlan:
+    def of(self, org_id: int) -> LookupPolicy:
         """That organisation's plan, or the default."""
 
 
-def open_client(plan: LookupPlan) -> LookupClient:
+def open_client(policy: LookupPolicy) -> LookupClient:
     """A client with connections of its own for an organisation that has a lookup."""
-    assert plan.lookup is not None
-    trust = None if plan.ca_pem is None else ssl.create_default_context(cadata=plan.ca_pem)
-    return LookupClient(plan.lookup, ssl_context=trust)
+    assert policy.lookup is not None
+    trust = None if policy.ca_pem is None else ssl.create_default_context(cadata=policy.ca_pem)
+    return LookupClient(policy.lookup, ssl_context=trust)
 
 
-class Desks:
+class Lookups:
     """The desk of every organisation that has a lookup, opened at its first question.
 
     ``client_for`` makes the client of one desk: each has its own connections, or one organisation's hanging
@@ -70,98 +70,100 @@ class Desks:
 
     def __init__(
         self,
-        plans: LookupPlans,
-        observer: Observer,
+        policies: LookupPolicies,
+        observer: LookupObserver,
         *,
-        client_for: Callable[[LookupPlan], Client] = open_client,
-        dice: Callable[[], float] = random.random,
+        client_for: Callable[[LookupPolicy], Client] = open_client,
+        random: Callable[[], float] = random.random,
     ) -> None:
-        self._plans = plans
+        self._policies = policies
         self._client_for = client_for
         self._observer = observer
-        self._dice = dice
-        self._desks: dict[int | None, tuple[Desk, LookupPlan]] = {}
+        self._random = random
+        self._lookups: dict[int | None, tuple[OrganisationLookup, LookupPolicy]] = {}
         self._closed = False
-        self._retiring: dict[asyncio.Task[None], Desk] = {}
+        self._retiring: dict[asyncio.Task[None], OrganisationLookup] = {}
 
-    def __iter__(self) -> Iterator[Desk]:
+    def __iter__(self) -> Iterator[OrganisationLookup]:
         """The desks in use, in the order in which they were opened."""
-        return iter([desk for desk, _ in self._desks.values()])
+        return iter([lookup for lookup, _ in self._lookups.values()])
 
     @property
-    def pending(self) -> int:
+    def waiting(self) -> int:
         """Asks that have no outcome yet, over all organisations."""
-        return sum(desk.pending for desk in self) + sum(desk.pending for desk in self._retiring.values())
+        return sum(lookup.waiting for lookup in self) + sum(
+            lookup.waiting for lookup in self._retiring.values()
+        )
 
-    def brisk(self, org_id: int) -> bool:
+    def is_fast(self, org_id: int) -> bool:
         """Whether waiting for this organisation's lookups is short; so it is where there are none."""
-        desk = self._desk_of(org_id)
-        return desk is None or desk.brisk
+        lookup = self._lookup_of(org_id)
+        return lookup is None or lookup.is_fast
 
     def ask(self, question: Question) -> LookupOutcome | asyncio.Future[LookupOutcome] | None:
-        """As ``Desk.ask``; ``None`` where this organisation has no lookup."""
-        desk = self._desk_of(question.org_id)
-        if desk is None:
+        """As ``OrganisationLookup.ask``; ``None`` where this organisation has no lookup."""
+        lookup = self._lookup_of(question.org_id)
+        if lookup is None:
             return UNEXPECTED if self._closed else None
-        return desk.ask(question)
+        return lookup.ask(question)
 
-    def reload(self, plans: LookupPlans) -> None:
+    def reload(self, policies: LookupPolicies) -> None:
         """Go by these plans from now on.
 
         A desk whose organisation is asked as before stays, and so does what its breaker knows. Any other ends
         what it has under way and is closed; the next question opens its successor.
         """
-        self._plans = plans
-        for org_id, (desk, plan) in list(self._desks.items()):
-            successor = None if org_id is None else plans.of(org_id)
-            if successor is not None and _asked_alike(plan, successor):
-                self._desks[org_id] = desk, successor
+        self._policies = policies
+        for org_id, (lookup, policy) in list(self._lookups.items()):
+            successor = None if org_id is None else policies.of(org_id)
+            if successor is not None and _asked_alike(policy, successor):
+                self._lookups[org_id] = lookup, successor
             else:
-                del self._desks[org_id]
-                desk.retire()
-                task = asyncio.get_running_loop().create_task(desk.drain())
-                self._retiring[task] = desk
+                del self._lookups[org_id]
+                lookup.retire()
+                task = asyncio.get_running_loop().create_task(lookup.drain())
+                self._retiring[task] = lookup
                 task.add_done_callback(self._retiring.pop)
 
     async def aclose(self) -> None:
         """Close every desk, the retiring ones too. What is asked later is not answered by anybody."""
         self._closed = True
-        desks = [*self, *self._retiring.values()]
+        lookups = [*self, *self._retiring.values()]
         retiring = tuple(self._retiring)
-        self._desks.clear()
+        self._lookups.clear()
         for task in retiring:
             task.cancel()
-        await asyncio.gather(*(desk.aclose() for desk in desks))
+        await asyncio.gather(*(lookup.aclose() for lookup in lookups))
         await asyncio.gather(*retiring, return_exceptions=True)
 
-    def _desk_of(self, org_id: int) -> Desk | None:
-        entry = self._desks.get(org_id)
+    def _lookup_of(self, org_id: int) -> OrganisationLookup | None:
+        entry = self._lookups.get(org_id)
         return self._open(org_id) if entry is None else entry[0]
 
-    def _open(self, org_id: int) -> Desk | None:
-        plan = self._plans.of(org_id)
-        if plan.lookup is None or self._closed:
+    def _open(self, org_id: int) -> OrganisationLookup | None:
+        policy = self._policies.of(org_id)
+        if policy.lookup is None or self._closed:
             return None
         place: int | None = org_id
-        if plan.org_id is None and len(self._desks) >= MOST_DESKS:
+        if policy.org_id is None and len(self._lookups) >= MOST_ORGANISATIONS:
             place = None
-            if place in self._desks:
-                return self._desks[place][0]
-        desk = Desk(
+            if place in self._lookups:
+                return self._lookups[place][0]
+        lookup = OrganisationLookup(
             place,
-            self._client_for(plan),
-            deadline=plan.lookup.deadline,
-            concurrency=plan.concurrency,
-            queue=plan.queue,
-            policy=plan.breaker,
+            self._client_for(policy),
+            deadline=policy.lookup.deadline,
+            concurrency=policy.concurrency,
+            queue=policy.queue,
+            policy=policy.breaker,
             observer=self._observer,
-            dice=self._dice,
+            random=self._random,
         )
-        self._desks[place] = desk, plan
-        return desk
+        self._lookups[place] = lookup, policy
+        return lookup
 
 
-def _asked_alike(one: LookupPlan, other: LookupPlan) -> bool:
+def _asked_alike(one: LookupPolicy, other: LookupPolicy) -> bool:
     """Whether the same desk will do: how long answers are kept, or the label, does not concern it."""
     alike = attrgetter("lookup", "ca_pem", "concurrency", "queue", "breaker")
     return bool(alike(one) == alike(other))

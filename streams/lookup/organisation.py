@@ -24,8 +24,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from streams.lookup.breaker import Breaker, BreakerPolicy, State, Ticket
-from streams.lookup.client import Health, Question, Reply
-from streams.lookup.latency import Briskness
+from streams.lookup.client import Question, Reply, ServiceHealth
+from streams.lookup.latency import Latency
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ CIRCUIT_OPEN = LookupOutcome(Outcome.ERROR, Cause.CIRCUIT_OPEN)
 SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
 TIMEOUT = LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)
 UNEXPECTED = LookupOutcome(Outcome.ERROR, Cause.UNEXPECTED)
-_TIMED_OUT = Reply(TIMEOUT, Health.FAILURE, None)
+_TIMED_OUT = Reply(TIMEOUT, ServiceHealth.FAILURE, None)
 
 
 class Client(Protocol):
@@ -54,7 +54,7 @@ class Client(Protocol):
         """Let go of the connections."""
 
 
-class Observer(Protocol):
+class LookupObserver(Protocol):
     """Who counts. Called on the event loop, after the fact; what it raises is logged and changes nothing.
 
     ``org_id`` is ``None`` for a desk that several organisations share.
@@ -67,39 +67,39 @@ class Observer(Protocol):
         """The breaker is now in this state."""
 
 
-class _Ask(asyncio.Future[LookupOutcome]):
+class _Waiter(asyncio.Future[LookupOutcome]):
     """A future that tells its flight when the asker has lost interest; cheaper than a callback on each."""
 
     __slots__ = ("_desk", "_flight")
 
-    def __init__(self, desk: Desk, flight: _Flight, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, lookup: OrganisationLookup, flight: _Flight, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
-        self._desk = desk
+        self._lookup = lookup
         self._flight = flight
 
     def cancel(self, msg: Any | None = None) -> bool:
         cancelled = super().cancel(msg)
         if cancelled:
-            self._desk._withdraw(self, self._flight)
+            self._lookup._withdraw(self, self._flight)
         return cancelled
 
 
 class _Flight:
     """One question under way, queued or out, and who waits for it (nobody, for a probe)."""
 
-    __slots__ = ("askers", "deadline", "landed", "question", "started", "task", "ticket")
+    __slots__ = ("deadline", "landed", "question", "started", "task", "ticket", "waiters")
 
     def __init__(self, question: Question, deadline: float) -> None:
         self.question = question
         self.deadline = deadline
-        self.askers: list[_Ask] = []
+        self.waiters: list[_Waiter] = []
         self.landed = False  # its outcome is decided and delivered, or nobody wants one any more
         self.started = 0.0
         self.ticket: Ticket | None = None
         self.task: asyncio.Task[Reply] | None = None  # None while queued
 
 
-class Desk:
+class OrganisationLookup:
     """One organisation's lookups. Made on a running event loop; ``client`` is the desk's own, closed with it.
 
     ``deadline`` in seconds, from the ask to the outcome.
@@ -114,8 +114,8 @@ class Desk:
         concurrency: int,
         queue: int,
         policy: BreakerPolicy,
-        observer: Observer,
-        dice: Callable[[], float] = random.random,
+        observer: LookupObserver,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self.org_id = org_id
         self._loop = asyncio.get_running_loop()
@@ -124,19 +124,19 @@ class Desk:
         self._concurrency = concurrency
         self._queue_limit = queue
         self._observer = observer
-        self._breaker = Breaker(policy, self._loop.time, dice)
-        self._told = self._breaker.state
+        self._breaker = Breaker(policy, self._loop.time, random)
+        self._reported = self._breaker.state
         self._flights: dict[Question, _Flight] = {}  # those that can be joined
         self._queue: deque[_Flight] = deque()  # may hold flights that have landed (withdrawn, expired)
         self._queued = 0  # of them, those that have not
         self._due: deque[_Flight] = deque()  # all flights by deadline; the first has not landed
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Reply]] = set()
-        self._pending = 0
-        self._briskness = Briskness()
+        self._waiting = 0
+        self._latency = Latency()
         self._closed = False
         self._retired = False
-        self._tell(observer.state_changed, self._told)  # a gauge that is there from the first ask on
+        self._report(observer.state_changed, self._reported)  # a gauge that is there from the first ask on
 
     @property
     def state(self) -> State:
@@ -144,9 +144,9 @@ class Desk:
         return self._breaker.state
 
     @property
-    def pending(self) -> int:
+    def waiting(self) -> int:
         """Asks that have no outcome yet."""
-        return self._pending
+        return self._waiting
 
     @property
     def queued(self) -> int:
@@ -159,13 +159,13 @@ class Desk:
         return len(self._tasks)
 
     @property
-    def brisk(self) -> bool:
+    def is_fast(self) -> bool:
         """Whether waiting for this desk is short."""
         # Lookups start in the order of asking, so the first that has not landed has been out longest.
         if not self._due or (oldest := self._due[0]).task is None:
             return True
         now = self._loop.time()
-        return self._briskness.holds(now - oldest.started, now)
+        return self._latency.holds(now - oldest.started, now)
 
     def ask(self, question: Question) -> LookupOutcome | asyncio.Future[LookupOutcome]:
         """An outcome where there is nothing to wait for, else a future; cancelling it harms nobody else."""
@@ -185,15 +185,15 @@ class Desk:
             else:
                 self._queue.append(flight)
                 self._queued += 1
-        asker = _Ask(self, flight, self._loop)
-        flight.askers.append(asker)
-        self._pending += 1
-        return asker
+        waiter = _Waiter(self, flight, self._loop)
+        flight.waiters.append(waiter)
+        self._waiting += 1
+        return waiter
 
     def retire(self) -> None:
         """Another desk may follow: from now on this one's breaker must not be mistaken for that one's."""
-        if self._told is not State.CLOSED:
-            self._tell(self._observer.state_changed, State.CLOSED)
+        if self._reported is not State.CLOSED:
+            self._report(self._observer.state_changed, State.CLOSED)
         self._retired = True
 
     async def drain(self) -> None:
@@ -209,8 +209,8 @@ class Desk:
             self._timer.cancel()
             self._timer = None
         for flight in tuple(self._due):
-            for asker in tuple(flight.askers):
-                asker.cancel()  # the last one takes the flight with it
+            for waiter in tuple(flight.waiters):
+                waiter.cancel()  # the last one takes the flight with it
             if not flight.landed:
                 self._abandon(flight)
         self._queue.clear()
@@ -244,22 +244,22 @@ class Desk:
         ticket = self._breaker.admit()
         if ticket is not None:
             self._start(self._scheduled(question), ticket)
-            self._tell_state()
+            self._report_state()
 
     def _on_reply(self, flight: _Flight, task: asyncio.Task[Reply]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
             # By us, and the flight has landed, or by somebody within the client.
-            reply = Reply(UNEXPECTED, Health.NEUTRAL, None)
+            reply = Reply(UNEXPECTED, ServiceHealth.NEUTRAL, None)
         elif (error := task.exception()) is not None:
             # The type only: the text of an exception may hold an address.
             extra = {"event": "lookup_client_raised", "organisation": self.org_id}
             log.error("The lookup client raised %s", type(error).__name__, extra=extra)
-            reply = Reply(UNEXPECTED, Health.FAILURE, None)
+            reply = Reply(UNEXPECTED, ServiceHealth.FAILURE, None)
         else:
             reply = task.result()
         if not flight.landed:
-            self._briskness.answered(self._loop.time())
+            self._latency.answered(self._loop.time())
             self._land(flight, reply.outcome)
             self._settle(flight, reply)
         self._start_queued()
@@ -279,10 +279,10 @@ class Desk:
 
     def _land(self, flight: _Flight, outcome: LookupOutcome) -> None:
         """Deliver the outcome; a flight's places in the books are cleared."""
-        for asker in flight.askers:
-            asker.set_result(outcome)  # a cancelled one has left the list
-        self._pending -= len(flight.askers)
-        flight.askers.clear()
+        for waiter in flight.waiters:
+            waiter.set_result(outcome)  # a cancelled one has left the list
+        self._waiting -= len(flight.waiters)
+        flight.waiters.clear()
         self._strike(flight)
 
     def _abandon(self, flight: _Flight) -> None:
@@ -301,10 +301,10 @@ class Desk:
         while due and due[0].landed:
             due.popleft()
 
-    def _withdraw(self, asker: _Ask, flight: _Flight) -> None:
-        flight.askers.remove(asker)
-        self._pending -= 1
-        if not flight.askers:
+    def _withdraw(self, waiter: _Waiter, flight: _Flight) -> None:
+        flight.waiters.remove(waiter)
+        self._waiting -= 1
+        if not flight.waiters:
             self._abandon(flight)
 
     def _start_queued(self) -> None:
@@ -324,7 +324,7 @@ class Desk:
     def _settle(self, flight: _Flight, reply: Reply) -> None:
         health = reply.health
         if reply.outcome == TIMEOUT and flight.deadline - flight.started < self._deadline * FAIR_SHARE:
-            health = Health.NEUTRAL
+            health = ServiceHealth.NEUTRAL
         if flight.ticket is not None:
             self._breaker.settle(flight.ticket, health, reply.retry_after)
         if self._breaker.state is State.OPEN:
@@ -333,17 +333,17 @@ class Desk:
                 if not queued.landed:
                     self._land(queued, CIRCUIT_OPEN)
         took = self._loop.time() - flight.started
-        self._briskness.ended(took)
-        self._tell(self._observer.answered, reply.outcome, took)
-        self._tell_state()
+        self._latency.ended(took)
+        self._report(self._observer.answered, reply.outcome, took)
+        self._report_state()
 
-    def _tell_state(self) -> None:
+    def _report_state(self) -> None:
         state = self._breaker.state
-        if state is not self._told and not self._retired:
-            self._told = state
-            self._tell(self._observer.state_changed, state)
+        if state is not self._reported and not self._retired:
+            self._reported = state
+            self._report(self._observer.state_changed, state)
 
-    def _tell(self, event: Callable[..., None], *what: object) -> None:
+    def _report(self, event: Callable[..., None], *what: object) -> None:
         try:
             event(self.org_id, *what)
         except Exception as error:

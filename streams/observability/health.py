@@ -12,17 +12,17 @@ from itertools import chain
 from typing import Any
 
 from streams.delivery.lanes import Lanes
-from streams.startup import Groundwork
+from streams.startup import Startup
 from streams.statuses.catch_up import CatchUp
 
 
-class Health:
+class WorkerHealth:
     """Answers both, in sentences."""
 
     def __init__(
         self,
         *,
-        groundwork: Groundwork,
+        startup: Startup,
         lanes: Iterable[Lanes],
         catch_up: CatchUp,
         agents: Callable[[], Iterable[Any]],
@@ -33,7 +33,7 @@ class Health:
 
         `coordinated` says whether the consumer knows a broker that coordinates its group.
         """
-        self._groundwork = groundwork
+        self._startup = startup
         self._lanes = tuple(lanes)
         self._catch_up = catch_up
         self._agents = agents
@@ -43,9 +43,9 @@ class Health:
     def not_alive(self) -> list[str]:
         """Return why this process should be restarted. (That it answers shows that its event loop turns.)"""
         problems = [
-            f"partition {lane.partition} has work and made no progress for {lane.still_for:.0f} s"
+            f"partition {lane.partition} has work and made no progress for {lane.stalled_for:.0f} s"
             for lane in chain(*self._lanes)
-            if lane.still_for > self._stuck_after
+            if lane.stalled_for > self._stuck_after
         ]
         for agent in self._agents():
             for actor in agent._actors:
@@ -56,8 +56,8 @@ class Health:
 
     def not_ready(self) -> list[str]:
         """Return why this worker does not do its work now."""
-        if self._groundwork.awaits is not None:
-            return [f"waiting for {self._groundwork.awaits}"]
+        if self._startup.waiting_for is not None:
+            return [f"waiting for {self._startup.waiting_for}"]
         if not all(lanes.joined for lanes in self._lanes):
             return ["no partitions assigned yet"]
         problems = [
@@ -78,7 +78,7 @@ class Health:
             behind = ", ".join(map(str, sorted(self._catch_up.behind)))
             problems.append(f"statuses are being read, partitions {behind}")
         return problems + [
-            f"partition {lane.partition} cannot commit: {lane.trouble}"
+            f"partition {lane.partition} cannot commit: {lane.commit_failure}"
             for lane in chain(*self._lanes)
-            if lane.trouble is not None
+            if lane.commit_failure is not None
         ]

@@ -21,7 +21,7 @@ class LaneView(Protocol):
         """The offset that the broker has."""
 
     @property
-    def oldest(self) -> int | None:
+    def oldest_timestamp_ms(self) -> int | None:
         """The earliest timestamp, in ms, of what it holds."""
 
     @property
@@ -40,24 +40,25 @@ class LaneSet(Protocol):
         """Return the partitions whose lanes are not open, with why not."""
 
 
-class Backlog:
+class PartitionLags:
     """Looks when asked. All is about the partitions that the group has given to this worker."""
 
     def __init__(
         self,
         lanes: Callable[[], Iterable[tuple[str, LaneSet]]],
-        reach: Callable[[str, int], tuple[int, int] | None],
+        fetch_position: Callable[[str, int], tuple[int, int] | None],
         now: Callable[[], float],
     ) -> None:
         """Look at these.
 
         Args:
             lanes: gives each topic with its lanes.
-            reach: gives a partition's end and the offset up to which it was fetched, None if not known yet.
+            fetch_position: gives a partition's end and the offset up to which it was fetched; None if not
+                known yet.
             now: wall clock, seconds since the epoch.
         """
         self._lanes = lanes
-        self._reach = reach
+        self._fetch_position = fetch_position
         self._now = now
         self._seen: dict[Place, float] = {}  # when something that nobody has read yet was first seen to wait
 
@@ -65,7 +66,7 @@ class Backlog:
         """Return the offsets between the committed one and the end, by topic and partition."""
         return [((topic, str(number)), lag) for (topic, number), _, lag in self._look() if lag is not None]
 
-    def oldest(self) -> list[tuple[tuple[str, str], float]]:
+    def waiting_since(self) -> list[tuple[tuple[str, str], float]]:
         """Return since when, in seconds since the epoch, the oldest action of each partition has waited.
 
         That is its own timestamp, if the lane holds it. What lies in the log unread (the lane cannot open, or
@@ -75,7 +76,7 @@ class Backlog:
         seen: dict[Place, float] = {}
         found = []
         for place, lane, lag in self._look():
-            held = None if lane is None else lane.oldest
+            held = None if lane is None else lane.oldest_timestamp_ms
             if held is None and lag:
                 seen[place] = self._seen.get(place, self._now())
             since = seen.get(place) if held is None else held / 1000
@@ -92,10 +93,10 @@ class Backlog:
                 yield (topic, number), None, self._lag(topic, number, None)
 
     def _lag(self, topic: str, number: int, lane: LaneView | None) -> int | None:
-        reach = self._reach(topic, number)
-        if reach is None:
+        fetch_position = self._fetch_position(topic, number)
+        if fetch_position is None:
             return None
-        end, fetched = reach
+        end, fetched = fetch_position
         # Behind the last record there may be a transaction's marker, which nobody commits.
         if fetched >= end and (lane is None or not lane.has_work):
             return 0

@@ -41,7 +41,7 @@ _LONGEST = 2_000  # characters of a message or an error
 _MENDED_BY_US = ("aiokafka", "kafka")
 
 
-def blotted(text: str) -> str:
+def redacted(text: str) -> str:
     """Return `text` without addresses and contactRefs: the last defence, behind never writing them."""
     return _CONTACT_REF.sub("[ref]", _ADDRESS.sub("[address]", text))
 
@@ -50,7 +50,7 @@ def told(exc: BaseException) -> str:
     """Return what may be said of an error: its class, and its text where that cannot quote anybody."""
     kind = type(exc)
     if kind.__module__.startswith("streams.") or isinstance(exc, _OUTSPOKEN):
-        return blotted(f"{kind.__name__}: {exc}")[:_LONGEST]
+        return redacted(f"{kind.__name__}: {exc}")[:_LONGEST]
     return kind.__name__
 
 
@@ -64,7 +64,7 @@ def message(record: logging.LogRecord) -> str:
         text = f"{record.msg!r} ({type(exc).__name__} in its arguments)"
     if record.name == "asyncio":  # from the first bracket on it shows arguments of callbacks, and results
         text = text.partition("\n")[0].partition("(")[0]
-    return blotted(_OF_A_TASK.sub("", text))[:_LONGEST]
+    return redacted(_OF_A_TASK.sub("", text))[:_LONGEST]
 
 
 def _formed(record: logging.LogRecord) -> str:

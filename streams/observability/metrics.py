@@ -23,7 +23,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from streams.actions.decision import LETTERS
-from streams.delivery.lane import Entry, Lane, Release
+from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
+from streams.delivery.lane import Lane
+from streams.delivery.results import Processed, Release
 from streams.messages.decode import ErrorClass, LookupOutcome
 from streams.observability.metric_catalogue import (
     CATALOGUE,
@@ -130,26 +132,26 @@ class Metrics(Collector):
         """See :meth:`streams.delivery.lane.Observer.released`."""
         self._counts[RELEASED.name][(why,)] += count
 
-    def committed(self, partition: int, entries: Sequence[Entry]) -> None:  # noqa: ARG002 - an observer's
+    def committed(self, partition: int, entries: Sequence[Processed]) -> None:  # noqa: ARG002 - an observer's
         """See :meth:`streams.delivery.lane.Observer.committed`."""
         self._counts[TRANSACTIONS.name][()] += 1
         now = self._now()
         # Thousands of entries at once, and at most one timestamp a millisecond among them.
         for timestamp, count in Counter(
-            [record.timestamp for record, verdict in entries if verdict[1][0] == "email"]
+            [record.timestamp for record, result in entries if isinstance(result[1], Emailed)]
         ).items():
             self._delay.observe((now - timestamp / 1000,), count)
-        for tally, count in Counter([entry[1].tally for entry in entries]).items():
-            match tally:
-                case ("email", variant, reason, outcome, cause, org_id):
+        for outcome, count in Counter([entry[1].outcome for entry in entries]).items():
+            match outcome:
+                case Emailed(variant, reason, asked, cause, org_id):
                     self._counts[EMAILS.name][variant, reason] += count
-                    if outcome:
-                        self._counts[LOOKUPS.name][self.label(int(org_id)), outcome, cause] += count
-                case ("ignored", why):
+                    if asked:
+                        self._counts[LOOKUPS.name][self.label(org_id), asked, cause] += count
+                case Ignored(why):
                     self._counts[IGNORED.name][(why,)] += count
-                case ("rekeyed",):
+                case Rekeyed():
                     self._counts[REKEYED.name][()] += count
-                case ("dead_letter", error_class):
+                case DeadLettered(error_class):
                     self._counts[DEAD_LETTERS.name][self._topic, error_class] += count
 
     def failed(self, partition: int, failure: str) -> None:  # noqa: ARG002 - an observer's
@@ -186,9 +188,9 @@ class Metrics(Collector):
     def lanes(self, read: Callable[[], Iterable[tuple[str, Iterable[Lane]]]]) -> None:
         """Show the lanes that `read` gives at each scrape, by topic."""
         for described, value in (
-            (UNSETTLED, lambda lane: lane.unsettled),
-            (PENDING, lambda lane: lane.pending),
-            (STILL, lambda lane: lane.still_for),
+            (UNSETTLED, lambda lane: lane.uncommitted),
+            (PENDING, lambda lane: lane.awaiting_lookup),
+            (STILL, lambda lane: lane.stalled_for),
         ):
             self.gauge(
                 described,

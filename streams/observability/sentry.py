@@ -1,7 +1,7 @@
 """Errors to Sentry, where ``SENTRY_DSN`` is set; nothing otherwise.
 
 Sentry's defaults collect local variables, and in ours are people's addresses: everything that could carry
-one is off, and what is left is blotted like a log line.
+one is off, and what is left is redacted like a log line.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from streams.observability.logs import Bounded, blotted, message, told
+from streams.observability.logs import Bounded, message, redacted, told
 from streams.settings.table import SettingsError
 
 
@@ -59,7 +59,7 @@ def _blot(event: Any, hint: Any) -> Any:
 def _blotted_deep(value: Any) -> Any:
     match value:
         case str():
-            return blotted(value)
+            return redacted(value)
         case dict():
             return {name: _blotted_deep(each) for name, each in value.items()}
         case list() | tuple():

@@ -13,9 +13,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from streams.delivery.lane import Judge, Pending, Record, Verdict
+from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
+from streams.delivery.results import AwaitingLookup, Processor, Record, Result
 from streams.messages.trace_context import sampled_traceparent
 from streams.settings.table import SettingsError
+
+#: The attribute ``confirmation.verdict`` of a span, by the kind of its outcome.
+_VERDICTS: dict[type, str] = {
+    Emailed: "email",
+    Ignored: "ignored",
+    Rekeyed: "rekeyed",
+    DeadLettered: "dead_letter",
+}
 
 
 class Spans(Protocol):
@@ -26,13 +35,18 @@ class Spans(Protocol):
         ...
 
 
-class Traced:
+class TracingProcessor:
     """A judge that traces what another one decides."""
 
     def __init__(
-        self, judge: Judge, spans: Spans, topic: str, partition: int, now: Callable[[], int] = time.time_ns
+        self,
+        processor: Processor,
+        spans: Spans,
+        topic: str,
+        partition: int,
+        now: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._judge = judge
+        self._processor = processor
         self._spans = spans
         self._topic = topic
         self._partition = str(partition)
@@ -41,39 +55,38 @@ class Traced:
     @property
     def halted(self) -> str | None:
         """See :class:`streams.delivery.lane.Judge`."""
-        return self._judge.halted
+        return self._processor.halted
 
-    def judge(self, record: Record) -> Verdict | Pending | None:
+    def process(self, record: Record) -> Result | AwaitingLookup | None:
         """See :class:`streams.delivery.lane.Judge`."""
         parent = sampled_traceparent(record.headers)
         if parent is None:
-            return self._judge.judge(record)
+            return self._processor.process(record)
         started = self._now()
-        verdict = self._judge.judge(record)
-        match verdict:
-            case Pending(answer, conclude):
-                return Pending(answer, partial(self._concluded, conclude, record, parent, started))
-            case Verdict():
-                self._add(record, parent, started, verdict)
-        return verdict
+        result = self._processor.process(record)
+        match result:
+            case AwaitingLookup(answer, conclude):
+                return AwaitingLookup(answer, partial(self._concluded, conclude, record, parent, started))
+            case Result():
+                self._add(record, parent, started, result)
+        return result
 
-    def refuse(self, record: Record, verdict: Verdict) -> Verdict:
+    def on_too_large(self, record: Record, result: Result) -> Result:
         """See :class:`streams.delivery.lane.Judge`."""
-        return self._judge.refuse(record, verdict)
+        return self._processor.on_too_large(record, result)
 
-    def fault(self, record: Record, exc: BaseException) -> Verdict:
+    def on_error(self, record: Record, exc: BaseException) -> Result:
         """See :class:`streams.delivery.lane.Judge`."""
-        return self._judge.fault(record, exc)
+        return self._processor.on_error(record, exc)
 
     def _concluded(
-        self, conclude: Callable[[Any], Verdict], record: Record, parent: str, started: int, answer: Any
-    ) -> Verdict:
-        verdict = conclude(answer)
-        self._add(record, parent, started, verdict)
-        return verdict
+        self, conclude: Callable[[Any], Result], record: Record, parent: str, started: int, answer: Any
+    ) -> Result:
+        result = conclude(answer)
+        self._add(record, parent, started, result)
+        return result
 
-    def _add(self, record: Record, parent: str, started: int, verdict: Verdict) -> None:
-        kind, *rest = verdict.tally
+    def _add(self, record: Record, parent: str, started: int, result: Result) -> None:
         attributes: dict[str, str | int] = {
             "messaging.system": "kafka",
             "messaging.operation.name": "confirm",
@@ -81,15 +94,14 @@ class Traced:
             "messaging.destination.name": self._topic,
             "messaging.destination.partition.id": self._partition,
             "messaging.kafka.offset": record.offset,
-            "confirmation.verdict": kind,
+            "confirmation.verdict": _VERDICTS[type(result.outcome)],
         }
-        if kind == "email":
-            variant, reason, outcome, cause, *_ = rest
-            attributes |= {"confirmation.variant": variant, "confirmation.reason": reason}
-            if outcome:
-                attributes["confirmation.lookup.outcome"] = outcome
-            if cause:
-                attributes["error.type"] = cause
+        if isinstance(outcome := result.outcome, Emailed):
+            attributes |= {"confirmation.variant": outcome.variant, "confirmation.reason": outcome.reason}
+            if outcome.lookup_outcome:
+                attributes["confirmation.lookup.outcome"] = outcome.lookup_outcome
+            if outcome.lookup_cause:
+                attributes["error.type"] = outcome.lookup_cause
         self._spans.add(parent, started, self._now(), attributes)
 
 

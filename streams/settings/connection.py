@@ -61,7 +61,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def contradictions_of_security(s: Settings) -> Iterator[Contradiction]:
+def connection_inconsistencies(s: Settings) -> Iterator[Contradiction]:
     """Settings of the connection that are each allowed and impossible together; files are looked into."""
     protocol = f"STREAMS_KAFKA_SECURITY_PROTOCOL is {s.kafka_security_protocol}"
     encrypted = s.kafka_security_protocol in ENCRYPTED

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streams.settings.connection import contradictions_of_security
+from streams.settings.connection import connection_inconsistencies
 from streams.settings.table import Settings
 
 
-def contradictions(s: Settings) -> Iterator[tuple[set[str], str]]:
+def inconsistencies(s: Settings) -> Iterator[tuple[set[str], str]]:
     """Values that are each allowed and impossible together: the fields concerned, and a sentence."""
     if 3 * s.heartbeat_interval > s.session_timeout:
         # Two lost heartbeats must not cost the membership: Kafka's advice for heartbeat.interval.ms.
@@ -46,7 +46,7 @@ def contradictions(s: Settings) -> Iterator[tuple[set[str], str]]:
                     f"STREAMS_{first.upper()} and STREAMS_{second.upper()} are both {getattr(s, first)!r}",
                 )
     yield from _of_the_lookup(s)
-    yield from contradictions_of_security(s)
+    yield from connection_inconsistencies(s)
 
 
 def _of_the_lookup(s: Settings) -> Iterator[tuple[set[str], str]]:

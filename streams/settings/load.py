@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from streams.settings.consistency import contradictions
+from streams.settings.consistency import inconsistencies
 from streams.settings.environment import Given, Known, collect
 from streams.settings.table import MASK, Settings, SettingsError, describe, row_of, without_query
 
@@ -31,7 +31,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         settings = Settings.model_validate(
             {field: one.text for field, one in given.items() if field not in wrong}
         )
-    problems += [sentence for fields, sentence in contradictions(settings) if wrong.isdisjoint(fields)]
+    problems += [sentence for fields, sentence in inconsistencies(settings) if wrong.isdisjoint(fields)]
     if problems:
         raise SettingsError(problems)
     return settings

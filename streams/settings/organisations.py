@@ -13,7 +13,7 @@ from streams.settings.table import Settings
 log = logging.getLogger(__name__)
 
 
-class Plans:
+class OrganisationsInForce:
     """The plans in force."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
@@ -42,10 +42,10 @@ class Plans:
     def _check_deadlines(self, organisations: Organisations) -> None:
         stuck_after = self._settings.stuck_after
         problems = [
-            f"{'default' if plan.org_id is None else f'organisation.{plan.org_id}'}.deadline"
-            f" ({plan.lookup.deadline:g} s) must be less than STREAMS_STUCK_AFTER ({stuck_after:g} s)"
-            for plan in (organisations.default, *organisations)
-            if plan.lookup is not None and plan.lookup.deadline >= stuck_after
+            f"{'default' if policy.org_id is None else f'organisation.{policy.org_id}'}.deadline"
+            f" ({policy.lookup.deadline:g} s) must be less than STREAMS_STUCK_AFTER ({stuck_after:g} s)"
+            for policy in (organisations.default, *organisations)
+            if policy.lookup is not None and policy.lookup.deadline >= stuck_after
         ]
         if problems:
             assert self._settings.organisations_file is not None
@@ -71,8 +71,8 @@ class Plans:
 
     def lifetime(self, org_id: int, outcome: Outcome) -> float:
         """Return how long an answer is believed, in seconds; 0: it is not kept."""
-        plan = self.organisations.of(org_id)
-        return plan.subscribed_lifetime if outcome is Outcome.EXISTING else plan.not_subscribed_lifetime
+        policy = self.organisations.of(org_id)
+        return policy.subscribed_lifetime if outcome is Outcome.EXISTING else policy.not_subscribed_lifetime
 
     def named(self, org_id: int) -> bool:
         """Whether the file has an entry for this organisation."""

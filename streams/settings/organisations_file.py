@@ -247,10 +247,10 @@ class _Reader:
         # The desk lets through no more at a time, so the client never has to make one wait for a connection.
         lookup = _only(values, "url", "authorization", "deadline", "on_not_found", "subscribed_when")
         kept = ("name", "ca_pem", "concurrency", "queue", "subscribed_lifetime", "not_subscribed_lifetime")
-        plan = Organisation(org_id=org_id, breaker=breaker, **_only(values, *kept))
+        policy = Organisation(org_id=org_id, breaker=breaker, **_only(values, *kept))
         if "url" not in values or "lookup" in values:
-            return plan
-        return replace(plan, lookup=Endpoint(**lookup, connections=plan.concurrency))
+            return policy
+        return replace(policy, lookup=Endpoint(**lookup, connections=policy.concurrency))
 
     def _complain(self, where: tuple[str, ...], sentence: str) -> None:
         known = (

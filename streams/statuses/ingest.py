@@ -26,7 +26,7 @@ class IngestObserver(Protocol):
         ...
 
 
-class Learning:
+class StatusIngest:
     """Applies chunks of supporter statuses, at least once: applying one again changes nothing."""
 
     #: Seconds before a chunk that Kafka did not take is tried again.
@@ -55,7 +55,7 @@ class Learning:
         self._dead_letters_topic = dead_letters_topic
         self._generation = generation
 
-    async def learn(self, chunk: Chunk) -> None:
+    async def ingest(self, chunk: Chunk) -> None:
         """Apply a chunk, however often it takes, unless the partition is somebody else's meanwhile."""
         changes, dead_letters, classes = self._read(chunk)
         while chunk.generation == self._generation():

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 Lifetime = Callable[[int, Outcome], float]
 
 
-class Answers:
+class LookupCache:
     """Keeps answers for their lifetime, shortened by up to a tenth so that they do not all expire at once."""
 
     #: Seconds in which answers gather before they are written.
@@ -40,7 +40,7 @@ class Answers:
         lifetime: Lifetime,
         *,
         now: Callable[[], float],
-        dice: Callable[[], float],
+        random: Callable[[], float],
         partitions: Callable[[], Collection[int]],
     ) -> None:
         """Prepare.
@@ -49,19 +49,19 @@ class Answers:
             statuses: the table.
             lifetime: how long an answer is believed.
             now: wall clock, seconds since the epoch: expiry has to mean the same after a restart.
-            dice: a random number from 0 to 1.
+            random: a random number from 0 to 1.
             partitions: the partitions that are ours at the moment.
         """
         self._statuses = statuses
         self._lifetime = lifetime
         self._now = now
-        self._dice = dice
+        self._random = random
         self._partitions = partitions
         self._waiting: dict[int, list[tuple[bytes, Row]]] = defaultdict(list)
         self._count = 0
         self._some = asyncio.Event()
 
-    def note(self, partition: int, key: bytes, org_id: int, outcome: LookupOutcome) -> None:
+    def keep(self, partition: int, key: bytes, org_id: int, outcome: LookupOutcome) -> None:
         """Keep an answer; failures are not answers."""
         if outcome.outcome is Outcome.ERROR or self._count >= self.WAITING_MOST:
             return
@@ -69,7 +69,7 @@ class Answers:
         if lifetime <= 0:
             return
         now = self._now()
-        expires_at = now + lifetime * (1 - 0.1 * self._dice())
+        expires_at = now + lifetime * (1 - 0.1 * self._random())
         self._waiting[partition].append((key, Row(outcome.outcome is Outcome.EXISTING, now, expires_at)))
         self._count += 1
         self._some.set()

@@ -31,7 +31,7 @@ from streams.statuses.table import rows_of
 log = logging.getLogger(__name__)
 
 
-class StoreOffsets:
+class ChangelogOwner:
     """Owner of the changelog's partitions: how far it is read is written in the store, and nowhere else."""
 
     async def assigned(self, partitions: Iterable[int], generation: int) -> None:
@@ -67,7 +67,7 @@ class ChunkRecovery(Recovery):
         # transaction holds recovery up, instead of hiding the rows behind it.
         del consumer, title
         places = {tp: TopicPartition(tp.topic, tp.partition) for tp in tps}
-        extents = await cast(Any, self.app).groundwork.offsets.extents(places.values()) if places else {}
+        extents = await cast(Any, self.app).startup.offsets.extents(places.values()) if places else {}
         destination.clear()
         destination.update({tp: extents[place].end - 1 for tp, place in places.items()})
 

@@ -11,7 +11,24 @@ from __future__ import annotations
 from typing import Any
 
 import rocksdict
-from faust.stores import rocksdb
+from faust.stores import STORES, rocksdb
+
+from streams.settings.table import Settings
+
+
+def table_options(settings: Settings) -> dict[str, Any]:
+    """Return the options of the Faust table, and make Faust's ``rocksdb://`` name the store below."""
+    if settings.store != "rocksdb":
+        return {}
+    STORES.aliases["rocksdb"] = f"{__name__}:Store"
+    return {
+        "driver": "rocksdict",
+        "block_cache_size": settings.store_block_cache << 20,  # bytes
+        # Measured with a million rows: Faust's 64 MiB a partition kept 70 MB more, and were slower to write.
+        "write_buffer_size": 4 << 20,  # bytes
+        # Bits a key. With Faust's 3, asking for keys that are not there filled the block cache with 60 MB.
+        "bloom_filter_size": 10,
+    }
 
 
 class Store(rocksdb.Store):

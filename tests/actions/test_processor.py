@@ -13,17 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.actions.dead_letter import LEAST, Ceiling
+from streams.actions.dead_letter import LEAST, DeadLetterLimit
+from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.actions.processor import (
     GIVEN_UP_AT_ONCE,
     GIVEN_UP_EVERY,
     SHORTENED_TO,
-    Confirmation,
+    ActionProcessor,
     as_dead_letter,
     shortened,
 )
-from streams.actions.rekeying import REKEYED_FROM, Rekeying, first_place
-from streams.delivery.lane import Pending, Verdict
+from streams.actions.rekeying import REKEYED_FROM, Rekeying, rekeyed_from
+from streams.delivery.results import AwaitingLookup, Result
 from streams.lookup.client import Question
 from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome, Undecodable
 from streams.messages.keys import partition_of
@@ -66,14 +67,14 @@ class FakeLookups:
         self.questions: list[Question] = []
         self.open: list[asyncio.Future[LookupOutcome]] = []
         self.reply: Callable[[Question], Answer] = self._later
-        self.brisk_ones: set[int] = set()
+        self.fast_ones: set[int] = set()
 
     def ask(self, question: Question) -> Answer:
         self.questions.append(question)
         return self.reply(question)
 
-    def brisk(self, org_id: int) -> bool:
-        return org_id in self.brisk_ones
+    def is_fast(self, org_id: int) -> bool:
+        return org_id in self.fast_ones
 
     def _later(self, _: Question) -> asyncio.Future[LookupOutcome]:
         self.open.append(asyncio.get_running_loop().create_future())
@@ -88,20 +89,20 @@ class Bench:
         self.lookups = FakeLookups()
         self.answered: list[tuple[int, bytes, int, LookupOutcome]] = []
         self.now = 1_764_000_001.5
-        self.confirmation = Confirmation(
+        self.confirmation = ActionProcessor(
             "actions",
             3,
             emails_topic="emails",
             dead_letters_topic="dlq",
-            statuses=self.statuses,
+            subscribed=self.statuses.subscribed,
             lookups=self.lookups,
             now=lambda: self.now,
-            pending_most=most,
-            pending_most_per_organisation=of_organisation,
+            lookups_most=most,
+            lookups_most_per_organisation=of_organisation,
             answered=lambda *told: self.answered.append(told),
             **more,
         )
-        self.judge = self.confirmation.judge
+        self.process = self.confirmation.process
 
 
 def action(org_id: int = 310, ref: str = "ref", **more: Any) -> bytes:
@@ -114,22 +115,22 @@ def asks(org_id: int = 310, ref: str = "ref", **more: Any) -> FakeRecord:
     return FakeRecord(value=action(org_id, ref), **more)
 
 
-def concluded(judged: Verdict | Pending | None) -> Verdict:
+def concluded(judged: Result | AwaitingLookup | None) -> Result:
     """The verdict, also of a lookup that is over."""
     assert judged is not None
-    return judged.conclude(judged.answer) if isinstance(judged, Pending) else judged
+    return judged.conclude(judged.answer) if isinstance(judged, AwaitingLookup) else judged
 
 
-def email(verdict: Verdict) -> dict[str, Any]:
-    assert verdict.outgoing is not None
-    assert verdict.outgoing.value is not None
-    document: dict[str, Any] = orjson.loads(verdict.outgoing.value)
+def email(result: Result) -> dict[str, Any]:
+    assert result.outgoing is not None
+    assert result.outgoing.value is not None
+    document: dict[str, Any] = orjson.loads(result.outgoing.value)
     return document
 
 
-def why(verdict: Verdict) -> str:
-    assert verdict.outgoing is not None
-    return dict(verdict.outgoing.headers)["__streams.errors.exception"].decode()
+def why(result: Result) -> str:
+    assert result.outgoing is not None
+    return dict(result.outgoing.headers)["__streams.errors.exception"].decode()
 
 
 # -- what is known, and what need not be -----------------------------------------------------------------
@@ -143,13 +144,13 @@ def test_a_known_status_makes_the_email_without_a_lookup(known: bool, variant: s
     """Who is known is not looked up: the email is ready at once, and counted without a lookup."""
     bench = Bench()
     bench.statuses.known[b"310:ref"] = known
-    verdict = concluded(bench.judge(asks()))
-    document = email(verdict)
+    result = concluded(bench.process(asks()))
+    document = email(result)
     assert (document["variant"], document["reason"], document["lookup"]) == (variant, reason, None)
     assert document["action"] == orjson.loads(action())
-    assert verdict.tally == ("email", variant, reason, "", "", "310")
-    assert verdict.outgoing is not None
-    assert (verdict.outgoing.topic, verdict.outgoing.key) == ("emails", b"310:ref")
+    assert result.outcome == Emailed(variant, reason, "", "", 310)
+    assert result.outgoing is not None
+    assert (result.outgoing.topic, result.outgoing.key) == ("emails", b"310:ref")
     assert bench.lookups.questions == []
 
 
@@ -158,20 +159,20 @@ def test_the_status_is_looked_for_in_the_action_s_partition_by_organisation_and_
     bench = Bench()
     bench.statuses.known[b"311:ref"] = True
     bench.lookups.reply = lambda _: None
-    verdict = concluded(bench.judge(asks(310, key=b"311:ref")))
-    assert email(verdict)["variant"] == "two_button"
+    result = concluded(bench.process(asks(310, key=b"311:ref")))
+    assert email(result)["variant"] == "two_button"
     assert bench.statuses.asked == [(3, b"310:ref", 1_764_000_001.5)]
 
 
 def test_a_tombstone_is_ignored() -> None:
     """A null value writes nothing, and is counted."""
-    assert Bench().judge(FakeRecord(value=None)) == Verdict(None, ("ignored", "tombstone"))
+    assert Bench().process(FakeRecord(value=None)) == Result(None, Ignored("tombstone"))
 
 
 def test_another_stage_is_ignored() -> None:
     """A message of another stage writes nothing, and is counted."""
     record = FakeRecord(value=action().replace(b"supporter_confirm", b"deliver"))
-    assert Bench().judge(record) == Verdict(None, ("ignored", "stage"))
+    assert Bench().process(record) == Result(None, Ignored("stage"))
 
 
 @pytest.mark.parametrize(
@@ -193,9 +194,9 @@ def test_what_no_email_can_be_made_from_is_a_dead_letter(
 ) -> None:
     """The original bytes, key and headers are kept, with whence and why, and the class is counted."""
     record = FakeRecord(41, value, b"\xfe key", (("traceparent", b"00-1"), ("traceparent", b"00-2")))
-    verdict = concluded(Bench().judge(record))
-    assert verdict.tally == ("dead_letter", error_class)
-    letter = verdict.outgoing
+    result = concluded(Bench().process(record))
+    assert result.outcome == DeadLettered(error_class)
+    letter = result.outgoing
     assert letter is not None
     assert (letter.topic, letter.key, letter.value) == ("dlq", b"\xfe key", value)
     assert letter.headers == [
@@ -225,34 +226,34 @@ async def test_a_lookup_that_answers_later_makes_the_email_then(
 ) -> None:
     """A missing status waits for its lookup only; what it came to is in the email, the count, and is told."""
     bench = Bench()
-    pending = bench.judge(asks())
-    assert isinstance(pending, Pending)
+    pending = bench.process(asks())
+    assert isinstance(pending, AwaitingLookup)
     assert bench.lookups.questions == [Question(310, "ref", f"{CANARY}@example.org")]
     assert bench.answered == []
     bench.lookups.open[0].set_result(outcome)
-    verdict = concluded(pending)
-    document = email(verdict)
+    result = concluded(pending)
+    document = email(result)
     assert (document["variant"], document["reason"]) == (variant, reason)
     assert document["lookup"] == {
         "outcome": outcome.outcome,
         "cause": outcome.cause,
         "customFields": orjson.loads(outcome.custom_fields or b"{}"),
     }
-    assert verdict.tally == ("email", variant, reason, outcome.outcome, outcome.cause or "", "310")
+    assert result.outcome == Emailed(variant, reason, outcome.outcome, outcome.cause or "", 310)
     assert bench.answered == [(3, b"310:ref", 310, outcome)]
 
 
 async def test_a_lookup_that_was_cancelled_or_broke_is_a_failed_lookup() -> None:
     """A future without a result gives two buttons, cause unexpected, and no dead letter."""
     bench = Bench()
-    judged = [bench.judge(asks()) for _ in range(2)]
+    judged = [bench.process(asks()) for _ in range(2)]
     cancelled, broken = bench.lookups.open
     cancelled.cancel()
     broken.set_exception(ZeroDivisionError(CANARY))
     for pending in judged:
-        verdict = concluded(pending)
-        assert verdict.tally == ("email", "two_button", "lookup_failed", "error", "unexpected", "310")
-        assert email(verdict)["lookup"]["cause"] == "unexpected"
+        result = concluded(pending)
+        assert result.outcome == Emailed("two_button", "lookup_failed", "error", "unexpected", 310)
+        assert email(result)["lookup"]["cause"] == "unexpected"
 
 
 @pytest.mark.parametrize("outcome", [EXISTING, NON_EXISTING, TIMEOUT])
@@ -260,18 +261,18 @@ def test_a_lookup_that_is_answered_at_once_needs_no_waiting(outcome: LookupOutco
     """An outcome that the desk has already makes the email in the same breath."""
     bench = Bench()
     bench.lookups.reply = lambda _: outcome
-    verdict = bench.judge(asks())
-    assert isinstance(verdict, Verdict)
-    assert verdict.tally[3] == outcome.outcome
+    result = bench.process(asks())
+    assert isinstance(result, Result)
+    assert result.outcome.lookup_outcome == outcome.outcome
 
 
 def test_an_organisation_without_a_lookup_gets_two_buttons() -> None:
     """Nobody to ask: two buttons, reason no_lookup, no lookup counted."""
     bench = Bench()
     bench.lookups.reply = lambda _: None
-    verdict = concluded(bench.judge(asks()))
-    assert verdict.tally == ("email", "two_button", "no_lookup", "", "", "310")
-    assert email(verdict)["lookup"] is None
+    result = concluded(bench.process(asks()))
+    assert result.outcome == Emailed("two_button", "no_lookup", "", "", 310)
+    assert email(result)["lookup"] is None
 
 
 # -- how many may wait -----------------------------------------------------------------------------------
@@ -280,11 +281,11 @@ def test_an_organisation_without_a_lookup_gets_two_buttons() -> None:
 async def test_beyond_the_limit_of_all_a_slow_lookup_is_not_waited_for() -> None:
     """With the room taken, an action of a slow organisation gets two buttons at once, and nobody is asked."""
     bench = Bench(most=2)
-    assert all(isinstance(bench.judge(asks(org_id)), Pending) for org_id in (1, 2))
-    verdict = bench.judge(asks(3))
-    assert isinstance(verdict, Verdict)
-    assert verdict.tally == ("email", "two_button", "lookup_failed", "error", "saturated", "3")
-    assert email(verdict)["lookup"] == {"outcome": "error", "cause": "saturated", "customFields": {}}
+    assert all(isinstance(bench.process(asks(org_id)), AwaitingLookup) for org_id in (1, 2))
+    result = bench.process(asks(3))
+    assert isinstance(result, Result)
+    assert result.outcome == Emailed("two_button", "lookup_failed", "error", "saturated", 3)
+    assert email(result)["lookup"] == {"outcome": "error", "cause": "saturated", "customFields": {}}
     assert [question.org_id for question in bench.lookups.questions] == [1, 2]
     assert bench.answered == []
 
@@ -292,43 +293,43 @@ async def test_beyond_the_limit_of_all_a_slow_lookup_is_not_waited_for() -> None
 async def test_one_organisation_cannot_take_all_the_room() -> None:
     """An organisation at its own limit is saturated, while another one is still looked up."""
     bench = Bench(most=3, of_organisation=2)
-    assert all(isinstance(bench.judge(asks(1)), Pending) for _ in range(2))
-    assert isinstance(bench.judge(asks(1)), Verdict)
-    assert isinstance(bench.judge(asks(2)), Pending)
+    assert all(isinstance(bench.process(asks(1)), AwaitingLookup) for _ in range(2))
+    assert isinstance(bench.process(asks(1)), Result)
+    assert isinstance(bench.process(asks(2)), AwaitingLookup)
 
 
-async def test_a_brisk_lookup_is_waited_for() -> None:
+async def test_a_fast_lookup_is_waited_for() -> None:
     """At a limit, an action of an organisation that answers fast is put off, and asked about later."""
     bench = Bench(of_organisation=1)
-    bench.lookups.brisk_ones.add(1)
-    assert isinstance(bench.judge(asks(1)), Pending)
-    assert bench.judge(asks(1)) is None
+    bench.lookups.fast_ones.add(1)
+    assert isinstance(bench.process(asks(1)), AwaitingLookup)
+    assert bench.process(asks(1)) is None
     assert len(bench.lookups.questions) == 1
     bench.lookups.open[0].set_result(NON_EXISTING)
     await asyncio.sleep(0)
-    assert isinstance(bench.judge(asks(1)), Pending)
+    assert isinstance(bench.process(asks(1)), AwaitingLookup)
 
 
 async def test_only_so_many_at_once_go_without_their_lookup() -> None:
     """A service that hesitates for a moment costs few their answer; one that hangs holds up nobody long."""
     bench = Bench(most=1)
-    assert isinstance(bench.judge(asks(1)), Pending)
+    assert isinstance(bench.process(asks(1)), AwaitingLookup)
     for _ in range(3):
-        judged = [bench.judge(asks(1)) for _ in range(GIVEN_UP_AT_ONCE + 5)]
-        assert [isinstance(each, Verdict) for each in judged] == [True] * GIVEN_UP_AT_ONCE + [False] * 5
+        judged = [bench.process(asks(1)) for _ in range(GIVEN_UP_AT_ONCE + 5)]
+        assert [isinstance(each, Result) for each in judged] == [True] * GIVEN_UP_AT_ONCE + [False] * 5
         bench.now += GIVEN_UP_EVERY * 1.01
     bench.now -= 3600
-    assert isinstance(bench.judge(asks(1)), Verdict), "a clock that was set back stops nothing"
+    assert isinstance(bench.process(asks(1)), Result), "a clock that was set back stops nothing"
 
 
 async def test_at_the_limit_who_is_known_still_passes() -> None:
     """A known supporter's email waits for nobody's lookup."""
     bench = Bench(most=1)
-    bench.lookups.brisk_ones |= {1, 2}
+    bench.lookups.fast_ones |= {1, 2}
     bench.statuses.known[b"2:ref"] = True
-    assert isinstance(bench.judge(asks(1)), Pending)
-    assert bench.judge(asks(1)) is None
-    assert concluded(bench.judge(asks(2))).tally[2] == "known_subscribed"
+    assert isinstance(bench.process(asks(1)), AwaitingLookup)
+    assert bench.process(asks(1)) is None
+    assert concluded(bench.process(asks(2))).outcome.reason == "known_subscribed"
 
 
 @settings(deadline=None)
@@ -339,9 +340,9 @@ def test_every_record_has_exactly_one_verdict_and_the_room_comes_back(data: st.D
     async def scenario() -> None:
         most = data.draw(st.integers(1, 6), "most")
         bench = Bench(most=most, of_organisation=data.draw(st.integers(1, most), "per organisation"))
-        bench.lookups.brisk_ones = data.draw(st.sets(st.integers(1, 3)), "brisk")
+        bench.lookups.fast_ones = data.draw(st.sets(st.integers(1, 3)), "brisk")
         kinds = ["later", "later", "later", EXISTING, TIMEOUT, None]
-        waiting: list[Pending] = []
+        waiting: list[AwaitingLookup] = []
         for _ in range(data.draw(st.integers(1, 25), "records")):
             org_id = data.draw(st.integers(1, 3), "organisation")
             kind = data.draw(st.sampled_from(kinds), "kind")
@@ -350,15 +351,15 @@ def test_every_record_has_exactly_one_verdict_and_the_room_comes_back(data: st.D
             else:
                 bench.lookups.reply = lambda _, kind=kind: kind  # type: ignore[misc]  # the default binds it now
             asked = len(bench.lookups.questions)
-            judged = bench.judge(asks(org_id))
+            judged = bench.process(asks(org_id))
             if judged is None:
-                assert org_id in bench.lookups.brisk_ones
+                assert org_id in bench.lookups.fast_ones
                 assert len(bench.lookups.questions) == asked
                 assert waiting, "put off without anybody to wait for"
-            elif isinstance(judged, Pending):
+            elif isinstance(judged, AwaitingLookup):
                 waiting.append(judged)
             else:
-                assert judged.tally[0] == "email"
+                assert isinstance(judged.outcome, Emailed)
             assert len(waiting) <= most
             for _ in range(data.draw(st.integers(0, len(waiting)), "ends")):
                 await _end(data, waiting.pop(data.draw(st.integers(0, len(waiting) - 1), "which")))
@@ -366,13 +367,13 @@ def test_every_record_has_exactly_one_verdict_and_the_room_comes_back(data: st.D
             await _end(data, waiting.pop())
         # The room is as it was: so many lookups fit again, and not one more.
         bench.lookups.reply = bench.lookups._later
-        assert all(isinstance(bench.judge(asks(10 + number)), Pending) for number in range(most))
-        assert isinstance(bench.judge(asks(99)), Verdict)
+        assert all(isinstance(bench.process(asks(10 + number)), AwaitingLookup) for number in range(most))
+        assert isinstance(bench.process(asks(99)), Result)
 
     asyncio.run(scenario())
 
 
-async def _end(data: st.DataObject, pending: Pending) -> None:
+async def _end(data: st.DataObject, pending: AwaitingLookup) -> None:
     """Let a lookup end in one of its ways: its record has an email then."""
     match data.draw(st.sampled_from(["answer", "raise", "cancel"]), "ending"):
         case "answer":
@@ -387,8 +388,8 @@ async def _end(data: st.DataObject, pending: Pending) -> None:
         and pending.answer.exception() is None
         and pending.answer.result() is EXISTING
     )
-    tally = concluded(pending).tally
-    assert tally[:2] == ("email", "one_button" if one_button else "two_button")
+    outcome = concluded(pending).outcome
+    assert outcome.variant == ("one_button" if one_button else "two_button")
 
 
 # -- what cannot be written, and bugs --------------------------------------------------------------------
@@ -399,8 +400,8 @@ def test_an_email_that_is_too_large_becomes_a_dead_letter() -> None:
     bench = Bench()
     bench.statuses.known[b"310:ref"] = True
     record = asks()
-    refused = bench.confirmation.refuse(record, concluded(bench.judge(record)))
-    assert refused.tally == ("dead_letter", "too_large")
+    refused = bench.confirmation.on_too_large(record, concluded(bench.process(record)))
+    assert refused.outcome == DeadLettered("too_large")
     assert refused.outgoing is not None
     assert (refused.outgoing.topic, refused.outgoing.value) == ("dlq", record.value)
     assert why(refused) == "too_large"
@@ -410,9 +411,9 @@ def test_a_dead_letter_that_is_too_large_is_shortened_and_says_so() -> None:
     """It keeps its beginning, its reason, and in a header how long it was; it counts as before."""
     bench = Bench()
     record = FakeRecord(value=b"{" * (3 * SHORTENED_TO))
-    first = concluded(bench.judge(record))
-    second = bench.confirmation.refuse(record, first)
-    assert second.tally == first.tally
+    first = concluded(bench.process(record))
+    second = bench.confirmation.on_too_large(record, first)
+    assert second.outcome == first.outcome
     assert second.outgoing is not None
     assert second.outgoing.value == b"{" * SHORTENED_TO
     assert dict(second.outgoing.headers)["shortened-from"] == b"%d" % (3 * SHORTENED_TO)
@@ -423,9 +424,9 @@ def test_a_shortened_dead_letter_that_is_too_large_is_an_error() -> None:
     """There is nothing left to try: the lane crashes rather than lose the record."""
     bench = Bench()
     record = FakeRecord(value=b"{" * (3 * SHORTENED_TO))
-    shorter = bench.confirmation.refuse(record, concluded(bench.judge(record)))
+    shorter = bench.confirmation.on_too_large(record, concluded(bench.process(record)))
     with pytest.raises(RuntimeError, match="dlq has no room"):
-        bench.confirmation.refuse(record, shorter)
+        bench.confirmation.on_too_large(record, shorter)
 
 
 def test_shortening_tells_the_length_and_leaves_the_headers() -> None:
@@ -437,10 +438,10 @@ def test_a_record_on_which_our_own_code_failed_is_kept(caplog: pytest.LogCapture
     """It becomes a dead letter with class internal_error; the log has its place and the exception's class."""
     bench = Bench()
     record = asks(offset=77)
-    verdict = bench.confirmation.fault(record, KeyError(CANARY))
-    assert verdict.tally == ("dead_letter", "internal_error")
-    assert verdict.outgoing is not None
-    assert verdict.outgoing.value == record.value
+    result = bench.confirmation.on_error(record, KeyError(CANARY))
+    assert result.outcome == DeadLettered("internal_error")
+    assert result.outgoing is not None
+    assert result.outgoing.value == record.value
     assert "actions/3/77" in caplog.text
     assert "KeyError" in caplog.text
     assert CANARY not in caplog.text
@@ -466,16 +467,16 @@ def test_a_record_of_another_topic_can_be_a_dead_letter_too() -> None:
 
 def test_too_many_dead_letters_stop_the_partition(caplog: pytest.LogCaptureFixture) -> None:
     """Above the ceiling no record is judged any more, good or bad, and the reason is there to be read."""
-    bench = Bench(ceiling=Ceiling(0.5))
+    bench = Bench(dead_letter_limit=DeadLetterLimit(0.5))
     bench.statuses.known[b"310:ref"] = True
     assert bench.confirmation.halted is None
     letters = 0
-    while bench.judge(FakeRecord(value=b"{")) is not None:
+    while bench.process(FakeRecord(value=b"{")) is not None:
         letters += 1
         assert letters <= LEAST
     assert letters == LEAST
-    assert bench.judge(asks()) is None
-    assert bench.judge(FakeRecord(value=None)) is None
+    assert bench.process(asks()) is None
+    assert bench.process(FakeRecord(value=None)) is None
     assert bench.confirmation.halted is not None
     assert "DEAD_LETTER_CEILING" in bench.confirmation.halted
     assert caplog.text.count("actions/3 stops") == 1
@@ -483,13 +484,13 @@ def test_too_many_dead_letters_stop_the_partition(caplog: pytest.LogCaptureFixtu
 
 async def test_an_action_that_is_put_off_counts_once() -> None:
     """Judging a waiting action again and again does not make a window of dead letters look good."""
-    bench = Bench(most=1, ceiling=Ceiling(0.5))
-    bench.lookups.brisk_ones.add(1)
-    assert isinstance(bench.judge(asks(1)), Pending)
+    bench = Bench(most=1, dead_letter_limit=DeadLetterLimit(0.5))
+    bench.lookups.fast_ones.add(1)
+    assert isinstance(bench.process(asks(1)), AwaitingLookup)
     for _ in range(LEAST * 3):
-        assert bench.judge(asks(1)) is None
+        assert bench.process(asks(1)) is None
     for _ in range(LEAST * 3):
-        bench.judge(FakeRecord(value=b"{"))
+        bench.process(FakeRecord(value=b"{"))
     assert bench.confirmation.halted is not None
 
 
@@ -502,12 +503,12 @@ def test_a_misplaced_action_that_is_not_known_here_is_moved() -> None:
     """It goes into the internal topic, under the key and into the partition of its supporter."""
     bench = Bench(rekeying=Rekeying("moved", 3, 8))
     record = asks(ref=MISPLACED, key=None)
-    verdict = concluded(bench.judge(record))
+    result = concluded(bench.process(record))
     key = f"310:{MISPLACED}".encode()
-    assert verdict.tally == ("rekeyed",)
-    assert verdict.outgoing is not None
-    assert (verdict.outgoing.topic, verdict.outgoing.key) == ("moved", key)
-    assert (verdict.outgoing.partition, verdict.outgoing.value) == (partition_of(key, 8), record.value)
+    assert result.outcome == Rekeyed()
+    assert result.outgoing is not None
+    assert (result.outgoing.topic, result.outgoing.key) == ("moved", key)
+    assert (result.outgoing.partition, result.outgoing.value) == (partition_of(key, 8), record.value)
     assert bench.lookups.questions == []
 
 
@@ -515,43 +516,43 @@ def test_a_misplaced_action_that_is_known_here_is_not_moved() -> None:
     """Where the status is misplaced alike, the two have met."""
     bench = Bench(rekeying=Rekeying("moved", 3, 8))
     bench.statuses.known[f"310:{MISPLACED}".encode()] = False
-    assert concluded(bench.judge(asks(ref=MISPLACED))).tally[2] == "known_not_subscribed"
+    assert concluded(bench.process(asks(ref=MISPLACED))).outcome.reason == "known_not_subscribed"
 
 
 def test_a_moved_action_that_its_topic_has_no_room_for_is_not_cut() -> None:
     """Too large to be moved: the whole action becomes a dead letter, since half of it is no action."""
     bench = Bench(rekeying=Rekeying("moved", 3, 8))
     record = FakeRecord(value=action(ref=MISPLACED, filler="x" * SHORTENED_TO))
-    verdict = concluded(bench.judge(record))
-    assert verdict.tally == ("rekeyed",)
-    refused = bench.confirmation.refuse(record, verdict)
-    assert refused.tally == ("dead_letter", "too_large")
+    result = concluded(bench.process(record))
+    assert result.outcome == Rekeyed()
+    refused = bench.confirmation.on_too_large(record, result)
+    assert refused.outcome == DeadLettered("too_large")
     assert refused.outgoing is not None
     assert (refused.outgoing.topic, refused.outgoing.value) == ("dlq", record.value)
 
 
 def test_a_moved_action_s_email_has_the_identity_of_its_first_place() -> None:
     """The email's id and source are those that it would have had without the move."""
-    moved, straight = Bench(origin=first_place), Bench()
+    moved, straight = Bench(rekeyed_from=rekeyed_from), Bench()
     for bench in (moved, straight):
         bench.lookups.reply = lambda _: None
     there = FakeRecord(900, action(), headers=((REKEYED_FROM, b"3/5"),))
-    one, other = concluded(moved.judge(there)), concluded(straight.judge(asks(offset=5)))
+    one, other = concluded(moved.process(there)), concluded(straight.process(asks(offset=5)))
     assert email(one) == email(other)
     assert one.outgoing == other.outgoing
 
 
 def test_a_moved_dead_letter_names_its_first_place_if_it_has_one() -> None:
     """A bug's dead letter says where the action first was; a stranger's record, where it lies."""
-    bench = Bench(origin=first_place)
+    bench = Bench(rekeyed_from=rekeyed_from)
     for headers, place in (
         (((REKEYED_FROM, b"6/50"),), (b"6", b"50")),
         ((), (b"3", b"5")),
         (((REKEYED_FROM, b"x"),), (b"3", b"5")),
     ):
-        verdict = bench.confirmation.fault(FakeRecord(5, b"{}", headers=headers), KeyError())
-        assert verdict.outgoing is not None
-        found = dict(verdict.outgoing.headers)
+        result = bench.confirmation.on_error(FakeRecord(5, b"{}", headers=headers), KeyError())
+        assert result.outgoing is not None
+        found = dict(result.outgoing.headers)
         assert (found["__streams.errors.partition"], found["__streams.errors.offset"]) == place
         assert REKEYED_FROM not in found
 
@@ -562,16 +563,16 @@ def test_a_moved_dead_letter_names_its_first_place_if_it_has_one() -> None:
 async def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Good, bad, failed and refused records leave no trace of a person in the log, at any level."""
     caplog.set_level(logging.DEBUG)
-    bench = Bench(most=1, ceiling=Ceiling(0.5))
+    bench = Bench(most=1, dead_letter_limit=DeadLetterLimit(0.5))
     record = FakeRecord(value=action(ref=CANARY), key=CANARY.encode())
-    pending = bench.judge(record)
+    pending = bench.process(record)
     bench.lookups.open[0].set_exception(ValueError(CANARY))
-    verdict = concluded(pending)
-    bench.confirmation.refuse(record, bench.confirmation.refuse(record, verdict))
-    bench.judge(record)
-    bench.confirmation.fault(record, ValueError(CANARY))
+    result = concluded(pending)
+    bench.confirmation.on_too_large(record, bench.confirmation.on_too_large(record, result))
+    bench.process(record)
+    bench.confirmation.on_error(record, ValueError(CANARY))
     for _ in range(LEAST + 1):
-        bench.judge(FakeRecord(value=action()[:-3], key=CANARY.encode()))
+        bench.process(FakeRecord(value=action()[:-3], key=CANARY.encode()))
     assert bench.confirmation.halted is not None
     assert caplog.records
     assert CANARY not in "".join(logging.Formatter().format(each) for each in caplog.records)

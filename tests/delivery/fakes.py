@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-from streams.delivery.lane import Entry, Lane, Limits, Pending, Release, Tally, Verdict
-from streams.delivery.transaction import Denied, Fenced, LedgerFailure, Outgoing, Oversize, Position
+from streams.delivery.lane import Lane, LaneLimits
+from streams.delivery.results import AwaitingLookup, Processed, RecordOutcome, Release, Result
+from streams.delivery.transaction import Denied, Fenced, Outgoing, Position, RecordTooLarge, TransactionFailed
 from tests.lookup.virtual_time import run
 
 
@@ -101,7 +102,7 @@ def source(record: Outgoing) -> int:
     return int(record.key or b"")
 
 
-class FakeLedger:
+class FakeTransactions:
     """Fences as Kafka does: an older epoch's commit has no effect, however late it arrives."""
 
     def __init__(self, log: FakeLog) -> None:
@@ -115,7 +116,7 @@ class FakeLedger:
     async def open(self) -> Position:
         ending = await self._ending(self.opens)
         if ending in (Ending.FAILED, Ending.LATE):
-            raise LedgerFailure("Down")
+            raise TransactionFailed("Down")
         if ending is Ending.DENIED:
             raise Denied("no")
         self.log.epoch += 1
@@ -131,7 +132,7 @@ class FakeLedger:
         for index, record in enumerate(records):
             limit = self.log.limits.get(record.topic, 1 << 20)
             if len(record.value or b"") > limit:
-                raise Oversize(index, limit)
+                raise RecordTooLarge(index, limit)
         position = Position(offset, metadata)
         try:
             ending = await self._ending(self.commits)
@@ -141,13 +142,13 @@ class FakeLedger:
         if ending is Ending.LATE:
             self.log.late.append((self._epoch, records, position))
         if ending in (Ending.FAILED, Ending.LATE):
-            raise LedgerFailure("Failed")
+            raise TransactionFailed("Failed")
         if ending is Ending.DENIED:
             raise Denied("no")
         self._check_epoch()
         self.log.apply(records, position)
         if ending is Ending.ANSWER_LOST:
-            raise LedgerFailure("TimeoutError")
+            raise TransactionFailed("TimeoutError")
 
     async def close(self) -> None:
         self.closed = True
@@ -175,41 +176,41 @@ class FakeJudge:
         self.refused: list[int] = []
         self.hopeless = False  # fault itself raises
 
-    def judge(self, record: FakeRecord) -> Verdict | Pending | None:
+    def process(self, record: FakeRecord) -> Result | AwaitingLookup | None:
         self.asked.append(record.offset)
         if record.offset in self.bugs:
             raise ZeroDivisionError
         if self.not_now:
             return None
         if record.value is None:
-            return Verdict(None, ("tombstone",))
+            return Result(None, ("tombstone",))
         if record.value.startswith(b"lookup"):
             answer = asyncio.get_running_loop().create_future()
             self.answers[record.offset] = answer
-            return Pending(answer, lambda answer: self._conclude(record, answer.result()))
-        return Verdict(self._outgoing(record, record.value), ("email",))
+            return AwaitingLookup(answer, lambda answer: self._conclude(record, answer.result()))
+        return Result(self._outgoing(record, record.value), ("email",))
 
     def answer(self, *offsets: int, found: bytes = b"found") -> None:
         """Let these lookups end."""
         for offset in offsets:
             self.answers[offset].set_result(found)
 
-    def refuse(self, record: FakeRecord, verdict: Verdict) -> Verdict:
+    def on_too_large(self, record: FakeRecord, result: Result) -> Result:
         self.refused.append(record.offset)
-        return Verdict(self._outgoing(record, b"refused", "actions.dlq"), ("dead_letter", "too_large"))
+        return Result(self._outgoing(record, b"refused", "actions.dlq"), ("dead_letter", "too_large"))
 
-    def fault(self, record: FakeRecord, exc: BaseException) -> Verdict:
+    def on_error(self, record: FakeRecord, exc: BaseException) -> Result:
         if self.hopeless:
             raise RecursionError
         self.faults.append((record.offset, type(exc).__name__))
-        return Verdict(self._outgoing(record, b"fault", "actions.dlq"), ("dead_letter", "internal_error"))
+        return Result(self._outgoing(record, b"fault", "actions.dlq"), ("dead_letter", "internal_error"))
 
     halted = None
 
-    def _conclude(self, record: FakeRecord, found: bytes) -> Verdict:
+    def _conclude(self, record: FakeRecord, found: bytes) -> Result:
         if found == b"bug":
             raise ZeroDivisionError
-        return Verdict(self._outgoing(record, found), ("email",))
+        return Result(self._outgoing(record, found), ("email",))
 
     def _outgoing(self, record: FakeRecord, value: bytes, topic: str = "confirmation-emails") -> Outgoing:
         return Outgoing(topic, b"%d" % record.offset, value, [])
@@ -219,7 +220,7 @@ class FakeObserver:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
-        self.tallies: list[Tally] = []
+        self.tallies: list[RecordOutcome] = []
         self.offsets: list[int] = []
         self.failures: list[str] = []
         self.refusals = 0
@@ -232,8 +233,8 @@ class FakeObserver:
     def released(self, partition: int, why: Release, count: int) -> None:
         self.releases[why] += count
 
-    def committed(self, partition: int, entries: Sequence[Entry]) -> None:
-        self.tallies += [entry.verdict.tally for entry in entries]
+    def committed(self, partition: int, entries: Sequence[Processed]) -> None:
+        self.tallies += [entry.result.outcome for entry in entries]
         self.offsets += [entry.record.offset for entry in entries]
 
     def failed(self, partition: int, failure: str) -> None:
@@ -248,18 +249,18 @@ class Bench:
 
     def __init__(self, log: FakeLog | None = None, **limits: Any) -> None:
         self.log = log if log is not None else FakeLog()
-        self.ledger = FakeLedger(self.log)
-        self.judge = FakeJudge()
+        self.transactions = FakeTransactions(self.log)
+        self.process = FakeJudge()
         self.observer = FakeObserver()
         self.crashes: list[Exception] = []
         self.lane = Lane(
             3,
-            self.ledger,
-            self.judge,
+            self.transactions,
+            self.process,
             self.observer,
             clock=microseconds,
             on_crash=self.crashes.append,
-            limits=Limits(**limits),
+            limits=LaneLimits(**limits),
         )
 
     async def open(self, beginning: int = 0) -> Lane:

@@ -6,25 +6,25 @@ import asyncio
 
 import pytest
 
-from streams.delivery.commit_slots import Turns
+from streams.delivery.commit_slots import CommitSlots
 
 
 async def test_a_free_turn_is_had_at_once() -> None:
     """A lane that is alone waits for nothing."""
-    turns = Turns(at_once=1, rest=60, longest=60)
-    async with asyncio.timeout(1), turns.turn():
+    slots = CommitSlots(at_once=1, rest=60, longest=60)
+    async with asyncio.timeout(1), slots.slot():
         pass
 
 
 async def test_no_more_than_so_many_at_once_first_come_first_served() -> None:
     """Lanes that have to wait get their turn in the order in which they asked."""
-    turns = Turns(at_once=2, rest=0.0)
+    slots = CommitSlots(at_once=2, rest=0.0)
     under_way, most = 0, 0
     order: list[int] = []
 
     async def commit(number: int) -> None:
         nonlocal under_way, most
-        async with turns.turn():
+        async with slots.slot():
             order.append(number)
             under_way += 1
             most = max(most, under_way)
@@ -38,55 +38,55 @@ async def test_no_more_than_so_many_at_once_first_come_first_served() -> None:
 
 async def test_a_turn_rests_before_it_is_handed_out_again() -> None:
     """The event loop has some time for all else between two transactions."""
-    turns = Turns(at_once=1, rest=0.05)
+    slots = CommitSlots(at_once=1, rest=0.05)
     loop = asyncio.get_running_loop()
-    async with turns.turn():
+    async with slots.slot():
         pass
     ended = loop.time()
-    async with turns.turn():
+    async with slots.slot():
         assert loop.time() - ended >= 0.049
 
 
 async def test_a_transaction_that_hangs_does_not_hold_up_the_others_for_ever() -> None:
     """A turn that takes too long is handed on, once, and not once more when its transaction ends."""
-    turns = Turns(at_once=1, rest=0.0, longest=0.01)
+    slots = CommitSlots(at_once=1, rest=0.0, longest=0.01)
     done = asyncio.Event()
 
     async def hang() -> None:
-        async with turns.turn():
+        async with slots.slot():
             await done.wait()
 
     hanging = asyncio.create_task(hang())
     await asyncio.sleep(0)
-    async with asyncio.timeout(5), turns.turn():
+    async with asyncio.timeout(5), slots.slot():
         done.set()
         await hanging
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.005), turns.turn():
+            async with asyncio.timeout(0.005), slots.slot():
                 pytest.fail("a second turn where there is one")
 
 
 @pytest.mark.parametrize("failure", [RuntimeError, asyncio.CancelledError])
 async def test_a_turn_is_given_back_whatever_happens(failure: type[BaseException]) -> None:
     """Neither a failed transaction nor a closed lane takes its turn along."""
-    turns = Turns(at_once=1, rest=0.0)
+    slots = CommitSlots(at_once=1, rest=0.0)
     with pytest.raises(failure):
-        async with turns.turn():
+        async with slots.slot():
             raise failure
-    async with asyncio.timeout(1), turns.turn():
+    async with asyncio.timeout(1), slots.slot():
         pass
 
 
 async def test_who_no_longer_waits_takes_no_turn() -> None:
     """A lane that is closed while it waits leaves the turn to the next one."""
-    turns = Turns(at_once=1, rest=0.0)
+    slots = CommitSlots(at_once=1, rest=0.0)
     taken = asyncio.Event()
 
     async def commit() -> None:
-        async with turns.turn():
+        async with slots.slot():
             taken.set()
 
-    async with turns.turn():
+    async with slots.slot():
         gone, next_one = asyncio.create_task(commit()), asyncio.create_task(commit())
         await asyncio.sleep(0)
         gone.cancel()

@@ -19,9 +19,9 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.transaction import EndTxnRequest
 
-from streams.delivery.kafka_transaction import KafkaLedger
+from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.offsets import Offsets
-from streams.delivery.transaction import Fenced, LedgerFailure, Outgoing, Oversize, Position
+from streams.delivery.transaction import Fenced, Outgoing, Position, RecordTooLarge, TransactionFailed
 from streams.sandbox.kafka import EmbeddedKafka
 
 pytestmark = pytest.mark.kafka
@@ -42,9 +42,9 @@ class Cluster:
         self.limits = {self.emails: LIMIT, self.dead_letters: LIMIT}
         self.offsets = Offsets(self.group, self.connection)
         self.admin = AIOKafkaAdminClient(**self.connection)
-        self.ledgers: list[KafkaLedger] = []
+        self.ledgers: list[KafkaTransactions] = []
 
-    def ledger(self, timeout: float = 10.0, **options: Any) -> KafkaLedger:
+    def transactions(self, timeout: float = 10.0, **options: Any) -> KafkaTransactions:
         """Another ledger of the same partition, as another worker would have it."""
         arguments = {
             "group": self.group,
@@ -53,13 +53,13 @@ class Cluster:
             "max_message_bytes": self.limits,
             "transaction_timeout": timeout,
         }
-        self.ledgers.append(KafkaLedger(self.place, **(arguments | options)))
+        self.ledgers.append(KafkaTransactions(self.place, **(arguments | options)))
         return self.ledgers[-1]
 
-    async def opened(self, **options: Any) -> KafkaLedger:
-        ledger = self.ledger(**options)
-        await ledger.open()
-        return ledger
+    async def opened(self, **options: Any) -> KafkaTransactions:
+        transactions = self.transactions(**options)
+        await transactions.open()
+        return transactions
 
     def email(self, value: bytes, topic: str | None = None) -> Outgoing:
         return Outgoing(topic or self.emails, b"310:ref", value, [])
@@ -130,26 +130,26 @@ async def cluster(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> As
     await cluster.admin.create_topics([NewTopic(topic, 2, 1) for topic in topics])
     await cluster.offsets.start()
     yield cluster
-    for ledger in cluster.ledgers:
-        await ledger.close()
+    for transactions in cluster.ledgers:
+        await transactions.close()
     await cluster.offsets.stop()
     await cluster.admin.close()
     gc.collect()
     assert accidents == []
 
 
-def epoch(ledger: KafkaLedger) -> tuple[int, int]:
-    assert ledger._producer is not None
-    manager = ledger._producer._txn_manager
+def epoch(transactions: KafkaTransactions) -> tuple[int, int]:
+    assert transactions._producer is not None
+    manager = transactions._producer._txn_manager
     return manager.producer_id, manager.producer_epoch
 
 
-async def leave_open(ledger: KafkaLedger, record: Outgoing) -> None:
+async def leave_open(transactions: KafkaTransactions, record: Outgoing) -> None:
     """Write a record as commit does, and stop halfway, as a worker does that dies."""
-    producer = ledger._producer
+    producer = transactions._producer
     assert producer is not None
     await producer.begin_transaction()
-    await ledger._produce(producer, ledger._batches(producer, [record]))
+    await transactions._produce(producer, transactions._batches(producer, [record]))
 
 
 # -- what a commit does -------------------------------------------------------------------------------------
@@ -157,29 +157,29 @@ async def leave_open(ledger: KafkaLedger, record: Outgoing) -> None:
 
 async def test_records_and_offset_become_visible_together(cluster: Cluster) -> None:
     """One transaction writes both topics, keys, headers, and the offset with its metadata."""
-    ledger = cluster.ledger()
-    assert await ledger.open() == Position(None, "")
+    transactions = cluster.transactions()
+    assert await transactions.open() == Position(None, "")
     records = [
         Outgoing(cluster.emails, b"310:a", b"one", [("ce_id", b"1"), ("variant", b"two_button")]),
         Outgoing(cluster.dead_letters, None, b"bad", [("ce_id", b"2"), ("ce_id", b"twice")]),
         Outgoing(cluster.emails, b"310:b", b"two", []),
     ]
-    await ledger.commit(records, 3, "cs1.some.text")
+    await transactions.commit(records, 3, "cs1.some.text")
     emails = await cluster.read(cluster.emails)
     assert [(record.key, record.value, list(record.headers)) for record in emails] == [
         (record.key, record.value, record.headers) for record in records[::2]
     ]
     (dead,) = await cluster.read(cluster.dead_letters)
     assert (dead.key, dead.value, list(dead.headers)) == (None, b"bad", records[1].headers)
-    assert await ledger.open() == Position(3, "cs1.some.text")
+    assert await transactions.open() == Position(3, "cs1.some.text")
 
 
 async def test_place_and_time_may_be_given(cluster: Cluster) -> None:
     """A record goes to its source's partition and has the time of writing, unless it says otherwise."""
-    ledger = await cluster.opened()
+    transactions = await cluster.opened()
     before = time.time() * 1000
     elsewhere = Outgoing(cluster.emails, b"k", b"elsewhere", [], partition=1, timestamp=1_700_000_000_000)
-    await ledger.commit([cluster.email(b"here"), elsewhere, cluster.email(b"too")], 3, "")
+    await transactions.commit([cluster.email(b"here"), elsewhere, cluster.email(b"too")], 3, "")
     here = await cluster.read(cluster.emails, 0)
     assert [record.value for record in here] == [b"here", b"too"]
     assert before - 1 <= here[0].timestamp <= time.time() * 1000 + 1
@@ -189,17 +189,17 @@ async def test_place_and_time_may_be_given(cluster: Cluster) -> None:
 
 async def test_an_offset_alone_can_be_committed(cluster: Cluster) -> None:
     """Progress without records is a transaction too."""
-    ledger = await cluster.opened()
-    await ledger.commit([], 5, "")
-    assert await ledger.open() == Position(5, "")
+    transactions = await cluster.opened()
+    await transactions.commit([], 5, "")
+    assert await transactions.open() == Position(5, "")
     assert await cluster.values() == []
 
 
 async def test_more_than_one_batch_is_one_transaction_in_order(cluster: Cluster) -> None:
     """Three megabytes leave in several produce requests, in order, with one commit marker behind them."""
-    ledger = await cluster.opened()
+    transactions = await cluster.opened()
     values = [b"%06d" % number + b"x" * 1000 for number in range(3000)]
-    await ledger.commit([cluster.email(value) for value in values], 3000, "")
+    await transactions.commit([cluster.email(value) for value in values], 3000, "")
     assert await cluster.values() == values
     extent = await cluster.offsets.extents([TopicPartition(cluster.emails, 0)])
     assert extent[TopicPartition(cluster.emails, 0)].end == 3001
@@ -208,9 +208,11 @@ async def test_more_than_one_batch_is_one_transaction_in_order(cluster: Cluster)
 async def test_batches_respect_a_topics_own_small_limit(cluster: Cluster) -> None:
     """Where a topic takes less than the usual batch, many small records still pass, none is refused."""
     await cluster.limit(cluster.emails, 20_000)
-    ledger = await cluster.opened(max_message_bytes={cluster.emails: 20_000, cluster.dead_letters: LIMIT})
+    transactions = await cluster.opened(
+        max_message_bytes={cluster.emails: 20_000, cluster.dead_letters: LIMIT}
+    )
     values = [b"%06d" % number + b"x" * 1000 for number in range(100)]
-    await ledger.commit([cluster.email(value) for value in values], 100, "")
+    await transactions.commit([cluster.email(value) for value in values], 100, "")
     assert await cluster.values() == values
 
 
@@ -242,15 +244,15 @@ async def test_one_producer_writes_emails_and_offsets_and_nothing_outside_transa
     cluster: Cluster,
 ) -> None:
     """In the broker's files every batch is transactional, of the producer that also wrote the offset."""
-    ledger = await cluster.opened()
+    transactions = await cluster.opened()
     before = {
         path.name: len(list(batches(cluster.kafka.folder, path.name)))
         for path in cluster.kafka.folder.glob("**/__consumer_offsets-*")
     }
-    await ledger.commit([cluster.email(b"one")], 1, "")
-    await ledger.commit([cluster.email(b"two")], 2, "")
-    producer_id, _ = epoch(ledger)
-    await ledger.open()  # waits until the last transaction's markers are written everywhere
+    await transactions.commit([cluster.email(b"one")], 1, "")
+    await transactions.commit([cluster.email(b"two")], 2, "")
+    producer_id, _ = epoch(transactions)
+    await transactions.open()  # waits until the last transaction's markers are written everywhere
     emails = list(batches(cluster.kafka.folder, f"{cluster.emails}-0"))
     assert emails == [Batch(True, control, producer_id) for control in (False, True, False, True)]
     offsets = [
@@ -269,7 +271,7 @@ async def test_opening_fences_the_predecessor(cluster: Cluster) -> None:
     """The predecessor's next commit raises Fenced and leaves nothing; the successor's is undisturbed."""
     old = await cluster.opened()
     await old.commit([cluster.email(b"old")], 1, "")
-    new = cluster.ledger()
+    new = cluster.transactions()
     assert await new.open() == Position(1, "")
     with pytest.raises(Fenced):
         await old.commit([cluster.email(b"zombie")], 2, "")
@@ -316,26 +318,26 @@ async def test_opening_ends_what_a_predecessor_left_open(cluster: Cluster) -> No
 
 
 async def test_a_record_over_its_topics_limit_is_named_and_nothing_is_written(cluster: Cluster) -> None:
-    """Oversize tells which; the same ledger goes on without being opened again."""
-    ledger = await cluster.opened()
+    """RecordTooLarge tells which; the same ledger goes on without being opened again."""
+    transactions = await cluster.opened()
     records = [cluster.email(b"one"), cluster.email(b"x" * LIMIT), cluster.email(b"two")]
-    with pytest.raises(Oversize) as refused:
-        await ledger.commit(records, 3, "")
+    with pytest.raises(RecordTooLarge) as refused:
+        await transactions.commit(records, 3, "")
     assert (refused.value.index, refused.value.limit) == (1, LIMIT)
     assert await cluster.values() == []
     await cluster.no_open_transaction_on(cluster.emails)
-    await ledger.commit(records[::2], 3, "")
+    await transactions.commit(records[::2], 3, "")
     assert await cluster.values() == [b"one", b"two"]
 
 
 async def test_a_record_as_large_as_its_topic_takes_is_written(cluster: Cluster) -> None:
     """The ledger measures as the broker does, to the byte: one more is refused here, not there."""
-    ledger = await cluster.opened()
+    transactions = await cluster.opened()
     size = LIMIT
     while True:  # from the record's limit down to the first value that we let pass
         try:
-            await ledger.commit([cluster.email(b"x" * size)], 1, "")
-        except Oversize:
+            await transactions.commit([cluster.email(b"x" * size)], 1, "")
+        except RecordTooLarge:
             size -= 1
         else:
             break
@@ -345,21 +347,21 @@ async def test_a_record_as_large_as_its_topic_takes_is_written(cluster: Cluster)
 
 async def test_a_limit_lowered_behind_our_back_costs_only_what_is_too_large(cluster: Cluster) -> None:
     """Batches shrink until one record stands alone; it alone is refused, the others are written once."""
-    ledger = await cluster.opened()
+    transactions = await cluster.opened()
     await cluster.limit(cluster.emails, 2_000)
     records = [cluster.email(b"%03d" % number + b"x" * 500) for number in range(50)]
     records[30] = cluster.email(b"y" * 3000)
     refused = []
     for _ in range(20):  # as a lane does it
         try:
-            await ledger.commit(records, 50, "")
+            await transactions.commit(records, 50, "")
             break
-        except Oversize as oversize:
+        except RecordTooLarge as oversize:
             refused.append(records[oversize.index].value)
             records[oversize.index] = cluster.email(b"refused", cluster.dead_letters)
-        except LedgerFailure:
+        except TransactionFailed:
             await cluster.no_open_transaction_on(cluster.emails)
-            assert await ledger.open() == Position(None, "")
+            assert await transactions.open() == Position(None, "")
     assert refused == [b"y" * 3000]
     assert await cluster.values() == [record.value for record in records if record.topic == cluster.emails]
     assert await cluster.values(cluster.dead_letters) == [b"refused"]
@@ -399,15 +401,15 @@ async def test_after_a_lost_answer_a_new_epoch_comes_before_the_next_transaction
 ) -> None:
     """The client repeats the request in silence and succeeds; yet the next commit asks for opening first."""
     seen = tamper(monkeypatch, EndTxnRequest, lose_the_answer)
-    ledger = await cluster.opened()
-    first = epoch(ledger)
-    await ledger.commit([cluster.email(b"one")], 1, "")
+    transactions = await cluster.opened()
+    first = epoch(transactions)
+    await transactions.commit([cluster.email(b"one")], 1, "")
     assert len(seen) == 2
-    with pytest.raises(LedgerFailure, match="AnswerLost"):
-        await ledger.commit([cluster.email(b"two")], 2, "")
-    assert await ledger.open() == Position(1, "")
-    assert epoch(ledger) > first
-    await ledger.commit([cluster.email(b"two")], 2, "")
+    with pytest.raises(TransactionFailed, match="AnswerLost"):
+        await transactions.commit([cluster.email(b"two")], 2, "")
+    assert await transactions.open() == Position(1, "")
+    assert epoch(transactions) > first
+    await transactions.commit([cluster.email(b"two")], 2, "")
     assert await cluster.values() == [b"one", b"two"]
 
 
@@ -420,7 +422,7 @@ async def test_a_zombie_that_lost_an_answer_does_not_fence_its_successor(
     await zombie.commit([cluster.email(b"one")], 1, "")
     successor = await cluster.opened()
     await successor.commit([cluster.email(b"two")], 2, "")
-    with pytest.raises(LedgerFailure):
+    with pytest.raises(TransactionFailed):
         await zombie.commit([cluster.email(b"two")], 2, "")
     await successor.commit([cluster.email(b"three")], 3, "")
     assert await cluster.values() == [b"one", b"two", b"three"]
@@ -438,21 +440,21 @@ async def test_a_transaction_that_takes_longer_than_its_timeout_fails_and_openin
         await asyncio.sleep(60)
 
     tamper(monkeypatch, EndTxnRequest, hang)
-    ledger = await cluster.opened(timeout=2.0)
+    transactions = await cluster.opened(timeout=2.0)
     began = time.monotonic()
-    with pytest.raises(LedgerFailure):
-        await ledger.commit([cluster.email(b"one")], 1, "meta")
+    with pytest.raises(TransactionFailed):
+        await transactions.commit([cluster.email(b"one")], 1, "meta")
     assert time.monotonic() - began < 3.5
     # Opening may itself be slow where the producer that hangs is let go: a lane tries again.
     for _ in range(5):
         try:
-            position = await ledger.open()
+            position = await transactions.open()
             break
-        except LedgerFailure:
+        except TransactionFailed:
             continue
     assert position == (Position(1, "meta") if effect else Position(None, ""))
     if not effect:
-        await ledger.commit([cluster.email(b"one")], 1, "meta")
+        await transactions.commit([cluster.email(b"one")], 1, "meta")
     assert await cluster.values() == [b"one"]
 
 
@@ -460,20 +462,22 @@ async def test_a_refused_connection_is_a_ledger_failure_in_bounded_time(
     cluster: Cluster, unused_tcp_port: int
 ) -> None:
     """With no broker there, opening fails within the timeout, and closing is at once."""
-    ledger = cluster.ledger(timeout=2.0, connection={"bootstrap_servers": f"127.0.0.1:{unused_tcp_port}"})
+    transactions = cluster.transactions(
+        timeout=2.0, connection={"bootstrap_servers": f"127.0.0.1:{unused_tcp_port}"}
+    )
     began = time.monotonic()
-    with pytest.raises(LedgerFailure):
-        await ledger.open()
+    with pytest.raises(TransactionFailed):
+        await transactions.open()
     assert time.monotonic() - began < 3.0
-    await ledger.close()
+    await transactions.close()
     assert time.monotonic() - began < 4.0
 
 
 async def test_a_commit_without_opening_is_a_ledger_failure(cluster: Cluster) -> None:
     """There is nothing to write with; opening is the way out, as of every failure."""
-    ledger = cluster.ledger()
-    with pytest.raises(LedgerFailure):
-        await ledger.commit([], 1, "")
+    transactions = cluster.transactions()
+    with pytest.raises(TransactionFailed):
+        await transactions.commit([], 1, "")
 
 
 async def test_a_committed_position_that_cannot_be_read_is_a_ledger_failure(cluster: Cluster) -> None:
@@ -482,26 +486,26 @@ async def test_a_committed_position_that_cannot_be_read_is_a_ledger_failure(clus
     async def unreadable(_: TopicPartition) -> Position:
         raise KafkaConnectionError("ana@example.org")
 
-    ledger = cluster.ledger(committed=unreadable)
-    with pytest.raises(LedgerFailure, match=r"^KafkaConnectionError$"):
-        await ledger.open()
+    transactions = cluster.transactions(committed=unreadable)
+    with pytest.raises(TransactionFailed, match=r"^KafkaConnectionError$"):
+        await transactions.open()
 
 
 async def test_a_broker_that_hangs_holds_up_nothing_for_long(cluster: Cluster) -> None:
     """Commit, open and close end within their limits, leave no task behind, and afterwards all is well."""
-    ledger = await cluster.opened(timeout=2.0)
-    await ledger.commit([cluster.email(b"one")], 1, "")
+    transactions = await cluster.opened(timeout=2.0)
+    await transactions.commit([cluster.email(b"one")], 1, "")
     (broker,) = cluster.kafka.brokers
     tasks = len(asyncio.all_tasks())
     cluster.kafka.pause(broker)
     try:
-        for attempt in (ledger.commit([cluster.email(b"two")], 2, ""), ledger.open()):
+        for attempt in (transactions.commit([cluster.email(b"two")], 2, ""), transactions.open()):
             began = time.monotonic()
-            with pytest.raises(LedgerFailure):
+            with pytest.raises(TransactionFailed):
                 await attempt
             assert time.monotonic() - began < 7.0
         began = time.monotonic()
-        await ledger.close()
+        await transactions.close()
         assert time.monotonic() - began < 5.0
         await asyncio.sleep(0.5)
         left = [task for task in asyncio.all_tasks() if "aiokafka" in str(task.get_coro())]
@@ -531,14 +535,14 @@ async def test_closing_lets_go_of_every_connection_and_task(cluster: Cluster) ->
     await cluster.offsets.committed(cluster.place)
     before, tasks = sockets(), len(asyncio.all_tasks())
     for _ in range(3):
-        ledger = await cluster.opened()
-        await ledger.commit([cluster.email(b"one")], 1, "")
+        transactions = await cluster.opened()
+        await transactions.commit([cluster.email(b"one")], 1, "")
         other = await cluster.opened()
         with pytest.raises(Fenced):
-            await ledger.commit([cluster.email(b"one")], 1, "")
-        await ledger.open()
-        await ledger.close()
-        await ledger.close()
+            await transactions.commit([cluster.email(b"one")], 1, "")
+        await transactions.open()
+        await transactions.close()
+        await transactions.close()
         await other.close()
     await asyncio.sleep(0.1)
     assert sockets() <= before
@@ -547,10 +551,10 @@ async def test_closing_lets_go_of_every_connection_and_task(cluster: Cluster) ->
 
 async def test_closing_ends_an_open_transaction(cluster: Cluster) -> None:
     """Readers of committed data need not wait for the time-out of a worker that was stopped."""
-    ledger = await cluster.opened()
-    await leave_open(ledger, cluster.email(b"never"))
+    transactions = await cluster.opened()
+    await leave_open(transactions, cluster.email(b"never"))
     assert await cluster.open_transaction_on(cluster.emails)
-    await ledger.close()
+    await transactions.close()
     await cluster.no_open_transaction_on(cluster.emails)
     assert await cluster.values() == []
 
@@ -559,15 +563,15 @@ async def test_closing_while_cancelled_still_disconnects(cluster: Cluster) -> No
     """A task that is cancelled while it lets go of its producer leaves no connection."""
     await cluster.offsets.committed(cluster.place)
     before = sockets()
-    ledger = await cluster.opened()
-    assert ledger._producer is not None
+    transactions = await cluster.opened()
+    assert transactions._producer is not None
 
     async def never() -> None:
         await asyncio.sleep(60)
 
-    ledger._producer._closed = True  # what a real stop does first
-    ledger._producer.stop = never  # a producer that waits for a broker that hangs
-    closing = asyncio.create_task(ledger.close())
+    transactions._producer._closed = True  # what a real stop does first
+    transactions._producer.stop = never  # a producer that waits for a broker that hangs
+    closing = asyncio.create_task(transactions.close())
     await asyncio.sleep(0.1)
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):

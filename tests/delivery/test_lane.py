@@ -9,7 +9,7 @@ import pytest
 
 from streams.delivery import offset_tracker as progress
 from streams.delivery.lane import Lane
-from streams.delivery.transaction import Denied, LedgerFailure, Position
+from streams.delivery.transaction import Denied, Position, TransactionFailed
 from tests.delivery.fakes import (
     Bench,
     Ending,
@@ -59,10 +59,10 @@ async def test_emails_leave_in_the_order_of_their_decisions() -> None:
     bench = await opened()
     bench.lane.offer([*lookup(0, 1, 2), *known(3)])
     await soon()
-    bench.judge.answer(2)
+    bench.process.answer(2)
     await soon()
-    bench.judge.answer(0)
-    bench.judge.answer(1)
+    bench.process.answer(0)
+    bench.process.answer(1)
     await soon()
     assert bench.log.offsets == [3, 2, 0, 1]
     await bench.lane.close()
@@ -76,11 +76,11 @@ async def test_a_waiting_record_holds_back_only_itself() -> None:
     await soon()
     assert bench.log.offsets == [0, 2, 3, 4]
     assert listed(bench.log) == (1, [(2, 4)])
-    assert bench.lane.pending == 1
+    assert bench.lane.awaiting_lookup == 1
     bench.lane.offer(known(5))
     await soon()
     assert bench.log.offsets == [0, 2, 3, 4, 5]
-    bench.judge.answer(1)
+    bench.process.answer(1)
     await soon()
     assert bench.log.offsets[-1] == 1
     assert bench.log.position == Position(6, "")
@@ -93,13 +93,13 @@ async def test_what_is_decided_during_a_transaction_goes_into_the_next() -> None
     """While one transaction is under way decisions gather; one transaction takes them all."""
     bench = await opened()
     under_way = later()
-    bench.ledger.commits.append(under_way)
+    bench.transactions.commits.append(under_way)
     bench.lane.offer(known(0))
     await soon()
     bench.lane.offer(known(1))
     bench.lane.offer(known(2, 3))
     await soon()
-    assert bench.ledger.attempts == 1
+    assert bench.transactions.attempts == 1
     under_way.set_result(Ending.DONE)
     await soon()
     assert [offsets for offsets, _, _ in bench.log.transactions] == [[0], [1, 2, 3]]
@@ -122,10 +122,10 @@ async def test_an_idle_lane_leaves_the_ledger_alone() -> None:
     """Without work there is no transaction, for however long."""
     bench = await opened()
     await asyncio.sleep(3600)
-    assert bench.ledger.attempts == 0
+    assert bench.transactions.attempts == 0
     bench.lane.offer(lookup(0))
     await asyncio.sleep(3600)
-    assert bench.ledger.attempts == 0
+    assert bench.transactions.attempts == 0
     await bench.lane.close()
 
 
@@ -136,7 +136,7 @@ async def test_gaps_in_the_log_count_as_settled() -> None:
     bench.lane.offer([*known(3), *lookup(7), *known(12)])
     await soon()
     assert listed(bench.log) == (7, [(8, 12)])
-    bench.judge.answer(7)
+    bench.process.answer(7)
     await soon()
     assert bench.log.position == Position(13, "")
     await bench.lane.close()
@@ -153,7 +153,7 @@ async def test_a_jump_of_the_log_beyond_every_span_is_followed() -> None:
     bench.lane.offer(known(first + progress.MAX_SPAN))
     await soon()
     assert bench.log.offsets == [first + 1], "a distance that the metadata has no room for was taken"
-    bench.judge.answer(first)
+    bench.process.answer(first)
     await asyncio.sleep(0.1)
     assert bench.log.offsets == [first + 1, first, first + progress.MAX_SPAN]
     await bench.lane.close()
@@ -206,8 +206,8 @@ async def test_records_read_again_after_a_seek_are_skipped() -> None:
     await soon()
     bench.lane.offer([*known(0), *lookup(1), *known(2, 3)])
     await soon()
-    assert bench.judge.asked == [0, 1, 2, 3]
-    bench.judge.answer(1)
+    assert bench.process.asked == [0, 1, 2, 3]
+    bench.process.answer(1)
     await soon()
     assert bench.log.offsets == [0, 2, 3, 1]
     assert held(bench) == 0
@@ -244,13 +244,13 @@ async def test_a_first_lane_pins_where_it_begins() -> None:
 async def test_a_ledger_that_cannot_open_says_so() -> None:
     """Opening a lane raises what the ledger raises; closing it afterwards is fine."""
     bench = Bench()
-    bench.ledger.opens += [Ending.FAILED, Ending.DENIED]
-    with pytest.raises(LedgerFailure):
+    bench.transactions.opens += [Ending.FAILED, Ending.DENIED]
+    with pytest.raises(TransactionFailed):
         await bench.open()
     with pytest.raises(Denied):
         await bench.open()
     await bench.lane.close()
-    assert bench.ledger.closed
+    assert bench.transactions.closed
 
 
 # -- bugs and other bad records -----------------------------------------------------------------------------
@@ -260,7 +260,7 @@ async def test_a_ledger_that_cannot_open_says_so() -> None:
 async def test_a_judge_that_raises_costs_only_that_record() -> None:
     """A record on which our code fails gets the fault verdict; its neighbours their emails."""
     bench = await opened()
-    bench.judge.bugs = {1}
+    bench.process.bugs = {1}
     bench.lane.offer(known(0, 1, 2))
     await soon()
     assert [record.topic for record in bench.log.written] == [
@@ -268,7 +268,7 @@ async def test_a_judge_that_raises_costs_only_that_record() -> None:
         "actions.dlq",
         "confirmation-emails",
     ]
-    assert bench.judge.faults == [(1, "ZeroDivisionError")]
+    assert bench.process.faults == [(1, "ZeroDivisionError")]
     assert bench.log.position == Position(3, "")
     assert not bench.crashes
     await bench.lane.close()
@@ -280,12 +280,12 @@ async def test_an_answer_that_is_an_error_or_cannot_be_concluded_is_a_fault() ->
     bench = await opened()
     bench.lane.offer(lookup(0, 1, 2, 3))
     await soon()
-    bench.judge.answers[0].set_exception(ValueError())
-    bench.judge.answers[1].cancel()
-    bench.judge.answer(2, found=b"bug")
-    bench.judge.answer(3)
+    bench.process.answers[0].set_exception(ValueError())
+    bench.process.answers[1].cancel()
+    bench.process.answer(2, found=b"bug")
+    bench.process.answer(3)
     await soon()
-    assert bench.judge.faults == [(0, "ValueError"), (1, "CancelledError"), (2, "ZeroDivisionError")]
+    assert bench.process.faults == [(0, "ValueError"), (1, "CancelledError"), (2, "ZeroDivisionError")]
     assert bench.log.offsets == [0, 1, 2, 3]
     await bench.lane.close()
 
@@ -295,13 +295,13 @@ async def test_an_answer_that_is_an_error_or_cannot_be_concluded_is_a_fault() ->
 async def test_when_even_the_fault_verdict_fails_the_lane_stops_and_passes_nothing(waiting: bool) -> None:
     """The last resort failing crashes once; no commit passes the record, and the caller sees no exception."""
     bench = await opened()
-    bench.judge.hopeless = True
+    bench.process.hopeless = True
     if waiting:
         bench.lane.offer([*lookup(0), *known(1)])
         await soon()
-        bench.judge.answer(0, found=b"bug")
+        bench.process.answer(0, found=b"bug")
     else:
-        bench.judge.bugs = {0}
+        bench.process.bugs = {0}
         bench.lane.offer(known(0, 1))
     await soon()
     assert [type(exc) for exc in bench.crashes] == [RecursionError]
@@ -314,12 +314,12 @@ async def test_when_even_the_fault_verdict_fails_the_lane_stops_and_passes_nothi
 async def test_a_judge_that_says_not_now_is_asked_again_by_itself() -> None:
     """Without any other event the record is offered again within ASK_AGAIN seconds, in its order."""
     bench = await opened()
-    bench.judge.not_now = True
+    bench.process.not_now = True
     bench.lane.offer(known(0, 1))
     await asyncio.sleep(0.5)
-    assert set(bench.judge.asked) == {0}
+    assert set(bench.process.asked) == {0}
     assert bench.log.position == Position(0, "")
-    bench.judge.not_now = False
+    bench.process.not_now = False
     await asyncio.sleep(Lane.ASK_AGAIN + 0.001)
     assert bench.log.offsets == [0, 1]
     await bench.lane.close()
@@ -337,7 +337,7 @@ async def test_a_record_too_large_for_its_topic_is_replaced_once() -> None:
         ("actions.dlq", b"refused"),
         ("confirmation-emails", b"known"),
     ]
-    assert bench.judge.refused == [2]
+    assert bench.process.refused == [2]
     assert bench.observer.offsets == [0, 1, 2, 3]
     assert bench.observer.failures == []
     assert held(bench) == 0
@@ -352,17 +352,17 @@ async def test_a_record_too_large_for_its_topic_is_replaced_once() -> None:
 async def test_an_unknown_result_is_looked_up_and_every_record_written_once(ending: Ending) -> None:
     """Whether the transaction took effect or not, its records, and those after them, are there once."""
     bench = await opened()
-    bench.ledger.commits.append(ending)
+    bench.transactions.commits.append(ending)
     bench.lane.offer([*lookup(0), *known(1, 2)])
     await soon()
     bench.lane.offer(known(3))
-    bench.judge.answer(0)
+    bench.process.answer(0)
     await soon()
     assert sorted(bench.log.offsets) == [0, 1, 2, 3]
     assert sorted(bench.observer.offsets) == [0, 1, 2, 3]
     assert bench.log.position == Position(4, "")
     assert len(bench.observer.failures) == 1
-    assert bench.lane.trouble is None
+    assert bench.lane.commit_failure is None
     assert held(bench) == 0
     await bench.lane.close()
 
@@ -371,16 +371,16 @@ async def test_an_unknown_result_is_looked_up_and_every_record_written_once(endi
 async def test_a_ledger_that_is_down_is_tried_with_backoff_and_the_trouble_shows() -> None:
     """Attempts space out up to the limit, the trouble is visible until it ends, and nothing is doubled."""
     bench = await opened(backoff=0.1, backoff_most=5.0)
-    bench.ledger.commits.append(Ending.FAILED)
-    bench.ledger.opens += [Ending.FAILED] * 20
+    bench.transactions.commits.append(Ending.FAILED)
+    bench.transactions.opens += [Ending.FAILED] * 20
     loop = asyncio.get_running_loop()
     began = loop.time()
     bench.lane.offer(known(0))
     await soon()
-    assert bench.lane.trouble == "Down"
-    while bench.lane.trouble:
+    assert bench.lane.commit_failure == "Down"
+    while bench.lane.commit_failure:
         await asyncio.sleep(0.5)
-        assert bench.lane.still_for <= 5.0, "a lane that tries is not stuck"
+        assert bench.lane.stalled_for <= 5.0, "a lane that tries is not stuck"
         bench.lane.offer([])
     assert 60 < loop.time() - began < 100
     assert bench.observer.failures == ["Failed"] + ["Down"] * 20
@@ -393,7 +393,7 @@ async def test_backoff_begins_anew_after_a_success() -> None:
     """A later failure is not punished for an earlier one: the first reopening is at once."""
     bench = await opened(backoff=10.0, backoff_most=60.0)
     for offset in range(3):
-        bench.ledger.commits.append(Ending.FAILED)
+        bench.transactions.commits.append(Ending.FAILED)
         bench.lane.offer(known(offset))
         await soon()
     assert bench.log.offsets == [0, 1, 2]
@@ -404,13 +404,13 @@ async def test_backoff_begins_anew_after_a_success() -> None:
 async def test_records_taken_while_the_ledger_is_down_are_written_afterwards() -> None:
     """Judging goes on during an outage: nothing is lost, doubled, or out of order."""
     bench = await opened()
-    bench.ledger.commits.append(Ending.ANSWER_LOST)
-    bench.ledger.opens += [Ending.FAILED] * 3
+    bench.transactions.commits.append(Ending.ANSWER_LOST)
+    bench.transactions.opens += [Ending.FAILED] * 3
     bench.lane.offer(known(0))
     await soon()
     bench.lane.offer([*known(1), *lookup(2), *known(3)])
     await soon()
-    bench.judge.answer(2)
+    bench.process.answer(2)
     await asyncio.sleep(10)
     assert bench.log.offsets == [0, 1, 3, 2]
     await bench.lane.close()
@@ -420,8 +420,8 @@ async def test_records_taken_while_the_ledger_is_down_are_written_afterwards() -
 async def test_a_failed_attempt_is_not_forgotten_when_it_comes_to_closing() -> None:
     """Closed during an outage, the lane leaves everything to its successor, which writes it once."""
     bench = await opened(backoff=60.0)
-    bench.ledger.commits += [Ending.FAILED]
-    bench.ledger.opens += [Ending.FAILED] * 2
+    bench.transactions.commits += [Ending.FAILED]
+    bench.transactions.opens += [Ending.FAILED] * 2
     bench.lane.offer(known(0, 1))
     await soon()
     await bench.lane.close()
@@ -459,10 +459,10 @@ async def test_fenced_and_still_ours_reopens_after_its_patience() -> None:
     bench.lane.offer(known(0))
     await asyncio.sleep(3.9)
     assert bench.log.offsets == []
-    assert bench.lane.trouble == "ProducerFenced"
+    assert bench.lane.commit_failure == "ProducerFenced"
     await asyncio.sleep(0.2)
     assert bench.log.offsets == [0]
-    assert bench.lane.trouble is None
+    assert bench.lane.commit_failure is None
     await bench.lane.close()
 
 
@@ -476,14 +476,14 @@ async def test_only_what_the_log_lacks_is_written_after_somebody_else_progressed
     second.lane.offer([*known(0), *lookup(1), *known(2), *lookup(3)])
     await soon()
     assert listed(first.log) == (1, [(2, 2)])
-    first.judge.answer(0)
-    first.judge.answer(1)
+    first.process.answer(0)
+    first.process.answer(1)
     first.lane.offer(known(4))
     await asyncio.sleep(1.1)
     assert first.log.offsets == [0, 2, 4, 1]  # 4 was decided before the answers were seen
     assert listed(first.log) == (3, [(4, 4)])
-    first.judge.answer(2)  # the second lane wrote this one: its late answer changes nothing
-    first.judge.answer(3)
+    first.process.answer(2)  # the second lane wrote this one: its late answer changes nothing
+    first.process.answer(3)
     await soon()
     assert first.log.offsets == [0, 2, 4, 1, 3]
     assert first.log.position == Position(5, "")
@@ -503,7 +503,7 @@ async def test_two_lanes_that_both_believe_in_themselves_double_nothing() -> Non
         one.lane.offer(known(offset))
         two.lane.offer(lookup(offset))
         await asyncio.sleep(0.7)
-        two.judge.answer(offset)
+        two.process.answer(offset)
         await asyncio.sleep(0.7)
     await asyncio.sleep(10)
     assert sorted(log.offsets) == list(range(20))
@@ -518,16 +518,16 @@ async def test_a_refusal_by_access_rules_crashes_once() -> None:
     for planned in ("commit", "open"):
         bench = await opened()
         if planned == "commit":
-            bench.ledger.commits.append(Ending.DENIED)
+            bench.transactions.commits.append(Ending.DENIED)
         else:
-            bench.ledger.commits.append(Ending.FAILED)
-            bench.ledger.opens.append(Ending.DENIED)
+            bench.transactions.commits.append(Ending.FAILED)
+            bench.transactions.opens.append(Ending.DENIED)
         bench.lane.offer(known(0))
         await soon()
         bench.lane.offer(known(1))
         await asyncio.sleep(60)
         assert [type(exc) for exc in bench.crashes] == [Denied]
-        assert bench.lane.trouble == "Denied"
+        assert bench.lane.commit_failure == "Denied"
         assert bench.log.offsets == []
         await bench.lane.close()
         assert len(bench.crashes) == 1
@@ -539,7 +539,7 @@ async def test_a_bug_in_the_ledger_or_the_observer_crashes_once() -> None:
     bench = await opened()
     broken = later()
     broken.set_exception(KeyError())
-    bench.ledger.commits.append(broken)
+    bench.transactions.commits.append(broken)
     bench.lane.offer(known(0))
     await soon()
     assert [type(exc) for exc in bench.crashes] == [KeyError]
@@ -556,9 +556,9 @@ async def test_closing_with_grace_waits_for_answers_and_writes_them() -> None:
     bench.lane.offer(lookup(0, 1, 2))
     await soon()
     loop = asyncio.get_running_loop()
-    loop.call_later(1.0, bench.judge.answer, 1)
-    loop.call_later(2.0, bench.judge.answer, 0)
-    loop.call_later(9.0, bench.judge.answer, 2)
+    loop.call_later(1.0, bench.process.answer, 1)
+    loop.call_later(2.0, bench.process.answer, 0)
+    loop.call_later(9.0, bench.process.answer, 2)
     began = loop.time()
     await bench.lane.close(grace=5.0)
     assert 5.0 <= loop.time() - began < 5.5
@@ -575,7 +575,7 @@ async def test_closing_with_grace_ends_with_the_last_answer() -> None:
     bench.lane.offer(lookup(0))
     await soon()
     loop = asyncio.get_running_loop()
-    loop.call_later(1.0, bench.judge.answer, 0)
+    loop.call_later(1.0, bench.process.answer, 0)
     began = loop.time()
     await bench.lane.close(grace=60.0)
     assert loop.time() - began < 1.5
@@ -590,12 +590,12 @@ async def test_closing_without_grace_leaves_what_waits_to_the_successor() -> Non
     await bench.lane.close()
     assert bench.log.offsets == [1]
     assert listed(bench.log) == (0, [(1, 1)])
-    bench.judge.answer(0)
-    bench.judge.answers[2].cancel()
+    bench.process.answer(0)
+    bench.process.answers[2].cancel()
     await soon()
     assert bench.log.offsets == [1]
-    assert bench.judge.faults == [], "a lookup cancelled at the end is no fault of ours"
-    assert bench.ledger.closed
+    assert bench.process.faults == [], "a lookup cancelled at the end is no fault of ours"
+    assert bench.transactions.closed
 
 
 @in_virtual_time
@@ -606,7 +606,7 @@ async def test_nothing_is_taken_after_closing() -> None:
     bench.lane.offer(known(0))
     await soon()
     assert not bench.lane.accepts
-    assert bench.judge.asked == []
+    assert bench.process.asked == []
     assert bench.log.offsets == []
     assert not bench.lane.has_work
 
@@ -617,17 +617,17 @@ async def test_closing_while_the_ledger_hangs_ends_within_its_limit() -> None:
     for where in ("commit", "open"):
         bench = await opened(close_within=4.0)
         if where == "commit":
-            bench.ledger.commits.append(later())
+            bench.transactions.commits.append(later())
         else:
-            bench.ledger.commits.append(Ending.FAILED)
-            bench.ledger.opens.append(later())
+            bench.transactions.commits.append(Ending.FAILED)
+            bench.transactions.opens.append(later())
         bench.lane.offer(known(0))
         await soon()
         loop = asyncio.get_running_loop()
         began = loop.time()
         await bench.lane.close()
         assert 4.0 <= loop.time() - began < 5.1
-        assert bench.ledger.closed
+        assert bench.transactions.closed
         assert bench.log.offsets == []
 
 
@@ -636,7 +636,7 @@ async def test_closing_during_a_transaction_lets_it_end_and_writes_what_gathered
     """The transaction under way and the decisions behind it are both made lasting."""
     bench = await opened()
     under_way = later()
-    bench.ledger.commits.append(under_way)
+    bench.transactions.commits.append(under_way)
     bench.lane.offer(known(0))
     await soon()
     bench.lane.offer(known(1))
@@ -651,14 +651,14 @@ async def test_closing_during_a_transaction_lets_it_end_and_writes_what_gathered
 @in_virtual_time
 async def test_a_full_inbox_accepts_no_further_chunk_until_there_is_room() -> None:
     """At its limit of unsettled records the lane judges no more; its inbox fills, and empties again."""
-    bench = await opened(unsettled=4, inbox=3)
+    bench = await opened(uncommitted=4, inbox=3)
     under_way = later()
-    bench.ledger.commits.append(under_way)
+    bench.transactions.commits.append(under_way)
     bench.lane.offer(known(0))
     await soon()
     bench.lane.offer(known(1, 2, 3, 4, 5))
-    assert bench.judge.asked == [0, 1, 2, 3]
-    assert bench.lane.unsettled == 4
+    assert bench.process.asked == [0, 1, 2, 3]
+    assert bench.lane.uncommitted == 4
     assert bench.lane.accepts
     bench.lane.offer(known(6))
     assert not bench.lane.accepts
@@ -673,23 +673,23 @@ async def test_a_full_inbox_accepts_no_further_chunk_until_there_is_room() -> No
 @in_virtual_time
 async def test_the_oldest_record_is_known_wherever_it_waits() -> None:
     """Whether it waits for its answer or a transaction, or is in one: the earliest timestamp shows."""
-    bench = await opened(unsettled=4)
-    assert bench.lane.oldest is None
-    bench.ledger.commits.append(under_way := later())
+    bench = await opened(uncommitted=4)
+    assert bench.lane.oldest_timestamp_ms is None
+    bench.transactions.commits.append(under_way := later())
     bench.lane.offer([FakeRecord(0, b"lookup", timestamp=50), FakeRecord(1, timestamp=60)])
     await soon()
-    assert bench.lane.oldest == 50  # its lookup; the other is in a transaction
-    bench.judge.answer(0)
+    assert bench.lane.oldest_timestamp_ms == 50  # its lookup; the other is in a transaction
+    bench.process.answer(0)
     bench.lane.offer([FakeRecord(number, timestamp=60 + number) for number in range(2, 6)])
-    assert bench.lane.oldest == 50  # it waits for the next transaction
+    assert bench.lane.oldest_timestamp_ms == 50  # it waits for the next transaction
     assert bench.lane.committed == 0
     under_way.set_result(Ending.DONE)
-    bench.ledger.commits.append(second := later())
+    bench.transactions.commits.append(second := later())
     await soon()
-    assert bench.lane.oldest == 50  # it is in it
+    assert bench.lane.oldest_timestamp_ms == 50  # it is in it
     second.set_result(Ending.DONE)
     await asyncio.sleep(0.1)
-    assert bench.lane.oldest is None
+    assert bench.lane.oldest_timestamp_ms is None
     assert bench.lane.committed == 6
     await bench.lane.close()
 
@@ -697,15 +697,15 @@ async def test_the_oldest_record_is_known_wherever_it_waits() -> None:
 @in_virtual_time
 async def test_bytes_held_are_limited_and_given_back() -> None:
     """The lane holds no more than the limit and one record; every way of settling gives bytes back."""
-    bench = await opened(unsettled_bytes=1000, inbox=3)
+    bench = await opened(uncommitted_bytes=1000, inbox=3)
     big = [FakeRecord(offset, b"lookup" + b"x" * 594) for offset in range(5)]
     bench.lane.offer(big)
     await soon()
-    assert bench.judge.asked == [0, 1]
+    assert bench.process.asked == [0, 1]
     assert held(bench) == 1200
     assert not bench.lane.accepts
     for offset in range(5):
-        bench.judge.answer(offset)
+        bench.process.answer(offset)
         await asyncio.sleep(0.1)
     assert bench.log.offsets == [0, 1, 2, 3, 4]
     assert bench.lane.accepts
@@ -716,7 +716,7 @@ async def test_bytes_held_are_limited_and_given_back() -> None:
 @in_virtual_time
 async def test_one_record_beyond_the_byte_limit_still_passes() -> None:
     """A limit smaller than a single record slows down; it does not stop."""
-    bench = await opened(unsettled_bytes=1)
+    bench = await opened(uncommitted_bytes=1)
     bench.lane.offer(known(0, 1, 2))
     await asyncio.sleep(0.2)
     assert bench.log.offsets == [0, 1, 2]
@@ -730,13 +730,13 @@ async def test_pending_lookups_are_limited_to_what_the_metadata_can_list() -> No
     chunk = [FakeRecord(n, b"known" if n % 2 else b"lookup") for n in range(2 * progress.MAX_PENDING + 9)]
     bench.lane.offer(chunk)
     await soon()
-    assert bench.lane.pending == progress.MAX_PENDING + 1
+    assert bench.lane.awaiting_lookup == progress.MAX_PENDING + 1
     assert len(listed(bench.log)[1]) == progress.MAX_PENDING
-    asked = len(bench.judge.asked)
-    bench.judge.answer(0)
+    asked = len(bench.process.asked)
+    bench.process.answer(0)
     await asyncio.sleep(0.1)
-    assert len(bench.judge.asked) == asked + 2
-    assert bench.lane.pending == progress.MAX_PENDING + 1
+    assert len(bench.process.asked) == asked + 2
+    assert bench.lane.awaiting_lookup == progress.MAX_PENDING + 1
     await bench.lane.close()
 
 
@@ -754,9 +754,9 @@ async def test_known_records_pass_while_as_many_lookups_as_may_be_are_pending() 
 @in_virtual_time
 async def test_long_chunks_are_judged_in_slices() -> None:
     """One offer judges no more than a slice before other tasks get their turn; the rest follows by itself."""
-    bench = await opened(unsettled=100_000)
+    bench = await opened(uncommitted=100_000)
     bench.lane.offer(known(*range(3 * Lane.SLICE)))
-    assert len(bench.judge.asked) == Lane.SLICE
+    assert len(bench.process.asked) == Lane.SLICE
     await soon()
     assert bench.log.offsets == list(range(3 * Lane.SLICE))
     await bench.lane.close()
@@ -770,14 +770,14 @@ async def test_a_lane_without_work_is_never_still() -> None:
     """Idle for a day, then given work: the clock starts at the work."""
     bench = await opened()
     await asyncio.sleep(86_400)
-    assert bench.lane.still_for == 0.0
+    assert bench.lane.stalled_for == 0.0
     bench.lane.offer(lookup(0))
-    assert bench.lane.still_for == 0.0
+    assert bench.lane.stalled_for == 0.0
     await asyncio.sleep(2.0)
-    assert bench.lane.still_for == pytest.approx(2.0)
-    bench.judge.answer(0)
+    assert bench.lane.stalled_for == pytest.approx(2.0)
+    bench.process.answer(0)
     await soon()
-    assert bench.lane.still_for == 0.0
+    assert bench.lane.stalled_for == 0.0
     await bench.lane.close()
 
 
@@ -791,7 +791,7 @@ async def test_an_answer_that_never_comes_shows_although_others_progress() -> No
         bench.lane.offer(known(offset))
     await soon()
     assert len(bench.log.written) == 30
-    assert bench.lane.still_for == pytest.approx(30.0, abs=0.1)
+    assert bench.lane.stalled_for == pytest.approx(30.0, abs=0.1)
     await bench.lane.close()
 
 
@@ -799,10 +799,10 @@ async def test_an_answer_that_never_comes_shows_although_others_progress() -> No
 async def test_a_ledger_that_hangs_shows() -> None:
     """A commit that neither ends nor fails makes the lane still: that is a bug, and a restart may help."""
     bench = await opened()
-    bench.ledger.commits.append(later())
+    bench.transactions.commits.append(later())
     bench.lane.offer(known(0))
     await asyncio.sleep(100)
-    assert bench.lane.still_for == pytest.approx(100.0)
+    assert bench.lane.stalled_for == pytest.approx(100.0)
     await bench.lane.close()
 
 
@@ -810,11 +810,11 @@ async def test_a_ledger_that_hangs_shows() -> None:
 async def test_a_broker_that_does_not_answer_has_its_whole_time() -> None:
     """The seconds that a lookup took before count no more once its email is being committed."""
     bench = await opened()
-    bench.ledger.commits.append(later())
+    bench.transactions.commits.append(later())
     bench.lane.offer(lookup(0))
     await asyncio.sleep(3.0)
-    bench.judge.answer(0)
+    bench.process.answer(0)
     await soon()
     await asyncio.sleep(2.0)
-    assert bench.lane.still_for == pytest.approx(2.0, abs=0.1)
+    assert bench.lane.stalled_for == pytest.approx(2.0, abs=0.1)
     await bench.lane.close()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from streams.delivery import offset_tracker as progress
-from streams.delivery.transaction import LedgerFailure
-from tests.delivery.fakes import Bench, Ending, FakeLedger, FakeLog, FakeRecord, soon
+from streams.delivery.transaction import TransactionFailed
+from tests.delivery.fakes import Bench, Ending, FakeLog, FakeRecord, FakeTransactions, soon
 from tests.lookup.virtual_time import VirtualLoop
 
 OFTEN = ["lookup"] * 4 + ["known"] * 3
@@ -28,7 +28,7 @@ KINDS = {
 }
 
 
-class ParkingLedger(FakeLedger):
+class ParkingLedger(FakeTransactions):
     """Its calls end as planned; in between, while the cluster hangs, they wait for what the machine says."""
 
     def __init__(self, log: FakeLog) -> None:
@@ -50,10 +50,10 @@ class LiveLane:
     """A lane, the consumer that feeds it, and what goes on with it."""
 
     def __init__(self, log: FakeLog, bugs: set[int]) -> None:
-        self.bench = Bench(log, unsettled=6, fence_patience=0.0, backoff=0.0, close_within=0.2)
-        self.ledger = self.bench.ledger = ParkingLedger(log)
-        self.bench.lane._ledger = self.ledger
-        self.bench.judge.bugs = bugs
+        self.bench = Bench(log, uncommitted=6, fence_patience=0.0, backoff=0.0, close_within=0.2)
+        self.transactions = self.bench.transactions = ParkingLedger(log)
+        self.bench.lane._transactions = self.transactions
+        self.bench.process.bugs = bugs
         self.next_offset = log.position.offset or 0  # looked up before the lane opens: never too far
         self.opening: asyncio.Task[Any] = asyncio.create_task(self.bench.open())
         self.closing: asyncio.Task[None] | None = None
@@ -66,7 +66,7 @@ class LiveLane:
     def ended(self) -> bool:
         """Whether it could not open, or has closed."""
         if self.opening.done() and self.opening.exception() is not None:
-            assert isinstance(self.opening.exception(), LedgerFailure)
+            assert isinstance(self.opening.exception(), TransactionFailed)
             return True
         return self.closing is not None and self.closing.done()
 
@@ -129,7 +129,7 @@ class Lanes(RuleBasedStateMachine):
     def answer_one_of_each(self, found: bool) -> None:
         """In every lane the lookup that waits longest ends."""
         for lane in list(self.live):
-            for waiting in [each for each in lane.bench.judge.answers.values() if not each.done()][:1]:
+            for waiting in [each for each in lane.bench.process.answers.values() if not each.done()][:1]:
                 self._in_loop(self._answer, waiting, b"found" if found else None)
 
     @precondition(lambda self: self.live)
@@ -145,25 +145,25 @@ class Lanes(RuleBasedStateMachine):
     )
     def trouble_ahead(self, which: int, opens: list[Ending], commits: list[Ending]) -> None:
         """The next requests of a lane fail, in one of the ways that requests fail."""
-        ledger = self._lane(which).ledger
-        ledger.opens.extend(opens)
-        ledger.commits.extend(commits)
+        transactions = self._lane(which).transactions
+        transactions.opens.extend(opens)
+        transactions.commits.extend(commits)
 
     @precondition(lambda self: self.live)
     @rule(which=st.integers(0, 2), hangs=st.booleans())
     def hang(self, which: int, hangs: bool) -> None:
         """The cluster stops answering a lane, or begins again to."""
-        self._lane(which).ledger.hangs = hangs
+        self._lane(which).transactions.hangs = hangs
 
-    @precondition(lambda self: any(lane.ledger.parked for lane in self.live))
+    @precondition(lambda self: any(lane.transactions.parked for lane in self.live))
     @rule(
         which=st.integers(0, 2),
         ending=st.sampled_from([Ending.DONE, Ending.DONE, Ending.FAILED, Ending.ANSWER_LOST, Ending.LATE]),
     )
     def proceed(self, which: int, ending: Ending) -> None:
         """A request that hung ends."""
-        parked = [lane for lane in self.live if lane.ledger.parked]
-        self._in_loop(parked[which % len(parked)].ledger.parked.set_result, ending)
+        parked = [lane for lane in self.live if lane.transactions.parked]
+        self._in_loop(parked[which % len(parked)].transactions.parked.set_result, ending)
 
     @precondition(lambda self: self.log.late)
     @rule()
@@ -184,8 +184,8 @@ class Lanes(RuleBasedStateMachine):
     @rule(which=st.integers(0, 2))
     def not_now(self, which: int) -> None:
         """A judge that has no room, or has it again."""
-        judge = self._lane(which).bench.judge
-        judge.not_now = not judge.not_now
+        processor = self._lane(which).bench.process
+        processor.not_now = not processor.not_now
         self._in_loop(lambda: None)
 
     @rule(seconds=st.sampled_from([0.05, 0.3]))
@@ -275,7 +275,7 @@ class Lanes(RuleBasedStateMachine):
         return self.live[which % len(self.live)]
 
     def _waiting(self) -> list[asyncio.Future[Any]]:
-        futures = [future for bench in reversed(self.benches) for future in bench.judge.answers.values()]
+        futures = [future for bench in reversed(self.benches) for future in bench.process.answers.values()]
         return [future for future in futures if not future.done()]
 
     def _assign(self) -> None:
@@ -305,12 +305,12 @@ class Lanes(RuleBasedStateMachine):
                 task.cancel()
 
     async def _finish(self, last: LiveLane) -> None:
-        last.bench.judge.not_now = False
-        last.ledger.hangs = False
+        last.bench.process.not_now = False
+        last.transactions.hangs = False
         for _ in range(10 * len(self.records) + 20):
             self._offer(last, 1)
-            if last.ledger.parked:
-                last.ledger.parked.set_result(Ending.DONE)
+            if last.transactions.parked:
+                last.transactions.parked.set_result(Ending.DONE)
             for waiting in self._waiting():
                 waiting.set_result(b"found")
             await asyncio.sleep(0.03)

@@ -62,7 +62,7 @@ class Worker:
 
 
 def hanging(bench: Bench) -> None:
-    bench.ledger.opens.append(asyncio.get_running_loop().create_future())
+    bench.transactions.opens.append(asyncio.get_running_loop().create_future())
 
 
 @in_virtual_time
@@ -70,7 +70,7 @@ async def test_lanes_open_in_the_background_and_accept_only_then() -> None:
     """An assignment returns at once; a partition's chunks are accepted from when its own lane is open."""
     worker = Worker()
     slow = asyncio.get_running_loop().create_future()
-    worker.prepare = lambda bench: bench.ledger.opens.append(slow) if 1 in worker.benches else None
+    worker.prepare = lambda bench: bench.transactions.opens.append(slow) if 1 in worker.benches else None
     began = asyncio.get_running_loop().time()
     await worker.lanes.assigned([0], 7)
     await soon()
@@ -171,11 +171,11 @@ async def test_a_kept_partition_keeps_its_lane_in_the_new_generation() -> None:
     await soon()
     worker.lanes.offer(0, 4, known(1))
     worker.lanes.offer(0, 5, [*lookup(0), *known(1)])
-    worker.bench(0).judge.answer(0)
+    worker.bench(0).process.answer(0)
     await soon()
     assert worker.logs[0].offsets == [1, 0]
     assert len(worker.benches[0]) == 1
-    assert worker.bench(1).ledger.closed
+    assert worker.bench(1).transactions.closed
     await worker.lanes.close(0.0)
 
 
@@ -184,7 +184,7 @@ async def test_a_lane_that_was_opening_through_a_rebalance_takes_the_new_generat
     """Assigned again before it was open, the partition's chunks are of the newer generation."""
     worker = Worker()
     hung = asyncio.get_running_loop().create_future()
-    worker.prepare = lambda bench: bench.ledger.opens.append(hung)
+    worker.prepare = lambda bench: bench.transactions.opens.append(hung)
     await worker.lanes.assigned([0], 4)
     await soon()
     await worker.lanes.assigned([0], 5)
@@ -226,7 +226,7 @@ async def test_revoking_while_opening_leaves_nothing_open() -> None:
     assert worker.lanes.opening == {}
     await asyncio.sleep(60)
     for partition in (0, 1):
-        assert worker.bench(partition).ledger.closed
+        assert worker.bench(partition).transactions.closed
         assert len(worker.benches[partition]) == 1
         assert worker.logs[partition].epoch == 0
     assert len(worker.lanes) == 0
@@ -238,14 +238,14 @@ async def test_a_swallowed_cancellation_does_not_bring_a_revoked_lane_to_life() 
     worker = Worker()
 
     def deaf(bench: Bench) -> None:
-        open_in_earnest = bench.ledger.open
+        open_in_earnest = bench.transactions.open
 
         async def open_whatever_happens() -> Position:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(5)
             return await open_in_earnest()
 
-        bench.ledger.open = open_whatever_happens  # type: ignore[method-assign]  # a library that is deaf
+        bench.transactions.open = open_whatever_happens  # type: ignore[method-assign]  # a library that is deaf
 
     worker.prepare = deaf
     await worker.lanes.assigned([0], 1)
@@ -253,7 +253,7 @@ async def test_a_swallowed_cancellation_does_not_bring_a_revoked_lane_to_life() 
     await worker.lanes.revoked([0])
     assert len(worker.lanes) == 0
     assert worker.lanes.opening == {}
-    assert worker.bench(0).ledger.closed
+    assert worker.bench(0).transactions.closed
 
 
 @in_virtual_time
@@ -270,10 +270,10 @@ async def test_reassigned_to_the_same_worker_the_old_lanes_answers_change_nothin
     worker.lanes.offer(0, 2, [*lookup(0), *known(1)])
     await soon()
     old, new = worker.benches[0]
-    old.judge.answer(0, found=b"late")
+    old.process.answer(0, found=b"late")
     await soon()
     assert worker.logs[0].offsets == [1]
-    new.judge.answer(0)
+    new.process.answer(0)
     await soon()
     assert [record.value for record in worker.logs[0].written] == [b"known", b"found"]
     assert worker.logs[0].position == Position(2, "")
@@ -290,7 +290,7 @@ async def test_closing_gives_every_lane_the_same_grace() -> None:
         worker.lanes.offer(partition, 1, lookup(0, 1))
     loop = asyncio.get_running_loop()
     for partition in range(3):
-        loop.call_later(1.0, worker.bench(partition).judge.answer, 1)
+        loop.call_later(1.0, worker.bench(partition).process.answer, 1)
     began = loop.time()
     await worker.lanes.close(5.0)
     assert loop.time() - began < 6.0
@@ -302,7 +302,7 @@ async def test_an_opening_that_fails_is_tried_again_with_a_new_lane() -> None:
     """Until the cluster is there the trouble is named; then the lane opens, and works."""
     worker = Worker()
     worker.prepare = lambda bench: (
-        bench.ledger.opens.append(Ending.FAILED) if len(worker.benches[0]) < 4 else None
+        bench.transactions.opens.append(Ending.FAILED) if len(worker.benches[0]) < 4 else None
     )
     await worker.lanes.assigned([0], 1)
     await soon()
@@ -310,7 +310,7 @@ async def test_an_opening_that_fails_is_tried_again_with_a_new_lane() -> None:
     await asyncio.sleep(3.5 * Lanes.RETRY_EVERY)
     assert worker.lanes.opening == {}
     assert len(worker.benches[0]) == 4
-    assert all(bench.ledger.closed for bench in worker.benches[0][:-1])
+    assert all(bench.transactions.closed for bench in worker.benches[0][:-1])
     worker.lanes.offer(0, 1, known(0))
     await soon()
     assert worker.logs[0].offsets == [0]
@@ -344,7 +344,7 @@ async def test_what_no_retry_can_mend_is_reported_once(refusal: Ending | Excepti
             future.set_exception(refusal)
         else:
             future.set_result(refusal)
-        bench.ledger.opens.append(future)
+        bench.transactions.opens.append(future)
 
     worker.prepare = refusing
     await worker.lanes.assigned([0], 1)
@@ -352,7 +352,7 @@ async def test_what_no_retry_can_mend_is_reported_once(refusal: Ending | Excepti
     assert [type(exc) for exc in worker.crashes] == [Denied if refusal is Ending.DENIED else RuntimeError]
     assert not worker.lanes.accepts(0)
     assert 0 in worker.lanes.opening
-    assert worker.bench(0).ledger.closed
+    assert worker.bench(0).transactions.closed
     await worker.lanes.close(0.0)
 
 

@@ -14,9 +14,9 @@ from streams.delivery import offset_tracker as progress
 from streams.delivery.offset_tracker import (
     MAX_PENDING,
     MAX_SPAN,
+    OffsetTracker,
     Run,
     UnreadableMetadata,
-    Window,
     decode,
     encode,
 )
@@ -150,8 +150,8 @@ class Model:
         self.log: list[int] = []  # offsets that exist
         self.settled: set[int] = set()
 
-    def check(self, window: Window) -> None:
-        committed, runs = window.progress()
+    def check(self, tracker: OffsetTracker) -> None:
+        committed, runs = tracker.progress()
         assert len(encode(committed, runs)) < progress.METADATA_CAP
         assert decode(committed, encode(committed, runs)) == runs
         listed = offsets_of(runs)
@@ -159,41 +159,41 @@ class Model:
             assert (offset < committed or offset in listed) == (offset in self.settled), offset
 
 
-def lived(draw: st.DrawFn, model: Model, window: Window, gaps: st.SearchStrategy[int]) -> None:
+def lived(draw: st.DrawFn, model: Model, tracker: OffsetTracker, gaps: st.SearchStrategy[int]) -> None:
     """Take and settle as a lane does, for a while, over the model's log, which grows as needed."""
     waiting: list[int] = []
-    ahead = iter([offset for offset in model.log if offset >= window.position])
-    offset = window.position - 1
+    ahead = iter([offset for offset in model.log if offset >= tracker.position])
+    offset = tracker.position - 1
     for settle_at_once, answers in draw(
         st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 1 << 16), max_size=3)), max_size=60)
     ):
         following = next(ahead, None)
         if following is None:
-            following = max(offset, *model.log[-1:], window.position - 1) + 1 + draw(gaps)
+            following = max(offset, *model.log[-1:], tracker.position - 1) + 1 + draw(gaps)
             model.log.append(following)
         offset = following
-        if offset < window.position:
+        if offset < tracker.position:
             continue
-        if window.settled_before(offset):
+        if tracker.settled_before(offset):
             assert offset in model.settled
-            window.position = offset + 1
+            tracker.position = offset + 1
         else:
             assert offset not in model.settled
-            if window.unsettled > MAX_PENDING or not window.spans(offset):
+            if tracker.uncommitted > MAX_PENDING or not tracker.spans(offset):
                 break
             if settle_at_once:
-                window.position = offset + 1
+                tracker.position = offset + 1
                 model.settled.add(offset)
             else:
-                window.take(offset)
+                tracker.take(offset)
                 waiting.append(offset)
         for answer in answers:
             if waiting:
                 settled = waiting.pop(answer % len(waiting))
-                assert window.settle(settled)
-                assert not window.settle(settled)
+                assert tracker.settle(settled)
+                assert not tracker.settle(settled)
                 model.settled.add(settled)
-        model.check(window)
+        model.check(tracker)
 
 
 @given(st.data())
@@ -203,12 +203,12 @@ def test_a_window_lists_exactly_what_is_settled(data: st.DataObject) -> None:
     gaps = st.sampled_from([0, 0, 0, 1, 7])
     model = Model()
     committed = data.draw(st.integers(0, 100))
-    window = Window(committed)
+    tracker = OffsetTracker(committed)
     for _ in range(data.draw(st.integers(1, 4))):
-        lived(data.draw, model, window, gaps)
-        committed, runs = window.progress()
-        window = Window(committed, decode(committed, encode(committed, runs)))
-        model.check(window)
+        lived(data.draw, model, tracker, gaps)
+        committed, runs = tracker.progress()
+        tracker = OffsetTracker(committed, decode(committed, encode(committed, runs)))
+        model.check(tracker)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([1, 2, 130, 20_000, MAX_SPAN - 1, MAX_SPAN]))))
@@ -218,92 +218,92 @@ def test_a_window_lists_exactly_what_is_settled(data: st.DataObject) -> None:
 @settings(max_examples=200, deadline=None)
 def test_a_history_within_the_limits_always_fits(history: list[tuple[bool, int]]) -> None:
     """With at most 513 pending, and offsets taken only where the window spans, commits stay under the cap."""
-    window = Window(0)
+    tracker = OffsetTracker(0)
     offset = -1
     for settled, distance in history:
         offset += distance
-        if window.unsettled > MAX_PENDING or not window.spans(offset):
+        if tracker.uncommitted > MAX_PENDING or not tracker.spans(offset):
             break
         if settled:
-            window.position = offset + 1
+            tracker.position = offset + 1
         else:
-            window.take(offset)
-        committed, runs = window.progress()
+            tracker.take(offset)
+        committed, runs = tracker.progress()
         assert len(encode(committed, runs)) < progress.METADATA_CAP
 
 
 def test_nothing_unsettled_spans_any_gap() -> None:
     """A log that jumps far ahead (its old part was deleted) is followed, where no record waits behind."""
-    window = Window(10)
-    assert window.spans(10 + 5 * MAX_SPAN)
-    window.take(10)
-    assert not window.spans(10 + MAX_SPAN)
-    assert window.spans(10 + MAX_SPAN - 1)
+    tracker = OffsetTracker(10)
+    assert tracker.spans(10 + 5 * MAX_SPAN)
+    tracker.take(10)
+    assert not tracker.spans(10 + MAX_SPAN)
+    assert tracker.spans(10 + MAX_SPAN - 1)
 
 
 def test_the_predecessors_runs_survive_every_commit() -> None:
     """What a predecessor settled beyond our position is listed again by every commit until we are past it."""
-    window = Window(10, [(12, 14), (20, 30), (40, 40)])
-    assert window.progress() == (10, [(12, 14), (20, 30), (40, 40)])
-    window.take(10)
-    assert window.progress() == (10, [(12, 14), (20, 30), (40, 40)])
-    window.take(11)
-    assert window.progress() == (10, [(12, 14), (20, 30), (40, 40)])
-    window.settle(10)
-    assert window.progress() == (11, [(12, 14), (20, 30), (40, 40)])
-    window.settle(11)
-    assert window.progress() == (15, [(20, 30), (40, 40)])
-    assert window.position == 15
+    tracker = OffsetTracker(10, [(12, 14), (20, 30), (40, 40)])
+    assert tracker.progress() == (10, [(12, 14), (20, 30), (40, 40)])
+    tracker.take(10)
+    assert tracker.progress() == (10, [(12, 14), (20, 30), (40, 40)])
+    tracker.take(11)
+    assert tracker.progress() == (10, [(12, 14), (20, 30), (40, 40)])
+    tracker.settle(10)
+    assert tracker.progress() == (11, [(12, 14), (20, 30), (40, 40)])
+    tracker.settle(11)
+    assert tracker.progress() == (15, [(20, 30), (40, 40)])
+    assert tracker.position == 15
     for offset in range(15, 20):
-        assert not window.settled_before(offset)
-        window.position = offset + 1
-    assert window.progress() == (31, [(40, 40)])
+        assert not tracker.settled_before(offset)
+        tracker.position = offset + 1
+    assert tracker.progress() == (31, [(40, 40)])
 
 
 def test_settled_before_knows_the_edges_of_each_run() -> None:
     """A run's first and last offsets are settled, their neighbours are not."""
-    window = Window(10, [(12, 14), (16, 16)])
-    settled = [offset for offset in range(10, 20) if window.settled_before(offset)]
+    tracker = OffsetTracker(10, [(12, 14), (16, 16)])
+    settled = [offset for offset in range(10, 20) if tracker.settled_before(offset)]
     assert settled == [12, 13, 14, 16]
 
 
 def test_rebase_drops_what_somebody_else_settled() -> None:
     """Of the unsettled ones stay those that the cluster has neither passed nor listed."""
-    window = Window(0)
+    tracker = OffsetTracker(0)
     for offset in (2, 4, 6, 8, 10):
-        window.take(offset)
-    window.rebase(4, [(6, 7), (10, 12)])
-    assert window.unsettled == 2
-    assert not window.settle(2)
-    assert not window.settle(6)
-    assert not window.settle(10)
-    assert window.progress() == (4, [(5, 7), (9, 12)])
-    assert window.settle(4)
-    assert window.settle(8)
-    assert window.progress() == (13, [])
+        tracker.take(offset)
+    tracker.rebase(4, [(6, 7), (10, 12)])
+    assert tracker.uncommitted == 2
+    assert not tracker.settle(2)
+    assert not tracker.settle(6)
+    assert not tracker.settle(10)
+    assert tracker.progress() == (4, [(5, 7), (9, 12)])
+    assert tracker.settle(4)
+    assert tracker.settle(8)
+    assert tracker.progress() == (13, [])
 
 
 def test_rebase_never_goes_back() -> None:
     """A committed offset behind the position leaves the position; one beyond moves it."""
-    window = Window(0)
-    window.take(7)
-    window.rebase(3, [])
-    assert window.progress() == (7, [])
-    assert window.position == 8
-    window.rebase(20, [(22, 23)])
-    assert window.unsettled == 0
-    assert window.progress() == (20, [(22, 23)])
+    tracker = OffsetTracker(0)
+    tracker.take(7)
+    tracker.rebase(3, [])
+    assert tracker.progress() == (7, [])
+    assert tracker.position == 8
+    tracker.rebase(20, [(22, 23)])
+    assert tracker.uncommitted == 0
+    assert tracker.progress() == (20, [(22, 23)])
 
 
 def test_the_oldest_unsettled_record_has_its_timestamp() -> None:
     """It is that of the first record without outcome, also after the window goes on from elsewhere."""
-    window = Window(0)
-    assert window.oldest is None
+    tracker = OffsetTracker(0)
+    assert tracker.oldest_timestamp_ms is None
     for offset, timestamp in ((0, 100), (1, 101), (2, 99)):
-        window.take(offset, timestamp)
-    assert window.oldest == 100
-    assert window.settle(0)
-    assert not window.settle(0)
-    assert window.oldest == 101
-    window.rebase(2, [])
-    assert window.oldest == 99
+        tracker.take(offset, timestamp)
+    assert tracker.oldest_timestamp_ms == 100
+    assert tracker.settle(0)
+    assert not tracker.settle(0)
+    assert tracker.oldest_timestamp_ms == 101
+    tracker.rebase(2, [])
+    assert tracker.oldest_timestamp_ms == 99

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from streams.__main__ import main
-from streams.delivery.kafka_transaction import KafkaLedger
+from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.kafka.acls import Acl, commands, least, strimzi, to_make_topics
 from streams.kafka.topics import TopicNames
 from streams.settings.load import load_settings
@@ -42,14 +42,14 @@ def test_names_are_those_of_the_settings() -> None:
     assert all(acl.name not in {"*", ""} for acl in needed)
     prefixes = tuple(acl.name for acl in needed if acl.resource == "transactionalId")
     for topic in (NAMES.actions, NAMES.rekeyed):
-        assert ledger(topic).transactional_id.startswith(prefixes)
-    assert not ledger("g2").transactional_id.startswith(prefixes)
+        assert transactions(topic).transactional_id.startswith(prefixes)
+    assert not transactions("g2").transactional_id.startswith(prefixes)
 
 
-def ledger(topic: str) -> KafkaLedger:
+def transactions(topic: str) -> KafkaTransactions:
     from aiokafka import TopicPartition
 
-    return KafkaLedger(
+    return KafkaTransactions(
         TopicPartition(topic, 3),
         group="g",
         connection={},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from streams.lookup.breaker import Admission, Breaker, BreakerPolicy, State, Ticket
-from streams.lookup.client import Health
+from streams.lookup.client import ServiceHealth
 
 POLICY = BreakerPolicy(jitter=0.0)
 
@@ -29,18 +29,18 @@ def admitted(breaker: Breaker) -> Ticket:
     return ticket
 
 
-def make(policy: BreakerPolicy = POLICY, dice: float = 0.0) -> tuple[Breaker, Clock]:
+def make(policy: BreakerPolicy = POLICY, random: float = 0.0) -> tuple[Breaker, Clock]:
     clock = Clock()
-    return Breaker(policy, clock, lambda: dice), clock
+    return Breaker(policy, clock, lambda: random), clock
 
 
 def fail(breaker: Breaker, times: int, retry_after: float | None = None) -> None:
     for _ in range(times):
-        breaker.settle(admitted(breaker), Health.FAILURE, retry_after)
+        breaker.settle(admitted(breaker), ServiceHealth.FAILURE, retry_after)
 
 
-def opened(policy: BreakerPolicy = POLICY, dice: float = 0.0) -> tuple[Breaker, Clock]:
-    breaker, clock = make(policy, dice)
+def opened(policy: BreakerPolicy = POLICY, random: float = 0.0) -> tuple[Breaker, Clock]:
+    breaker, clock = make(policy, random)
     fail(breaker, policy.minimum_calls)
     assert breaker.state is State.OPEN
     return breaker, clock
@@ -68,7 +68,7 @@ def test_half_of_many_calls_must_fail() -> None:
     """It opens with the failure that makes the failed share reach the ratio, not before."""
     breaker, _ = make()
     for _ in range(20):
-        breaker.settle(admitted(breaker), Health.HEALTHY)
+        breaker.settle(admitted(breaker), ServiceHealth.HEALTHY)
     fail(breaker, 19)
     assert breaker.state is State.CLOSED
     fail(breaker, 1)
@@ -79,7 +79,7 @@ def test_good_news_never_opens_it() -> None:
     """A healthy answer that completes the least number of calls does not open it, whatever failed before."""
     breaker, _ = make()
     fail(breaker, POLICY.minimum_calls - 1)
-    breaker.settle(admitted(breaker), Health.HEALTHY)
+    breaker.settle(admitted(breaker), ServiceHealth.HEALTHY)
     assert breaker.state is State.CLOSED
 
 
@@ -98,7 +98,7 @@ def test_client_errors_alone_never_open_it() -> None:
     """Fifty answers that say nothing about the service (a 404 for unknown people) leave it closed."""
     breaker, _ = make()
     for _ in range(50):
-        breaker.settle(admitted(breaker), Health.NEUTRAL)
+        breaker.settle(admitted(breaker), ServiceHealth.NEUTRAL)
     assert breaker.state is State.CLOSED
 
 
@@ -107,7 +107,7 @@ def test_client_errors_between_failures_do_not_hide_them() -> None:
     breaker, _ = make()
     for _ in range(POLICY.minimum_calls - 1):
         fail(breaker, 1)
-        breaker.settle(admitted(breaker), Health.NEUTRAL)
+        breaker.settle(admitted(breaker), ServiceHealth.NEUTRAL)
     assert breaker.state is State.CLOSED
     fail(breaker, 1)
     assert breaker.state is State.OPEN
@@ -125,7 +125,7 @@ def test_half_open_admits_one_probe() -> None:
 def test_a_healthy_probe_closes_it() -> None:
     """After a healthy probe it admits everybody, and counts from nought."""
     breaker, _, probe = probing()
-    breaker.settle(probe, Health.HEALTHY)
+    breaker.settle(probe, ServiceHealth.HEALTHY)
     assert breaker.state is State.CLOSED
     fail(breaker, POLICY.minimum_calls - 1)
     assert breaker.state is State.CLOSED
@@ -138,10 +138,10 @@ def test_a_failed_probe_opens_it_for_longer() -> None:
     for _ in range(8):
         pauses.append(breaker.open_until - clock.now)
         clock.now = breaker.open_until
-        breaker.settle(admitted(breaker), Health.FAILURE)
+        breaker.settle(admitted(breaker), ServiceHealth.FAILURE)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     clock.now = breaker.open_until
-    breaker.settle(admitted(breaker), Health.HEALTHY)
+    breaker.settle(admitted(breaker), ServiceHealth.HEALTHY)
     fail(breaker, POLICY.minimum_calls)
     assert breaker.open_until - clock.now == 1
 
@@ -151,14 +151,14 @@ def test_a_thousand_failed_probes_are_no_overflow() -> None:
     breaker, clock = opened()
     for _ in range(1100):
         clock.now = breaker.open_until
-        breaker.settle(admitted(breaker), Health.FAILURE)
+        breaker.settle(admitted(breaker), ServiceHealth.FAILURE)
     assert breaker.open_until - clock.now == POLICY.longest_pause
 
 
 def test_a_probe_that_proves_nothing_gives_its_place_back() -> None:
     """A neutral probe neither closes nor opens it; the very next caller probes."""
     breaker, _, probe = probing()
-    breaker.settle(probe, Health.NEUTRAL)
+    breaker.settle(probe, ServiceHealth.NEUTRAL)
     assert breaker.state is State.HALF_OPEN
     assert admitted(breaker).admission is Admission.PROBE
     assert breaker.admit() is None
@@ -170,12 +170,12 @@ def test_a_cancelled_probe_gives_its_place_back() -> None:
     breaker.cancel(probe)
     assert breaker.state is State.HALF_OPEN
     second = admitted(breaker)
-    breaker.settle(second, Health.HEALTHY)
+    breaker.settle(second, ServiceHealth.HEALTHY)
     assert breaker.state is State.CLOSED
 
 
-@pytest.mark.parametrize("health", Health)
-def test_a_cancelled_probe_has_no_say_any_more(health: Health) -> None:
+@pytest.mark.parametrize("health", ServiceHealth)
+def test_a_cancelled_probe_has_no_say_any_more(health: ServiceHealth) -> None:
     """What a cancelled probe reports after all neither decides nor takes the place of its successor."""
     breaker, _, probe = probing()
     breaker.cancel(probe)
@@ -186,12 +186,12 @@ def test_a_cancelled_probe_has_no_say_any_more(health: Health) -> None:
     breaker.cancel(probe)
     assert breaker.state is State.HALF_OPEN
     assert breaker.admit() is None
-    breaker.settle(second, Health.HEALTHY)
+    breaker.settle(second, ServiceHealth.HEALTHY)
     assert breaker.state is State.CLOSED
 
 
-@pytest.mark.parametrize("health", Health)
-def test_late_answers_from_before_the_opening_decide_nothing(health: Health) -> None:
+@pytest.mark.parametrize("health", ServiceHealth)
+def test_late_answers_from_before_the_opening_decide_nothing(health: ServiceHealth) -> None:
     """A call from before the opening, answered when open, half-open or closed again, changes nothing."""
     breaker, clock = make()
     late = [admitted(breaker) for _ in range(4 * POLICY.minimum_calls)]
@@ -208,7 +208,7 @@ def test_late_answers_from_before_the_opening_decide_nothing(health: Health) -> 
     probe = admitted(breaker)
     assert answer_late() == (State.HALF_OPEN, until)
     assert breaker.admit() is None
-    breaker.settle(probe, Health.HEALTHY)
+    breaker.settle(probe, ServiceHealth.HEALTHY)
     assert answer_late() == (State.CLOSED, until)
     fail(breaker, POLICY.minimum_calls - 1)
     assert breaker.state is State.CLOSED
@@ -235,9 +235,9 @@ def test_a_low_cap_does_not_shorten_the_pause() -> None:
 def test_jitter_spreads_the_probes_of_many_workers() -> None:
     """The dice take up to the given share off the pause, and never off what Retry-After asked for."""
     policy = replace(POLICY, jitter=0.2)
-    breaker, clock = opened(policy, dice=0.5)
+    breaker, clock = opened(policy, random=0.5)
     assert breaker.open_until - clock.now == pytest.approx(0.9)
-    breaker, clock = make(policy, dice=0.999)
+    breaker, clock = make(policy, random=0.999)
     fail(breaker, policy.minimum_calls, 10.0)
     assert breaker.open_until - clock.now == pytest.approx(10)
 
@@ -308,10 +308,10 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule(
         given=consumes(tickets),
-        health=st.sampled_from([*Health, Health.FAILURE]),
+        health=st.sampled_from([*ServiceHealth, ServiceHealth.FAILURE]),
         retry_after=st.sampled_from([None, 0.5, 2.5, 900.0]),
     )
-    def settle(self, given: tuple[int, Ticket], health: Health, retry_after: float | None) -> None:
+    def settle(self, given: tuple[int, Ticket], health: ServiceHealth, retry_after: float | None) -> None:
         serial, ticket = given
         self.breaker.settle(ticket, health, retry_after)
         if serial not in self.valid:
@@ -319,17 +319,17 @@ class BreakerMachine(RuleBasedStateMachine):
         self.valid.discard(serial)
         if serial == self.probe:
             self.probe = None
-            if health is Health.HEALTHY:
+            if health is ServiceHealth.HEALTHY:
                 self.state, self.openings = State.CLOSED, 0
                 self.counted.clear()
                 self.valid.clear()
-            elif health is Health.FAILURE:
+            elif health is ServiceHealth.FAILURE:
                 self._open(retry_after)
-        elif health is not Health.NEUTRAL:
+        elif health is not ServiceHealth.NEUTRAL:
             now = self.clock.now
-            self.counted.append((now, health is Health.FAILURE))
+            self.counted.append((now, health is ServiceHealth.FAILURE))
             recent = [failed for at, failed in self.counted if math.floor(at) > math.floor(now) - 4]
-            if health is Health.FAILURE and len(recent) >= 3 and sum(recent) * 2 >= len(recent):
+            if health is ServiceHealth.FAILURE and len(recent) >= 3 and sum(recent) * 2 >= len(recent):
                 self._open(retry_after)
 
     @rule(given=consumes(tickets))

@@ -17,10 +17,10 @@ import pytest
 from streams.lookup.client import (
     LONGEST_RETRY_AFTER,
     Endpoint,
-    Health,
     LookupClient,
     NotFound,
     Question,
+    ServiceHealth,
     basic,
     retry_after,
 )
@@ -48,7 +48,7 @@ QUESTION = Question(310, "c0ntact-ref", "ana@example.org")
 DEADLINE = 0.3
 SLACK = 0.1
 
-FAILURE, NEUTRAL, HEALTHY = Health.FAILURE, Health.NEUTRAL, Health.HEALTHY
+FAILURE, NEUTRAL, HEALTHY = ServiceHealth.FAILURE, ServiceHealth.NEUTRAL, ServiceHealth.HEALTHY
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 ECHO = b"ECHO ana@example.org c0ntact-ref"  # what a service says may hold anything
 
@@ -60,11 +60,11 @@ class Fault:
     name: str
     behaviour: Behaviour
     cause: Cause
-    health: Health = FAILURE
+    health: ServiceHealth = FAILURE
     retry_after: float | None = None
 
 
-def status(line: bytes, health: Health = FAILURE, cause: Cause = Cause.HTTP_STATUS) -> Fault:
+def status(line: bytes, health: ServiceHealth = FAILURE, cause: Cause = Cause.HTTP_STATUS) -> Fault:
     return Fault(f"status {line.decode()}", says(response(ECHO, status=line)), cause, health)
 
 

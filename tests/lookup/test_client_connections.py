@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import trustme
 
-from streams.lookup.client import Endpoint, Health, LookupClient, Question, Reply
+from streams.lookup.client import Endpoint, LookupClient, Question, Reply, ServiceHealth
 from streams.messages.decode import Cause, Outcome
 from tests.lookup.faulty_server import (
     NOT_SUBSCRIBED,
@@ -51,16 +51,16 @@ def in_time(deadline: float = DEADLINE) -> Iterator[None]:
     assert time.monotonic() - start <= deadline + SLACK
 
 
-def verdict(reply: Reply) -> tuple[Outcome, Cause | None, Health]:
+def verdict(reply: Reply) -> tuple[Outcome, Cause | None, ServiceHealth]:
     return reply.outcome.outcome, reply.outcome.cause, reply.health
 
 
-YES = (Outcome.EXISTING, None, Health.HEALTHY)
-NO = (Outcome.NON_EXISTING, None, Health.HEALTHY)
+YES = (Outcome.EXISTING, None, ServiceHealth.HEALTHY)
+NO = (Outcome.NON_EXISTING, None, ServiceHealth.HEALTHY)
 
 
-def failure(cause: Cause) -> tuple[Outcome, Cause | None, Health]:
-    return (Outcome.ERROR, cause, Health.FAILURE)
+def failure(cause: Cause) -> tuple[Outcome, Cause | None, ServiceHealth]:
+    return (Outcome.ERROR, cause, ServiceHealth.FAILURE)
 
 
 # --- Getting through to it ---
@@ -298,7 +298,9 @@ async def test_a_tls_handshake_that_hangs_is_a_timeout(caplog: pytest.LogCapture
     ids=["healthy", "hang", "hang_within_body", "drop", "reset", "drop_within_body"],
 )
 async def test_faults_over_tls_leave_no_socket_waiting_for_a_goodbye(
-    behaviour: Behaviour, expected: tuple[Outcome, Cause | None, Health], caplog: pytest.LogCaptureFixture
+    behaviour: Behaviour,
+    expected: tuple[Outcome, Cause | None, ServiceHealth],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The same faults over TLS are named alike, in time, and no socket of theirs stays open."""
     async with nothing_left(caplog), FaultyServer(behaviour, tls=GOOD).listening() as server:
@@ -576,7 +578,7 @@ async def test_ten_thousand_questions_at_once_share_the_sockets(caplog: pytest.L
             replies = await asyncio.gather(*(timed(client) for _ in range(10_000)))
             counts = Counter(map(verdict, replies))
             assert counts[YES] > 500
-            never_asked = (Outcome.ERROR, Cause.SATURATED, Health.NEUTRAL)
+            never_asked = (Outcome.ERROR, Cause.SATURATED, ServiceHealth.NEUTRAL)
             assert set(counts) <= {YES, never_asked, failure(Cause.TIMEOUT)}
             assert server.most_open <= 16
             assert len(server.requests) <= 10_000 - counts[never_asked]
@@ -592,7 +594,7 @@ async def test_waiting_for_a_turn_that_never_comes_is_not_the_services_failure()
             await until(lambda: len(server.requests) == 2)
             with in_time(0.05):
                 replies = await asyncio.gather(*(client.ask(QUESTION, within=0.05) for _ in range(5)))
-            assert set(map(verdict, replies)) == {(Outcome.ERROR, Cause.SATURATED, Health.NEUTRAL)}
+            assert set(map(verdict, replies)) == {(Outcome.ERROR, Cause.SATURATED, ServiceHealth.NEUTRAL)}
             assert set(map(verdict, await asyncio.gather(*taken))) == {failure(Cause.TIMEOUT)}
             assert server.most_open == 2
 

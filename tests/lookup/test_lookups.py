@@ -9,7 +9,7 @@ import pytest
 from streams.lookup import lookups as desks_module
 from streams.lookup.breaker import BreakerPolicy, State
 from streams.lookup.client import Endpoint, LookupClient, Question
-from streams.lookup.lookups import Desks, LookupPlan
+from streams.lookup.lookups import LookupPolicy, Lookups
 from streams.lookup.organisation import CIRCUIT_OPEN, CLOSING, TIMEOUT, UNEXPECTED
 from streams.settings.organisations_file import Organisation, Organisations
 from tests.lookup.test_organisation import EXISTING, FAILURE, Does, Service, Tally, person, virtual, waits
@@ -28,14 +28,14 @@ class Crms:
         self.services = services
         self.opened: list[str] = []
 
-    def client_for(self, plan: LookupPlan) -> Service:
-        assert plan.lookup is not None
-        self.opened.append(plan.lookup.url)
-        return self.services[plan.lookup.url]
+    def client_for(self, policy: LookupPolicy) -> Service:
+        assert policy.lookup is not None
+        self.opened.append(policy.lookup.url)
+        return self.services[policy.lookup.url]
 
 
-def plans(default: Organisation | None = None, **entries: Organisation) -> Organisations:
-    by_id = {int(key.removeprefix("org")): replace(plan, org_id=1) for key, plan in entries.items()}
+def policies(default: Organisation | None = None, **entries: Organisation) -> Organisations:
+    by_id = {int(key.removeprefix("org")): replace(policy, org_id=1) for key, policy in entries.items()}
     return Organisations(default or Organisation(), by_id)
 
 
@@ -46,31 +46,31 @@ def of(org_id: int, number: int = 1) -> Question:
 @virtual
 async def test_an_organisation_without_a_lookup_has_no_answer() -> None:
     """None, neither an outcome nor a future, and no desk is opened for it."""
-    desks = Desks(plans(), Tally(), client_for=Crms().client_for)
-    assert desks.ask(of(310)) is None
-    assert desks.brisk(310)
-    assert list(desks) == []
-    await desks.aclose()
+    lookups = Lookups(policies(), Tally(), client_for=Crms().client_for)
+    assert lookups.ask(of(310)) is None
+    assert lookups.is_fast(310)
+    assert list(lookups) == []
+    await lookups.aclose()
 
 
 @virtual
 async def test_one_organisations_dead_service_does_not_touch_another() -> None:
     """While one hangs with everything it may have out, and then is given up on, the other answers as ever."""
     crms = Crms(dead=Service(Does(None)), well=Service(Does()))
-    desks = Desks(
-        plans(org310=asked_at("dead", concurrency=4), org311=asked_at("well")),
+    lookups = Lookups(
+        policies(org310=asked_at("dead", concurrency=4), org311=asked_at("well")),
         Tally(),
         client_for=crms.client_for,
     )
-    hanging = [waits(desks.ask(of(310, number))) for number in range(20)]
+    hanging = [waits(lookups.ask(of(310, number))) for number in range(20)]
     await asyncio.sleep(0.1)
-    assert await waits(desks.ask(of(311))) == EXISTING
-    assert (desks.brisk(310), desks.brisk(311), desks.pending) == (False, True, 20)
+    assert await waits(lookups.ask(of(311))) == EXISTING
+    assert (lookups.is_fast(310), lookups.is_fast(311), lookups.waiting) == (False, True, 20)
     assert TIMEOUT in await asyncio.gather(*hanging)
-    assert desks.ask(of(310)) == CIRCUIT_OPEN
-    assert await waits(desks.ask(of(311))) == EXISTING
-    assert [(desk.org_id, desk.state) for desk in desks] == [(310, State.OPEN), (311, State.CLOSED)]
-    await desks.aclose()
+    assert lookups.ask(of(310)) == CIRCUIT_OPEN
+    assert await waits(lookups.ask(of(311))) == EXISTING
+    assert [(lookup.org_id, lookup.state) for lookup in lookups] == [(310, State.OPEN), (311, State.CLOSED)]
+    await lookups.aclose()
 
 
 @virtual
@@ -78,41 +78,43 @@ async def test_organisations_of_the_default_have_desks_of_their_own() -> None:
     """The default's service is asked for each, and one's open circuit leaves the other's alone."""
     failing, well = Service(Does(FAILURE)), Service(Does())
     clients = iter([failing, well])
-    desks = Desks(plans(asked_at("shared")), Tally(), client_for=lambda _: next(clients))
+    lookups = Lookups(policies(asked_at("shared")), Tally(), client_for=lambda _: next(clients))
     for number in range(4):
-        await waits(desks.ask(of(1, number)))
-    assert desks.ask(of(1)) == CIRCUIT_OPEN
-    assert await waits(desks.ask(of(2))) == EXISTING
-    await desks.aclose()
+        await waits(lookups.ask(of(1, number)))
+    assert lookups.ask(of(1)) == CIRCUIT_OPEN
+    assert await waits(lookups.ask(of(2))) == EXISTING
+    await lookups.aclose()
 
 
 @virtual
 async def test_made_up_organisations_share_a_desk_in_the_end() -> None:
     """Beyond the most desks there may be, ids without an entry share one; an entry still gets its own."""
     crms = Crms(shared=Service(), own=Service())
-    desks = Desks(plans(asked_at("shared"), org310=asked_at("own")), Tally(), client_for=crms.client_for)
+    lookups = Lookups(
+        policies(asked_at("shared"), org310=asked_at("own")), Tally(), client_for=crms.client_for
+    )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(desks_module, "MOST_DESKS", 3)
+        patch.setattr(desks_module, "MOST_ORGANISATIONS", 3)
         for org_id in range(1, 10):
-            assert await waits(desks.ask(of(org_id))) == EXISTING
-        assert await waits(desks.ask(of(310))) == EXISTING
-    assert [desk.org_id for desk in desks] == [1, 2, 3, None, 310]
-    await desks.aclose()
+            assert await waits(lookups.ask(of(org_id))) == EXISTING
+        assert await waits(lookups.ask(of(310))) == EXISTING
+    assert [lookup.org_id for lookup in lookups] == [1, 2, 3, None, 310]
+    await lookups.aclose()
 
 
 @virtual
 async def test_reloading_keeps_what_has_not_changed() -> None:
     """Same service, same numbers: the desk stays with its open circuit, whatever the name and lifetimes."""
     crms = Crms(dead=Service(Does(FAILURE)))
-    desks = Desks(plans(org310=asked_at("dead")), Tally(), client_for=crms.client_for)
+    lookups = Lookups(policies(org310=asked_at("dead")), Tally(), client_for=crms.client_for)
     for number in range(4):
-        await waits(desks.ask(of(310, number)))
-    before = list(desks)
-    desks.reload(plans(org310=asked_at("dead", name="New name", subscribed_lifetime=7.0)))
-    assert list(desks) == before
-    assert desks.ask(of(310)) == CIRCUIT_OPEN
+        await waits(lookups.ask(of(310, number)))
+    before = list(lookups)
+    lookups.reload(policies(org310=asked_at("dead", name="New name", subscribed_lifetime=7.0)))
+    assert list(lookups) == before
+    assert lookups.ask(of(310)) == CIRCUIT_OPEN
     assert crms.opened == ["dead"]
-    await desks.aclose()
+    await lookups.aclose()
 
 
 @pytest.mark.parametrize(
@@ -134,22 +136,22 @@ def test_reloading_replaces_what_has_changed(changed: Organisation) -> None:
         services = {"old": iter([Service(Does(after=0.5)), Service()]), "new": iter([Service()])}
         made: list[Service] = []
 
-        def client_for(plan: LookupPlan) -> Service:
-            assert plan.lookup is not None
-            made.append(next(services[plan.lookup.url]))
+        def client_for(policy: LookupPolicy) -> Service:
+            assert policy.lookup is not None
+            made.append(next(services[policy.lookup.url]))
             return made[-1]
 
-        desks = Desks(plans(org310=asked_at("old")), Tally(), client_for=client_for)
-        before = waits(desks.ask(of(310)))
-        desks.reload(plans(org310=changed))
-        after = waits(desks.ask(of(310)))
-        assert desks.pending == 2
+        lookups = Lookups(policies(org310=asked_at("old")), Tally(), client_for=client_for)
+        before = waits(lookups.ask(of(310)))
+        lookups.reload(policies(org310=changed))
+        after = waits(lookups.ask(of(310)))
+        assert lookups.waiting == 2
         assert await after == EXISTING
         assert not before.done()
         assert await before == EXISTING
         await asyncio.sleep(0.01)
         assert [service.closed for service in made] == [True, False]
-        await desks.aclose()
+        await lookups.aclose()
         assert [len(service.asked) for service in made] == [1, 1]
 
     main()
@@ -160,16 +162,16 @@ async def test_a_removed_organisation_is_asked_no_more() -> None:
     """It has no lookup any more, its client is closed, and its state is told as closed a last time."""
     crms = Crms(dead=Service(*[Does(FAILURE)] * 4))
     tally = Tally()
-    desks = Desks(plans(org310=asked_at("dead")), tally, client_for=crms.client_for)
+    lookups = Lookups(policies(org310=asked_at("dead")), tally, client_for=crms.client_for)
     for number in range(4):
-        await waits(desks.ask(of(310, number)))
-    desks.reload(plans())
-    assert desks.ask(of(310)) is None
-    assert list(desks) == []
+        await waits(lookups.ask(of(310, number)))
+    lookups.reload(policies())
+    assert lookups.ask(of(310)) is None
+    assert list(lookups) == []
     assert tally.states == [State.CLOSED, State.OPEN, State.CLOSED]
     await asyncio.sleep(0.01)
     assert crms.services["dead"].closed
-    await desks.aclose()
+    await lookups.aclose()
 
 
 @virtual
@@ -177,41 +179,41 @@ async def test_a_retired_desk_says_no_more_about_its_breaker() -> None:
     """What its last lookups do to it must not look like its successor's state; their outcomes are told."""
     crms = Crms(old=Service(Does(FAILURE, after=0.3)), new=Service())
     tally = Tally()
-    desks = Desks(plans(org310=asked_at("old")), tally, client_for=crms.client_for)
+    lookups = Lookups(policies(org310=asked_at("old")), tally, client_for=crms.client_for)
     for number in range(4):
-        waits(desks.ask(of(310, number)))
-    desks.reload(plans(org310=asked_at("new")))
-    await waits(desks.ask(of(310)))
+        waits(lookups.ask(of(310, number)))
+    lookups.reload(policies(org310=asked_at("new")))
+    await waits(lookups.ask(of(310)))
     await asyncio.sleep(0.5)
     assert tally.states == [State.CLOSED, State.CLOSED]
     assert len(tally.answers) == 5
-    await desks.aclose()
+    await lookups.aclose()
 
 
 @virtual
 async def test_closing_ends_retiring_desks_too() -> None:
     """All futures are cancelled, all clients closed, and nothing is opened any more."""
     crms = Crms(old=Service(Does(None)), new=Service(Does(None)))
-    desks = Desks(plans(org310=asked_at("old")), Tally(), client_for=crms.client_for)
-    asked = [waits(desks.ask(of(310)))]
-    desks.reload(plans(org310=asked_at("new")))
-    asked.append(waits(desks.ask(of(310))))
+    lookups = Lookups(policies(org310=asked_at("old")), Tally(), client_for=crms.client_for)
+    asked = [waits(lookups.ask(of(310)))]
+    lookups.reload(policies(org310=asked_at("new")))
+    asked.append(waits(lookups.ask(of(310))))
     await asyncio.sleep(0.1)
-    await desks.aclose()
+    await lookups.aclose()
     assert all(future.cancelled() for future in asked)
     assert all(service.closed for service in crms.services.values())
-    assert desks.ask(of(310)) == UNEXPECTED
-    assert list(desks) == []
+    assert lookups.ask(of(310)) == UNEXPECTED
+    assert list(lookups) == []
 
 
 @virtual
 async def test_closing_at_once_after_a_reload_closes_every_client_once_or_more() -> None:
     """A retiring desk whose draining has not begun is closed as well."""
     crms = Crms(old=Service(Does(None)))
-    desks = Desks(plans(org310=asked_at("old")), Tally(), client_for=crms.client_for)
-    asked = waits(desks.ask(of(310)))
-    desks.reload(plans())
-    await desks.aclose()
+    lookups = Lookups(policies(org310=asked_at("old")), Tally(), client_for=crms.client_for)
+    asked = waits(lookups.ask(of(310)))
+    lookups.reload(policies())
+    await lookups.aclose()
     assert asked.cancelled()
     assert crms.services["old"].closed
 
@@ -220,13 +222,13 @@ async def test_closing_at_once_after_a_reload_closes_every_client_once_or_more()
 async def test_closing_does_not_wait_for_ever() -> None:
     """A retiring desk whose client ignores being cancelled delays the closing by seconds, not more."""
     crms = Crms(old=Service(Does(None, stubborn=60.0)))
-    desks = Desks(plans(org310=asked_at("old")), Tally(), client_for=crms.client_for)
-    waits(desks.ask(of(310)))
+    lookups = Lookups(policies(org310=asked_at("old")), Tally(), client_for=crms.client_for)
+    waits(lookups.ask(of(310)))
     await asyncio.sleep(0.1)
-    desks.reload(plans())
+    lookups.reload(policies())
     await asyncio.sleep(0.1)
     async with asyncio.timeout(CLOSING + 0.1):
-        await desks.aclose()
+        await lookups.aclose()
     assert crms.services["old"].closed
     assert len(asyncio.all_tasks()) == 2  # this one and the client's
     await asyncio.sleep(60.0)  # it does end, and leaves no task
@@ -237,8 +239,8 @@ async def test_by_default_each_desk_has_a_real_client_of_its_own() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    desks = Desks(plans(asked_at(f"http://127.0.0.1:{port}/")), Tally())
-    outcome = await waits(desks.ask(of(310)))
+    lookups = Lookups(policies(asked_at(f"http://127.0.0.1:{port}/")), Tally())
+    outcome = await waits(lookups.ask(of(310)))
     assert outcome.cause == "connect"
-    assert isinstance(next(iter(desks))._client, LookupClient)
-    await desks.aclose()
+    assert isinstance(next(iter(lookups))._client, LookupClient)
+    await lookups.aclose()

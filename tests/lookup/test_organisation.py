@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.lookup.breaker import BreakerPolicy, State
-from streams.lookup.client import Endpoint, Health, LookupClient, Question, Reply
-from streams.lookup.latency import BRISK
-from streams.lookup.organisation import CIRCUIT_OPEN, SATURATED, TIMEOUT, UNEXPECTED, Desk
+from streams.lookup.client import Endpoint, LookupClient, Question, Reply, ServiceHealth
+from streams.lookup.latency import FAST
+from streams.lookup.organisation import CIRCUIT_OPEN, SATURATED, TIMEOUT, UNEXPECTED, OrganisationLookup
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 from tests.lookup.virtual_time import VirtualLoop, run
 
@@ -24,9 +24,9 @@ EXISTING = LookupOutcome(Outcome.EXISTING)
 DOWN = LookupOutcome(Outcome.ERROR, Cause.HTTP_STATUS)
 UNKNOWN = LookupOutcome(Outcome.ERROR, Cause.HTTP_STATUS, b"{}")
 
-HEALTHY = Reply(EXISTING, Health.HEALTHY, None)
-FAILURE = Reply(DOWN, Health.FAILURE, None)
-NEUTRAL = Reply(UNKNOWN, Health.NEUTRAL, None)
+HEALTHY = Reply(EXISTING, ServiceHealth.HEALTHY, None)
+FAILURE = Reply(DOWN, ServiceHealth.FAILURE, None)
+NEUTRAL = Reply(UNKNOWN, ServiceHealth.NEUTRAL, None)
 
 Asked = LookupOutcome | asyncio.Future[LookupOutcome]
 
@@ -98,15 +98,15 @@ def person(number: int) -> Question:
 
 
 class Place(NamedTuple):
-    desk: Desk
+    lookup: OrganisationLookup
     service: Service
     tally: Tally
 
 
 @asynccontextmanager
-async def desk(*does: Does, concurrency: int = 8, queue: int = 100) -> AsyncIterator[Place]:
+async def lookup(*does: Does, concurrency: int = 8, queue: int = 100) -> AsyncIterator[Place]:
     service, tally = Service(*does), Tally()
-    made = Desk(
+    made = OrganisationLookup(
         310,
         service,
         deadline=DEADLINE,
@@ -114,13 +114,13 @@ async def desk(*does: Does, concurrency: int = 8, queue: int = 100) -> AsyncIter
         queue=queue,
         policy=POLICY,
         observer=tally,
-        dice=lambda: 0.0,
+        random=lambda: 0.0,
     )
     try:
         yield Place(made, service, tally)
     finally:
         await made.aclose()
-        assert (made.pending, made.queued, made.out) == (0, 0, 0)
+        assert (made.waiting, made.queued, made.out) == (0, 0, 0)
         assert service.closed
 
 
@@ -137,8 +137,8 @@ async def opened(place: Place) -> None:
     """Make the breaker open, by as many failures as it takes; then the service does what it was told to."""
     rest, place.service.does = place.service.does, [Does(FAILURE)]
     for number in range(POLICY.minimum_calls):
-        assert await waits(place.desk.ask(person(1000 + number))) == DOWN
-    assert place.desk.state is State.OPEN
+        assert await waits(place.lookup.ask(person(1000 + number))) == DOWN
+    assert place.lookup.state is State.OPEN
     place.service.does = rest
     place.service.asked.clear()
 
@@ -156,7 +156,7 @@ def virtual(test: Callable[..., Any]) -> Callable[..., None]:
 @virtual
 async def test_an_answer_is_delivered_and_counted_once() -> None:
     """The asker gets the outcome, and the observer its organisation, outcome and duration."""
-    async with desk(Does(HEALTHY, after=0.3)) as (lookups, service, tally):
+    async with lookup(Does(HEALTHY, after=0.3)) as (lookups, service, tally):
         assert await waits(lookups.ask(person(1))) == EXISTING
         assert service.asked == [(person(1), pytest.approx(DEADLINE))]
         assert tally.answers == [(310, EXISTING, pytest.approx(0.3))]
@@ -166,9 +166,9 @@ async def test_an_answer_is_delivered_and_counted_once() -> None:
 @virtual
 async def test_the_same_person_is_asked_about_once_at_a_time() -> None:
     """A second ask joins the one under way; after its end a new one starts."""
-    async with desk(Does(HEALTHY, after=0.3)) as (lookups, service, _):
+    async with lookup(Does(HEALTHY, after=0.3)) as (lookups, service, _):
         first, second = waits(lookups.ask(person(1))), waits(lookups.ask(person(1)))
-        assert lookups.pending == 2
+        assert lookups.waiting == 2
         assert await asyncio.gather(first, second) == [EXISTING, EXISTING]
         assert len(service.asked) == 1
         await waits(lookups.ask(person(1)))
@@ -178,7 +178,7 @@ async def test_the_same_person_is_asked_about_once_at_a_time() -> None:
 @virtual
 async def test_another_address_is_another_question() -> None:
     """Only organisation, contactRef and email together make it the same person."""
-    async with desk() as (lookups, service, _):
+    async with lookup() as (lookups, service, _):
         questions = [
             person(1),
             person(1)._replace(email="x@example.org"),
@@ -191,10 +191,10 @@ async def test_another_address_is_another_question() -> None:
 @virtual
 async def test_a_cancelled_asker_does_not_cancel_the_others() -> None:
     """Of three who wait for the same answer, two leave, the first among them; the third gets it."""
-    async with desk(Does(HEALTHY, after=0.3)) as (lookups, service, _):
+    async with lookup(Does(HEALTHY, after=0.3)) as (lookups, service, _):
         first, second, third = (waits(lookups.ask(person(1))) for _ in range(3))
         first.cancel()
-        assert lookups.pending == 2
+        assert lookups.waiting == 2
         second.cancel()
         assert await third == EXISTING
         assert service.cancelled == 0
@@ -203,13 +203,13 @@ async def test_a_cancelled_asker_does_not_cancel_the_others() -> None:
 @virtual
 async def test_a_lookup_nobody_waits_for_is_given_up() -> None:
     """When its last asker leaves, the exchange is cancelled, its place free, the breaker none the wiser."""
-    async with desk(Does(None), concurrency=1) as (lookups, service, tally):
+    async with lookup(Does(None), concurrency=1) as (lookups, service, tally):
         for _ in range(3 * POLICY.minimum_calls):
             asked = waits(lookups.ask(person(1)))
             await asyncio.sleep(0.01)
             asked.cancel()
             await asyncio.sleep(0.01)
-            assert (lookups.pending, lookups.out) == (0, 0)
+            assert (lookups.waiting, lookups.out) == (0, 0)
         assert service.cancelled == 3 * POLICY.minimum_calls
         assert lookups.state is State.CLOSED
         assert tally.answers == []
@@ -218,7 +218,7 @@ async def test_a_lookup_nobody_waits_for_is_given_up() -> None:
 @virtual
 async def test_a_cancelled_task_leaves_like_a_cancelled_future() -> None:
     """A task that awaits the answer and is cancelled gives the lookup up as well."""
-    async with desk(Does(None)) as (lookups, service, _):
+    async with lookup(Does(None)) as (lookups, service, _):
 
         async def ask() -> None:
             await waits(lookups.ask(person(1)))
@@ -228,13 +228,13 @@ async def test_a_cancelled_task_leaves_like_a_cancelled_future() -> None:
         task.cancel()
         await asyncio.wait([task])
         await asyncio.sleep(0)
-        assert (task.cancelled(), lookups.pending, service.cancelled) == (True, 0, 1)
+        assert (task.cancelled(), lookups.waiting, service.cancelled) == (True, 0, 1)
 
 
 @virtual
 async def test_a_queued_ask_that_is_cancelled_is_never_put() -> None:
     """Its place in the queue is free at once, for somebody else."""
-    async with desk(Does(HEALTHY, after=0.3), concurrency=1, queue=1) as (lookups, service, _):
+    async with lookup(Does(HEALTHY, after=0.3), concurrency=1, queue=1) as (lookups, service, _):
         first, second = waits(lookups.ask(person(1))), waits(lookups.ask(person(2)))
         assert lookups.ask(person(3)) == SATURATED
         second.cancel()
@@ -246,7 +246,7 @@ async def test_a_queued_ask_that_is_cancelled_is_never_put() -> None:
 @virtual
 async def test_a_hanging_lookup_ends_at_the_deadline() -> None:
     """The outcome is a time-out exactly a deadline after the ask, and counts as a failure."""
-    async with desk(Does(None)) as (lookups, service, tally):
+    async with lookup(Does(None)) as (lookups, service, tally):
         start = now()
         asked = [waits(lookups.ask(person(number))) for number in range(POLICY.minimum_calls)]
         assert await asyncio.gather(*asked) == [TIMEOUT] * POLICY.minimum_calls
@@ -262,7 +262,7 @@ async def test_a_hanging_lookup_ends_at_the_deadline() -> None:
 @virtual
 async def test_a_client_that_ignores_its_cancellation_delays_nobody() -> None:
     """The asker gets its time-out; only the place among those under way stays taken until the client ends."""
-    async with desk(Does(None, stubborn=1.0), Does(), concurrency=1) as (lookups, service, tally):
+    async with lookup(Does(None, stubborn=1.0), Does(), concurrency=1) as (lookups, service, tally):
         start = now()
         assert await waits(lookups.ask(person(1))) == TIMEOUT
         assert now() == pytest.approx(start + DEADLINE)
@@ -275,7 +275,7 @@ async def test_a_client_that_ignores_its_cancellation_delays_nobody() -> None:
 @virtual
 async def test_who_joins_late_waits_no_longer_than_who_came_first() -> None:
     """A joiner shares the end of the lookup under way, which is before its own deadline."""
-    async with desk(Does(None)) as (lookups, _, _):
+    async with lookup(Does(None)) as (lookups, _, _):
         start = now()
         first = waits(lookups.ask(person(1)))
         await asyncio.sleep(1.5)
@@ -287,9 +287,9 @@ async def test_who_joins_late_waits_no_longer_than_who_came_first() -> None:
 @virtual
 async def test_lookups_queue_for_their_turn_and_the_wait_counts() -> None:
     """No more are out than allowed, they start in the order of asking, and each has only the time left."""
-    async with desk(Does(HEALTHY, after=0.5), concurrency=2) as (lookups, service, _):
+    async with lookup(Does(HEALTHY, after=0.5), concurrency=2) as (lookups, service, _):
         asked = [waits(lookups.ask(person(number))) for number in range(6)]
-        assert (lookups.out, lookups.queued, lookups.pending) == (2, 4, 6)
+        assert (lookups.out, lookups.queued, lookups.waiting) == (2, 4, 6)
         assert await asyncio.gather(*asked) == [EXISTING] * 6
         assert service.most_out == 2
         assert service.asked == [
@@ -300,7 +300,7 @@ async def test_lookups_queue_for_their_turn_and_the_wait_counts() -> None:
 @virtual
 async def test_who_cannot_start_before_the_deadline_is_told_so_then() -> None:
     """A queued ask ends as saturated at its deadline, without an exchange or a word to the breaker."""
-    async with desk(Does(HEALTHY, after=1.5), concurrency=1) as (lookups, service, tally):
+    async with lookup(Does(HEALTHY, after=1.5), concurrency=1) as (lookups, service, tally):
         start = now()
         asked = [waits(lookups.ask(person(number))) for number in range(3)]
         assert await asked[2] == SATURATED
@@ -313,7 +313,7 @@ async def test_who_cannot_start_before_the_deadline_is_told_so_then() -> None:
 @virtual
 async def test_a_full_queue_answers_at_once() -> None:
     """Beyond its limit an ask is saturated as a value, while a joiner still finds its place."""
-    async with desk(Does(HEALTHY), concurrency=1, queue=2) as (lookups, _, _):
+    async with lookup(Does(HEALTHY), concurrency=1, queue=2) as (lookups, _, _):
         for number in range(3):
             waits(lookups.ask(person(number)))
         assert lookups.ask(person(3)) == SATURATED
@@ -323,7 +323,7 @@ async def test_a_full_queue_answers_at_once() -> None:
 @virtual
 async def test_a_rush_does_not_open_a_healthy_services_breaker() -> None:
     """Lookups that started too late to be answered time out, but prove nothing about the service."""
-    async with desk(Does(HEALTHY, after=1.2), concurrency=8) as (lookups, _, tally):
+    async with lookup(Does(HEALTHY, after=1.2), concurrency=8) as (lookups, _, tally):
         await asyncio.gather(*(waits(lookups.ask(person(number))) for number in range(40)))
         outcomes = [outcome for _, outcome, _ in tally.answers]
         assert outcomes.count(TIMEOUT) >= POLICY.minimum_calls
@@ -333,13 +333,13 @@ async def test_a_rush_does_not_open_a_healthy_services_breaker() -> None:
 @virtual
 async def test_an_open_breaker_answers_at_once_and_asks_nobody() -> None:
     """Every ask is a value, the joining ones too, and no task is started."""
-    async with desk(Does(HEALTHY, after=0.5)) as place:
-        hanging = waits(place.desk.ask(person(1)))
+    async with lookup(Does(HEALTHY, after=0.5)) as place:
+        hanging = waits(place.lookup.ask(person(1)))
         await asyncio.sleep(0)
         await opened(place)
         assert not hanging.done()
         for number in range(100):
-            assert place.desk.ask(person(number)) == CIRCUIT_OPEN
+            assert place.lookup.ask(person(number)) == CIRCUIT_OPEN
         assert place.service.asked == []
         assert await hanging == EXISTING
         assert place.tally.states == [State.CLOSED, State.OPEN]
@@ -349,7 +349,7 @@ async def test_an_open_breaker_answers_at_once_and_asks_nobody() -> None:
 async def test_when_the_breaker_opens_nobody_stays_in_the_queue() -> None:
     """All who queue get their answer in that moment; who is out gets a real one."""
     failing = [Does(FAILURE, after=0.1)] * 4
-    async with desk(*failing, Does(HEALTHY, after=0.5), concurrency=5) as (lookups, service, _):
+    async with lookup(*failing, Does(HEALTHY, after=0.5), concurrency=5) as (lookups, service, _):
         start = now()
         out = [waits(lookups.ask(person(number))) for number in range(5)]
         queued = [waits(lookups.ask(person(number))) for number in range(5, 50)]
@@ -365,17 +365,17 @@ async def test_when_the_breaker_opens_nobody_stays_in_the_queue() -> None:
 @virtual
 async def test_the_probe_runs_in_the_background_and_alone() -> None:
     """Of two hundred asks after the pause all are answered at once, and the service sees one question."""
-    async with desk(Does(HEALTHY, after=0.3)) as place:
+    async with lookup(Does(HEALTHY, after=0.3)) as place:
         await opened(place)
         await asyncio.sleep(1.0)
-        assert [place.desk.ask(person(number)) for number in range(200)] == [CIRCUIT_OPEN] * 200
-        assert place.desk.state is State.HALF_OPEN
+        assert [place.lookup.ask(person(number)) for number in range(200)] == [CIRCUIT_OPEN] * 200
+        assert place.lookup.state is State.HALF_OPEN
         await asyncio.sleep(0.29)
         assert [question for question, _ in place.service.asked] == [person(0)]
-        assert place.desk.ask(person(0)) == CIRCUIT_OPEN
+        assert place.lookup.ask(person(0)) == CIRCUIT_OPEN
         await asyncio.sleep(0.02)
-        assert place.desk.state is State.CLOSED
-        assert await waits(place.desk.ask(person(0))) == EXISTING
+        assert place.lookup.state is State.CLOSED
+        assert await waits(place.lookup.ask(person(0))) == EXISTING
         assert place.tally.states == [State.CLOSED, State.OPEN, State.HALF_OPEN, State.CLOSED]
         assert place.tally.answers[POLICY.minimum_calls] == (310, EXISTING, pytest.approx(0.3))
 
@@ -383,15 +383,15 @@ async def test_the_probe_runs_in_the_background_and_alone() -> None:
 @virtual
 async def test_a_probe_that_says_nothing_lets_the_next_ask_probe() -> None:
     """A neutral answer leaves it half-open with the place free."""
-    async with desk(Does(NEUTRAL), Does(HEALTHY)) as place:
+    async with lookup(Does(NEUTRAL), Does(HEALTHY)) as place:
         await opened(place)
         await asyncio.sleep(1.0)
-        place.desk.ask(person(1))
+        place.lookup.ask(person(1))
         await asyncio.sleep(0.1)
-        assert place.desk.state is State.HALF_OPEN
-        assert place.desk.ask(person(2)) == CIRCUIT_OPEN
+        assert place.lookup.state is State.HALF_OPEN
+        assert place.lookup.ask(person(2)) == CIRCUIT_OPEN
         await asyncio.sleep(0.1)
-        assert place.desk.state is State.CLOSED
+        assert place.lookup.state is State.CLOSED
 
 
 @pytest.mark.parametrize(
@@ -409,16 +409,16 @@ def test_no_end_of_a_probe_keeps_its_place(fault: Does) -> None:
     """However the probe ends, the service is probed again within a pause and the breaker closes."""
 
     async def main() -> None:
-        async with desk(fault, Does(HEALTHY)) as place:
+        async with lookup(fault, Does(HEALTHY)) as place:
             await opened(place)
             await asyncio.sleep(1.0)
-            place.desk.ask(person(1))
+            place.lookup.ask(person(1))
             await asyncio.sleep(DEADLINE + 0.1)
-            assert place.desk.state is not State.CLOSED
+            assert place.lookup.state is not State.CLOSED
             await asyncio.sleep(2.0)
-            place.desk.ask(person(2))
+            place.lookup.ask(person(2))
             await asyncio.sleep(0.1)
-            assert place.desk.state is State.CLOSED
+            assert place.lookup.state is State.CLOSED
 
     run(main())
 
@@ -426,7 +426,7 @@ def test_no_end_of_a_probe_keeps_its_place(fault: Does) -> None:
 @virtual
 async def test_a_probe_waits_for_room() -> None:
     """While lookups that ignore their end take up all places, no probe adds to them; then one goes out."""
-    async with desk(*[Does(None, stubborn=5.0)] * 4, Does(HEALTHY), concurrency=4) as (lookups, service, _):
+    async with lookup(*[Does(None, stubborn=5.0)] * 4, Does(HEALTHY), concurrency=4) as (lookups, service, _):
         await asyncio.gather(*(waits(lookups.ask(person(number))) for number in range(4)))
         await asyncio.sleep(1.5)
         assert lookups.ask(person(5)) == CIRCUIT_OPEN
@@ -441,19 +441,19 @@ async def test_a_probe_waits_for_room() -> None:
 @virtual
 async def test_a_late_answer_does_not_close_the_breaker() -> None:
     """A good answer to a question from before the opening is delivered, and the circuit stays open."""
-    async with desk(Does(HEALTHY, after=0.5)) as place:
-        early = waits(place.desk.ask(person(1)))
+    async with lookup(Does(HEALTHY, after=0.5)) as place:
+        early = waits(place.lookup.ask(person(1)))
         await asyncio.sleep(0)
         await opened(place)
         assert await early == EXISTING
-        assert place.desk.state is State.OPEN
+        assert place.lookup.state is State.OPEN
 
 
 def test_a_client_that_raises_is_an_outcome(caplog: pytest.LogCaptureFixture) -> None:
     """The outcome is unexpected, the log names the exception's type, and not its text."""
 
     async def main() -> None:
-        async with desk(Does(ValueError("canary@pii.test"))) as (lookups, _, _):
+        async with lookup(Does(ValueError("canary@pii.test"))) as (lookups, _, _):
             assert await waits(lookups.ask(person(1))) == UNEXPECTED
 
     with caplog.at_level(logging.DEBUG):
@@ -472,7 +472,7 @@ def test_an_observer_that_raises_changes_nothing(caplog: pytest.LogCaptureFixtur
         state_changed = answered  # type: ignore[assignment]  # it raises before it could matter
 
     async def main() -> None:
-        lookups = Desk(
+        lookups = OrganisationLookup(
             310, Service(), deadline=DEADLINE, concurrency=1, queue=9, policy=POLICY, observer=Faulty()
         )
         asked = [waits(lookups.ask(person(number))) for number in range(3)]
@@ -495,7 +495,7 @@ async def test_after_a_stall_of_the_event_loop_nothing_is_asked_too_late() -> No
             loop.jump.now += 2 * DEADLINE
 
     service = Service()
-    lookups = Desk(
+    lookups = OrganisationLookup(
         310, service, deadline=DEADLINE, concurrency=1, queue=9, policy=POLICY, observer=Stalling()
     )
     asked = [waits(lookups.ask(person(number))) for number in range(3)]
@@ -507,48 +507,48 @@ async def test_after_a_stall_of_the_event_loop_nothing_is_asked_too_late() -> No
 @virtual
 async def test_a_desk_is_brisk_until_nothing_is_answered_for_long() -> None:
     """A laggard among quick lookups changes nothing; when they fall silent too, the desk is slow."""
-    async with desk(Does(HEALTHY, after=1.0), Does(HEALTHY, after=0.04)) as (lookups, _, _):
-        assert lookups.brisk
+    async with lookup(Does(HEALTHY, after=1.0), Does(HEALTHY, after=0.04)) as (lookups, _, _):
+        assert lookups.is_fast
         slow = waits(lookups.ask(person(0)))
-        await asyncio.sleep(BRISK)
-        assert lookups.brisk
+        await asyncio.sleep(FAST)
+        assert lookups.is_fast
         quick = waits(lookups.ask(person(1)))
         await asyncio.sleep(0.001)
-        assert not lookups.brisk, "nothing was ever answered"
+        assert not lookups.is_fast, "nothing was ever answered"
         await quick
-        assert lookups.brisk
-        await asyncio.sleep(BRISK * 1.1)
-        assert not lookups.brisk
+        assert lookups.is_fast
+        await asyncio.sleep(FAST * 1.1)
+        assert not lookups.is_fast
         await slow
-        assert lookups.brisk, "nothing is out"
+        assert lookups.is_fast, "nothing is out"
 
 
 @virtual
 async def test_a_steady_but_slow_service_is_not_brisk() -> None:
     """Somebody is answered all the time, but each waits too long: others must not wait for that."""
-    async with desk(Does(HEALTHY, after=0.5), concurrency=100) as (lookups, _, _):
+    async with lookup(Does(HEALTHY, after=0.5), concurrency=100) as (lookups, _, _):
         asked = []
         for number in range(100):
             asked.append(waits(lookups.ask(person(number))))
             await asyncio.sleep(0.01)
-        assert not lookups.brisk
+        assert not lookups.is_fast
         await asyncio.gather(*asked)
 
 
 @virtual
 async def test_a_queue_before_a_quick_service_is_brisk() -> None:
     """What counts is how long lookups are out, not how long they queued."""
-    async with desk(Does(HEALTHY, after=0.04), concurrency=1) as (lookups, _, _):
+    async with lookup(Does(HEALTHY, after=0.04), concurrency=1) as (lookups, _, _):
         asked = [waits(lookups.ask(person(number))) for number in range(20)]
         for future in asked:
             await future
-            assert lookups.brisk
+            assert lookups.is_fast
 
 
 @virtual
 async def test_closing_cancels_everything_under_way() -> None:
     """Futures of lookups out and queued are cancelled, the exchanges too, a probe too; nothing is left."""
-    async with desk(Does(None), concurrency=2) as (lookups, service, tally):
+    async with lookup(Does(None), concurrency=2) as (lookups, service, tally):
         asked = [waits(lookups.ask(person(number))) for number in (0, 0, 1, 2, 3)]
         await asyncio.sleep(0.1)
         await lookups.aclose()
@@ -561,7 +561,7 @@ async def test_closing_cancels_everything_under_way() -> None:
 @virtual
 async def test_closing_before_a_lookups_first_step_leaves_nothing() -> None:
     """A lookup started and closed in the same moment neither runs nor stays."""
-    async with desk(Does(None)) as (lookups, service, _):
+    async with lookup(Does(None)) as (lookups, service, _):
         asked = waits(lookups.ask(person(0)))
         await lookups.aclose()
         assert asked.cancelled()
@@ -571,7 +571,7 @@ async def test_closing_before_a_lookups_first_step_leaves_nothing() -> None:
 @virtual
 async def test_draining_ends_what_is_under_way() -> None:
     """Those out and those queued get their answers before the client is closed."""
-    async with desk(Does(HEALTHY, after=0.3), concurrency=1) as (lookups, service, _):
+    async with lookup(Does(HEALTHY, after=0.3), concurrency=1) as (lookups, service, _):
         asked = [waits(lookups.ask(person(number))) for number in range(3)]
         await lookups.drain()
         assert [future.result() for future in asked] == [EXISTING] * 3
@@ -617,7 +617,11 @@ async def _interleaved(
     does: list[Does], asks: list[Ask], concurrency: int, queue: int, closes: float | None
 ) -> None:
     loop = asyncio.get_running_loop()
-    async with desk(*does, Does(HEALTHY), concurrency=concurrency, queue=queue) as (lookups, service, tally):
+    async with lookup(*does, Does(HEALTHY), concurrency=concurrency, queue=queue) as (
+        lookups,
+        service,
+        tally,
+    ):
         closing = [loop.create_task(_after(closes, lookups.aclose))] if closes is not None else []
         ends: list[list[tuple[float, bool]]] = []
         leaving: set[int] = set()
@@ -643,7 +647,7 @@ async def _interleaved(
             assert seconds <= DEADLINE + 1e-6
             assert not cancelled or number in leaving or closes is not None
         assert service.most_out <= concurrency
-        assert (lookups.pending, lookups.queued) == (0, 0)
+        assert (lookups.waiting, lookups.queued) == (0, 0)
         assert len(tally.answers) <= len(service.asked)
         await asyncio.gather(*closing)
         if closes is None:
@@ -712,7 +716,7 @@ async def test_a_real_service_that_fails_and_recovers_sees_one_probe() -> None:
     web, tally = WebService(), Tally()
     async with web.listening() as url:
         policy = BreakerPolicy(minimum_calls=4, first_pause=0.1, jitter=0.0)
-        lookups = Desk(
+        lookups = OrganisationLookup(
             310,
             LookupClient(Endpoint(url=url, authorization=None)),
             deadline=DEADLINE,
@@ -741,7 +745,7 @@ async def test_a_real_service_that_hangs_costs_no_more_than_the_deadline() -> No
     web, tally = WebService(), Tally()
     web.seconds = 60.0
     async with web.listening() as url:
-        lookups = Desk(
+        lookups = OrganisationLookup(
             310,
             LookupClient(Endpoint(url=url, authorization=None, deadline=0.3)),
             deadline=0.3,

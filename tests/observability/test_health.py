@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streams.observability.health import Health
+from streams.observability.health import WorkerHealth
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.integration.worker_process import Installation
 
@@ -19,8 +19,8 @@ from tests.integration.worker_process import Installation
 @dataclass
 class FakeLane:
     partition: int = 0
-    still_for: float = 0.0
-    trouble: str | None = None
+    stalled_for: float = 0.0
+    commit_failure: str | None = None
     halted: str | None = None
 
 
@@ -38,19 +38,19 @@ class FakeLanes:
 class FakeWorker:
     """The parts of a worker that Health looks at, all well."""
 
-    awaits: str | None = None
+    waiting_for: str | None = None
     restoring: bool = False
     behind: set[int] = field(default_factory=set)
     coordinated: bool = True
     lanes: FakeLanes = field(default_factory=lambda: FakeLanes([FakeLane(0), FakeLane(1)]))
-    moved: FakeLanes = field(default_factory=FakeLanes)
+    rekeyed: FakeLanes = field(default_factory=FakeLanes)
     agents: list[Any] = field(default_factory=list)
 
-    def health(self) -> Health:
-        parts: dict[str, Any] = dict.fromkeys(("groundwork", "catch_up"), self)
-        return Health(
+    def health(self) -> WorkerHealth:
+        parts: dict[str, Any] = dict.fromkeys(("startup", "catch_up"), self)
+        return WorkerHealth(
             **parts,
-            lanes=(self.lanes, self.moved),
+            lanes=(self.lanes, self.rekeyed),
             agents=lambda: self.agents,
             coordinated=lambda: self.coordinated,
             stuck_after=30.0,  # type: ignore[arg-type]  # fakes
@@ -84,7 +84,7 @@ def test_a_spare_worker_without_partitions_is_ready() -> None:
     ("worker", "words"),
     [
         (
-            FakeWorker(awaits="Kafka (KafkaConnectionError)", lanes=FakeLanes(joined=False)),
+            FakeWorker(waiting_for="Kafka (KafkaConnectionError)", lanes=FakeLanes(joined=False)),
             "waiting for Kafka",
         ),
         (FakeWorker(lanes=FakeLanes(joined=False)), "no partitions assigned yet"),
@@ -92,9 +92,15 @@ def test_a_spare_worker_without_partitions_is_ready() -> None:
         (FakeWorker(behind={7, 2}), "partitions 2, 7"),
         (FakeWorker(coordinated=False), "Kafka does not answer"),
         (FakeWorker(lanes=FakeLanes(opening={4: "KafkaTimeoutError"})), "partition 4: KafkaTimeoutError"),
-        (FakeWorker(moved=FakeLanes(opening={4: "opening"})), "partition 4: opening"),
-        (FakeWorker(lanes=FakeLanes([FakeLane(5, trouble="Fenced")])), "partition 5 cannot commit: Fenced"),
-        (FakeWorker(moved=FakeLanes([FakeLane(5, trouble="Fenced")])), "partition 5 cannot commit: Fenced"),
+        (FakeWorker(rekeyed=FakeLanes(opening={4: "opening"})), "partition 4: opening"),
+        (
+            FakeWorker(lanes=FakeLanes([FakeLane(5, commit_failure="Fenced")])),
+            "partition 5 cannot commit: Fenced",
+        ),
+        (
+            FakeWorker(rekeyed=FakeLanes([FakeLane(5, commit_failure="Fenced")])),
+            "partition 5 cannot commit: Fenced",
+        ),
         (FakeWorker(lanes=FakeLanes([FakeLane(6, halted="too many")])), "partition 6 stopped: too many"),
     ],
 )
@@ -109,13 +115,15 @@ def test_what_keeps_a_worker_from_its_work_is_named_and_no_reason_to_restart(
 
 def test_everything_that_is_wrong_is_named() -> None:
     """Several problems are several sentences."""
-    worker = FakeWorker(restoring=True, lanes=FakeLanes([FakeLane(1, trouble="Fenced")], {2: "opening"}))
+    worker = FakeWorker(
+        restoring=True, lanes=FakeLanes([FakeLane(1, commit_failure="Fenced")], {2: "opening"})
+    )
     assert len(worker.health().not_ready()) == 3
 
 
 def test_while_kafka_is_awaited_nothing_else_is_said() -> None:
     """Before the groundwork is done, the rest is not started: it would only distract."""
-    worker = FakeWorker(awaits="Kafka", lanes=FakeLanes(joined=False), restoring=True, behind={1})
+    worker = FakeWorker(waiting_for="Kafka", lanes=FakeLanes(joined=False), restoring=True, behind={1})
     assert worker.health().not_ready() == ["waiting for Kafka"]
 
 
@@ -123,8 +131,8 @@ def test_while_kafka_is_awaited_nothing_else_is_said() -> None:
 def test_a_lane_with_work_and_no_progress_is_stuck(seconds: float, alive: bool) -> None:
     """Beyond the patience the worker should be restarted, and the partition is named."""
     for worker in (
-        FakeWorker(lanes=FakeLanes([FakeLane(3, still_for=seconds)])),
-        FakeWorker(moved=FakeLanes([FakeLane(3, still_for=seconds)])),
+        FakeWorker(lanes=FakeLanes([FakeLane(3, stalled_for=seconds)])),
+        FakeWorker(rekeyed=FakeLanes([FakeLane(3, stalled_for=seconds)])),
     ):
         problems = worker.health().not_alive()
         assert (problems == []) is alive

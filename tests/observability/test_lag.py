@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streams.observability.lag import Backlog
+from streams.observability.lag import PartitionLags
 
 
 @dataclass
 class FakeLane:
     partition: int
     committed: int = 0
-    oldest: int | None = None
+    oldest_timestamp_ms: int | None = None
     has_work: bool = False
 
 
@@ -31,15 +31,15 @@ class World:
         self.lanes = FakeLanes(list(lanes), opening or {})
         self.ends: dict[int, tuple[int, int]] = {}
         self.now = 1000.0
-        self.backlog = Backlog(
+        self.backlog = PartitionLags(
             lambda: [("actions", self.lanes)], lambda _, number: self.ends.get(number), lambda: self.now
         )
 
     def lags(self) -> dict[str, int]:
         return {number: lag for (_, number), lag in self.backlog.lags()}
 
-    def oldest(self) -> dict[str, float]:
-        return {number: since for (_, number), since in self.backlog.oldest()}
+    def waiting_since(self) -> dict[str, float]:
+        return {number: since for (_, number), since in self.backlog.waiting_since()}
 
 
 def test_lag_is_from_the_committed_offset_to_the_end() -> None:
@@ -54,21 +54,23 @@ def test_a_marker_at_the_end_is_no_lag() -> None:
     world = World(FakeLane(0, committed=99))
     world.ends = {0: (100, 100)}
     assert world.lags() == {"0": 0}
-    assert world.oldest() == {}
+    assert world.waiting_since() == {}
 
 
 def test_what_is_not_known_is_not_shown() -> None:
     """Before the consumer knows a partition's end there is no lag to show, and nothing that waits."""
     world = World(FakeLane(0), opening={1: "opening"})
     assert world.lags() == {}
-    assert world.oldest() == {}
+    assert world.waiting_since() == {}
 
 
 def test_the_oldest_action_is_the_one_that_a_lane_holds() -> None:
     """Its timestamp is shown in seconds; an idle lane shows nothing."""
-    world = World(FakeLane(0, committed=5, oldest=995_500, has_work=True), FakeLane(1, committed=7))
+    world = World(
+        FakeLane(0, committed=5, oldest_timestamp_ms=995_500, has_work=True), FakeLane(1, committed=7)
+    )
     world.ends = {0: (9, 9), 1: (7, 7)}
-    assert world.oldest() == {"0": 995.5}
+    assert world.waiting_since() == {"0": 995.5}
 
 
 def test_what_nobody_has_read_waits_since_it_was_seen() -> None:
@@ -77,23 +79,23 @@ def test_what_nobody_has_read_waits_since_it_was_seen() -> None:
     world = World(stopped, opening={0: "BrokerDown"})
     world.ends = {0: (100, 40), 1: (9, 7)}
     assert world.lags() == {"0": 60, "1": 2}
-    assert world.oldest() == {"0": 1000, "1": 1000}
+    assert world.waiting_since() == {"0": 1000, "1": 1000}
     world.now = 1600
-    assert world.oldest() == {"0": 1000, "1": 1000}
-    stopped.oldest, stopped.has_work = 900_000, True
-    assert world.oldest() == {"0": 1000, "1": 900}
-    stopped.oldest, stopped.has_work, stopped.committed, world.ends[1] = None, False, 9, (9, 9)
-    assert world.oldest() == {"0": 1000}
+    assert world.waiting_since() == {"0": 1000, "1": 1000}
+    stopped.oldest_timestamp_ms, stopped.has_work = 900_000, True
+    assert world.waiting_since() == {"0": 1000, "1": 900}
+    stopped.oldest_timestamp_ms, stopped.has_work, stopped.committed, world.ends[1] = None, False, 9, (9, 9)
+    assert world.waiting_since() == {"0": 1000}
     world.ends[1] = (12, 9)  # something new, later
-    assert world.oldest() == {"0": 1000, "1": 1600}
+    assert world.waiting_since() == {"0": 1000, "1": 1600}
 
 
 def test_a_partition_that_is_taken_away_is_forgotten() -> None:
     """When it comes back, its waiting begins anew: another worker may have done its work meanwhile."""
     world = World(opening={0: "BrokerDown"})
     world.ends = {0: (100, 40)}
-    assert world.oldest() == {"0": 1000}
+    assert world.waiting_since() == {"0": 1000}
     world.lanes.opening = {}
-    assert world.oldest() == {}
+    assert world.waiting_since() == {}
     world.now, world.lanes.opening = 2000, {0: "BrokerDown"}
-    assert world.oldest() == {"0": 2000}
+    assert world.waiting_since() == {"0": 2000}

@@ -19,9 +19,9 @@ from streams.observability.logs import (
     JsonLine,
     Levels,
     TextLine,
-    blotted,
     configuration,
     message,
+    redacted,
     told,
 )
 
@@ -92,7 +92,7 @@ def test_a_mistake_in_a_log_call_costs_no_line() -> None:
 )
 def test_addresses_and_references_are_blotted(text: str) -> None:
     """In any surroundings."""
-    shown = blotted(f"refused {text} again")
+    shown = redacted(f"refused {text} again")
     assert not any(private in shown for private in ("ana", "secret", REF))
     assert shown.startswith("refused ")
     assert shown.endswith(" again")
@@ -101,7 +101,7 @@ def test_addresses_and_references_are_blotted(text: str) -> None:
 @given(st.from_regex(r"[a-z0-9.+_-]{1,20}@[a-z0-9-]{1,20}(\.[a-z]{2,5}){1,2}", fullmatch=True), st.text())
 def test_no_address_survives(address: str, around: str) -> None:
     """Whatever stands around it."""
-    assert address not in blotted(around + " " + address + " " + around)
+    assert address not in redacted(around + " " + address + " " + around)
 
 
 def test_too_many_lines_of_one_event_are_counted_instead() -> None:

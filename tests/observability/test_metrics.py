@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.actions.decision import LETTERS, decide
-from streams.delivery.lane import Entry, Release, Verdict
+from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
+from streams.delivery.results import Processed, Release, Result
 from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome, Reason
 from streams.observability.metric_catalogue import (
     BREAKER,
@@ -36,14 +37,14 @@ class FakeRecord:
     timestamp: int = int(NOW * 1000)
 
 
-def entry(*tally: str, seconds_ago: float = 0.0) -> Entry:
-    return Entry(FakeRecord(round((NOW - seconds_ago) * 1000)), Verdict(None, tally))
+def entry(outcome: Hashable, seconds_ago: float = 0.0) -> Processed:
+    return Processed(FakeRecord(round((NOW - seconds_ago) * 1000)), Result(None, outcome))
 
 
 def email(
     reason: str, outcome: str = "", cause: str = "", org_id: int = 310, variant: str = "two_button"
-) -> Entry:
-    return entry("email", variant, reason, outcome, cause, str(org_id))
+) -> Processed:
+    return entry(Emailed(variant, reason, outcome, cause, org_id))
 
 
 def metrics(*named: int) -> Metrics:
@@ -74,10 +75,10 @@ def test_what_is_committed_is_counted_by_kind() -> None:
             email("known_subscribed", variant="one_button"),
             email("no_lookup"),
             email("no_lookup"),
-            entry("ignored", "stage"),
-            entry("ignored", "tombstone"),
-            entry("rekeyed"),
-            entry("dead_letter", "not_json"),
+            entry(Ignored("stage")),
+            entry(Ignored("tombstone")),
+            entry(Rekeyed()),
+            entry(DeadLettered("not_json")),
         ],
     )
     name = "confirmation_emails_total"
@@ -130,10 +131,10 @@ def test_the_delay_is_that_of_emails() -> None:
     shown.committed(
         0,
         [
-            entry("email", "two_button", "no_lookup", "", "", "1", seconds_ago=2.0),
-            entry("email", "two_button", "no_lookup", "", "", "1", seconds_ago=-500.0),
-            entry("ignored", "stage", seconds_ago=9_999),
-            entry("dead_letter", "not_json", seconds_ago=9_999),
+            entry(Emailed("two_button", "no_lookup", "", "", 1), seconds_ago=2.0),
+            entry(Emailed("two_button", "no_lookup", "", "", 1), seconds_ago=-500.0),
+            entry(Ignored("stage"), seconds_ago=9_999),
+            entry(DeadLettered("not_json"), seconds_ago=9_999),
         ],
     )
     name = "confirmation_delay_seconds"
@@ -196,8 +197,8 @@ def test_what_became_of_actions_adds_up() -> None:
     shown.taken(0, 9)
     in_flight[0] = 9
     assert unaccounted(shown) == 0
-    entries = [email("no_lookup"), entry("ignored", "stage"), entry("dead_letter", "not_json")]
-    shown.committed(0, [*entries, entry("rekeyed")])
+    entries = [email("no_lookup"), entry(Ignored("stage")), entry(DeadLettered("not_json"))]
+    shown.committed(0, [*entries, entry(Rekeyed())])
     shown.taken(1, 1)  # the re-keyed one, in its new partition
     in_flight[0] = 6
     assert unaccounted(shown) == 0
@@ -238,10 +239,10 @@ def test_gauges_are_read_at_the_scrape() -> None:
 
 
 def test_breakers_of_organisations_without_an_entry_are_one_sample() -> None:
-    """Desks that share the label "other" are summed: a scrape with a sample twice would be thrown away."""
+    """Lookups that share the label "other" are summed: a scrape with a sample twice would be thrown away."""
     shown = metrics(310)
-    desks = [(310, "open"), (5, "closed"), (6, "closed"), (7, "open"), (None, "closed")]
-    shown.gauge(BREAKER, lambda: [((shown.label(org_id), state), 1) for org_id, state in desks])
+    lookups = [(310, "open"), (5, "closed"), (6, "closed"), (7, "open"), (None, "closed")]
+    shown.gauge(BREAKER, lambda: [((shown.label(org_id), state), 1) for org_id, state in lookups])
     name = "confirmation_lookup_breaker_state"
     assert value(shown, name, organisation="310", state="open") == 1
     assert value(shown, name, organisation=OTHER, state="closed") == 3
@@ -254,9 +255,9 @@ def test_lanes_are_shown_by_topic_and_partition() -> None:
     @dataclass
     class FakeLane:
         partition: int
-        unsettled: int
-        pending: int
-        still_for: float
+        uncommitted: int
+        awaiting_lookup: int
+        stalled_for: float
 
     shown = metrics()
     lanes: Any = [
@@ -307,7 +308,7 @@ def test_labels_are_bounded(given_actions: Iterable[tuple[int, bool | None, Look
     for org_id, subscribed, lookup in given_actions:
         variant, reason = decide(subscribed, lookup)
         asked = ("", "") if lookup is None else (lookup.outcome, lookup.cause or "")
-        shown.committed(0, [entry("email", variant, reason, *asked, str(org_id))])
+        shown.committed(0, [entry(Emailed(variant, reason, *asked, org_id))])
     allowed = {
         "organisation": {"310", "311", OTHER},
         "outcome": {"existing", "non_existing", "error"},

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from streams.delivery.lane import Pending, Verdict
-from streams.observability.tracing import CollectorSpans, Traced
+from streams.actions.outcomes import DeadLettered, Emailed
+from streams.delivery.results import AwaitingLookup, Result
+from streams.observability.tracing import CollectorSpans, TracingProcessor
 from streams.settings.table import SettingsError
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
-EMAIL = Verdict(None, ("email", "two_button", "lookup_failed", "error", "timeout", "310"))
+EMAIL = Result(None, Emailed("two_button", "lookup_failed", "error", "timeout", 310))
 
 
 class Kept:
@@ -31,15 +32,15 @@ class Kept:
 class Fixed:
     halted = None
 
-    def __init__(self, verdict: Any) -> None:
-        self.judge = lambda _: verdict
-        self.refuse = lambda _, verdict: verdict
-        self.fault = lambda _, exc: Verdict(None, ("dead_letter", type(exc).__name__))
+    def __init__(self, result: Any) -> None:
+        self.process = lambda _: result
+        self.on_too_large = lambda _, result: result
+        self.on_error = lambda _, exc: Result(None, DeadLettered(type(exc).__name__))
 
 
-def traced(verdict: Any, spans: Kept) -> Traced:
+def traced(result: Any, spans: Kept) -> TracingProcessor:
     ticks = iter(range(1, 100))
-    return Traced(Fixed(verdict), spans, "actions", 3, now=lambda: next(ticks))
+    return TracingProcessor(Fixed(result), spans, "actions", 3, now=lambda: next(ticks))
 
 
 def record(traceparent: bytes | None = PARENT.encode()) -> Any:
@@ -50,7 +51,7 @@ def record(traceparent: bytes | None = PARENT.encode()) -> Any:
 def test_a_verdict_at_once_is_a_span_under_the_action_s_own() -> None:
     """With its place and what came of it, and nobody's data."""
     spans = Kept()
-    assert traced(EMAIL, spans).judge(record()) is EMAIL
+    assert traced(EMAIL, spans).process(record()) is EMAIL
     ((parent, started, ended, attributes),) = spans.spans
     assert (parent, started, ended) == (PARENT, 1, 2)
     assert attributes == {
@@ -72,8 +73,8 @@ async def test_a_lookup_s_time_is_in_its_span() -> None:
     """A verdict that waits makes its span when it is concluded."""
     spans = Kept()
     answer = asyncio.get_running_loop().create_future()
-    pending = traced(Pending(answer, lambda _: EMAIL), spans).judge(record())
-    assert isinstance(pending, Pending)
+    pending = traced(AwaitingLookup(answer, lambda _: EMAIL), spans).process(record())
+    assert isinstance(pending, AwaitingLookup)
     assert spans.spans == []
     answer.set_result(None)
     assert pending.conclude(answer) is EMAIL
@@ -84,14 +85,14 @@ async def test_a_lookup_s_time_is_in_its_span() -> None:
 def test_without_a_sampled_trace_there_is_no_span(header: bytes | None) -> None:
     """And the verdict is what it was."""
     spans = Kept()
-    assert traced(EMAIL, spans).judge(record(header)) is EMAIL
+    assert traced(EMAIL, spans).process(record(header)) is EMAIL
     assert spans.spans == []
 
 
 def test_what_is_not_judged_now_makes_no_span() -> None:
     """It is judged again, many times perhaps."""
     spans = Kept()
-    assert traced(None, spans).judge(record()) is None
+    assert traced(None, spans).process(record()) is None
     assert spans.spans == []
 
 
@@ -113,7 +114,7 @@ def test_spans_reach_a_collector() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         spans = CollectorSpans(f"http://127.0.0.1:{server.server_port}/", "1.0")
-        Traced(Fixed(EMAIL), spans, "actions", 3).judge(record())
+        TracingProcessor(Fixed(EMAIL), spans, "actions", 3).process(record())
         spans.close()
     finally:
         server.shutdown()

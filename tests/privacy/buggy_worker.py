@@ -12,14 +12,14 @@ from typing import Any
 from streams.__main__ import main
 from streams.lookup.client import LookupClient
 from streams.messages.email import EmailWriter
-from streams.statuses.ingest import Learning
+from streams.statuses.ingest import StatusIngest
 
 #: Organisations whose actions meet a bug.
 WRITE, CLIENT, CALLBACK, LIBRARY = 901, 902, 903, 904
 #: The status row that ends its agent.
 LETHAL = b"lethal"
 
-write, ask, read = EmailWriter.write, LookupClient.ask, Learning._read
+write, ask, read = EmailWriter.write, LookupClient.ask, StatusIngest._read
 
 
 tasks: set[asyncio.Task[None]] = set()
@@ -72,5 +72,5 @@ def buggy_read(self: Any, chunk: Any) -> Any:
 if __name__ == "__main__":
     EmailWriter.write = buggy_write  # type: ignore[method-assign]  # the bug
     LookupClient.ask = buggy_ask  # type: ignore[method-assign,assignment]  # the bug
-    Learning._read = buggy_read  # type: ignore[method-assign]  # the bug
+    StatusIngest._read = buggy_read  # type: ignore[method-assign]  # the bug
     main(["worker"])

@@ -16,14 +16,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.delivery.kafka_transaction import KafkaLedger
+from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Outgoing
 from streams.kafka.connection_check import Refused, refusal
 from streams.kafka.topics import TopicNames
 from streams.settings.connection import client_options
 from streams.settings.load import load_settings
-from streams.startup import Groundwork
+from streams.startup import Startup
 from tests.integration.topics import action, keyed, read_count, send
 from tests.integration.worker_process import Installation, WorkerProcess
 from tests.security.broker import (
@@ -77,7 +77,7 @@ async def test_a_transaction_goes_through(
     admin = AIOKafkaAdminClient(**options)
     offsets = Offsets(group, options)
     place = TopicPartition(topic, 0)
-    ledger = KafkaLedger(
+    transactions = KafkaTransactions(
         place,
         group=group,
         connection=options,
@@ -89,8 +89,8 @@ async def test_a_transaction_goes_through(
     try:
         await admin.start()
         await admin.create_topics([NewTopic(topic, 1, 1)])
-        assert (await ledger.open()).offset is None
-        await ledger.commit([Outgoing(topic, None, b"v", [])], 7, "")
+        assert (await transactions.open()).offset is None
+        await transactions.commit([Outgoing(topic, None, b"v", [])], 7, "")
         await consumer.start()
         consumer.assign([place])
         consumer.seek(place, 0)
@@ -99,7 +99,7 @@ async def test_a_transaction_goes_through(
         assert (await offsets.committed(place)).offset == 7
     finally:
         await consumer.stop()
-        await ledger.close()
+        await transactions.close()
         await offsets.stop()
         await admin.close()
 
@@ -256,7 +256,7 @@ async def test_each_mistake_ends_the_start_and_is_named(
 ) -> None:
     """Well within 30 s, one sentence says which it is, where, and what mends it; no user, no password."""
     names = TopicNames.of(load_settings({}))
-    groundwork = Groundwork(
+    startup = Startup(
         connection=connection(broker, listener, mistake),
         group="g",
         names=names,
@@ -266,8 +266,8 @@ async def test_each_mistake_ends_the_start_and_is_named(
     )
     async with asyncio.timeout(20):
         with pytest.raises(Refused) as refused:
-            await groundwork.start()
-    await groundwork.stop()
+            await startup.start()
+    await startup.stop()
     said = str(refused.value)
     assert expected.format(address=broker.address(listener)) in said
     port = broker.address(listener).rpartition(":")[2]

@@ -40,7 +40,7 @@ from streams.kafka.topics import TopicNames, TopicsUnfit, ensure_topics
 from streams.settings.connection import client_options
 from streams.settings.load import load_settings
 from streams.settings.table import Settings
-from streams.startup import Groundwork
+from streams.startup import Startup
 from tests.integration.topics import action, keyed, read_count, send, status
 from tests.integration.worker_process import Installation
 from tests.security.broker import LIMITED, LIMITED_PASSWORD, SecureBroker, administrator
@@ -135,8 +135,8 @@ class Limited:
         await ensure_topics(admin, self.names, partitions=1, replication=1)
         await admin.close()
 
-    def groundwork(self) -> Groundwork:
-        return Groundwork(
+    def startup(self) -> Startup:
+        return Startup(
             connection=self.connection,
             group=self.settings.group_id,
             names=self.names,
@@ -334,10 +334,10 @@ async def test_a_missing_right_ends_the_start(limited: Limited) -> None:
         while await rights.missing(admin, limited.needed) != [without]:  # noqa: ASYNC110 - no event for it
             await asyncio.sleep(0.05)
     await admin.close()
-    groundwork = limited.groundwork()
+    startup = limited.startup()
     with pytest.raises(Refused) as refused:
-        await groundwork.start()
-    await groundwork.stop()
+        await startup.start()
+    await startup.stop()
     assert str(refused.value) == (
         f"the brokers do not allow this user Write on topic {without.name}: `streams acls` prints what a"
         " worker needs"

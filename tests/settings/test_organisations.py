@@ -10,7 +10,7 @@ import pytest
 from streams.lookup.client import basic
 from streams.messages.decode import Outcome
 from streams.settings.load import load_settings
-from streams.settings.organisations import Plans
+from streams.settings.organisations import OrganisationsInForce
 from streams.settings.organisations_file import Organisations, OrganisationsError
 
 SECRET = "canary-7f3a"
@@ -27,36 +27,40 @@ not_subscribed_lifetime = 0
 """
 
 
-def plans(**environ: str) -> Plans:
-    return Plans(load_settings({f"STREAMS_{name}": text for name, text in environ.items()}), environ)
+def policies(**environ: str) -> OrganisationsInForce:
+    return OrganisationsInForce(
+        load_settings({f"STREAMS_{name}": text for name, text in environ.items()}), environ
+    )
 
 
-def from_file(path: Path, text: str = FILE) -> Plans:
+def from_file(path: Path, text: str = FILE) -> OrganisationsInForce:
     path.write_text(text)
-    return Plans(load_settings({"STREAMS_ORGANISATIONS_FILE": str(path)}), {"CRM_SECRET": SECRET})
+    return OrganisationsInForce(
+        load_settings({"STREAMS_ORGANISATIONS_FILE": str(path)}), {"CRM_SECRET": SECRET}
+    )
 
 
 def test_without_a_url_nobody_is_asked() -> None:
     """No lookup configured: every organisation has none, and none has a name of its own."""
-    found = plans()
+    found = policies()
     assert found.organisations.of(310).lookup is None
     assert not found.named(310)
 
 
 def test_one_lookup_for_everybody_comes_from_plain_settings() -> None:
     """Url, deadline, concurrency and lifetimes are those of the settings, for every organisation."""
-    found = plans(
+    found = policies(
         LOOKUP_URL="http://crm.example.org/",
         LOOKUP_DEADLINE="0.7",
         LOOKUP_CONCURRENCY="9",
         LOOKUP_KEEP_SUBSCRIBED="50",
         LOOKUP_KEEP_NOT_SUBSCRIBED="0",
     )
-    plan = found.organisations.of(310)
-    assert plan.lookup is not None
-    assert (plan.lookup.url, plan.lookup.deadline) == ("http://crm.example.org/", 0.7)
-    assert (plan.concurrency, plan.lookup.connections) == (9, 9)
-    assert plan.lookup.authorization is None
+    policy = found.organisations.of(310)
+    assert policy.lookup is not None
+    assert (policy.lookup.url, policy.lookup.deadline) == ("http://crm.example.org/", 0.7)
+    assert (policy.concurrency, policy.lookup.connections) == (9, 9)
+    assert policy.lookup.authorization is None
     assert found.lifetime(310, Outcome.EXISTING) == 50
     assert found.lifetime(310, Outcome.NON_EXISTING) == 0
     assert not found.named(310)
@@ -64,8 +68,8 @@ def test_one_lookup_for_everybody_comes_from_plain_settings() -> None:
 
 def test_credentials_are_the_raw_header_or_user_and_password() -> None:
     """Either kind of credentials becomes the Authorization header; its repr does not show it."""
-    raw = plans(LOOKUP_URL="http://crm/", LOOKUP_AUTHORIZATION=f"Bearer {SECRET}").organisations.default
-    both = plans(LOOKUP_URL="http://crm/", LOOKUP_USER="u", LOOKUP_PASSWORD=SECRET).organisations.default
+    raw = policies(LOOKUP_URL="http://crm/", LOOKUP_AUTHORIZATION=f"Bearer {SECRET}").organisations.default
+    both = policies(LOOKUP_URL="http://crm/", LOOKUP_USER="u", LOOKUP_PASSWORD=SECRET).organisations.default
     assert raw.lookup is not None
     assert both.lookup is not None
     assert raw.lookup.authorization == f"Bearer {SECRET}"
@@ -76,9 +80,9 @@ def test_credentials_are_the_raw_header_or_user_and_password() -> None:
 def test_the_file_gives_each_organisation_its_own(tmp_path: Path) -> None:
     """Who has an entry is asked by it, and named; everybody else by the default."""
     found = from_file(tmp_path / "organisations.toml")
-    plan = found.organisations.of(310)
-    assert plan.lookup is not None
-    assert (plan.lookup.url, plan.lookup.authorization) == ("https://crm.example.org/lookup", SECRET)
+    policy = found.organisations.of(310)
+    assert policy.lookup is not None
+    assert (policy.lookup.url, policy.lookup.authorization) == ("https://crm.example.org/lookup", SECRET)
     assert (found.named(310), found.named(311)) == (True, False)
     assert found.lifetime(310, Outcome.EXISTING) == 7_200
     assert found.lifetime(310, Outcome.NON_EXISTING) == 0
@@ -135,7 +139,7 @@ def test_a_wrong_file_changes_nothing_and_is_logged(
 
 def test_without_a_file_a_reload_keeps_what_was(caplog: pytest.LogCaptureFixture) -> None:
     """A hang-up signal does no harm where there is nothing to read."""
-    found = plans(LOOKUP_URL="http://crm/")
+    found = policies(LOOKUP_URL="http://crm/")
     before = found.organisations
     found.reload(lambda _: None)
     assert found.organisations == before

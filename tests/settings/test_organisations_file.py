@@ -56,7 +56,7 @@ def endpoint(organisation: Organisation) -> Endpoint:
 def test_the_example_file_loads() -> None:
     """What we show people is valid, and means what its comments say."""
     organisations = load_organisations(EXAMPLE, {"CRM_TOKEN": "Bearer t", "CRM_310_PASSWORD": "p"})
-    assert [plan.org_id for plan in organisations] == [310, 311, 312]
+    assert [policy.org_id for policy in organisations] == [310, 311, 312]
     default = organisations.of(1)
     assert endpoint(default).url == "https://crm.example.org/lookup"
     assert endpoint(default).authorization == "Bearer t"
@@ -84,8 +84,8 @@ def test_an_empty_file_asks_nobody(path: Path) -> None:
 
 def test_what_is_left_out_has_its_default(path: Path) -> None:
     """An entry of nothing but a URL has the documented numbers."""
-    plan = load(path, f"[organisation.310]\n{URL}").of(310)
-    assert plan == Organisation(
+    policy = load(path, f"[organisation.310]\n{URL}").of(310)
+    assert policy == Organisation(
         org_id=310,
         name=None,
         lookup=Endpoint(
@@ -112,10 +112,10 @@ def test_an_entry_overrides_the_default_key_by_key(path: Path) -> None:
         f'[default]\n{URL}name = "All"\ndeadline = 5\nconcurrency = 7\nbreaker_minimum_calls = 3\n'
         "[organisation.310]\ndeadline = 1\nbreaker_window = 20\n",
     )
-    plan = organisations.of(310)
-    assert (endpoint(plan).deadline, plan.concurrency, endpoint(plan).connections) == (1.0, 7, 7)
-    assert plan.breaker == BreakerPolicy(minimum_calls=3, window=20.0)
-    assert (organisations.default.name, plan.name) == ("All", None)
+    policy = organisations.of(310)
+    assert (endpoint(policy).deadline, policy.concurrency, endpoint(policy).connections) == (1.0, 7, 7)
+    assert policy.breaker == BreakerPolicy(minimum_calls=3, window=20.0)
+    assert (organisations.default.name, policy.name) == ("All", None)
 
 
 def test_a_default_without_url_only_lends_its_values(path: Path) -> None:
@@ -172,8 +172,8 @@ def test_an_entrys_url_takes_it_out_of_a_default_of_none(path: Path) -> None:
 )
 def test_durations_are_seconds_or_have_a_unit(path: Path, written: str, seconds: float) -> None:
     """A number is seconds; a text is a number with one of ms, s, m, h, d."""
-    plan = load(path, f"[default]\nsubscribed_lifetime = {written}\n").default
-    assert plan.subscribed_lifetime == pytest.approx(seconds)
+    policy = load(path, f"[default]\nsubscribed_lifetime = {written}\n").default
+    assert policy.subscribed_lifetime == pytest.approx(seconds)
 
 
 def test_certificates_are_read_beside_the_file(path: Path) -> None:
@@ -420,9 +420,9 @@ def test_without_a_file_everybody_has_the_same_lookup() -> None:
     lookup = Endpoint(url="https://crm.example.org/lookup", authorization=None)
     organisations = Organisations.from_default(lookup, concurrency=5, subscribed_lifetime=1.0)
     for org_id in (1, 310):
-        plan = organisations.of(org_id)
-        assert (plan.lookup, plan.concurrency, plan.subscribed_lifetime) == (lookup, 5, 1.0)
-        assert plan.org_id is None
+        policy = organisations.of(org_id)
+        assert (policy.lookup, policy.concurrency, policy.subscribed_lifetime) == (lookup, 5, 1.0)
+        assert policy.org_id is None
     assert list(organisations) == []
 
 

@@ -18,7 +18,7 @@ from streams.actions.processor import SHORTENED_TO
 from streams.kafka.chunks import Chunk
 from streams.observability.metric_catalogue import DEAD_LETTERS, STATUSES
 from streams.observability.metrics import Metrics
-from streams.statuses.ingest import Learning
+from streams.statuses.ingest import StatusIngest
 from streams.statuses.table import StatusTable
 from tests.delivery.fakes import in_virtual_time
 from tests.statuses.fake_changelog import CHANGELOG, FakeChangelog, SentRow, faust_table
@@ -46,7 +46,7 @@ class Bench:
         self.generation = 7
         table = faust_table("memory", Path())
         self.table = StatusTable(table, lambda: self.changelog.send_many)
-        self.learning = Learning(
+        self.statuses = StatusIngest(
             self.table, self.metrics, lambda: self._send_letters, "dlq", lambda: self.generation
         )
 
@@ -83,7 +83,7 @@ async def test_a_chunk_is_applied_in_its_order_counted_and_settled() -> None:
     """Rows, an older one, and a tombstone: the table has what should stay, and the chunk is settled."""
     bench = Bench()
     given = chunk(row("a", True), row("b", False), row("a", False, "2026-11-23T10:00:00Z"), (b"310:b", None))
-    await bench.learning.learn(given)
+    await bench.statuses.ingest(given)
     assert (bench.says(b"310:a"), bench.says(b"310:b")) == (True, None)
     assert given.settled
     assert bench.counted() == {"applied": 3, "outdated": 1, "dead_letter": 0}
@@ -95,8 +95,8 @@ async def test_the_same_chunk_again_changes_nothing() -> None:
     """Reading a chunk a second time, after a crash between changelog and commit, leaves the same table."""
     bench = Bench()
     rows = [row("a", True), (b"310:b", None), row("a", False, "2026-11-25T10:00:00Z")]
-    await bench.learning.learn(chunk(*rows))
-    await bench.learning.learn(chunk(*rows))
+    await bench.statuses.ingest(chunk(*rows))
+    await bench.statuses.ingest(chunk(*rows))
     assert bench.says(b"310:a") is False
 
 
@@ -104,7 +104,7 @@ async def test_the_same_chunk_again_changes_nothing() -> None:
 async def test_what_cannot_be_read_is_kept_and_the_old_row_stays() -> None:
     """Bad rows become dead letters with place and reason; their neighbours are applied."""
     bench = Bench()
-    await bench.learning.learn(chunk(row("a", True)))
+    await bench.statuses.ingest(chunk(row("a", True)))
     bad: list[tuple[bytes | None, bytes | None]] = [
         row("a", "false"),
         (b"310:b", row("a", False)[1]),
@@ -112,7 +112,7 @@ async def test_what_cannot_be_read_is_kept_and_the_old_row_stays() -> None:
         (None, None),
         (b"310:a", b"null"),
     ]
-    await bench.learning.learn(chunk(*bad, row("c", False)))
+    await bench.statuses.ingest(chunk(*bad, row("c", False)))
     assert (bench.says(b"310:a"), bench.says(b"310:c")) == (True, False)
     assert [(key, value) for key, value, _ in bench.letters] == bad
     headers = [dict(headers) for _, _, headers in bench.letters]
@@ -146,7 +146,7 @@ async def test_a_chunk_is_tried_until_kafka_takes_it() -> None:
         return await real_apply(*args)
 
     bench.table.apply = apply  # type: ignore[method-assign]  # so that only the table's own write fails
-    await bench.learning.learn(given)
+    await bench.statuses.ingest(given)
     assert calls == [False] * 4
     assert given.settled
     assert len(bench.letters) == 1
@@ -160,8 +160,8 @@ async def test_rows_wait_for_their_dead_letters() -> None:
     bench = Bench()
     bench.letters_trouble = [KafkaConnectionError(), KafkaConnectionError()]
     given = chunk((b"310:a", b"{"), row("b", True))
-    learning = asyncio.create_task(bench.learning.learn(given))
-    await asyncio.sleep(Learning.RETRY_EVERY / 2)
+    learning = asyncio.create_task(bench.statuses.ingest(given))
+    await asyncio.sleep(StatusIngest.RETRY_EVERY / 2)
     assert not given.settled
     assert bench.changelog.sent == []
     await learning
@@ -176,7 +176,7 @@ async def test_a_dead_letter_without_room_is_shortened_and_stops_nothing() -> No
     bench.letters_trouble = [MessageSizeTooLargeError()]
     large = b"{" * (3 * SHORTENED_TO)
     given = chunk((b"310:a", large), (None, None), (b"310:b", b"["), row("c", True))
-    await bench.learning.learn(given)
+    await bench.statuses.ingest(given)
     assert given.settled
     assert [value for _, value, _ in bench.letters] == [large[:SHORTENED_TO], None, b"["]
     lengths = [dict(headers).get("shortened-from") for _, _, headers in bench.letters]
@@ -189,7 +189,7 @@ async def test_a_chunk_of_an_earlier_generation_is_dropped() -> None:
     """After a rebalance the chunk is somebody else's: it is neither applied nor settled."""
     bench = Bench()
     given = chunk(row("a", True), generation=6)
-    await bench.learning.learn(given)
+    await bench.statuses.ingest(given)
     assert not given.settled
     assert bench.changelog.sent == []
 
@@ -200,11 +200,11 @@ async def test_a_rebalance_ends_the_trying() -> None:
     bench = Bench()
     bench.changelog.trouble = [KafkaConnectionError() for _ in range(100)]
     given = chunk(row("a", True))
-    learning = asyncio.create_task(bench.learning.learn(given))
-    await asyncio.sleep(Learning.RETRY_EVERY * 2.5)
+    learning = asyncio.create_task(bench.statuses.ingest(given))
+    await asyncio.sleep(StatusIngest.RETRY_EVERY * 2.5)
     assert not learning.done()
     bench.generation = 8
-    await asyncio.wait_for(learning, Learning.RETRY_EVERY * 2)
+    await asyncio.wait_for(learning, StatusIngest.RETRY_EVERY * 2)
     assert not given.settled
     assert bench.counted() == {"applied": 0, "outdated": 0, "dead_letter": 0}
 
@@ -216,7 +216,7 @@ async def test_a_bug_is_not_swallowed() -> None:
     bench.changelog.trouble = [ZeroDivisionError()]
     given = chunk(row("a", True))
     with pytest.raises(ZeroDivisionError):
-        await bench.learning.learn(given)
+        await bench.statuses.ingest(given)
     assert not given.settled
 
 
@@ -228,7 +228,7 @@ def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         bench = Bench()
         bench.letters_trouble = [KafkaConnectionError(CANARY), MessageSizeTooLargeError(CANARY)]
-        await bench.learning.learn(chunk((CANARY.encode(), CANARY.encode()), row(CANARY, True)))
+        await bench.statuses.ingest(chunk((CANARY.encode(), CANARY.encode()), row(CANARY, True)))
 
     scenario()
     assert "KafkaConnectionError" in caplog.text

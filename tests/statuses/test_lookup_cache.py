@@ -13,7 +13,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from streams.messages.decode import Cause, LookupOutcome, Outcome
-from streams.statuses.lookup_cache import Answers
+from streams.statuses.lookup_cache import LookupCache
 from streams.statuses.row import Row, decode_row
 from streams.statuses.table import StatusTable
 from tests.delivery.fakes import in_virtual_time
@@ -33,15 +33,15 @@ class Bench:
         self.faust_table = faust_table(store, folder or Path(), 0)
         self.table = StatusTable(self.faust_table, lambda: self.changelog.send_many)
         self.partitions = {0, 1}
-        self.dice = 0.0
+        self.random = 0.0
         self.lifetimes = {Outcome.EXISTING: DAY, Outcome.NON_EXISTING: HOUR}
         loop = asyncio.get_running_loop()
         started = loop.time()
-        self.answers = Answers(
+        self.answers = LookupCache(
             self.table,
             lambda org_id, outcome: self.lifetimes[outcome] if org_id == 310 else 0.0,
             now=lambda: NOW + loop.time() - started,
-            dice=lambda: self.dice,
+            random=lambda: self.random,
             partitions=lambda: self.partitions,
         )
 
@@ -62,8 +62,8 @@ class Bench:
 async def test_answers_are_kept_for_the_lifetime_of_their_kind() -> None:
     """Subscribed and not subscribed have lifetimes of their own, from the moment of the answer."""
     bench = Bench()
-    bench.answers.note(0, b"a", 310, EXISTING)
-    bench.answers.note(1, b"b", 310, NON_EXISTING)
+    bench.answers.keep(0, b"a", 310, EXISTING)
+    bench.answers.keep(1, b"b", 310, NON_EXISTING)
     await bench.running(bench.answers.write, 1)
     assert bench.row(b"a", 0) == Row(True, NOW, NOW + DAY)
     assert bench.row(b"b", 1) == Row(False, NOW, NOW + HOUR)
@@ -73,9 +73,9 @@ async def test_answers_are_kept_for_the_lifetime_of_their_kind() -> None:
 async def test_a_lifetime_is_shortened_by_up_to_a_tenth() -> None:
     """Answers of one burst expire at different times, none of them late."""
     bench = Bench()
-    for dice, key in ((0.0, b"a"), (0.5, b"b"), (1.0, b"c")):
-        bench.dice = dice
-        bench.answers.note(0, key, 310, EXISTING)
+    for random, key in ((0.0, b"a"), (0.5, b"b"), (1.0, b"c")):
+        bench.random = random
+        bench.answers.keep(0, key, 310, EXISTING)
     await bench.running(bench.answers.write, 1)
     found = [bench.row(key) for key in (b"a", b"b", b"c")]
     assert [each and each.expires_at for each in found] == [NOW + DAY, NOW + 0.95 * DAY, NOW + 0.9 * DAY]
@@ -86,7 +86,7 @@ async def test_failures_are_never_kept() -> None:
     """A failed lookup of any cause leaves the status missing."""
     bench = Bench()
     for cause in Cause:
-        bench.answers.note(0, b"a", 310, LookupOutcome(Outcome.ERROR, cause))
+        bench.answers.keep(0, b"a", 310, LookupOutcome(Outcome.ERROR, cause))
     await bench.running(bench.answers.write, 1)
     assert bench.changelog.sent == []
 
@@ -95,7 +95,7 @@ async def test_failures_are_never_kept() -> None:
 async def test_a_lifetime_of_zero_keeps_nothing() -> None:
     """An organisation that says 0 is asked each time."""
     bench = Bench()
-    bench.answers.note(0, b"a", 311, EXISTING)
+    bench.answers.keep(0, b"a", 311, EXISTING)
     await bench.running(bench.answers.write, 1)
     assert bench.changelog.sent == []
 
@@ -105,8 +105,8 @@ async def test_answers_of_a_moment_are_written_together() -> None:
     """What gathers in a twentieth of a second is one batch, and an answer waits no longer than that."""
     bench = Bench()
     for number in range(10):
-        bench.answers.note(0, b"%d" % number, 310, EXISTING)
-    await bench.running(bench.answers.write, Answers.GATHER + 0.001)
+        bench.answers.keep(0, b"%d" % number, 310, EXISTING)
+    await bench.running(bench.answers.write, LookupCache.GATHER + 0.001)
     assert [len(rows) for _, _, rows in bench.changelog.sent] == [10]
 
 
@@ -115,7 +115,7 @@ async def test_a_crm_row_is_not_overwritten_by_an_answer() -> None:
     """An answer that comes after the CRM's own word is let go."""
     bench = Bench()
     await bench.table.apply(0, [(b"a", Row(False, 1.0))])
-    bench.answers.note(0, b"a", 310, EXISTING)
+    bench.answers.keep(0, b"a", 310, EXISTING)
     await bench.running(bench.answers.write, 1)
     assert bench.row(b"a") == Row(False, 1.0)
 
@@ -124,8 +124,8 @@ async def test_a_crm_row_is_not_overwritten_by_an_answer() -> None:
 async def test_of_partitions_that_are_gone_nothing_is_written() -> None:
     """An answer for a partition that was revoked meanwhile is dropped; the others are written."""
     bench = Bench()
-    bench.answers.note(0, b"a", 310, EXISTING)
-    bench.answers.note(1, b"b", 310, EXISTING)
+    bench.answers.keep(0, b"a", 310, EXISTING)
+    bench.answers.keep(1, b"b", 310, EXISTING)
     bench.partitions = {1}
     await bench.running(bench.answers.write, 1)
     assert [partition for _, partition, _ in bench.changelog.sent] == [1]
@@ -137,9 +137,9 @@ async def test_what_kafka_does_not_take_is_not_kept_and_later_answers_are() -> N
     bench = Bench()
     bench.changelog.trouble = [KafkaConnectionError()]
     writing = asyncio.create_task(bench.answers.write())
-    bench.answers.note(0, b"a", 310, EXISTING)
+    bench.answers.keep(0, b"a", 310, EXISTING)
     await asyncio.sleep(1)
-    bench.answers.note(0, b"b", 310, EXISTING)
+    bench.answers.keep(0, b"b", 310, EXISTING)
     await asyncio.sleep(1)
     assert (bench.row(b"a"), bench.row(b"b") is not None) == (None, True)
     writing.cancel()
@@ -153,14 +153,14 @@ async def test_while_kafka_hangs_memory_is_bounded() -> None:
     bench.answers.WAITING_MOST = 10  # type: ignore[misc]  # the test's own bound
     bench.changelog.gate = asyncio.Event()
     writing = asyncio.create_task(bench.answers.write())
-    bench.answers.note(0, b"first", 310, EXISTING)
+    bench.answers.keep(0, b"first", 310, EXISTING)
     await asyncio.sleep(1)
     for number in range(25):
-        bench.answers.note(number % 2, b"%d" % number, 310, EXISTING)
+        bench.answers.keep(number % 2, b"%d" % number, 310, EXISTING)
     bench.changelog.gate.set()
     await asyncio.sleep(1)
     assert len(bench.changelog.values()) == 1 + 10
-    bench.answers.note(0, b"last", 310, EXISTING)
+    bench.answers.keep(0, b"last", 310, EXISTING)
     await asyncio.sleep(1)
     assert bench.row(b"last") is not None
     writing.cancel()
@@ -171,12 +171,12 @@ async def test_while_kafka_hangs_memory_is_bounded() -> None:
 async def test_many_answers_are_written_piece_by_piece() -> None:
     """A backlog does not become one long stretch of work: between pieces the event loop has its turn."""
     bench = Bench()
-    count = 2 * Answers.WRITE_SIZE + 1
+    count = 2 * LookupCache.WRITE_SIZE + 1
     for number in range(count):
-        bench.answers.note(0, b"%d" % number, 310, EXISTING)
+        bench.answers.keep(0, b"%d" % number, 310, EXISTING)
     await bench.running(bench.answers.write, 1)
     sizes = [len(rows) for _, _, rows in bench.changelog.sent]
-    assert sizes == [Answers.WRITE_SIZE, Answers.WRITE_SIZE, 1]
+    assert sizes == [LookupCache.WRITE_SIZE, LookupCache.WRITE_SIZE, 1]
 
 
 @in_virtual_time
@@ -223,8 +223,8 @@ async def test_the_sweep_lets_go_of_a_partition_that_is_revoked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RocksDB's lock is free after a revocation: a partition that comes back can be opened again."""
-    monkeypatch.setattr(Answers, "SWEEP_EVERY", 0.01)
-    monkeypatch.setattr(Answers, "SWEEP_SIZE", 1)
+    monkeypatch.setattr(LookupCache, "SWEEP_EVERY", 0.01)
+    monkeypatch.setattr(LookupCache, "SWEEP_SIZE", 1)
     bench = Bench(tmp_path)
     bench.partitions = {0}
     await bench.table.apply(0, [(b"%d" % number, Row(True, 1.0)) for number in range(1_000)])
@@ -249,7 +249,7 @@ def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         bench = Bench()
         bench.changelog.trouble = [KafkaConnectionError("canary")]
-        bench.answers.note(0, b"310:canary", 310, EXISTING)
+        bench.answers.keep(0, b"310:canary", 310, EXISTING)
         await bench.running(bench.answers.write, 1)
         await bench.table.apply(0, [(b"310:canary", Row(True, 1.0, 5.0))])
         bench.changelog.trouble = [KafkaConnectionError("canary")]

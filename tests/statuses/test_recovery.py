@@ -21,7 +21,7 @@ from mode.utils.queues import FlowControlQueue
 from streams.delivery.offsets import Extent
 from streams.kafka.chunks import Chunk
 from streams.kafka.flow import FlowControl
-from streams.statuses.recovery import ChunkTables, StoreOffsets
+from streams.statuses.recovery import ChangelogOwner, ChunkTables
 from streams.statuses.row import Row, encode_row
 from streams.statuses.table import rows_of
 from tests.statuses.fake_changelog import CHANGELOG, faust_table
@@ -68,7 +68,7 @@ class Bench:
             consumer=self.cluster,
             consumer_generation_id=GENERATION,
             in_recovery=False,
-            groundwork=SimpleNamespace(offsets=self.cluster),
+            startup=SimpleNamespace(offsets=self.cluster),
             FlowControlQueue=lambda **options: FlowControlQueue(flow_control=flow, **options),
         )
         app: Any = self.app
@@ -291,7 +291,7 @@ async def test_only_a_few_chunks_wait(bench: Bench) -> None:
 
 async def test_the_changelog_s_offsets_are_not_the_group_s(bench: Bench) -> None:
     """Its partitions have an owner that takes every chunk and commits nothing."""
-    owner = StoreOffsets()
+    owner = ChangelogOwner()
     await owner.assigned([0], GENERATION)
     await owner.revoked([0])
     assert owner.accepts(0)

@@ -23,7 +23,7 @@ from streams.delivery.offsets import Offsets
 from streams.kafka import authorization as rights
 from streams.kafka.acls import least
 from streams.kafka.connection_check import refusal
-from streams.settings.organisations import Plans
+from streams.settings.organisations import OrganisationsInForce
 from streams.settings.organisations_file import OrganisationsError
 from streams.settings.table import Settings
 
@@ -49,10 +49,10 @@ async def examine(
     """
     findings = await _kafka(installation, probe)
     try:
-        plans = Plans(settings, environ)
+        policies = OrganisationsInForce(settings, environ)
     except OrganisationsError as error:
         return [*findings, problem("lookups", str(error), "mend the organisations file")]
-    return findings + await check_lookups(plans.organisations, address)
+    return findings + await check_lookups(policies.organisations, address)
 
 
 async def _kafka(installation: Installation, probe: bool) -> list[Finding]:

@@ -20,39 +20,39 @@ _HARM = "until then, whoever is not in the table gets two buttons"
 
 async def check_lookups(organisations: Organisations, address: str | None) -> list[Finding]:
     """Try every configured lookup; with an `address` by a question about it, else by connecting only."""
-    plans = [plan for plan in (organisations.default, *organisations) if plan.lookup is not None]
-    if not plans:
+    policies = [policy for policy in (organisations.default, *organisations) if policy.lookup is not None]
+    if not policies:
         return [note(CHECK, "none is configured: whoever is not in the table gets two buttons")]
-    return list(await asyncio.gather(*(_check(plan, address) for plan in plans)))
+    return list(await asyncio.gather(*(_check(policy, address) for policy in policies)))
 
 
-def _whose(plan: Organisation) -> str:
-    assert plan.lookup is not None
+def _whose(policy: Organisation) -> str:
+    assert policy.lookup is not None
     # No path, no query, no user: some services have their key there.
-    url = urlsplit(plan.lookup.url)
+    url = urlsplit(policy.lookup.url)
     where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
-    return f"{'default' if plan.org_id is None else f'organisation {plan.org_id}'} at {where}"
+    return f"{'default' if policy.org_id is None else f'organisation {policy.org_id}'} at {where}"
 
 
-async def _check(plan: Organisation, address: str | None) -> Finding:
-    return await (_connect(plan) if address is None else _ask(plan, address))
+async def _check(policy: Organisation, address: str | None) -> Finding:
+    return await (_connect(policy) if address is None else _ask(policy, address))
 
 
-async def _connect(plan: Organisation) -> Finding:
-    assert plan.lookup is not None
-    url = urlsplit(plan.lookup.url)
+async def _connect(policy: Organisation) -> Finding:
+    assert policy.lookup is not None
+    url = urlsplit(policy.lookup.url)
     tls = None
     if url.scheme == "https":
-        tls = ssl.create_default_context(cadata=plan.ca_pem)
+        tls = ssl.create_default_context(cadata=policy.ca_pem)
     port = url.port or (443 if tls else 80)
-    whose = _whose(plan)
+    whose = _whose(policy)
     try:
-        async with asyncio.timeout(plan.lookup.deadline):
+        async with asyncio.timeout(policy.lookup.deadline):
             _, writer = await asyncio.open_connection(url.hostname, port, ssl=tls)
     except TimeoutError:
         return problem(
             CHECK,
-            f"{whose}: no connection within its deadline of {plan.lookup.deadline:g} s",
+            f"{whose}: no connection within its deadline of {policy.lookup.deadline:g} s",
             f"a firewall, or the service is down; {_HARM}",
         )
     except ssl.SSLError as error:
@@ -74,17 +74,17 @@ async def _connect(plan: Organisation) -> Finding:
     return ok(CHECK, f"{whose}: {'connection and TLS stand' if tls else 'connection stands'} (--ask asks it)")
 
 
-async def _ask(plan: Organisation, address: str) -> Finding:
-    client = open_client(plan)
+async def _ask(policy: Organisation, address: str) -> Finding:
+    client = open_client(policy)
     try:
-        reply = await client.ask(Question(plan.org_id or 0, made_up_ref(address), address))
+        reply = await client.ask(Question(policy.org_id or 0, made_up_ref(address), address))
     finally:
         await client.aclose()
     outcome = reply.outcome
     if outcome.outcome is Outcome.ERROR:
         return problem(
             CHECK,
-            f"{_whose(plan)}: a question fails ({outcome.cause})",
+            f"{_whose(policy)}: a question fails ({outcome.cause})",
             f"`streams lookup` shows more; {_HARM}",
         )
-    return ok(CHECK, f"{_whose(plan)}: answers ({outcome.outcome})")
+    return ok(CHECK, f"{_whose(policy)}: answers ({outcome.outcome})")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from streams.lookup.breaker import State
-from streams.lookup.organisation import Observer
+from streams.lookup.organisation import LookupObserver
 from streams.messages.decode import LookupOutcome, Outcome
 
 SLICE = 10.0  # seconds; a whole slice is forgotten at a time
@@ -85,10 +85,10 @@ def quantile(counts: list[int], share: float) -> float | None:
     return None
 
 
-class LookupWatch(Observer):
+class LookupWatch(LookupObserver):
     """Observes the desks for the page, and passes on what it is told."""
 
-    def __init__(self, following: Observer, clock: Callable[[], float]) -> None:
+    def __init__(self, following: LookupObserver, clock: Callable[[], float]) -> None:
         """Tell `following` too; `clock` gives monotonic seconds."""
         self._following = following
         self._clock = clock

@@ -1,4 +1,4 @@
-"""The last warnings and errors of the log, bounded and blotted, for the page."""
+"""The last warnings and errors of the log, bounded and redacted, for the page."""
 
 from __future__ import annotations
 

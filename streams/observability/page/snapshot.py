@@ -1,6 +1,6 @@
 """What the page shows, as plain values: made once a second while somebody looks, from what the worker knows.
 
-Nothing in it is about a person: counts, numbers of partitions and organisations, and blotted log messages.
+Nothing in it is about a person: counts, numbers of partitions and organisations, and redacted log messages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from streams.actions.decision import LETTERS
 from streams.delivery.lane import Lane
 from streams.lookup.breaker import State
-from streams.observability.lag import Backlog, LaneSet
+from streams.observability.lag import LaneSet, PartitionLags
 from streams.observability.metric_catalogue import DEAD_LETTERS, EMAILS, IGNORED, Described
 from streams.observability.page.history import DeadLetters, Growth, History
 from streams.observability.page.lookups import LookupWatch
@@ -41,8 +41,8 @@ class Checks(Protocol):
         """Return why it does not do its work now."""
 
 
-class DeskView(Protocol):
-    """What is to be seen of one organisation's lookups; ``streams.lookup.organisation.Desk``."""
+class OrganisationLookupView(Protocol):
+    """What is to be seen of one organisation's lookups (``OrganisationLookup``)."""
 
     @property
     def org_id(self) -> int | None:
@@ -53,7 +53,7 @@ class DeskView(Protocol):
         """The breaker's."""
 
     @property
-    def pending(self) -> int:
+    def waiting(self) -> int:
         """Asks without an outcome."""
 
 
@@ -67,9 +67,11 @@ class Sources:
     checks: Checks
     decision: Callable[[], str | None]  # what the start waits for, if that is a person
     lanes: Callable[[], Iterable[tuple[str, LaneSet]]]  # by topic; the first is actions
-    reach: Callable[[str, int], tuple[int, int] | None]  # a partition's end, and what of it was fetched
-    backlog: Backlog
-    desks: Iterable[DeskView]
+    fetch_position: Callable[
+        [str, int], tuple[int, int] | None
+    ]  # a partition's end, and what of it was fetched
+    backlog: PartitionLags
+    organisations: Iterable[OrganisationLookupView]
     lookups: LookupWatch
     called: Callable[[int], str | None]  # an organisation's name in the file
     errors: RecentErrors
@@ -91,12 +93,12 @@ class Watch:
     def tick(self) -> None:
         """Note what was counted since the last time. Some 50 µs: this is all that happens unwatched."""
         source, now = self._from, self._now()
-        source.lookups.keep(desk.org_id for desk in source.desks)
+        source.lookups.keep(organisation.org_id for organisation in source.organisations)
         self._growth.note(
             {
-                (topic, lane.partition): reach[0]
+                (topic, lane.partition): fetch_position[0]
                 for topic, lane in self._open_lanes()[0]
-                if (reach := source.reach(topic, lane.partition)) is not None
+                if (fetch_position := source.fetch_position(topic, lane.partition)) is not None
             }
         )
         emails, dead = source.counters.counts(EMAILS), source.counters.counts(DEAD_LETTERS)
@@ -125,15 +127,15 @@ class Watch:
         partitions = self._partitions(now)
         lookups = self._lookups()
         kinds = self._dead_letters.kinds()
-        oldest = max((row["oldest"] for row in partitions if row["oldest"] is not None), default=None)
+        oldest_age = max((row["oldest"] for row in partitions if row["oldest"] is not None), default=None)
         waiting = sum(row["lag"] or 0 for row in partitions)
         newest = list(self._history)[-1:]
         return {
             "time": now,
-            "status": asdict(conclude(self._facts(now, partitions, lookups, oldest, waiting))),
+            "status": asdict(conclude(self._facts(now, partitions, lookups, oldest_age, waiting))),
             "point": [newest[0].moment, *newest[0].counts] if newest else None,
             "waiting": waiting,
-            "oldest": oldest,
+            "oldest": oldest_age,
             "lookups": _bounded(lookups),
             "partitions": _bounded(partitions),
             "unsettled": sum(row["unsettled"] for row in partitions),
@@ -146,7 +148,7 @@ class Watch:
         now: float,
         partitions: list[dict[str, Any]],
         lookups: list[dict[str, Any]],
-        oldest: float | None,
+        oldest_age: float | None,
         waiting: int,
     ) -> Facts:
         source = self._from
@@ -162,7 +164,7 @@ class Watch:
             not_alive=source.checks.not_alive(),
             not_ready=source.checks.not_ready(),
             not_ready_for=0.0 if self._unready_since is None else now - self._unready_since,
-            oldest=oldest,
+            oldest_age=oldest_age,
             waiting=waiting,
             lookups=[_fact(row) for row in lookups],
             dead_letters=sum(kind.recent for kind in self._dead_letters.kinds()),
@@ -184,10 +186,10 @@ class Watch:
             {
                 "topic": topic,
                 "partition": lane.partition,
-                "unsettled": lane.unsettled,
-                "pending": lane.pending,
+                "unsettled": lane.uncommitted,
+                "pending": lane.awaiting_lookup,
                 "stopped": lane.halted,
-                "trouble": lane.trouble,
+                "trouble": lane.commit_failure,
             }
             for topic, lane in lanes
         ]
@@ -202,7 +204,7 @@ class Watch:
             }
             for topic, number, why in opening
         ]
-        lags, since = dict(self._from.backlog.lags()), dict(self._from.backlog.oldest())
+        lags, since = dict(self._from.backlog.lags()), dict(self._from.backlog.waiting_since())
         for row in rows:
             place = row["topic"], str(row["partition"])
             row["lag"] = lags.get(place)
@@ -218,7 +220,7 @@ class Watch:
         )
 
     def _lookups(self) -> list[dict[str, Any]]:
-        rows = [self._lookup(desk) for desk in self._from.desks]
+        rows = [self._lookup(organisation) for organisation in self._from.organisations]
         for row in rows:
             row["weak"] = _fact(row).weak
         return sorted(
@@ -231,18 +233,18 @@ class Watch:
             ),
         )
 
-    def _lookup(self, desk: DeskView) -> dict[str, Any]:
-        recent = self._from.lookups.recent(desk.org_id)
+    def _lookup(self, organisation: OrganisationLookupView) -> dict[str, Any]:
+        recent = self._from.lookups.recent(organisation.org_id)
         return {
-            "organisation": desk.org_id,
-            "name": None if desk.org_id is None else self._from.called(desk.org_id),
-            "state": str(desk.state),
-            "down_for": self._from.lookups.down_for(desk.org_id),
+            "organisation": organisation.org_id,
+            "name": None if organisation.org_id is None else self._from.called(organisation.org_id),
+            "state": str(organisation.state),
+            "down_for": self._from.lookups.down_for(organisation.org_id),
             "asked": recent.asked,
             "share": recent.share,
             "median": recent.median,
             "slow": recent.slow,
-            "pending": desk.pending,
+            "pending": organisation.waiting,
         }
 
 

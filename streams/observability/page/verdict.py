@@ -46,7 +46,7 @@ class Facts:
     not_alive: Sequence[str] = ()
     not_ready: Sequence[str] = ()
     not_ready_for: float = 0.0
-    oldest: float | None = None  # age of the oldest action taken and not committed
+    oldest_age: float | None = None  # age of the oldest action taken and not committed
     waiting: int = 0  # actions, read or not
     lookups: Sequence[Lookup] = ()
     dead_letters: int = 0  # in the last ten minutes
@@ -73,8 +73,8 @@ def conclude(facts: Facts) -> Status:
         return _status(Level.ACT, "Emails are stuck.", rest, "A person must act.")
     if facts.not_ready:
         return _waiting(facts)
-    if facts.oldest is not None and facts.oldest > LATE:
-        return _late(facts.oldest)
+    if facts.oldest_age is not None and facts.oldest_age > LATE:
+        return _late(facts.oldest_age)
     return _leaving(facts)
 
 
@@ -87,9 +87,9 @@ def _waiting(facts: Facts) -> Status:
     return _status(Level.ACT, "Emails wait too long.", rest, f"{_capital(why)}. A person must look.")
 
 
-def _late(oldest: float) -> Status:
-    rest = f"The oldest action has waited {spell(oldest)}."
-    if oldest < PATIENCE:
+def _late(oldest_age: float) -> Status:
+    rest = f"The oldest action has waited {spell(oldest_age)}."
+    if oldest_age < PATIENCE:
         later = "The worker is catching up by itself, or tries to."
         return _status(Level.MENDING, "Emails leave late.", f"{rest} {later}", later)
     return _status(Level.ACT, "Emails leave too late.", f"{rest} A person must look.", "A person must look.")

@@ -20,12 +20,12 @@ from tests.integration.worker_process import free_port
 
 
 def organisations(url: str, ca_pem: str | None = None, deadline: float = 2.0) -> Organisations:
-    plan = Organisation(310, lookup=Endpoint(url, deadline=deadline), ca_pem=ca_pem)
-    return Organisations(entries={310: plan})
+    policy = Organisation(310, lookup=Endpoint(url, deadline=deadline), ca_pem=ca_pem)
+    return Organisations(entries={310: policy})
 
 
-async def finding(plans: Organisations, address: str | None = None) -> Finding:
-    (found,) = await check_lookups(plans, address)
+async def finding(policies: Organisations, address: str | None = None) -> Finding:
+    (found,) = await check_lookups(policies, address)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The last errors: bounded, grouped, blotted."""
+"""The last errors: bounded, grouped, redacted."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 from streams.lookup.breaker import State
 from streams.messages.decode import Cause, LookupOutcome, Outcome
-from streams.observability.lag import Backlog
+from streams.observability.lag import PartitionLags
 from streams.observability.metric_catalogue import DEAD_LETTERS, EMAILS, IGNORED, Described
 from streams.observability.page.lookups import LookupWatch
 from streams.observability.page.recent_errors import RecentErrors
@@ -25,10 +25,10 @@ class FakeLane:
     def __init__(self, partition: int, **shown: Any) -> None:
         self.partition = partition
         self.committed = 100
-        self.unsettled = self.pending = 0
-        self.oldest: int | None = None
+        self.uncommitted = self.awaiting_lookup = 0
+        self.oldest_timestamp_ms: int | None = None
         self.halted: str | None = None
-        self.trouble: str | None = None
+        self.commit_failure: str | None = None
         self.has_work = False
         vars(self).update(shown)
 
@@ -41,13 +41,13 @@ class FakeLanes(list[FakeLane]):
         self.opening: dict[int, str] = {}
 
 
-class FakeDesk:
-    """An organisation's desk as the page sees it."""
+class FakeOrganisationLookup:
+    """An organisation's lookups as the page sees it."""
 
     def __init__(self, org_id: int | None, state: State = State.CLOSED) -> None:
         self.org_id = org_id
         self.state = state
-        self.pending = 0
+        self.waiting = 0
 
 
 class Silent:
@@ -66,15 +66,15 @@ class Worker:
         self.totals: dict[str, Counter[tuple[str, ...]]] = {
             described.name: Counter() for described in (EMAILS, IGNORED, DEAD_LETTERS)
         }
-        self.lanes, self.moved = FakeLanes(), FakeLanes()
-        self.desks: list[FakeDesk] = []
-        self.reach: dict[tuple[str, int], tuple[int, int]] = {}
+        self.lanes, self.rekeyed = FakeLanes(), FakeLanes()
+        self.organisations: list[FakeOrganisationLookup] = []
+        self.fetch_position: dict[tuple[str, int], tuple[int, int]] = {}
         self.dead: list[str] = []
         self.unready: list[str] = []
         self.decision: str | None = None
         self.lookups = LookupWatch(Silent(), lambda: self.now)
         self.errors = RecentErrors(lambda: self.now)
-        backlog = Backlog(self.both, self.reached, lambda: self.now)
+        backlog = PartitionLags(self.both, self.fetched, lambda: self.now)
         self.watch = Watch(
             Sources(
                 worker="worker-0",
@@ -83,9 +83,9 @@ class Worker:
                 checks=self,
                 decision=lambda: self.decision,
                 lanes=self.both,
-                reach=self.reached,
+                fetch_position=self.fetched,
                 backlog=backlog,
-                desks=self.desks,
+                organisations=self.organisations,
                 lookups=self.lookups,
                 called={2: "Second"}.get,
                 errors=self.errors,
@@ -94,10 +94,10 @@ class Worker:
         )
 
     def both(self) -> list[tuple[str, FakeLanes]]:
-        return [("actions", self.lanes), ("rekeyed", self.moved)]
+        return [("actions", self.lanes), ("rekeyed", self.rekeyed)]
 
-    def reached(self, topic: str, partition: int) -> tuple[int, int] | None:
-        return self.reach.get((topic, partition))
+    def fetched(self, topic: str, partition: int) -> tuple[int, int] | None:
+        return self.fetch_position.get((topic, partition))
 
     def counts(self, described: Described) -> Counter[tuple[str, ...]]:
         return self.totals[described.name]
@@ -123,9 +123,9 @@ def worker() -> Worker:
 def test_a_point_counts_each_letter(worker: Worker) -> None:
     """Actions in, then the letters in the order in which the page is told them, ignored, dead letters."""
     worker.lanes.append(FakeLane(0))
-    worker.reach["actions", 0] = (100, 100)
+    worker.fetch_position["actions", 0] = (100, 100)
     worker.second()
-    worker.reach["actions", 0] = (112, 112)
+    worker.fetch_position["actions", 0] = (112, 112)
     worker.totals[EMAILS.name]["two_button", "lookup_failed"] = 7
     worker.totals[EMAILS.name]["one_button", "known_subscribed"] = 3
     worker.totals[IGNORED.name]["stage",] = 1
@@ -149,7 +149,11 @@ def test_a_point_counts_each_letter(worker: Worker) -> None:
 def test_lag_is_to_the_committed_offset_and_a_marker_is_none(worker: Worker) -> None:
     """What lies behind the last record of an idle, wholly read partition is a marker that nobody commits."""
     worker.lanes += [FakeLane(0), FakeLane(1), FakeLane(2, has_work=True), FakeLane(3)]
-    worker.reach |= {("actions", 0): (101, 101), ("actions", 1): (140, 100), ("actions", 2): (101, 101)}
+    worker.fetch_position |= {
+        ("actions", 0): (101, 101),
+        ("actions", 1): (140, 100),
+        ("actions", 2): (101, 101),
+    }
     rows = worker.watch.present()["partitions"]["rows"]
     assert [row["lag"] for row in rows] == [0, 40, 1, None]
 
@@ -157,8 +161,8 @@ def test_lag_is_to_the_committed_offset_and_a_marker_is_none(worker: Worker) -> 
 def test_the_oldest_waiting_action_is_that_of_all_partitions(worker: Worker) -> None:
     """Its age in seconds; a clock ahead of ours makes nobody younger than now."""
     worker.lanes += [
-        FakeLane(0, oldest=int((NOW - 5) * 1000), has_work=True),
-        FakeLane(1, oldest=int((NOW + 9) * 1000), has_work=True),
+        FakeLane(0, oldest_timestamp_ms=int((NOW - 5) * 1000), has_work=True),
+        FakeLane(1, oldest_timestamp_ms=int((NOW + 9) * 1000), has_work=True),
         FakeLane(2),
     ]
     present = worker.watch.present()
@@ -171,7 +175,7 @@ def test_partitions_in_trouble_come_first(worker: Worker) -> None:
     worker.lanes += [
         FakeLane(0),
         FakeLane(1, halted="too many dead letters"),
-        FakeLane(2, trouble="KafkaError"),
+        FakeLane(2, commit_failure="KafkaError"),
     ]
     worker.lanes.opening = {5: "opening"}
     present = worker.watch.present()
@@ -183,7 +187,7 @@ def test_partitions_in_trouble_come_first(worker: Worker) -> None:
 def test_tables_are_bounded(worker: Worker) -> None:
     """Hundreds of partitions and organisations are a table of some rows, and a count of the rest."""
     worker.lanes += [FakeLane(number) for number in range(100)]
-    worker.desks += [FakeDesk(number) for number in range(1, 501)]
+    worker.organisations += [FakeOrganisationLookup(number) for number in range(1, 501)]
     present = worker.watch.present()
     assert len(present["partitions"]["rows"]) == len(present["lookups"]["rows"]) == ROWS
     assert present["partitions"]["more"] == 100 - ROWS
@@ -194,7 +198,11 @@ def test_tables_are_bounded(worker: Worker) -> None:
 def test_a_lookup_that_is_down_comes_first_and_is_spoken_of(worker: Worker) -> None:
     """Worst first, then the most asked; the sentence has the name that the file gives."""
     worker.totals[EMAILS.name]["two_button", "lookup_failed"] = 1
-    worker.desks += [FakeDesk(1), FakeDesk(3), FakeDesk(2, State.OPEN)]
+    worker.organisations += [
+        FakeOrganisationLookup(1),
+        FakeOrganisationLookup(3),
+        FakeOrganisationLookup(2, State.OPEN),
+    ]
     worker.lanes.append(FakeLane(0))
     worker.second()
     for _ in range(20):
@@ -212,7 +220,7 @@ def test_a_lookup_that_is_down_comes_first_and_is_spoken_of(worker: Worker) -> N
 
 def test_a_lookup_that_fails_often_is_marked(worker: Worker) -> None:
     """Its breaker is closed, and a good part of its questions has no answer: above those that do well."""
-    worker.desks += [FakeDesk(1), FakeDesk(2)]
+    worker.organisations += [FakeOrganisationLookup(1), FakeOrganisationLookup(2)]
     for _ in range(10):
         worker.lookups.answered(1, LookupOutcome(Outcome.EXISTING), 0.004)
         worker.lookups.answered(1, LookupOutcome(Outcome.EXISTING), 0.004)

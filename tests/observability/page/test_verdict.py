@@ -103,13 +103,13 @@ def test_not_ready_mends_itself_until_it_lasts() -> None:
 
 def test_an_action_that_waits_too_long_needs_a_person() -> None:
     """Late is late, whatever else is well; a person is asked for when the alert would call one."""
-    assert said(oldest=LATE)[0] is Level.GOOD
-    assert said(oldest=LATE + 61, lookups=[DOWN]) == (
+    assert said(oldest_age=LATE)[0] is Level.GOOD
+    assert said(oldest_age=LATE + 61, lookups=[DOWN]) == (
         Level.MENDING,
         "Emails leave late. The oldest action has waited 2 min."
         " The worker is catching up by itself, or tries to.",
     )
-    assert said(oldest=PATIENCE) == (
+    assert said(oldest_age=PATIENCE) == (
         Level.ACT,
         "Emails leave too late. The oldest action has waited 5 min. A person must look.",
     )

@@ -1,0 +1,100 @@
+"""What can be seen of a worker: its gauges, its probes and its page, attached to its Faust app."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from faust.types import TP
+
+from streams.delivery.lanes import Lanes
+from streams.lookup.lookups import Lookups
+from streams.observability import metric_catalogue as catalogue
+from streams.observability.health import WorkerHealth
+from streams.observability.lag import PartitionLags
+from streams.observability.metrics import Metrics
+from streams.observability.page.live import LivePage
+from streams.observability.page.lookups import LookupWatch
+from streams.observability.page.recent_errors import RecentErrors
+from streams.observability.page.snapshot import Sources, Watch
+from streams.observability.web import add_pages
+from streams.settings.organisations import OrganisationsInForce
+from streams.startup import Startup
+from streams.statuses.catch_up import CatchUp
+
+
+def observe(
+    app: Any,
+    *,
+    name: str,
+    version: str,
+    metrics: Metrics,
+    lanes: Mapping[str, Lanes],
+    startup: Startup,
+    catch_up: CatchUp,
+    lookups: Lookups,
+    lookup_watch: LookupWatch,
+    organisations: OrganisationsInForce,
+    recent_errors: RecentErrors,
+    stuck_after: float,
+) -> None:
+    """Show a worker's parts.
+
+    Args:
+        app: the Faust app, which serves the pages.
+        name: what to call this worker.
+        version: of this package.
+        metrics: what is counted.
+        lanes: by topic; the first topic is that of the actions.
+        startup: what the worker waits for before its first record.
+        catch_up: which partitions' statuses are not read yet.
+        lookups: of every organisation.
+        lookup_watch: what was seen of their exchanges.
+        organisations: their names.
+        recent_errors: the last errors of the log.
+        stuck_after: seconds without progress after which a lane with work is stuck.
+    """
+    health = WorkerHealth(
+        startup=startup,
+        lanes=lanes.values(),
+        catch_up=catch_up,
+        agents=app.agents.values,
+        coordinated=lambda: app.consumer.coordinated,
+        stuck_after=stuck_after,
+    )
+
+    def fetch_position(topic: str, partition: int) -> tuple[int, int] | None:
+        return app.consumer.fetch_position(TP(topic, partition))  # type: ignore[no-any-return]  # ours
+
+    lags = PartitionLags(lanes.items, fetch_position, time.time)
+    metrics.lanes(lanes.items)
+    metrics.gauge(catalogue.IN_FLIGHT, lambda: [((), sum(each.in_flight for each in lanes.values()))])
+    metrics.gauge(catalogue.LAG, lags.lags)
+    metrics.gauge(catalogue.OLDEST, lags.waiting_since)
+    metrics.gauge(catalogue.BUILD_INFO, lambda: [((version,), 1.0)])
+    metrics.gauge(catalogue.READY, lambda: [((), not health.not_ready())])
+    metrics.gauge(
+        catalogue.BREAKER,
+        lambda: [((metrics.label(each.org_id), each.state.value), 1) for each in lookups],
+    )
+    watch = Watch(
+        Sources(
+            worker=name,
+            version=version,
+            counters=metrics,
+            checks=health,
+            decision=lambda: startup.needs_operator,
+            lanes=lanes.items,
+            fetch_position=fetch_position,
+            backlog=lags,
+            organisations=lookups,
+            lookups=lookup_watch,
+            called=lambda org_id: organisations.organisations.of(org_id).name,
+            errors=recent_errors,
+        ),
+        now=time.time,
+    )
+    add_pages(
+        app, registry=metrics.registry, alive=health.not_alive, ready=health.not_ready, live=LivePage(watch)
+    )
