@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 from bench import figures
 from bench.contenders import ROOT, Contender, Place
-from bench.processes import Processes, ProcessFailed
-from bench.rounds import free_port
+from bench.processes import Processes
 from bench.topics import Topics
 from bench.workload import ONE_BUTTON, Workload
+from streams.sandbox.errors import ProcessFailed
+from streams.sandbox.ports import free_port
 
 _SAMPLE = 0.1  # seconds
 _WITHIN = 60.0  # seconds, for everything that takes a few
@@ -140,7 +141,9 @@ class Live:
             moments.frombytes(out.read_bytes())
             letters = Path(f"{out}.letters").read_bytes()
         except OSError as error:
-            raise ProcessFailed(f"the reader left nothing{self._processes.last_lines('reader')}") from error
+            raise ProcessFailed(
+                f"the reader left nothing.{self._processes['reader'].last_lines()}"
+            ) from error
         return Delays(self._work, self._sent, moments, letters, self._times, self._cpu)
 
     def close(self) -> None:
@@ -162,9 +165,11 @@ class Live:
             self._cpu.append(self._processes.cpu_seconds("contender"))
             self._out.append(sum(self._topics.ends(self._place.emails, self._partitions).values()))
             for name in ("contender", "reader"):
-                self._processes.check(name)
+                self._processes[name].check()
             if time.monotonic() > until:
-                raise ProcessFailed(f"{why} after {seconds:.0f} s{self._processes.last_lines('contender')}")
+                raise ProcessFailed(
+                    f"{why} after {seconds:.0f} s.{self._processes['contender'].last_lines()}"
+                )
             time.sleep(_SAMPLE)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from bench import figures
 from bench.contenders import CONTENDERS, Contender
 from bench.live import Live
-from bench.processes import ProcessFailed
 from bench.rounds import Round
 from bench.scenarios import Case, Scale
 from bench.topics import Topics
 from bench.workload import TWO_BUTTON
+from streams.sandbox.errors import ProcessFailed
 
 SHARES = (0.1, 0.5, 0.8)  # of the sustained rate
 DEADLINE = 1.0  # seconds, of a lookup that hangs

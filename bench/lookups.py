@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.contenders import PEERS, ROOT
-from bench.processes import Processes, ProcessFailed
-from bench.rounds import Round, free_port
+from bench.processes import Processes
+from bench.rounds import Round
+from streams.sandbox.errors import ProcessFailed
+from streams.sandbox.ports import free_port
 
 _WITHIN = 20.0  # seconds
 
@@ -42,14 +44,14 @@ def nobody() -> str:
 def _await(processes: Processes, url: str) -> None:
     until = time.monotonic() + _WITHIN
     while time.monotonic() < until:
-        processes.check("lookup")
+        processes["lookup"].check()
         try:
             urllib.request.urlopen(url, timeout=1)  # noqa: S310 - our own, on this machine
         except urllib.error.HTTPError:
             return  # it answers: 404
         except OSError:
             time.sleep(0.05)
-    raise ProcessFailed(f"no lookup service after {_WITHIN:g} s{processes.last_lines('lookup')}")
+    raise ProcessFailed(f"no lookup service after {_WITHIN:g} s.{processes['lookup'].last_lines()}")
 
 
 def ask_only(url: str, count: int, at_once: int) -> Round:
@@ -61,9 +63,9 @@ def ask_only(url: str, count: int, at_once: int) -> Round:
             script = str(PEERS / "bare_questions.py")
             argv = [sys.executable, script, f"{url}/answers", str(count), str(at_once)]
             processes.start("questions", argv, {})
-            if processes.wait("questions", 120) != 0:
-                raise ProcessFailed(f"bare-questions failed{processes.last_lines('questions')}")
-            result.figures = json.loads(processes.log("questions").read_text().splitlines()[-1])
+            if processes["questions"].wait(120) != 0:
+                raise ProcessFailed(f"bare-questions failed.{processes['questions'].last_lines()}")
+            result.figures = json.loads(processes["questions"].log.read_text().splitlines()[-1])
         except ProcessFailed as error:
             result.problems = [str(error)]
         finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,11 @@ from pathlib import Path
 from bench import figures
 from bench.check import check
 from bench.contenders import Contender, Place
-from bench.processes import Processes, ProcessFailed
+from bench.processes import Processes
 from bench.topics import Topics
 from bench.workload import Workload
+from streams.sandbox.errors import ProcessFailed
+from streams.sandbox.ports import free_port
 
 SETTLING = 0.2  # share of the emails that is not counted: caches, compilers and tables settle
 _SAMPLE = 0.05  # seconds
@@ -63,13 +64,6 @@ def fill(topics: Topics, workload: Workload, partitions: int, compression: str =
     topics.fill(actions, workload.records(), compression)
     ends = topics.ends(actions, partitions)
     return Backlog(workload, name, actions, statuses, partitions, ends, compression)
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def drain(
@@ -157,9 +151,11 @@ def _await_statuses(topics: Topics, processes: Processes, place: Place, names: S
         for number, end in ends.items()
     ):
         for name in names:
-            processes.check(name)
+            processes[name].check()
         if time.monotonic() > until:
-            raise ProcessFailed(f"no statuses after {_STATUSES_WITHIN:g} s{processes.last_lines(names[0])}")
+            raise ProcessFailed(
+                f"no statuses after {_STATUSES_WITHIN:g} s.{processes[names[0]].last_lines()}"
+            )
         time.sleep(0.1)
 
 
@@ -180,13 +176,13 @@ def _watch(
         if len(times) % 4 == 0:
             resident = max(resident, processes.resident_bytes(*names))
             for name in names:
-                processes.check(name)
+                processes[name].check()
             done = topics.committed(place.group, backlog.actions, backlog.partitions)
             if all(done[number] >= end for number, end in backlog.ends.items()):
                 return times, cpu, resident
             if time.monotonic() > until:
                 raise ProcessFailed(
                     f"{place.group}: {sum(done.values())} of {sum(backlog.ends.values())} actions after"
-                    f" {timeout:g} s{processes.last_lines(names[0])}"
+                    f" {timeout:g} s.{processes[names[0]].last_lines()}"
                 )
         time.sleep(_SAMPLE)

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from bench import figures
 from bench.contenders import CONTENDERS, Place
-from bench.processes import Processes, ProcessFailed
-from bench.rounds import Round, free_port
+from bench.processes import Processes
+from bench.rounds import Round
 from bench.topics import Topics
 from bench.workload import Workload
+from streams.sandbox.errors import ProcessFailed
+from streams.sandbox.ports import free_port
 
 _SAMPLE = 0.05  # seconds
 _READY_WITHIN = 90.0  # seconds
@@ -110,9 +112,9 @@ def _start(processes: Processes, name: str, place: Place, rows: Callable[[], flo
         if _ready(place.web_port):
             seconds = time.monotonic() - begin
             break
-        processes.check(name)
+        processes[name].check()
         if time.monotonic() - begin > _READY_WITHIN:
-            raise ProcessFailed(f"not ready after {_READY_WITHIN:g} s{processes.last_lines(name)}")
+            raise ProcessFailed(f"not ready after {_READY_WITHIN:g} s.{processes[name].last_lines()}")
         time.sleep(_SAMPLE)
     time.sleep(_SETTLED)
     times.append(time.monotonic())

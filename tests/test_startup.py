@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from streams.delivery.offsets import Extent
 from streams.kafka.topics import TopicNames, TopicsUnfit
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.ports import free_port
+from streams.sandbox.worker import Installation, WorkerProcess
 from streams.startup import Startup, Undecided, starting_offsets
-from tests.integration.worker_process import Installation, WorkerProcess, free_port, problems
 
 Choice = Literal["earliest", "latest"] | None
 
@@ -279,7 +280,7 @@ def test_a_worker_outlives_a_kafka_that_starts_after_it(
     worker, port = lonely
     wait_until(lambda: worker.get("/readyz")[0] == 503, worker)
     assert worker.get("/livez")[0] == 200
-    assert "Kafka" in problems(worker.get("/readyz")[1])[0]
+    assert "Kafka" in worker.problems()[0]
     with EmbeddedKafka(port=port, heap="256m"):
         wait_until(lambda: worker.get("/readyz")[0] == 200, worker)
         assert worker.get("/livez")[0] == 200

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.worker import WorkerProcess
 from tests.chaos.fleet import Child, Fleet
 from tests.chaos.roles import Membership, Roles, Unbitten, until
-from tests.integration.worker_process import WorkerProcess
 
 _BROKERS = 3
 _REGROUP_SECONDS = 60.0

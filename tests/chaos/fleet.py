@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from streams.sandbox.errors import ProcessFailed
+from streams.sandbox.worker import Installation, WorkerProcess
 from tests.chaos.roles import Unbitten
-from tests.integration.worker_process import Installation, WorkerProcess
 
 #: Seconds in which a worker that got SIGTERM must be gone: Kubernetes' default before it sends SIGKILL.
 TERM_WITHIN = 30.0
@@ -104,7 +104,7 @@ class Fleet:
         for worker in workers or tuple(self.running):
             try:
                 await asyncio.to_thread(worker.wait_ready, _READY_WITHIN)
-            except AssertionError as exc:
+            except ProcessFailed as exc:
                 raise Unbitten(f"{worker.log.name}: {str(exc)[:300]}") from None
 
     def forget(self, worker: WorkerProcess) -> None:
@@ -119,9 +119,8 @@ class Fleet:
         """
         self.forget(worker)
         try:
-            code = await asyncio.to_thread(self._stop, worker)
-        except subprocess.TimeoutExpired:
-            await asyncio.to_thread(worker.kill)
+            code = await asyncio.to_thread(worker.stop, TERM_WITHIN)
+        except ProcessFailed:
             raise Unbitten(f"{worker.log.name} did not end within {TERM_WITHIN:g} s of SIGTERM") from None
         if code != 0:
             raise Unbitten(f"{worker.log.name} ended with {code} after SIGTERM")
@@ -131,10 +130,6 @@ class Fleet:
         if worker is self.behind_cable:
             self.behind_cable = None
         await self.terminate(worker)
-
-    def _stop(self, worker: WorkerProcess) -> int:
-        worker.send(signal.SIGTERM)
-        return worker.wait(TERM_WITHIN)
 
     def muster(self) -> None:
         """Note who ended unasked, and start them again."""

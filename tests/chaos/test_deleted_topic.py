@@ -12,9 +12,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.worker import Installation, problems
 from tests.chaos.roles import Roles, until
 from tests.integration.topics import action, keyed, read_count, send
-from tests.integration.worker_process import Installation, problems
 
 pytestmark = pytest.mark.kafka
 

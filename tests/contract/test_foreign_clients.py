@@ -26,6 +26,7 @@ from confluent_kafka.admin import (
 
 from streams.messages.email import NAMESPACE
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.worker import Installation, WorkerProcess
 from tests.contract import console_consumer, javascript, librdkafka
 from tests.contract.records import Seen
 from tests.contract.stored import CODECS, batches
@@ -33,7 +34,6 @@ from tests.examples import valid
 from tests.integration.lookup_server import LookupServer, failing, subscribed
 from tests.integration.steps import ready, table
 from tests.integration.topics import action, keyed, send, status
-from tests.integration.worker_process import Installation, WorkerProcess
 from tests.test_schemas import validator
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]

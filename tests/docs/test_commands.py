@@ -18,10 +18,11 @@ import pytest
 import yaml
 
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.ports import free_port
+from streams.sandbox.worker import Installation
 from streams.settings.table import describe
 from tests.docs.commands import ROOT, commands, documents
 from tests.integration.topics import action, send
-from tests.integration.worker_process import Installation, free_port
 
 TYPED = commands()
 #: Exit codes that are an answer, not a failure. An installation on one broker gets remarks from the doctor.

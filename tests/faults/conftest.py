@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.worker import Installation
 from tests.faults.kafka_proxy import KafkaProxy
-from tests.integration.worker_process import Installation
 
 
 @pytest.fixture

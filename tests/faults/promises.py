@@ -17,8 +17,8 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record import MemoryRecords
 
+from streams.sandbox.worker import Installation, WorkerProcess
 from tests.integration.topics import action, keyed, producing, read_count
-from tests.integration.worker_process import Installation, WorkerProcess
 
 
 async def ready(place: Installation, **settings: object) -> WorkerProcess:

@@ -19,10 +19,10 @@ from aiokafka.coordinator.protocol import (
 )
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
+from streams.sandbox.worker import Installation, WorkerProcess, problems
 from tests.faults.kafka_proxy import KafkaProxy
 from tests.faults.promises import act, administering, assert_kept, happens, ready, supporter_in
 from tests.integration.topics import producing, read, send, status
-from tests.integration.worker_process import Installation, WorkerProcess, problems
 
 pytestmark = pytest.mark.kafka
 

@@ -11,10 +11,10 @@ import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.worker import Installation, WorkerProcess, problems
 from tests.faults.kafka_proxy import Answer, Api, HoldRequest, KafkaProxy
 from tests.faults.promises import act, administering, assert_kept, happens, ready
 from tests.integration.topics import action, keyed, read_count, send
-from tests.integration.worker_process import Installation, WorkerProcess, problems
 
 pytestmark = pytest.mark.kafka
 
@@ -111,7 +111,7 @@ async def test_too_few_replicas_hold_emails_up_and_lose_none(proxy: KafkaProxy, 
     sent += await act(place, range(2, 6))
     await happens(lambda: worker.counter("confirmation_transactions_failed_total") >= 1, place)
     assert worker.get("/livez")[0] == 200
-    assert any("cannot commit" in reason for reason in problems(worker.get("/readyz")[1]))
+    assert any("cannot commit" in reason for reason in worker.problems())
     proxy.clear()
     await assert_kept(place, sent)
     assert worker.running

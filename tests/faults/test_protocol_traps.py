@@ -10,6 +10,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.worker import Installation, WorkerProcess
 from tests.faults.kafka_proxy import (
     Answer,
     Api,
@@ -29,7 +30,6 @@ from tests.faults.kafka_proxy import (
 )
 from tests.faults.promises import act, assert_kept, happens, ready
 from tests.integration.topics import producing, read_count
-from tests.integration.worker_process import Installation, WorkerProcess
 
 pytestmark = pytest.mark.kafka
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streams.sandbox.kafka import EmbeddedKafka
-from tests.integration.worker_process import Installation
+from streams.sandbox.worker import Installation
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
+from streams.sandbox.worker import Installation, WorkerProcess
 from tests.integration.topics import keyed, read, read_count, send
-from tests.integration.worker_process import Installation, WorkerProcess
 
 Make = Callable[..., Installation]
 

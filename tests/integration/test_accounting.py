@@ -14,10 +14,10 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
+from streams.sandbox.worker import Installation, WorkerProcess
 from tests.integration.lookup_server import LookupServer
 from tests.integration.steps import ready, settled
 from tests.integration.topics import action, producing, read, send, status
-from tests.integration.worker_process import Installation, WorkerProcess
 
 pytestmark = pytest.mark.kafka
 

@@ -12,9 +12,9 @@ import orjson
 import pytest
 from aiohttp import web
 
+from streams.sandbox.worker import Installation
 from tests.integration.lookup_server import SUBSCRIBED, LookupServer
 from tests.integration.topics import action, keyed, read_count, send, status
-from tests.integration.worker_process import Installation
 
 pytestmark = pytest.mark.kafka
 

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from streams.messages.email import NAMESPACE
+from streams.sandbox.worker import Installation, problems
 from tests.integration.topics import action, keyed, producing, read_count, send, status
-from tests.integration.worker_process import Installation, problems
 
 pytestmark = pytest.mark.kafka
 

@@ -16,12 +16,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.delivery.lane import Limits
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.worker import Installation, WorkerProcess, problems
 from streams.settings.load import load_settings
 from tests.faults.kafka_proxy import Api, HoldRequest, KafkaProxy
 from tests.integration.lookup_server import LookupServer, hanging
 from tests.integration.steps import act, emails_of, settled
 from tests.integration.topics import action
-from tests.integration.worker_process import Installation, WorkerProcess, problems
 
 #: Seconds without progress after which a lane with work is stuck: the least that the settings allow.
 STUCK_AFTER = 5

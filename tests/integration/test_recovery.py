@@ -14,9 +14,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faust.stores.rocksdb import RocksDBOptions, Store
 
+from streams.sandbox.errors import ProcessFailed
+from streams.sandbox.worker import Installation, WorkerProcess
 from streams.statuses.row import Row, encode_row
 from tests.integration.topics import send, status
-from tests.integration.worker_process import Installation, WorkerProcess
 
 pytestmark = pytest.mark.kafka
 
@@ -131,7 +132,7 @@ async def test_what_is_restored_is_what_the_changelog_comes_to(
         cold = place.worker()
         cold.start()
         await wait_for_log(cold, "Restoring state")
-        with pytest.raises(AssertionError, match="not ready"):  # the transaction holds it up
+        with pytest.raises(ProcessFailed, match="not ready"):  # the transaction holds it up
             cold.wait_ready(1.0)
         await producer.commit_transaction()
     cold.wait_ready()

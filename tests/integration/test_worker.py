@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
+from streams.sandbox.worker import Installation
 from tests.integration.lookup_server import LookupServer, subscribed
 from tests.integration.steps import Make, emails_of, ready, settled
 from tests.integration.topics import action, keyed, producing, read_count, send, status
-from tests.integration.worker_process import Installation, problems
 
 pytestmark = pytest.mark.kafka
 
@@ -245,15 +245,15 @@ async def test_a_group_without_offsets_waits_for_a_decision(installation: Make) 
     worker = await ready(place)
     worker.kill()
     await send(place.bootstrap_servers, place.names.actions, [keyed(action(1))])
-    other = Installation(place.bootstrap_servers, place.group, place._folder)
+    other = Installation(place.bootstrap_servers, place.group, place.folder)
     stranger = other.worker(group_id=f"{place.group}-new", topic_partitions=4)
     try:
         for key in ("ACTIONS_TOPIC", "STATUS_TOPIC", "EMAILS_TOPIC", "DEAD_LETTERS_TOPIC"):
-            assert stranger._environ[f"STREAMS_{key}"].startswith(place.group)
+            assert stranger.environ[f"STREAMS_{key}"].startswith(place.group)
         stranger.start()
         await settled(other, lambda: "decision" in stranger.get("/readyz")[1])
         assert stranger.get("/livez")[0] == 200
-        assert "ACTIONS_START" in problems(stranger.get("/readyz")[1])[0]
+        assert "ACTIONS_START" in stranger.problems()[0]
         stranger.kill()
         decided = other.worker(group_id=f"{place.group}-new", actions_start="earliest")
         decided.start()

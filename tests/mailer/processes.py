@@ -16,7 +16,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiosmtpd.controller import Controller
 
-from tests.integration.worker_process import free_port
+from streams.sandbox.ports import free_port
 
 
 class Mailbox:

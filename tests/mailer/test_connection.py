@@ -21,8 +21,8 @@ from examples.mailer.links import Links
 from examples.mailer.settings import WrongSetting, read_settings
 from examples.mailer.smtp import Accepted, Smtp, TryAgain
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.ports import free_port
 from tests.integration.topics import send
-from tests.integration.worker_process import free_port
 from tests.mailer.processes import Mailbox, MailerProcess, make_topics
 from tests.mailer.test_letters import email
 from tests.mailer.test_settings import GIVEN

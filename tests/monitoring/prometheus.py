@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tests.integration.worker_process import free_port
+from streams.sandbox.ports import free_port
 
 
 class Refused(ValueError):

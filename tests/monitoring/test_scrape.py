@@ -10,10 +10,10 @@ import pytest
 
 from streams.observability.metric_catalogue import AUDIT_CATALOGUE
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.worker import Installation, WorkerProcess
 from tests.integration.lookup_server import LookupServer, failing, hanging, subscribed
 from tests.integration.steps import act, table
 from tests.integration.topics import action, keyed, send, status
-from tests.integration.worker_process import Installation, WorkerProcess
 from tests.monitoring.prometheus import Prometheus, Refused
 from tests.monitoring.queries import (
     RULES,

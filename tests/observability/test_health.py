@@ -13,7 +13,7 @@ import pytest
 
 from streams.observability.health import WorkerHealth
 from streams.sandbox.kafka import EmbeddedKafka
-from tests.integration.worker_process import Installation
+from streams.sandbox.worker import Installation
 
 
 @dataclass

@@ -21,9 +21,10 @@ from click.testing import CliRunner
 from streams.__main__ import main
 from streams.observability.page.live import FILES
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.ports import free_port
+from streams.sandbox.worker import Installation, WorkerProcess
 from tests.integration.steps import settled, table
 from tests.integration.topics import keyed, read, send
-from tests.integration.worker_process import Installation, WorkerProcess, free_port
 from tests.lookup.faulty_server import FaultyServer, healthy
 from tests.privacy.buggy_worker import CALLBACK, CLIENT, LETHAL, LIBRARY, WRITE
 from tests.privacy.faults import LOOKUPS, odd, person, statuses, unreadable
@@ -148,11 +149,9 @@ async def first_events(port: int) -> str:
 @contextlib.contextmanager
 def installed(kafka: EmbeddedKafka, name: str, folder: Path, **settings: object) -> Iterator[Run]:
     """Start a buggy worker with both extras on."""
-    with receiving() as receivers, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SENTRY_DSN", receivers.sentry_dsn)
-        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receivers.otlp_endpoint)
+    with receiving() as receivers:
         place = Installation(kafka.bootstrap_servers, name, folder, dead_letter_ceiling=1, **settings)
-        worker = place.worker()
+        worker = place.worker(sentry_dsn=receivers.sentry_dsn, otlp_endpoint=receivers.otlp_endpoint)
         worker.start((sys.executable, "-m", "tests.privacy.buggy_worker"))
         try:
             worker.wait_ready(90)

@@ -17,7 +17,7 @@ from confluent_kafka.admin import (
 from cryptography.hazmat.primitives import serialization
 
 from streams.sandbox.kafka import EmbeddedKafka
-from tests.integration.worker_process import free_port
+from streams.sandbox.ports import free_port
 
 HOST = "127.0.0.1"
 USER, PASSWORD = "worker", "open-sesame,=1"  # a comma and an equals sign are special in SCRAM

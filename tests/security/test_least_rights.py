@@ -37,12 +37,12 @@ from streams.kafka import authorization as rights
 from streams.kafka.acls import Acl, least, to_make_topics
 from streams.kafka.connection_check import Refused
 from streams.kafka.topics import TopicNames, TopicsUnfit, ensure_topics
+from streams.sandbox.worker import Installation
 from streams.settings.connection import client_options
 from streams.settings.load import load_settings
 from streams.settings.table import Settings
 from streams.startup import Startup
 from tests.integration.topics import action, keyed, read_count, send, status
-from tests.integration.worker_process import Installation
 from tests.security.broker import LIMITED, LIMITED_PASSWORD, SecureBroker, administrator
 
 pytestmark = pytest.mark.kafka

@@ -16,8 +16,8 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from streams.commands.keyed_lines import action_message
 from streams.commands.lines import LINE_LIMIT
 from streams.sandbox.demo.audit import Asks, Audit, asks
-from streams.sandbox.demo.errors import DemoFailed
 from streams.sandbox.demo.reader import place_id
+from streams.sandbox.errors import SandboxError
 
 _TICK = 0.02  # seconds
 _ACKNOWLEDGED_WITHIN = 15.0  # seconds
@@ -29,16 +29,16 @@ def own_actions(path: Path, most: int) -> Iterator[bytes]:
     No more than ``most`` lines are kept: a demo does not get further.
 
     Raises:
-        DemoFailed: it cannot be read, or holds no action.
+        SandboxError: it cannot be read, or holds no action.
     """
     try:
         with path.open("rb") as file:
             lines = iter(partial(file.readline, LINE_LIMIT), b"")
             kept = list(islice((line.rstrip(b"\r\n") for line in lines if line.strip()), most))
     except OSError as error:
-        raise DemoFailed(f"{path} cannot be read: {error.strerror}.") from error
+        raise SandboxError(f"{path} cannot be read: {error.strerror}.") from error
     if not kept:
-        raise DemoFailed(f"{path} holds no action: one JSON object a line is expected.")
+        raise SandboxError(f"{path} holds no action: one JSON object a line is expected.")
     return cycle(kept)
 
 
@@ -76,7 +76,7 @@ class Feeder:
         """Send at the rate for so many seconds.
 
         Raises:
-            DemoFailed: Kafka refused an action.
+            SandboxError: Kafka refused an action.
         """
         started = time.monotonic()
         sent = 0
@@ -92,12 +92,12 @@ class Feeder:
         """Wait until everything that was sent is in the topic.
 
         Raises:
-            DemoFailed: Kafka refused an action, or does not answer.
+            SandboxError: Kafka refused an action, or does not answer.
         """
         if self._unacknowledged:
             _, late = await asyncio.wait(self._unacknowledged, timeout=_ACKNOWLEDGED_WITHIN)
             if late:
-                raise DemoFailed(f"Kafka did not acknowledge {len(late)} actions.")
+                raise SandboxError(f"Kafka did not acknowledge {len(late)} actions.")
         self._check()
 
     async def _send(self, audit: Audit, phase: int, action: bytes) -> None:
@@ -108,7 +108,7 @@ class Feeder:
             self.too_large += 1
             return
         except KafkaError as error:
-            raise DemoFailed(f"Kafka refused an action ({type(error).__name__}).") from error
+            raise SandboxError(f"Kafka refused an action ({type(error).__name__}).") from error
         self._unacknowledged.add(sent)
         sent.add_done_callback(partial(self._answered, audit, phase, asks(action)))
 
@@ -125,4 +125,4 @@ class Feeder:
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise DemoFailed(f"Kafka refused an action ({type(self._failure).__name__}).")
+            raise SandboxError(f"Kafka refused an action ({type(self._failure).__name__}).")

@@ -10,7 +10,7 @@ import signal
 import click
 
 from streams.sandbox.demo.lookup_service import Behaviour, LookupService
-from streams.sandbox.kafka.errors import EmbeddedKafkaError
+from streams.sandbox.errors import SandboxError
 
 _PORT = click.IntRange(0, 65535)
 
@@ -30,7 +30,7 @@ def main(host: str, port: int, control_port: int, behaviour: str) -> None:
         service.start()
         click.echo(f"lookup: {service.url}, control at {service.control_url}")
         signal.sigwait(wanted)
-    except (OSError, EmbeddedKafkaError) as error:
+    except (OSError, SandboxError) as error:
         raise click.ClickException(str(error)) from None
     finally:
         service.stop()

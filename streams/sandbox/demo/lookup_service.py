@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from streams.sandbox.kafka.ports import HeldPort
+from streams.sandbox.ports import HeldPort
 
 HOST = "127.0.0.1"
 SLOW = 0.3  # seconds
@@ -95,7 +95,7 @@ class LookupService:
 
         Raises:
             OSError: it cannot listen.
-            EmbeddedKafkaError: there is no free port.
+            SandboxError: there is no free port.
         """
         self._ports = HeldPort(self._wanted[0]), HeldPort(self._wanted[1])
         self._thread.start()

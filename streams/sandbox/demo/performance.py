@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 
 from streams.commands.feeder import FeedError, feed_statuses
 from streams.sandbox.demo.audit import Audit, objections
-from streams.sandbox.demo.errors import DemoFailed
 from streams.sandbox.demo.feeder import Feeder
 from streams.sandbox.demo.letters import NoLetters, letters
 from streams.sandbox.demo.lookup_service import Behaviour, LookupService
 from streams.sandbox.demo.phases import Phase
 from streams.sandbox.demo.reader import Reader
 from streams.sandbox.demo.view import View
-from streams.sandbox.demo.worker_process import Worker
+from streams.sandbox.errors import ProcessFailed, SandboxError
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.worker import WorkerProcess
 from streams.settings.load import load_settings
 
 _TOPICS = load_settings({})  # the worker's topics have their default names
-_LEARNED = 'confirmation_statuses_total{result="applied"}'
 _LEARNED_WITHIN = 20.0  # seconds
+_STOPPED_WITHIN = 20.0  # seconds; the worker's own grace is five
 _SETTLED_WITHIN = 20.0  # seconds without an email; one takes a lookup's deadline and a little
 _READ_WITHIN = 15.0  # seconds
 _POLL = 0.05
@@ -35,7 +35,7 @@ class Performance:
         self,
         kafka: EmbeddedKafka,
         lookup: LookupService,
-        worker: Worker,
+        worker: WorkerProcess,
         view: View,
         *,
         phases: Sequence[Phase],
@@ -71,12 +71,11 @@ class Performance:
         """Wait for the worker, go through the phases, and wait for the last email.
 
         Raises:
-            DemoFailed: something did not work.
+            SandboxError: something did not work.
             KafkaError: Kafka did not.
-            EmbeddedKafkaError: a broker ended.
         """
         with self._view.step("Starting a worker and waiting until it is ready") as told:
-            await self._worker.wait_until_ready(told)
+            await asyncio.to_thread(self._worker.wait_ready, told=told)
         if self._statuses:
             with self._view.step(f"Telling it the status of {len(self._statuses)} supporters"):
                 await self._tell_statuses()
@@ -96,12 +95,21 @@ class Performance:
     async def end_worker(self) -> int:
         """Stop the worker by SIGTERM; it must exit with 0. Returns 1 if it did not."""
         with self._view.step("Stopping the worker (SIGTERM)"):
-            problem = await asyncio.to_thread(self._worker.stop_gently)
-        if problem is None:
+            problem = await asyncio.to_thread(self._ended_wrongly)
+        if not problem:
             return 0
         self._view.say(problem, "bold red")
         self._objections.append("the worker did not end in good order")
         return 1
+
+    def _ended_wrongly(self) -> str:
+        """Stop the worker; what was wrong with its end, or nothing."""
+        try:
+            self._worker.check()
+            code = self._worker.stop(_STOPPED_WITHIN)
+        except ProcessFailed as error:
+            return str(error)
+        return f"The worker stopped with exit code {code}, not 0.{self._worker.last_lines()}" if code else ""
 
     async def judge(self) -> int:
         """Read to the end, show all phases, letters and the audit line. Returns the exit code."""
@@ -143,8 +151,7 @@ class Performance:
         """Say where everything is, and keep it running until Ctrl-C.
 
         Raises:
-            DemoFailed: the worker ended.
-            EmbeddedKafkaError: a broker ended.
+            SandboxError: the worker or a broker ended.
         """
         kafka, pages = self._kafka.bootstrap_servers, self._worker.pages
         self._view.say(
@@ -172,16 +179,14 @@ class Performance:
         try:
             await feed_statuses({"bootstrap_servers": servers}, topic, self._statuses)
         except FeedError as error:
-            raise DemoFailed(f"The statuses could not be sent: {error}.") from error
-        deadline = time.monotonic() + _LEARNED_WITHIN
-        while await self._worker.metric(_LEARNED) < len(self._statuses):
-            await self._check()
-            if time.monotonic() > deadline:
-                raise DemoFailed(
-                    f"The worker did not learn the statuses within {_LEARNED_WITHIN:g} s."
-                    f"{self._worker.last_lines()}"
-                )
-            await asyncio.sleep(_POLL)
+            raise SandboxError(f"The statuses could not be sent: {error}.") from error
+        await asyncio.to_thread(
+            self._worker.wait_counter,
+            len(self._statuses),
+            "confirmation_statuses_total",
+            _LEARNED_WITHIN,
+            result="applied",
+        )
 
     async def _play_phase(self, number: int, reading: asyncio.Task[None]) -> None:
         phase = self._phases[number]
@@ -214,11 +219,11 @@ class Performance:
             told(f"{self._audit.awaited} to come")
             await asyncio.sleep(_POLL)
         if self._audit.awaited:
-            says = await self._worker.problems()
+            says = await asyncio.to_thread(self._worker.problems)
             self._objections += [f"the worker says: {problem}" for problem in says]
 
     async def _check(self) -> None:
-        await self._worker.check()
+        await asyncio.to_thread(self._worker.check)
         await asyncio.to_thread(self._kafka.check)
 
 

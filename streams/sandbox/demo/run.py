@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,18 +15,22 @@ from random import Random
 import click
 from aiokafka.errors import KafkaError
 
-from streams.sandbox.demo.errors import DemoFailed
 from streams.sandbox.demo.feeder import own_actions
 from streams.sandbox.demo.interrupts import Interrupted, Interrupts
 from streams.sandbox.demo.lookup_service import LookupService
-from streams.sandbox.demo.people import Crowd
+from streams.sandbox.demo.people import ORGANISATIONS, Crowd
 from streams.sandbox.demo.performance import Performance
 from streams.sandbox.demo.phases import Phase, script
 from streams.sandbox.demo.view import View
-from streams.sandbox.demo.worker_process import Worker, organisations_file
-from streams.sandbox.kafka import EmbeddedKafka, EmbeddedKafkaError
+from streams.sandbox.errors import SandboxError
+from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.supervised import SupervisedProcesses
+from streams.sandbox.worker import WorkerProcess
 
 RATE = 200.0  # actions per second
+_DEADLINE = 1.0  # seconds, of a lookup
+_PARTITIONS = 2
+_GRACE = 20.0  # seconds for the worker to end in; its own grace is five
 _KEPT_ANSWERS = "1h"
 _ONLY_ONCE = "0s"
 
@@ -60,7 +64,7 @@ def run(plan: Plan, view: View) -> int:
         except Interrupted as interrupted:
             view.say("Everything is stopped.")
             return interrupted.exit_code
-        except (DemoFailed, EmbeddedKafkaError) as error:
+        except SandboxError as error:
             view.close()
             click.echo(f"Error: {error}", err=True)
         except (KafkaError, OSError) as error:
@@ -81,8 +85,10 @@ def _on_a_stage(plan: Plan, view: View, interrupts: Interrupts) -> int:
                 lookup = LookupService()
                 stage.callback(lookup.stop)
                 lookup.start()
-            organisations = organisations_file(lookup.url, answers)
-            worker = Worker(kafka.bootstrap_servers, organisations, os.environ)
+            folder = Path(tempfile.mkdtemp(prefix="streams-demo-"))
+            processes = SupervisedProcesses(grace=_GRACE, remove=folder)
+            stage.callback(processes.close)
+            worker = _worker(kafka, lookup, processes, folder, answers)
             stage.callback(worker.close)
             worker.start()
             performance = partial(
@@ -105,6 +111,43 @@ def _on_a_stage(plan: Plan, view: View, interrupts: Interrupts) -> int:
         finally:
             interrupts.ignore()
             view.close()
+
+
+def _worker(
+    kafka: EmbeddedKafka, lookup: LookupService, processes: SupervisedProcesses, folder: Path, answers: str
+) -> WorkerProcess:
+    organisations = folder / "organisations.toml"
+    organisations.write_text(organisations_file(lookup.url, answers), encoding="utf-8")
+    settings = {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "TOPIC_PARTITIONS": _PARTITIONS,
+        "ORGANISATIONS_FILE": organisations,
+        "STORE": "memory",
+    }
+    return WorkerProcess(processes, "worker", folder, settings)
+
+
+def organisations_file(lookup_url: str, keep_answers: str) -> str:
+    """The organisations of the demo, as TOML; `keep_answers` is the lifetime of a lookup's answer.
+
+    The circuit breaker's times are short: with the usual ones it would stay open to the end of the demo.
+    """
+    default = f"""\
+[default]
+url = "{lookup_url}"
+deadline = {_DEADLINE}
+subscribed_lifetime = "{keep_answers}"
+not_subscribed_lifetime = "{keep_answers}"
+breaker_window = 2
+breaker_first_pause = 1
+breaker_longest_pause = 1
+"""
+    entries = [
+        f'[organisation.{each.org_id}]\nname = "{each.title}"\n'
+        + ("" if each.has_lookup else 'lookup = "none"\n')
+        for each in ORGANISATIONS
+    ]
+    return "\n".join([default, *entries])
 
 
 async def _until_interrupted(

@@ -7,7 +7,7 @@ import re
 import time
 
 from streams.observability.metric_catalogue import BREAKER
-from streams.sandbox.drill.worker import Worker
+from streams.sandbox.worker import WorkerProcess
 
 _LOOK_EVERY = 0.1  # seconds
 
@@ -15,7 +15,7 @@ _LOOK_EVERY = 0.1  # seconds
 class BreakerWatch:
     """Looks ten times a second; ``timeline`` holds the changes, in seconds since ``begin``."""
 
-    def __init__(self, worker: Worker, org_id: int) -> None:
+    def __init__(self, worker: WorkerProcess, org_id: int) -> None:
         """Describe the watch over one organisation's breaker."""
         self._worker = worker
         self._state = re.compile(
@@ -31,8 +31,8 @@ class BreakerWatch:
     async def follow(self) -> None:
         """Look until cancelled. There is no state before the organisation's first lookup."""
         while True:
-            page = await asyncio.to_thread(self._worker.page, "/metrics")
-            match = self._state.search(page or "")
+            _, page = await asyncio.to_thread(self._worker.get, "/metrics")
+            match = self._state.search(page)
             if match and (not self.timeline or self.timeline[-1][1] != match[1]):
                 self.timeline.append((time.time() - self._begin, match[1]))
             await asyncio.sleep(_LOOK_EVERY)

@@ -17,13 +17,13 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from streams.sandbox.demo.lookup_service import Behaviour
-from streams.sandbox.drill.errors import DrillFailed
 from streams.sandbox.drill.progress import Told
 from streams.sandbox.drill.report import document, show
 from streams.sandbox.drill.run import DEADLINE, MODES, ModeRun, Stage, run_mode
 from streams.sandbox.drill.verdict import all_held, verdicts
-from streams.sandbox.kafka import EmbeddedKafka, EmbeddedKafkaError
-from streams.sandbox.kafka.supervised import SupervisedProcesses
+from streams.sandbox.errors import SandboxError
+from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.supervised import SupervisedProcesses
 
 _GRACE = 5.0  # seconds that a worker gets when the drill is interrupted
 _INTERRUPTED = 130
@@ -47,7 +47,7 @@ def run_drill(json_path: Path | None, actions: int, modes: Sequence[Behaviour] =
     except KeyboardInterrupt:
         click.echo("interrupted: everything that the drill started has ended", err=True)
         return _INTERRUPTED
-    except (DrillFailed, EmbeddedKafkaError, OSError) as error:
+    except (SandboxError, OSError) as error:
         click.echo(f"Error: {error}", err=True)
         return 1
     except KafkaError as error:

@@ -15,8 +15,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.sandbox.drill.errors import DrillFailed
 from streams.sandbox.drill.figures import Arrival
+from streams.sandbox.errors import SandboxError
 
 _POLL = 100  # milliseconds; a record ends the wait at once
 _STARTED_WITHIN = 20.0  # seconds
@@ -48,10 +48,10 @@ class Mailer:
         """Actions that have an email.
 
         Raises:
-            DrillFailed: the reader has ended.
+            SandboxError: the reader has ended.
         """
         if self._failure is not None:
-            raise DrillFailed(f"The reader of the emails has ended ({type(self._failure).__name__}).")
+            raise SandboxError(f"The reader of the emails has ended ({type(self._failure).__name__}).")
         return len(self._seen)
 
     @property
@@ -67,7 +67,7 @@ class Mailer:
         self._thread.start()
         if not self._ready.wait(_STARTED_WITHIN):
             self._stopping.set()
-            raise DrillFailed("The reader of the emails cannot reach Kafka.")
+            raise SandboxError("The reader of the emails cannot reach Kafka.")
         return self
 
     def __exit__(

@@ -16,13 +16,12 @@ from streams.sandbox.demo.lookup_service import Behaviour
 from streams.sandbox.drill.breaker_watch import BreakerWatch
 from streams.sandbox.drill.crm import Crm
 from streams.sandbox.drill.crowd import AFFECTED_ORG, HEALTHY_ORG, Act, acts, statuses, warm_up
-from streams.sandbox.drill.errors import DrillFailed
 from streams.sandbox.drill.figures import Figures, Sent, Timeline, figures
 from streams.sandbox.drill.mailer import Mailer
 from streams.sandbox.drill.naive import NaiveRun, run_naive
 from streams.sandbox.drill.progress import Told
-from streams.sandbox.drill.worker import Worker
-from streams.sandbox.kafka.supervised import SupervisedProcesses
+from streams.sandbox.supervised import SupervisedProcesses
+from streams.sandbox.worker import WorkerProcess
 
 MODES = (Behaviour.HEALTHY, Behaviour.REFUSING, Behaviour.HANGING, Behaviour.ERRORS, Behaviour.RUBBISH)
 """How the affected organisation's CRM behaves; the first run is what the others are compared with."""
@@ -34,7 +33,6 @@ WARM_UP = 140
 """Actions before the measured ones: what a process needs once, at its start, is no delay of the drill's."""
 NAIVE_SECONDS = 20.0
 _ARRIVED_WITHIN = 30.0  # seconds after the last action
-_LEARNED_WITHIN = 30.0  # seconds
 _LOOK_EVERY = 0.05  # seconds
 _TICK = 0.01  # seconds
 _QUIET = 0.5  # seconds in which an email too many may still arrive, after the worker has ended
@@ -81,7 +79,7 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
     """Run one mode, with so many affected actions.
 
     Raises:
-        DrillFailed: the worker or the reader cannot work.
+        SandboxError: the worker or the reader cannot work.
         KafkaError: Kafka cannot be reached.
     """
     prefix = f"drill-{mode}"
@@ -89,10 +87,11 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
     told.begin(f"CRM {mode}: starting a worker")
     with Crm(mode) as crm, Crm(Behaviour.HEALTHY) as healthy_crm:
         urls = {AFFECTED_ORG: crm.url, HEALTHY_ORG: healthy_crm.url}
-        worker = Worker(stage.processes, prefix, stage.folder, _settings(stage, prefix, urls))
+        worker = WorkerProcess(stage.processes, prefix, stage.folder, _settings(stage, prefix, urls))
         watch = BreakerWatch(worker, AFFECTED_ORG)
         try:
-            await worker.start()
+            worker.start()
+            await asyncio.to_thread(worker.wait_ready)
             async with _producing(servers) as producer:
                 await _teach(producer, worker, f"{prefix}-status", affected)
                 with Mailer(servers, f"{prefix}-emails", PARTITIONS) as mailer:
@@ -106,16 +105,16 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
                     sent = await _feed(producer, f"{prefix}-actions", acts(affected), mailer, told)
                     await _arrived(mailer, len(sent), told)
                     failed = await asyncio.to_thread(
-                        worker.sample, "confirmation_lookup_duration_seconds_count", outcome="error"
+                        worker.counter, "confirmation_lookup_duration_seconds_count", outcome="error"
                     )
                     following.cancel()
                     asked = Asked(
                         None if mode is Behaviour.REFUSING else crm.questions, healthy_crm.questions
                     )
-                    await worker.stop()
+                    await asyncio.to_thread(worker.stop)
                     await asyncio.sleep(_QUIET)
         finally:
-            await worker.stop()
+            worker.close()
         told.begin(f"CRM {mode}: the consumer as it was")
         naive = await run_naive(
             servers,
@@ -127,7 +126,7 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
         )
     found = figures(sent, mailer.arrivals, watch.timeline)
     seconds = sent[-1].at - sent[0].at
-    return ModeRun(found, asked, int(failed or 0), tuple(watch.timeline), seconds, naive)
+    return ModeRun(found, asked, int(failed), tuple(watch.timeline), seconds, naive)
 
 
 def _settings(stage: Stage, prefix: str, urls: dict[int, str]) -> dict[str, object]:
@@ -160,17 +159,11 @@ async def _producing(bootstrap_servers: str) -> AsyncIterator[Any]:
         await producer.stop()
 
 
-async def _teach(producer: Any, worker: Worker, topic: str, affected: int) -> None:
+async def _teach(producer: Any, worker: WorkerProcess, topic: str, affected: int) -> None:
     """Tell the worker the known supporters' statuses, and wait until it knows them."""
     rows = statuses(affected)
     await asyncio.gather(*[await producer.send(topic, value, key=key) for key, value in rows])
-    until = time.monotonic() + _LEARNED_WITHIN
-    while await asyncio.to_thread(worker.sample, "confirmation_statuses_total", result="applied") != len(
-        rows
-    ):
-        if time.monotonic() > until:
-            raise DrillFailed(f"The worker does not learn the statuses.\n{worker.tail()}")
-        await asyncio.sleep(_LOOK_EVERY)
+    await asyncio.to_thread(worker.wait_counter, len(rows), "confirmation_statuses_total", result="applied")
 
 
 async def _feed(producer: Any, topic: str, crowd: Iterable[Act], mailer: Mailer, told: Told) -> list[Sent]:

@@ -15,7 +15,6 @@ from streams.sandbox.kafka.errors import BrokerFailed, EmbeddedKafkaError
 from streams.sandbox.kafka.jars import Progress, classpath, kafka_folder, silent
 from streams.sandbox.kafka.java import find_java
 from streams.sandbox.kafka.jvm import Jvm
-from streams.sandbox.kafka.ports import HeldPort, hold_ports
 from streams.sandbox.kafka.properties import Node, PropertyValue
 from streams.sandbox.kafka.readiness import not_ready
 from streams.sandbox.kafka.storage import (
@@ -27,7 +26,8 @@ from streams.sandbox.kafka.storage import (
     log_file,
     properties_file,
 )
-from streams.sandbox.kafka.supervised import SupervisedProcesses
+from streams.sandbox.ports import HeldPort, hold_ports
+from streams.sandbox.supervised import SupervisedProcesses
 
 _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.02
@@ -127,7 +127,7 @@ class EmbeddedKafka:
         Raises:
             EmbeddedKafkaUnavailable: there is no Java, or there are no jars.
             BrokerFailed: a broker ended or was not ready in time.
-            EmbeddedKafkaError: the port is in use, or the folder belongs to another cluster.
+            SandboxError: the port is in use, or the folder belongs to another cluster.
         """
         if self._processes is not None:
             raise EmbeddedKafkaError("This cluster was started already.")
@@ -266,7 +266,7 @@ class EmbeddedKafka:
         archiving = self._archive.options_to_write(written) if written else self._archive.options_to_use()
         argv = self._jvm.argv(archiving, "kafka.Kafka", str(properties_file(node)))
         archive = (written, self._archive.file) if written else None
-        self._pids[node.id] = self._started().start(str(node.id), argv, log_file(node), archive)
+        self._pids[node.id] = self._started().start(str(node.id), argv, log_file(node), archive=archive)
         self._absent.discard(node.id)
 
     # Small things

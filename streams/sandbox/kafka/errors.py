@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from streams.sandbox.errors import SandboxError
 
-class EmbeddedKafkaError(RuntimeError):
+
+class EmbeddedKafkaError(SandboxError):
     """Anything that keeps the embedded Kafka from doing what it was asked."""
 
 

@@ -10,8 +10,8 @@ from types import FrameType
 
 import click
 
+from streams.sandbox.errors import SandboxError
 from streams.sandbox.kafka.cluster import EmbeddedKafka
-from streams.sandbox.kafka.errors import EmbeddedKafkaError
 from streams.sandbox.kafka.jars import KAFKA_VERSION
 
 _QUIET_SECONDS = 2.0
@@ -75,7 +75,7 @@ def run_in_foreground(brokers: int, folder: Path | None, port: int | None) -> in
     before = {number: signal.signal(number, request) for number in _STOPPING_SIGNALS}
     try:
         return _run(brokers, folder, port, request)
-    except (EmbeddedKafkaError, ValueError) as error:
+    except (SandboxError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)
         return 1
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-HOST = "127.0.0.1"
+from streams.sandbox.ports import HOST
 
 PropertyValue = str | int | float | bool
 

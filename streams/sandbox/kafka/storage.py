@@ -14,7 +14,7 @@ from typing import IO
 
 from streams.sandbox.kafka.errors import BrokerFailed, EmbeddedKafkaError
 from streams.sandbox.kafka.properties import Node, PropertyValue, render, server_properties
-from streams.sandbox.kafka.supervised import SupervisedProcesses
+from streams.sandbox.supervised import SupervisedProcesses
 
 _FORMAT_SECONDS = 60.0
 _LOG_LINES = 15
@@ -91,7 +91,7 @@ def format_storage(
     for name, node in tools.items():
         program = ["kafka.tools.StorageTool", "format"]
         program += ["--cluster-id", cluster_id, "--config", str(properties_file(node))]
-        processes.start(name, command(*program), log_file(node), None)
+        processes.start(name, command(*program), log_file(node))
     deadline = time.monotonic() + _FORMAT_SECONDS
     for name, node in tools.items():
         while (code := processes.wait(name, timeout=0.2)) is None and time.monotonic() < deadline:

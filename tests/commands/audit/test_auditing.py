@@ -17,10 +17,10 @@ from streams.commands.audit.matching import Place
 from streams.commands.audit.moments import Moment
 from streams.commands.audit.outcome import Range
 from streams.messages.decode import ErrorClass
+from streams.sandbox.worker import Installation
 from tests.commands.audit.topics import Topics, transactional
 from tests.integration.conftest import installation as installation  # the fixture
 from tests.integration.topics import action, keyed, producing
-from tests.integration.worker_process import Installation
 
 pytestmark = pytest.mark.kafka
 

@@ -14,9 +14,9 @@ from aiohttp import web
 from streams.commands.doctor.findings import Finding, Level
 from streams.commands.doctor.lookups import check_lookups
 from streams.lookup.client import Endpoint
+from streams.sandbox.ports import free_port
 from streams.settings.organisations_file import Organisation, Organisations
 from tests.integration.lookup_server import LookupServer, subscribed
-from tests.integration.worker_process import free_port
 
 
 def organisations(url: str, ca_pem: str | None = None, deadline: float = 2.0) -> Organisations:

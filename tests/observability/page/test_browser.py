@@ -24,8 +24,8 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from streams.sandbox.demo.lookup_service import Behaviour
 from streams.sandbox.drill.crm import Crm
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.worker import Installation, WorkerProcess
 from tests.integration.topics import producing, send
-from tests.integration.worker_process import Installation, WorkerProcess
 from tests.tools import debian_tool
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]

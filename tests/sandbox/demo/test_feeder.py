@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.sandbox.demo.errors import DemoFailed
 from streams.sandbox.demo.feeder import own_actions
+from streams.sandbox.errors import SandboxError
 
 
 def test_lines_come_over_and_over_as_they_are(tmp_path: Path):
@@ -35,7 +35,7 @@ def test_a_file_without_actions_is_refused(tmp_path: Path):
     """A file of blank lines, or one that is not there, ends the demo before it starts, with one sentence."""
     file = tmp_path / "my.jsonl"
     file.write_bytes(b"\n \n")
-    with pytest.raises(DemoFailed, match="holds no action"):
+    with pytest.raises(SandboxError, match="holds no action"):
         own_actions(file, 10)
-    with pytest.raises(DemoFailed, match="cannot be read: No such file"):
+    with pytest.raises(SandboxError, match="cannot be read: No such file"):
         own_actions(tmp_path / "other.jsonl", 10)

@@ -8,22 +8,22 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from streams.sandbox.kafka import supervisor
-from streams.sandbox.kafka.errors import EmbeddedKafkaError
+from streams.sandbox import supervisor
+from streams.sandbox.errors import SandboxError
 
 
 class SupervisedProcesses:
-    """The brokers as one supervisor process holds them; safe to use from several threads."""
+    """Processes as one supervisor process holds them; safe to use from several threads."""
 
     def __init__(self, *, grace: float, remove: Path | None = None, lock: IO[str] | None = None) -> None:
         """Start the supervisor.
 
         Args:
-            grace: seconds between SIGTERM and SIGKILL when a broker is ended; 0 kills at once.
+            grace: seconds between SIGTERM and SIGKILL when a process is ended; 0 kills at once.
             remove: a folder that goes when the supervisor ends.
             lock: a locked file that stays locked until the supervisor ends.
         """
@@ -41,7 +41,7 @@ class SupervisedProcesses:
         self._lock = threading.Lock()
         self._question = 0
         # Its own session: Ctrl-C in a terminal reaches the whole foreground process group, and must not
-        # reach the brokers before we had a chance to end them in order.
+        # reach the processes before we had a chance to end them in order.
         self._process = subprocess.Popen(  # noqa: S603 our own interpreter and script
             argv,
             stdin=subprocess.PIPE,
@@ -56,10 +56,30 @@ class SupervisedProcesses:
         """The supervisor's process id."""
         return self._process.pid
 
-    def start(self, name: str, argv: Sequence[str], log: Path, archive: tuple[Path, Path] | None) -> int:
-        """Start a process and return its id; `archive` is (file it will write, where that belongs)."""
+    def start(
+        self,
+        name: str,
+        argv: Sequence[str],
+        log: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        archive: tuple[Path, Path] | None = None,
+    ) -> int:
+        """Start a process and return its id.
+
+        Args:
+            name: by which it is signalled and waited for; of one that has ended, it may be used again.
+            argv: the command.
+            log: its output is appended there; the folder is the one that it works in.
+            environ: all of its environment; None: the one that this process had when the supervisor started.
+            archive: a file that it will write, and where that belongs.
+
+        Raises:
+            SandboxError: it cannot be started.
+        """
         paths = [str(path) for path in archive] if archive else None
-        reply = self._ask(op="start", name=name, argv=list(argv), log=str(log), archive=paths)
+        given = None if environ is None else dict(environ)
+        reply = self._ask(op="start", name=name, argv=list(argv), log=str(log), environ=given, archive=paths)
         return int(reply["pid"])
 
     def signal(self, name: str, number: int) -> bool:
@@ -98,7 +118,7 @@ class SupervisedProcesses:
                 while reply.get("question") != self._question:
                     reply = json.loads(self._process.stdout.readline())
             except (BrokenPipeError, ValueError) as error:  # ValueError: closed, or the empty line of an end
-                raise EmbeddedKafkaError("The process that watches over the brokers has ended.") from error
+                raise SandboxError("The supervisor of the processes has ended.") from error
         if "error" in reply:
-            raise EmbeddedKafkaError(f"The embedded Kafka's supervisor could not do that: {reply['error']}")
+            raise SandboxError(f"The supervisor of the processes could not do that: {reply['error']}")
         return reply

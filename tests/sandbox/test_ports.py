@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from streams.sandbox.kafka.errors import EmbeddedKafkaError
-from streams.sandbox.kafka.ports import HeldPort, hold_ports
+from streams.sandbox.errors import SandboxError
+from streams.sandbox.ports import HeldPort, hold_ports
 
 
 @pytest.mark.skipif(
@@ -52,7 +52,7 @@ def test_taken_port_is_refused_and_the_others_let_go() -> None:
     """When the second of two ports is taken, the error names it, and the first is free again."""
     first = _first_of_two_free_ports()
     with socket.create_server(("127.0.0.1", first + 1)):
-        with pytest.raises(EmbeddedKafkaError, match=f"Port {first + 1} on 127.0.0.1 is in use"):
+        with pytest.raises(SandboxError, match=f"Port {first + 1} on 127.0.0.1 is in use"):
             hold_ports(2, first)
         socket.create_server(("127.0.0.1", first)).close()
 
@@ -71,5 +71,5 @@ def _first_of_two_free_ports() -> int:
 
 def test_number_that_is_no_port_is_refused() -> None:
     """Three brokers from port 65,534 on would need a port that does not exist."""
-    with pytest.raises(EmbeddedKafkaError, match=r"Port 65536 .* is not to be had"):
+    with pytest.raises(SandboxError, match=r"Port 65536 .* is not to be had"):
         hold_ports(3, 65534)

@@ -1,15 +1,15 @@
-"""A small process that owns the brokers and outlives whoever started them by a moment.
+"""A small process that owns others (childs, workers) and outlives whoever started them by a moment.
 
 It is run by path (``python -I -S supervisor.py``) and imports the standard library only, so that it is up
 in some 30 ms. It reads one JSON command per line from its standard input and answers each with one JSON
-line. When its input ends, or its parent is no longer the process that started it, it ends the brokers,
+line. When its input ends, or its parent is no longer the process that started it, it ends its processes,
 removes the folder if that was throw-away, and exits. A SIGKILL of the parent closes the pipe just as a
 clean stop does, so there is one way down, and every test of a clean stop exercises it. (A parent's
 children may hold copies of the pipe, hence the look at the parent's process id as well.)
 
 Why not ``PR_SET_PDEATHSIG`` alone: it fires when the *thread* that forked ends, not the process, and it
 cannot remove a folder. Here, the supervisor forks from its only thread, so it is safe as the second line:
-the kernel ends the brokers if even the supervisor is killed.
+the kernel ends its processes if even the supervisor is killed.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def _die_with_supervisor() -> Callable[[], None] | None:
     return set_death_signal
 
 
-class _Broker:
-    """One JVM, and the class archive that it writes when it ends, if it was started to write one."""
+class _Child:
+    """One process. A JVM may have been started to write a class archive when it ends."""
 
     def __init__(self, process: subprocess.Popen[bytes], archive: tuple[Path, Path] | None) -> None:
         self.process = process
@@ -64,7 +64,7 @@ class _Broker:
             self.process.send_signal(signal.SIGCONT)
 
     def keep_archive(self) -> None:
-        """Put a complete archive in its place; a broker that was killed left none, or half of one."""
+        """Put a complete archive in its place; a JVM that was killed left none, or half of one."""
         if self.archive is None:
             return
         written, final = self.archive
@@ -76,68 +76,76 @@ class _Broker:
 
 
 class Supervisor:
-    """The brokers by name, and the commands on them."""
+    """The processes by name, and the commands on them."""
 
     def __init__(self, grace: float) -> None:
         self._grace = grace
-        self._brokers: dict[str, _Broker] = {}
+        self._children: dict[str, _Child] = {}
         self._preexec = _die_with_supervisor()
 
-    def start(self, name: str, argv: list[str], log: str, archive: list[str] | None = None) -> dict[str, Any]:
-        """Start a JVM whose output is appended to `log`."""
+    def start(
+        self,
+        name: str,
+        argv: list[str],
+        log: str,
+        environ: dict[str, str] | None = None,
+        archive: list[str] | None = None,
+    ) -> dict[str, Any]:
+        """Start a process in the folder of `log`, to which its output is appended."""
         with open(log, "ab") as output:
             process = subprocess.Popen(  # noqa: S603 the command is our parent's
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                env=environ,
                 preexec_fn=self._preexec,
                 cwd=Path(log).parent,
             )
         written_and_final = (Path(archive[0]), Path(archive[1])) if archive else None
-        self._brokers[name] = _Broker(process, written_and_final)
+        self._children[name] = _Child(process, written_and_final)
         return {"pid": process.pid}
 
     def signal(self, name: str, number: int) -> dict[str, Any]:
         """Send a signal. No race with a reused process id: only we reap this child."""
-        broker = self._brokers[name]
-        if not broker.alive():
+        child = self._children[name]
+        if not child.alive():
             return {"sent": False}
-        broker.process.send_signal(number)
+        child.process.send_signal(number)
         if number == signal.SIGSTOP and hasattr(os, "waitid"):  # Python 3.11 has none on macOS
             # Its threads stop one by one: until the last has, an answer may still leave.
-            os.waitid(os.P_PID, broker.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            os.waitid(os.P_PID, child.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return {"sent": True}
 
     def wait(self, name: str, timeout: float) -> dict[str, Any]:
         """Wait up to `timeout` seconds for the end; `code` is null while it runs."""
-        broker = self._brokers[name]
+        child = self._children[name]
         with contextlib.suppress(subprocess.TimeoutExpired):
-            broker.process.wait(timeout)
-        return {"code": broker.process.poll()}
+            child.process.wait(timeout)
+        return {"code": child.process.poll()}
 
     def end(self, names: list[str] | None = None, grace: float | None = None) -> dict[str, Any]:
-        """End these brokers, or all: SIGTERM and, `grace` seconds later, SIGKILL; at once without a grace.
+        """End these processes, or all: SIGTERM and, `grace` seconds later, SIGKILL; at once without a grace.
 
-        A broker that still has a class archive to write is given the time for it whatever the grace.
+        A JVM that still has a class archive to write is given the time for it whatever the grace.
         """
         grace = self._grace if grace is None else grace
-        chosen = [broker for name, broker in self._brokers.items() if names is None or name in names]
+        chosen = [child for name, child in self._children.items() if names is None or name in names]
         begin = time.monotonic()
         deadlines = [
-            begin + (grace if broker.archive is None else _TRAINING_GRACE_SECONDS) for broker in chosen
+            begin + (grace if child.archive is None else _TRAINING_GRACE_SECONDS) for child in chosen
         ]
-        for broker, deadline in zip(chosen, deadlines, strict=True):
+        for child, deadline in zip(chosen, deadlines, strict=True):
             if deadline > begin:
-                broker.ask_to_end()
-        for broker, deadline in zip(chosen, deadlines, strict=True):
+                child.ask_to_end()
+        for child, deadline in zip(chosen, deadlines, strict=True):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                broker.process.wait(max(0.0, deadline - time.monotonic()))
-            if broker.alive():
-                broker.process.kill()
-        for broker in chosen:
-            broker.process.wait()
-            broker.keep_archive()
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+            if child.alive():
+                child.process.kill()
+        for child in chosen:
+            child.process.wait()
+            child.keep_archive()
         return {}
 
     def answer(self, line: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Ports that stay ours from before a broker starts until long after it was killed."""
+"""Ports that stay ours from before a server starts until long after it was killed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import errno
 import socket
 import sys
 
-from streams.sandbox.kafka.errors import EmbeddedKafkaError
-from streams.sandbox.kafka.properties import HOST
+from streams.sandbox.errors import SandboxError
+
+#: Everything in the sandbox listens on the loopback interface only.
+HOST = "127.0.0.1"
 
 
 class HeldPort:
     """A port of 127.0.0.1 that no other program is given while we hold it.
 
     The socket is bound with SO_REUSEADDR and never listens. On Linux a second socket with SO_REUSEADDR, as
-    Java's server sockets have, may bind and listen beside it, while the kernel gives the port neither to a
-    bind to port 0 nor to an outgoing connection (`inet_csk_bind_conflict`). So the broker finds its port free
-    at the start, and again after a kill and restart. Elsewhere it is let go just before the broker starts.
+    the server sockets of Java and asyncio have, may bind and listen beside it, while the kernel gives the
+    port neither to a bind to port 0 nor to an outgoing connection (`inet_csk_bind_conflict`). So the server
+    finds its port free at the start, and again after a kill and restart. Elsewhere the port is let go just
+    before the server starts.
     """
 
     def __init__(self, port: int = 0) -> None:
         """Take this port, or any free one for 0.
 
         Raises:
-            EmbeddedKafkaError: the port is in use, or may not be used.
+            SandboxError: the port is in use, or may not be used.
         """
         self._socket: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -33,11 +36,11 @@ class HeldPort:
             self._socket.close()
             in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             why = "in use" if in_use else f"not to be had ({error})"
-            raise EmbeddedKafkaError(f"Port {port} on {HOST} is {why}: choose another one.") from error
+            raise SandboxError(f"Port {port} on {HOST} is {why}: choose another one.") from error
         self.number: int = self._socket.getsockname()[1]
 
     def make_way(self) -> None:
-        """A broker is about to listen here."""
+        """A server is about to listen here."""
         if sys.platform != "linux":
             self.release()
 
@@ -48,18 +51,25 @@ class HeldPort:
             self._socket = None
 
 
+def free_port() -> int:
+    """Return a port on which nobody listens now; the next one to ask for a free port may be given it, too."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
 def hold_ports(brokers: int, first: int | None) -> tuple[HeldPort, ...]:
     """A port for each broker (from `first` on, or free ones), then a free one for each controller.
 
     Raises:
-        EmbeddedKafkaError: one of them is not to be had; none is held then.
+        SandboxError: one of them is not to be had; none is held then.
     """
     wanted = [first + i if first else 0 for i in range(brokers)] + [0] * brokers
     held: list[HeldPort] = []
     try:
         for number in wanted:
             held.append(HeldPort(number))  # noqa: PERF401 those held so far must be known when one fails
-    except EmbeddedKafkaError:
+    except SandboxError:
         for port in held:
             port.release()
         raise

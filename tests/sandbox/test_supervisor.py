@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from streams.sandbox.kafka.errors import EmbeddedKafkaError
-from streams.sandbox.kafka.supervised import SupervisedProcesses
+from streams.sandbox.errors import SandboxError
+from streams.sandbox.supervised import SupervisedProcesses
 
 SLEEPER = ["sleep", "600"]
 DEAF = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"]
@@ -25,10 +25,10 @@ DEAF = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"]
 PARENT = """
 import json, os, sys, time
 from pathlib import Path
-from streams.sandbox.kafka.supervised import SupervisedProcesses
+from streams.sandbox.supervised import SupervisedProcesses
 folder = Path(sys.argv[1])
 processes = SupervisedProcesses(grace=0.0, remove=folder)
-pid = processes.start("1", ["sleep", "600"], folder / "log", None)
+pid = processes.start("1", ["sleep", "600"], folder / "log")
 if "fork" in sys.argv and os.fork() == 0:
     time.sleep(600)  # holds a copy of the pipe to the supervisor
 print(json.dumps([pid, processes.pid]), flush=True)
@@ -152,9 +152,9 @@ def test_terminated_supervisor_cleans_up(parent: Callable[..., Any], folder: Pat
 def test_parent_is_told_when_the_supervisor_is_gone(folder: Path) -> None:
     """A command to a supervisor that was killed is an error, not a wait without end; closing is harmless."""
     processes = SupervisedProcesses(grace=0.0)
-    processes.start("1", SLEEPER, folder / "log", None)
+    processes.start("1", SLEEPER, folder / "log")
     os.kill(processes.pid, signal.SIGKILL)
-    with pytest.raises(EmbeddedKafkaError, match="has ended"):
+    with pytest.raises(SandboxError, match="has ended"):
         processes.wait("1", 5)
     processes.close()
 
@@ -168,11 +168,11 @@ def test_answer_to_a_question_given_up_is_not_taken_for_another(folder: Path) ->
 
     before = signal.signal(signal.SIGALRM, give_up)
     try:
-        pid = processes.start("1", SLEEPER, folder / "log", None)
+        pid = processes.start("1", SLEEPER, folder / "log")
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(KeyboardInterrupt):
             processes.wait("1", 1.0)
-        assert processes.start("2", ["true"], folder / "log", None) != pid
+        assert processes.start("2", ["true"], folder / "log") != pid
         assert processes.wait("2", 10.0) == 0
     finally:
         signal.signal(signal.SIGALRM, before)
@@ -184,8 +184,8 @@ def test_grace_then_kill(folder: Path) -> None:
     processes = SupervisedProcesses(grace=30.0)
     begin = time.monotonic()
     try:
-        deaf = processes.start("deaf", DEAF, folder / "deaf", None)
-        processes.start("sleeper", SLEEPER, folder / "sleeper", None)
+        deaf = processes.start("deaf", DEAF, folder / "deaf")
+        processes.start("sleeper", SLEEPER, folder / "sleeper")
         processes.signal("sleeper", signal.SIGSTOP)
         while (folder / "deaf").read_bytes() != b"deaf\n":
             assert processes.wait("deaf", 0.01) is None
@@ -203,7 +203,7 @@ def test_signal_to_an_ended_process_is_not_sent(folder: Path) -> None:
     """A signal never goes to a process that ended, whose id may be somebody else's by now."""
     processes = SupervisedProcesses(grace=0.0)
     try:
-        processes.start("1", ["true"], folder / "log", None)
+        processes.start("1", ["true"], folder / "log")
         assert processes.wait("1", 10) == 0
         assert processes.signal("1", signal.SIGTERM) is False
     finally:
@@ -214,9 +214,9 @@ def test_program_that_does_not_exist_is_an_error(folder: Path) -> None:
     """What the supervisor cannot start is raised where it was asked for, and the supervisor goes on."""
     processes = SupervisedProcesses(grace=0.0)
     try:
-        with pytest.raises(EmbeddedKafkaError, match="FileNotFoundError"):
-            processes.start("1", ["/no/such/program"], folder / "log", None)
-        processes.start("1", SLEEPER, folder / "log", None)
+        with pytest.raises(SandboxError, match="FileNotFoundError"):
+            processes.start("1", ["/no/such/program"], folder / "log")
+        processes.start("1", SLEEPER, folder / "log")
     finally:
         processes.close()
 
@@ -233,7 +233,7 @@ def test_archive_counts_only_when_whole(folder: Path, ends_by: str, kept: bool) 
     ]
     processes = SupervisedProcesses(grace=0.0)
     try:
-        processes.start("1", [str(part) for part in writer], folder / "log", (written, final))
+        processes.start("1", [str(part) for part in writer], folder / "log", archive=(written, final))
         while not written.exists():
             assert processes.wait("1", 0.01) is None
         if ends_by == "KILL":
