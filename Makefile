@@ -1,8 +1,13 @@
-# Everything here sets itself up: a machine with Python 3.11 and make is enough.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV   := .venv
-RUN    := $(VENV)/bin/python
-STAMP  := $(VENV)/.installed
+# Everything here sets itself up: a machine with Python 3.11 to 3.14 and make is enough.
+VENV  := .venv
+RUN   := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+# What to set it up with: the first of these commands that runs, is a Python that requirements.lock has wheels
+# for, and can make a virtual environment. That a command is there proves nothing: pyenv leaves a python3.11
+# that only complains, and Debian's python3 has no ensurepip without the package python3-venv.
+PYTHON := python3.11 python3.12 python3.13 python3.14 python3 python
+FITS   := import ensurepip, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo drill test chaos check-deploy bench lint kafka lock clean
@@ -10,11 +15,19 @@ STAMP  := $(VENV)/.installed
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is older: make PYTHON=/path/to/python3.11"; exit 1; }
+$(RUN):
+	@for python in $(PYTHON); do $$python -c '$(FITS)' 2>/dev/null && break; python=; done; \
+	if [ -z "$$python" ]; then \
+		echo "Needed is Python 3.11, 3.12, 3.13 or 3.14 that can make virtual environments (Debian: python3-venv)," \
+			"and none of these commands runs one: $(PYTHON). Install it, or name it:" \
+			"make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$python ..." && $$python -m venv --clear $(VENV)
+
+# The environment is made anew where its Python has gone, as after an upgrade of the machine.
+$(STAMP): requirements.lock pyproject.toml $(if $(shell test -x $(RUN) || echo gone),$(RUN))
 	@echo "Setting up $(VENV) from requirements.lock (a minute, once) ..."
-	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
