@@ -1,4 +1,4 @@
-"""Medians, spreads, quantiles and ratios. Pure."""
+"""Medians, spreads and ratios. Pure."""
 
 from __future__ import annotations
 
@@ -31,17 +31,6 @@ def spread(values: Sequence[float]) -> Spread:
     if not values:
         raise ValueError("a spread of no values")
     return Spread(statistics.median(values), min(values), max(values))
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the `ordered` values does not exceed.
-
-    Raises:
-        ValueError: there are no values.
-    """
-    if not ordered:
-        raise ValueError("a quantile of no values")
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
 def ratios(pairs: Sequence[tuple[float, float]]) -> Spread:

@@ -20,6 +20,7 @@ from bench.topics import Topics
 from bench.workload import ONE_BUTTON, Workload
 from streams.sandbox.errors import ProcessFailed
 from streams.sandbox.ports import free_port
+from streams.observability.quantile import quantile
 
 _SAMPLE = 0.1  # seconds
 _WITHIN = 60.0  # seconds, for everything that takes a few
@@ -207,15 +208,15 @@ class Delays:
             if self.sent[number] >= begin and (only is None or only(number))
         )
 
-    def figures(self, phase: Phase, settle: float) -> dict[str, float]:
+    def figures(self, phase: Phase, settle: float) -> dict[str, float | None]:
         """Quantiles of a phase, and what an action cost in it."""
         ordered = self.of(phase, settle)
         begin, end = phase.begin / 1e9 + settle, phase.end / 1e9
         used = figures.at(end, self.times, self.cpu) - figures.at(begin, self.times, self.cpu)
         return {
-            "p50_ms": figures.quantile(ordered, 0.5),
-            "p99_ms": figures.quantile(ordered, 0.99),
-            "p999_ms": figures.quantile(ordered, 0.999),
+            "p50_ms": quantile(ordered, 0.5),
+            "p99_ms": quantile(ordered, 0.99),
+            "p999_ms": quantile(ordered, 0.999),
             "cpu_us": used / len(ordered) * 1e6,
             "actions": len(ordered),
         }

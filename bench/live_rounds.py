@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import figures
 from bench.contenders import CONTENDERS, Contender
 from bench.live import Live
 from bench.rounds import Round
@@ -15,6 +14,7 @@ from bench.scenarios import Case, Scale
 from bench.topics import Topics
 from bench.workload import TWO_BUTTON
 from streams.sandbox.errors import ProcessFailed
+from streams.observability.quantile import quantile
 
 SHARES = (0.1, 0.5, 0.8)  # of the sustained rate
 DEADLINE = 1.0  # seconds, of a lookup that hangs
@@ -98,7 +98,9 @@ def while_hanging(topics: Topics, case: Case, scale: Scale, url: str, healthy_p9
             work = case.workload
 
             def p99(only: Callable[[int], bool]) -> float:
-                return figures.quantile(delays.of(phase, 0.0, only), 0.99)
+                found = quantile(delays.of(phase, 0.0, only), 0.99)
+                assert found is not None, "no such action was sent"
+                return found
 
             known = p99(lambda number: not work.is_missing(number))
             result.figures = {"known_p99_ms": known, "missing_p99_ms": p99(work.is_missing)}

@@ -16,12 +16,6 @@ def test_a_spread_of_nothing_is_refused() -> None:
         figures.spread([])
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (0.999, 100), (1.0, 100)])
-def test_a_quantile_is_a_value_that_was_measured(share: float, expected: float) -> None:
-    """The p99 of 100 delays is the 99th."""
-    assert figures.quantile([float(number) for number in range(1, 101)], share) == expected
-
-
 def test_ratios_are_taken_between_neighbours() -> None:
     """A round in which the machine was twice as slow for both leaves the ratio as it is."""
     assert figures.ratios([(100.0, 50.0), (50.0, 25.0), (100.0, 50.0)]) == figures.Spread(2.0, 2.0, 2.0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from streams.observability.quantile import quantile
+
 PERCENTILES = (50, 90, 99)
 _EXACT_BELOW = 1_024  # milliseconds; from here on a bucket is at most 1/256 of its value wide
 
@@ -31,16 +33,13 @@ class Delays:
 
     def seconds(self) -> dict[str, float] | None:
         """Return p50, p90, p99 (within 0.4 %) and max in seconds; None where there are no delays."""
-        total = self._buckets.total()
-        if not total:
+        if not self._buckets:
             return None
-        found: dict[str, float] = {}
-        passed = 0
-        wanted = list(PERCENTILES)
-        last = 0
-        for last in sorted(self._buckets):
-            passed += self._buckets[last]
-            while wanted and passed * 100 >= total * wanted[0]:
-                found[f"p{wanted.pop(0)}"] = last / 1000
-        found["max"] = max(last, self._most) / 1000
-        return found
+        buckets = sorted(self._buckets)
+        counts = [self._buckets[each] for each in buckets]
+        found = {
+            f"p{percent}": value / 1000
+            for percent in PERCENTILES
+            if (value := quantile(buckets, percent / 100, counts)) is not None
+        }
+        return {**found, "max": max(buckets[-1], self._most) / 1000}

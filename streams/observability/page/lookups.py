@@ -9,14 +9,18 @@ from typing import NamedTuple
 from streams.lookup.breaker import State
 from streams.lookup.organisation import LookupObserver
 from streams.messages.decode import LookupOutcome, Outcome
+from streams.observability.quantile import quantile
 
 SLICE = 10.0  # seconds; a whole slice is forgotten at a time
 SLICES = 6
 
-#: Upper bounds in seconds; fine enough to tell 4 ms from 6, coarse enough for a list of 18 numbers.
+#: Upper bounds in seconds of the durations that are counted together; each is about 25 % above the last.
 _BOUNDS = (
-    0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05,
-    0.1, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
+    0.001, 0.00125, 0.0016, 0.002, 0.0025, 0.003, 0.004, 0.005, 0.006, 0.008,
+    0.01, 0.0125, 0.016, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08,
+    0.1, 0.125, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8,
+    1.0, 1.25, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0,
+    10.0, 12.5, 16.0, 20.0, 25.0, 30.0,
 )  # fmt: skip
 
 
@@ -40,7 +44,7 @@ class _Slice:
     def __init__(self, number: int) -> None:
         self.number = number
         self.answered = 0
-        self.counts = [0] * (len(_BOUNDS) + 1)
+        self.counts = [0] * len(_BOUNDS)
 
 
 class Record:
@@ -59,7 +63,7 @@ class Record:
             self._slices.append(_Slice(number))
         newest = self._slices[-1]
         newest.answered += outcome.outcome is not Outcome.ERROR
-        newest.counts[bisect_left(_BOUNDS, seconds)] += 1
+        newest.counts[min(bisect_left(_BOUNDS, seconds), len(_BOUNDS) - 1)] += 1
 
     def recent(self, now: float) -> Recent:
         """Return the last minute's exchanges."""
@@ -67,22 +71,11 @@ class Record:
         slices = [each for each in self._slices if each.number > number - SLICES]
         counts = [sum(column) for column in zip(*(each.counts for each in slices), strict=True)]
         return Recent(
-            sum(counts), sum(each.answered for each in slices), quantile(counts, 0.5), quantile(counts, 0.95)
+            sum(counts),
+            sum(each.answered for each in slices),
+            quantile(_BOUNDS, 0.5, counts),
+            quantile(_BOUNDS, 0.95, counts),
         )
-
-
-def quantile(counts: list[int], share: float) -> float | None:
-    """Return about how many seconds that share of the exchanges took at most; None without any."""
-    rank = sum(counts) * share
-    below = 0
-    for index, count in enumerate(counts):
-        if count and below + count >= rank:
-            if index == len(_BOUNDS):
-                return _BOUNDS[-1]
-            floor = _BOUNDS[index - 1] if index else 0.0
-            return floor + (_BOUNDS[index] - floor) * (rank - below) / count
-        below += count
-    return None
 
 
 class LookupWatch(LookupObserver):

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.messages.decode import Reason, Variant
+from streams.observability.quantile import quantile
 from streams.sandbox.demo.audit import Tally
 from streams.sandbox.demo.phases import Phase
 
@@ -29,13 +30,6 @@ _LEGEND = (
     " there was nobody to ask. Delay in ms from the action's timestamp until a read_committed reader has the"
     " email; the last column for supporters with a known status."
 )
-
-
-def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least this share of all values does not exceed; None of no values."""
-    if not values:
-        return None
-    return sorted(values)[max(0, -int(-share * len(values) // 1) - 1)]
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -59,9 +53,9 @@ def figures(phases: Sequence[Phase], tallies: Sequence[Tally], current: int) -> 
         phase, tally = phases[number], tallies[number]
         emails = [str(tally.emails[kind]) if tally.emails[kind] else "–" for kind in _EMAILS.values()]
         delays = (
-            quantile(tally.delays, 0.5),
-            quantile(tally.delays, 0.99),
-            quantile(tally.known_delays, 0.99),
+            quantile(sorted(tally.delays), 0.5),
+            quantile(sorted(tally.delays), 0.99),
+            quantile(sorted(tally.known_delays), 0.99),
         )
         cells = (phase.name, tally.actions, tally.emails_out, *emails, *map(milliseconds, delays))
         style = "bold" if number == current else None
@@ -79,9 +73,9 @@ def line(phase: Phase, tally: Tally) -> str:
     kinds = [f"{variant}/{reason} {count}" for (variant, reason), count in sorted(tally.emails.items())]
     parts = [
         f"{phase.name:<9} {tally.actions} actions, {tally.emails_out} emails",
-        f"delay p50 {milliseconds(quantile(tally.delays, 0.5))} ms"
-        f" p99 {milliseconds(quantile(tally.delays, 0.99))} ms"
-        f" (known supporters p99 {milliseconds(quantile(tally.known_delays, 0.99))} ms)",
+        f"delay p50 {milliseconds(quantile(sorted(tally.delays), 0.5))} ms"
+        f" p99 {milliseconds(quantile(sorted(tally.delays), 0.99))} ms"
+        f" (known supporters p99 {milliseconds(quantile(sorted(tally.known_delays), 0.99))} ms)",
     ]
     if kinds:
         parts.append(", ".join(kinds))

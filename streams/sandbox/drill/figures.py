@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from streams.observability.quantile import quantile
 from streams.sandbox.drill.crowd import Group
 
 Timeline = Sequence[tuple[float, str]]
@@ -41,9 +42,7 @@ class Delays:
     def of(cls, delays: Iterable[float]) -> Delays:
         """Percentiles by nearest rank: each is a delay that somebody really had."""
         ordered = sorted(delays)
-        if not ordered:
-            return cls(None, None, None)
-        return cls(_rank(ordered, 0.5), _rank(ordered, 0.99), ordered[-1])
+        return cls(quantile(ordered, 0.5), quantile(ordered, 0.99), quantile(ordered, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,3 @@ def _of_group(
         doubled=sum(count > 1 for count in found),
         delays=Delays.of(first[action_id] for action_id in ids if action_id in first),
     )
-
-
-def _rank(ordered: Sequence[float], share: float) -> float:
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -6,7 +6,7 @@ import pytest
 
 from streams.lookup.breaker import State
 from streams.messages.decode import Cause, LookupOutcome, Outcome
-from streams.observability.page.lookups import SLICE, SLICES, LookupWatch, quantile
+from streams.observability.page.lookups import SLICE, SLICES, LookupWatch
 
 FOUND = LookupOutcome(Outcome.EXISTING)
 FAILED = LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)
@@ -78,12 +78,12 @@ def test_latencies_are_told_apart(watch: LookupWatch) -> None:
     assert recent.slow == pytest.approx(1.5, abs=0.5)
 
 
-def test_a_quantile_of_what_took_longer_than_all_bounds_is_the_last_bound() -> None:
-    """There is no figure beyond the last bound, and none of nothing."""
-    counts = [0] * 19
-    assert quantile(counts, 0.5) is None
-    counts[-1] = 3
-    assert quantile(counts, 0.5) == 30.0
+def test_what_took_longer_than_all_bounds_counts_as_the_last_bound(watch: LookupWatch) -> None:
+    """No duration above 30 s is shown; no exchanges have no duration at all."""
+    assert watch.recent(2).slow is None
+    for _ in range(3):
+        watch.answered(2, FAILED, 99.0)
+    assert (watch.recent(2).median, watch.recent(2).slow) == (30.0, 30.0)
 
 
 def test_down_is_since_the_breaker_left_closed(watch: LookupWatch, clock: Clock) -> None:

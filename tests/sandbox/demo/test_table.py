@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 
-import pytest
 from rich.console import Console
 
 from streams.sandbox.demo.audit import Email, Tally
 from streams.sandbox.demo.lookup_service import Behaviour
 from streams.sandbox.demo.phases import Phase, script
-from streams.sandbox.demo.table import figures, line, quantile
+from streams.sandbox.demo.table import figures, line
 
 PHASES = [Phase("healthy", Behaviour.HEALTHY, 7), Phase("refusing", Behaviour.REFUSING, 7)]
 
@@ -51,15 +50,6 @@ def test_a_line_says_everything():
         "refusing  2 actions, 2 emails | delay p50 10 ms p99 20 ms (known supporters p99 – ms)"
         " | two_button/lookup_failed 2 | lookups failed: connect 1, circuit_open 1"
     )
-
-
-@pytest.mark.parametrize(
-    ("values", "share", "expected"),
-    [([], 0.5, None), ([3.0], 0.99, 3.0), ([3.0, 1.0, 2.0], 0.5, 2.0), (list(range(1, 101)), 0.99, 99)],
-)
-def test_a_quantile_is_a_value_that_was_measured(values: list[float], share: float, expected: float | None):
-    """The nearest rank, without interpolation; none of no values."""
-    assert quantile(values, share) == expected
 
 
 def test_the_script_ends_healthy_and_shows_every_behaviour():
