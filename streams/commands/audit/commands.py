@@ -154,7 +154,7 @@ def audit(
         click.echo("\n".join(report.as_lines(found, topic, listed)))
     if metrics_file is not None:
         try:
-            for_collector.write(metrics_file, for_collector.as_text(found, time.time()))
+            for_collector.write(metrics_file, for_collector.gauges(found, time.time()))
         except OSError as error:
             click.echo(f"Error: cannot write {metrics_file}: {error.strerror}", err=True)
             sys.exit(COULD_NOT_LOOK)

@@ -56,7 +56,7 @@ async def test_nothing_missing_is_exit_code_0(topics: Make, tmp_path: Path) -> N
     assert found.stdout.splitlines()[-1] == "1 actions, 1 emails, 0 missing, 0 doubled"
     await streams(live, "audit", "--metrics-file", str(tmp_path / "audit.prom"))
     lines = (tmp_path / "audit.prom").read_text().splitlines()
-    assert {"confirmation_audit_emails 1", "confirmation_audit_missing_actions 0"} <= set(lines)
+    assert {"confirmation_audit_emails 1.0", "confirmation_audit_missing_actions 0.0"} <= set(lines)
     refused = await streams(live, "audit", "--metrics-file", str(tmp_path / "missing" / "audit.prom"))
     assert (refused.exit_code, "cannot write" in refused.stderr) == (3, True)
 
