@@ -18,9 +18,9 @@ from bench.contenders import ROOT, Contender, Place
 from bench.processes import Processes
 from bench.topics import Topics
 from bench.workload import ONE_BUTTON, Workload
+from streams.observability.quantile import quantile
 from streams.sandbox.errors import ProcessFailed
 from streams.sandbox.ports import free_port
-from streams.observability.quantile import quantile
 
 _SAMPLE = 0.1  # seconds
 _WITHIN = 60.0  # seconds, for everything that takes a few

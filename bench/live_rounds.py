@@ -13,8 +13,8 @@ from bench.rounds import Round
 from bench.scenarios import Case, Scale
 from bench.topics import Topics
 from bench.workload import TWO_BUTTON
-from streams.sandbox.errors import ProcessFailed
 from streams.observability.quantile import quantile
+from streams.sandbox.errors import ProcessFailed
 
 SHARES = (0.1, 0.5, 0.8)  # of the sustained rate
 DEADLINE = 1.0  # seconds, of a lookup that hangs
