@@ -17,6 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from streams.actions.dead_letter import dead_letter_headers
 from streams.actions.decision import decide
 from streams.kafka.topics import DEAD_LETTER_MAX_MESSAGE_BYTES
 from streams.messages.decode import (
@@ -29,7 +30,7 @@ from streams.messages.decode import (
     Variant,
     decode_action,
 )
-from streams.messages.email import EmailWriter, dead_letter_headers
+from streams.messages.email import EmailWriter
 from streams.messages.strict_json import MAX_DEPTH, MAX_DIGITS
 from streams.settings.table import Settings
 from tests import examples

@@ -7,9 +7,14 @@ import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from streams.actions.dead_letter import DeadLetterLimit
+from streams.actions.dead_letter import (
+    DEAD_LETTER_CEILING,
+    DeadLetterLimit,
+    dead_letter_headers,
+    read_dead_letter_headers,
+    shortened,
+)
 from streams.actions.decision import decide
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.actions.rekeying import REKEYED_FROM, Rekeying
@@ -27,7 +32,7 @@ from streams.messages.decode import (
     decode_action,
     status_key,
 )
-from streams.messages.email import EmailWriter, dead_letter_headers
+from streams.messages.email import EmailWriter
 from streams.messages.trace_context import trace_id
 
 log = logging.getLogger(__name__)
@@ -43,13 +48,6 @@ _new = tuple.__new__  # a named tuple's own constructor takes three times as lon
 #: Actions that may go without their lookup in so many seconds: a moment in which a healthy service hesitates
 #: must not cost a whole chunk its answers, and one that hangs still holds up nobody.
 GIVEN_UP_AT_ONCE, GIVEN_UP_EVERY = 64, 0.01
-#: Bytes that are kept of a dead letter which its topic has no room for.
-SHORTENED_TO = 64 * 1024
-_SHORTENED = "shortened-from"
-DEAD_LETTER_CEILING = (
-    "more of its last actions are dead letters than DEAD_LETTER_CEILING allows; mend what writes or reads"
-    " them, or raise it, and restart"
-)
 
 
 class ActionProcessor:
@@ -156,7 +154,7 @@ class ActionProcessor:
             return self._dead_letter(record, ErrorClass.TOO_LARGE, "$")
         outgoing = result.outgoing
         assert outgoing is not None
-        if any(name == _SHORTENED for name, _ in outgoing.headers):
+        if read_dead_letter_headers(outgoing.headers).shortened:
             raise RuntimeError(f"{outgoing.topic} has no room for a shortened dead letter")
         value, headers = shortened(outgoing.value or b"", outgoing.headers)
         return Result(outgoing._replace(value=value, headers=headers), result.outcome)
@@ -267,18 +265,3 @@ class ActionProcessor:
         headers = dead_letter_headers(self._topic, partition, offset, own, error_class, json_path)
         outgoing = Outgoing(self._dead_letters_topic, record.key, record.value, headers)
         return Result(outgoing, DeadLettered(error_class))
-
-
-def shortened(value: bytes, headers: list[tuple[str, bytes]]) -> tuple[bytes, list[tuple[str, bytes]]]:
-    """Return value and headers of a dead letter which its topic has no room for, as far as it has."""
-    return value[:SHORTENED_TO], [*headers, (_SHORTENED, b"%d" % len(value))]
-
-
-def as_dead_letter(
-    topic: str, partition: int, record: Record, exc: Undecodable
-) -> tuple[bytes | None, bytes | None, list[Any]]:
-    """Return (key, value, headers) that keep a record of another `topic` as a dead letter."""
-    headers = dead_letter_headers(
-        topic, partition, record.offset, record.headers, exc.error_class, exc.json_path
-    )
-    return record.key, record.value, headers

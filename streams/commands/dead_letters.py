@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
+from streams.actions.dead_letter import read_dead_letter_headers, source_headers
 from streams.commands.audit.installation import Described, Installation, describe
 from streams.commands.audit.matching import Place
 from streams.commands.audit.reading import Reading
@@ -29,8 +30,6 @@ from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Outgoing
 
 RETRY_OF = "retry-of"
-_ERRORS = "__streams.errors."
-_SHORTENED = "shortened-from"
 #: Letters of one transaction.
 _MOST = 500
 
@@ -50,21 +49,16 @@ class Letter(NamedTuple):
 
 def letter_of(record: Any) -> Letter:
     """Describe a record of the dead letters topic."""
-    # The original may have had headers of these names: ours are the last.
-    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
-    try:
-        source = Place(int(headers[f"{_ERRORS}partition"]), int(headers[f"{_ERRORS}offset"]))
-    except (KeyError, ValueError):
-        source = None
+    origin = read_dead_letter_headers(record.headers)
     return Letter(
         Place(record.partition, record.offset),
-        headers.get(f"{_ERRORS}topic", ""),
-        source,
-        headers.get(f"{_ERRORS}exception", ""),
-        headers.get("errors.json-path", ""),
+        origin.topic,
+        None if origin.partition is None or origin.offset is None else Place(origin.partition, origin.offset),
+        origin.error_class,
+        origin.json_path,
         record.timestamp,
         len(record.value or b""),
-        _SHORTENED in headers,
+        origin.shortened,
     )
 
 
@@ -215,9 +209,7 @@ async def retry(installation: Installation, named: Collection[Place], error_clas
 
 def _original(topic: str, record: Any, letter: Letter) -> Outgoing:
     """The record as it was before it became a dead letter."""
-    headers = list(record.headers)
-    ours = max(at for at, (name, _) in enumerate(headers) if name == f"{_ERRORS}topic")
-    original = [header for header in headers[:ours] if header[0] != RETRY_OF]
+    original = [header for header in source_headers(record.headers) if header[0] != RETRY_OF]
     origin = (RETRY_OF, f"{topic}/{letter.place.partition}/{letter.place.offset}".encode())
     assert letter.source is not None
     return Outgoing(letter.topic, record.key, record.value, [*original, origin], letter.source.partition)

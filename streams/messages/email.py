@@ -1,4 +1,4 @@
-"""What is written: the email record, and the headers that say where a dead letter came from."""
+"""The email record: its value and its headers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from streams.messages.decode import Action, ErrorClass, LookupOutcome, Reason, Variant
+from streams.messages.decode import Action, LookupOutcome, Reason, Variant
 from streams.messages.trace_context import TRACE_HEADERS
 
 Headers = list[tuple[str, bytes]]
@@ -113,34 +113,3 @@ def _lookup(lookup: LookupOutcome) -> bytes:
         b"null" if lookup.cause is None else b'"%b"' % lookup.cause.encode(),
         lookup.custom_fields or b"{}",
     )
-
-
-def dead_letter_headers(
-    topic: str,
-    partition: int,
-    offset: int,
-    source_headers: Iterable[tuple[str, bytes]],
-    error_class: ErrorClass,
-    json_path: str,
-) -> Headers:
-    """Return a dead letter's headers (``schemas/dead-letter-headers.json``): its own, then whence and why.
-
-    The names, and numbers as decimal text, are Kafka Streams' (KIP-1034). The text of an exception is left
-    out: it can quote an address.
-
-    Args:
-        topic: where the record was read.
-        partition: of it.
-        offset: of the record.
-        source_headers: the record's.
-        error_class: why it is a dead letter.
-        json_path: where in its value the fault is; ``$key`` for one in its key.
-    """
-    return [
-        *source_headers,
-        ("__streams.errors.topic", topic.encode()),
-        ("__streams.errors.partition", b"%d" % partition),
-        ("__streams.errors.offset", b"%d" % offset),
-        ("__streams.errors.exception", error_class.encode()),
-        ("errors.json-path", json_path.encode()),
-    ]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from streams.actions.processor import SHORTENED_TO, as_dead_letter, shortened
+from streams.actions.dead_letter import SHORTENED_TO, dead_letter_headers, shortened
 from streams.kafka.chunks import Chunk
 from streams.messages.decode import ErrorClass, Undecodable, decode_supporter_status
 from streams.statuses.row import Row
@@ -102,7 +102,9 @@ class StatusIngest:
             try:
                 changes.append(_change(record))
             except Undecodable as exc:
-                dead_letters.append(as_dead_letter(chunk.topic, chunk.partition, record, exc))
+                origin = chunk.topic, chunk.partition, record.offset
+                headers = dead_letter_headers(*origin, record.headers, exc.error_class, exc.json_path)
+                dead_letters.append((record.key, record.value, headers))
                 classes.append(exc.error_class)
         return changes, dead_letters, classes
 

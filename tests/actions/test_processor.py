@@ -13,20 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.actions.dead_letter import LEAST, DeadLetterLimit
+from streams.actions.dead_letter import LEAST, SHORTENED_TO, DeadLetterLimit
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.actions.processor import (
     GIVEN_UP_AT_ONCE,
     GIVEN_UP_EVERY,
-    SHORTENED_TO,
     ActionProcessor,
-    as_dead_letter,
-    shortened,
 )
 from streams.actions.rekeying import REKEYED_FROM, Rekeying, rekeyed_from
 from streams.delivery.results import AwaitingLookup, Result
 from streams.lookup.client import Question
-from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome, Undecodable
+from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome
 from streams.messages.keys import partition_of
 
 EXISTING = LookupOutcome(Outcome.EXISTING, custom_fields=b'{"isSubscribed":true}')
@@ -429,11 +426,6 @@ def test_a_shortened_dead_letter_that_is_too_large_is_an_error() -> None:
         bench.confirmation.on_too_large(record, shorter)
 
 
-def test_shortening_tells_the_length_and_leaves_the_headers() -> None:
-    """A short value stays whole."""
-    assert shortened(b"abc", [("a", b"1")]) == (b"abc", [("a", b"1"), ("shortened-from", b"3")])
-
-
 def test_a_record_on_which_our_own_code_failed_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     """It becomes a dead letter with class internal_error; the log has its place and the exception's class."""
     bench = Bench()
@@ -445,21 +437,6 @@ def test_a_record_on_which_our_own_code_failed_is_kept(caplog: pytest.LogCapture
     assert "actions/3/77" in caplog.text
     assert "KeyError" in caplog.text
     assert CANARY not in caplog.text
-
-
-def test_a_record_of_another_topic_can_be_a_dead_letter_too() -> None:
-    """Key, value and headers are the record's, with where it was read."""
-    record = FakeRecord(9, b"x", b"k", (("a", b"1"),))
-    key, value, headers = as_dead_letter("statuses", 2, record, Undecodable(ErrorClass.KEY_MISMATCH, "$key"))
-    assert (key, value) == (b"k", b"x")
-    assert dict(headers) == {
-        "a": b"1",
-        "__streams.errors.topic": b"statuses",
-        "__streams.errors.partition": b"2",
-        "__streams.errors.offset": b"9",
-        "__streams.errors.exception": b"key_mismatch",
-        "errors.json-path": b"$key",
-    }
 
 
 # -- the ceiling -----------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from streams.actions.decision import decide
 from streams.messages.decode import (
     Action,
     Cause,
-    ErrorClass,
     LookupOutcome,
     Outcome,
     Reason,
@@ -23,7 +22,7 @@ from streams.messages.decode import (
     decode_action,
     decode_lookup_reply,
 )
-from streams.messages.email import EVENT_TYPE, NAMESPACE, EmailWriter, dead_letter_headers
+from streams.messages.email import EVENT_TYPE, NAMESPACE, EmailWriter
 from tests import examples
 
 ACTIONS = {
@@ -214,29 +213,3 @@ def test_an_email_of_any_action_that_is_accepted_can_be_read(
     if b"\\ud" not in value.lower():  # these two take no lone surrogate
         msgspec.json.decode(email)
         orjson.loads(email)
-
-
-class TestDeadLetters:
-    def test_own_headers_come_first_and_unchanged(self) -> None:
-        """A record's own headers are kept in order, nulls and repetitions included, and ours follow."""
-        own: list[tuple[str, Any]] = [
-            ("a", b"\xff\x00"),
-            ("a", None),
-            ("__streams.errors.topic", b"elsewhere"),
-            *TRACE,
-        ]
-        headers = dead_letter_headers("actions", 3, 41, own, ErrorClass.FIELD_MISSING, "$.contact.email")
-        assert headers == [
-            *own,
-            ("__streams.errors.topic", b"actions"),
-            ("__streams.errors.partition", b"3"),
-            ("__streams.errors.offset", b"41"),
-            ("__streams.errors.exception", b"field_missing"),
-            ("errors.json-path", b"$.contact.email"),
-        ]
-
-    def test_the_records_own_list_is_left_alone(self) -> None:
-        """What is written does not change what was read."""
-        own = list(TRACE)
-        dead_letter_headers("actions", 0, 0, own, ErrorClass.NOT_JSON, "$")
-        assert own == TRACE

@@ -14,7 +14,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from faust.types import TP
 
-from streams.actions.processor import SHORTENED_TO
+from streams.actions.dead_letter import SHORTENED_TO
 from streams.kafka.chunks import Chunk
 from streams.observability.metric_catalogue import DEAD_LETTERS, STATUSES
 from streams.observability.metrics import Metrics

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+from streams.actions.dead_letter import read_dead_letter_headers
 from streams.actions.rekeying import REKEYED_FROM
 from streams.commands.audit.installation import Installation
 from streams.commands.audit.matching import Matching, Owed, Place
@@ -156,13 +157,12 @@ class _Run:
     async def _dead_lettered(self) -> dict[int, frozenset[int]]:
         """By partition of actions, the offsets for which there is a dead letter."""
         self._dead_letters.begin(self._snapshot.dead_letters.spans)
-        topic = self._topic.encode()
         offsets: dict[int, array[int]] = {}
         while not self._dead_letters.done:
             for number, records in (await self._dead_letters.chunk()).items():
                 self._dead_letter_times.note(number, records)
                 for record in records:
-                    place = dead_letter_of(record, topic)
+                    place = dead_letter_of(record, self._topic)
                     if place is not None:
                         offsets.setdefault(place.partition, array("q")).append(place.offset)
         return {partition: frozenset(each) for partition, each in offsets.items()}
@@ -267,13 +267,9 @@ class _Run:
         return frozenset(moving)
 
 
-def dead_letter_of(record: Any, topic: bytes) -> Place | None:
+def dead_letter_of(record: Any, topic: str) -> Place | None:
     """Return where in `topic` a dead letter comes from; None for one from elsewhere."""
-    # The record may have come with headers of these names: ours are the last.
-    headers = dict(record.headers)
-    if headers.get("__streams.errors.topic") != topic:
+    origin = read_dead_letter_headers(record.headers)
+    if origin.topic != topic or origin.partition is None or origin.offset is None:
         return None
-    try:
-        return Place(int(headers["__streams.errors.partition"]), int(headers["__streams.errors.offset"]))
-    except (KeyError, ValueError):
-        return None
+    return Place(origin.partition, origin.offset)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer
 
+from streams.actions.dead_letter import read_dead_letter_headers
 from streams.messages.email import NAMESPACE
 from streams.sandbox.demo.audit import Audit, Email
 from streams.sandbox.demo.letters import Samples
@@ -98,9 +99,6 @@ class Reader:
 
 
 def _count_dead_letter(audit: Audit, message: Any, _seen_at: float) -> None:
-    # The source may have headers of the same names: the worker's come after them.
-    headers = {name: value.decode(errors="replace") for name, value in message.headers if value is not None}
-    topic, partition, offset, error_class = (
-        headers.get(f"__streams.errors.{part}", "") for part in ("topic", "partition", "offset", "exception")
-    )
-    audit.dead_letter(str(uuid.uuid5(NAMESPACE, f"{topic}/{partition}/{offset}")), error_class)
+    origin = read_dead_letter_headers(message.headers)
+    place = f"{origin.topic}/{origin.partition}/{origin.offset}"
+    audit.dead_letter(str(uuid.uuid5(NAMESPACE, place)), origin.error_class)

@@ -10,11 +10,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import OffsetAndMetadata
 
+from streams.actions.dead_letter import dead_letter_headers
 from streams.commands.audit.installation import Installation
 from streams.delivery.offset_tracker import Run, encode
 from streams.kafka.topics import TopicNames
 from streams.messages.decode import ErrorClass, Reason, Variant, decode_action
-from streams.messages.email import EmailWriter, dead_letter_headers
+from streams.messages.email import EmailWriter
 from streams.messages.keys import partition_of
 from tests.integration.topics import action, keyed, producing, send
 
