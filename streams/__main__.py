@@ -20,9 +20,9 @@ import click
 
 from streams.commands.acls import acls
 from streams.commands.audit.commands import audit, resend
-from streams.commands.audit.watching import progress_bar
 from streams.commands.dead_letters_commands import dead_letters
 from streams.commands.doctor.commands import doctor
+from streams.commands.progress_bar import progress_bar
 from streams.settings.load import load_settings
 from streams.settings.table import SettingsError, effective
 

@@ -19,12 +19,12 @@ from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.actions.dead_letter import read_dead_letter_headers, source_headers
-from streams.commands.audit.installation import Described, Installation, describe
 from streams.commands.audit.matching import Place
-from streams.commands.audit.reading import Reading
 from streams.commands.audit.resend import read_places
 from streams.commands.audit.snapshot import Settled
-from streams.commands.audit.transaction import Commit, NotWritten, Transactions
+from streams.commands.installation import Described, Installation, describe
+from streams.commands.topic_reader import Reading
+from streams.commands.transactions import Commit, NotWritten, Transactions
 from streams.delivery.offset_tracker import METADATA_CAP, Run, encode
 from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Outgoing

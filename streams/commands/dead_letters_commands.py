@@ -51,8 +51,8 @@ def list_(error_class: str | None, as_json: bool) -> None:
     Place, error class, where in the JSON the fault is, time, size of the value in bytes, and the place that
     the record came from.
     """
-    from streams.commands.audit.installation import installation_of
     from streams.commands.dead_letters import letters
+    from streams.commands.installation import installation_of
 
     found = answered(letters(installation_of(load_settings(os.environ))))
     chosen = [letter for letter in found if error_class in (None, letter.error_class)]
@@ -92,8 +92,8 @@ def show(place: Place) -> None:
 
     PLACE is PARTITION/OFFSET as `list` shows it. What is printed is personal data.
     """
-    from streams.commands.audit.installation import installation_of
     from streams.commands.dead_letters import show as read
+    from streams.commands.installation import installation_of
 
     record = answered(read(installation_of(load_settings(os.environ)), place))
     if record is None:
@@ -119,7 +119,7 @@ def retry(places: tuple[Place, ...], error_class: str | None, yes: bool) -> None
     is a new action: it gets an email, or becomes a new dead letter. Exit code 3 if Kafka does not answer.
     """
     from streams.commands import dead_letters as topic
-    from streams.commands.audit.installation import installation_of
+    from streams.commands.installation import installation_of
 
     installation = installation_of(load_settings(os.environ))
     work = topic.retry if yes else topic.plan

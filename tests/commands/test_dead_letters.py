@@ -12,14 +12,13 @@ from click.testing import CliRunner
 
 from streams.commands.audit.matching import Place
 from streams.commands.audit.snapshot import Settled
-from streams.commands.audit.transaction import NotWritten
 from streams.commands.dead_letters import RETRY_OF, _progress, plan, retry
 from streams.commands.dead_letters_commands import dead_letters
+from streams.commands.transactions import NotWritten
 from streams.delivery.transaction import Position
 from streams.messages.decode import ErrorClass
-from tests.commands.audit.conftest import streams
-from tests.commands.audit.conftest import topics as topics  # the fixture
-from tests.commands.audit.topics import Topics
+from tests.commands.conftest import streams
+from tests.commands.topics import Topics
 from tests.integration.topics import action, producing, read
 
 Make = Callable[..., Awaitable[Topics]]

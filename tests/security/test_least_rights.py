@@ -31,8 +31,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from streams.commands.audit.installation import installation_of
 from streams.commands.doctor.examination import check_rights
+from streams.commands.installation import installation_of
 from streams.kafka import authorization as rights
 from streams.kafka.acls import Acl, least, to_make_topics
 from streams.kafka.connection_check import Refused

@@ -16,12 +16,12 @@ from typing import Any
 
 from streams.actions.dead_letter import read_dead_letter_headers
 from streams.actions.rekeying import REKEYED_FROM
-from streams.commands.audit.installation import Installation
 from streams.commands.audit.matching import Matching, Owed, Place
 from streams.commands.audit.moments import Moment
 from streams.commands.audit.outcome import Audit, Range
-from streams.commands.audit.reading import Reading
 from streams.commands.audit.snapshot import Log, Snapshot, take
+from streams.commands.installation import Installation
+from streams.commands.topic_reader import Reading
 from streams.delivery.offsets import Offsets
 
 _NEVER = 1 << 62  # milliseconds

@@ -86,8 +86,8 @@ def answered(work: Coroutine[Any, Any, T]) -> T:
     """Run something that talks to Kafka; exits with COULD_NOT_LOOK and one sentence if it does not answer."""
     from aiokafka.errors import KafkaError
 
-    from streams.commands.audit.installation import TopicMissing
-    from streams.commands.audit.transaction import NotWritten
+    from streams.commands.installation import TopicMissing
+    from streams.commands.transactions import NotWritten
     from streams.kafka.connection_check import refusal
     from streams.settings.connection import client_options
 
@@ -140,8 +140,8 @@ def audit(
     from streams.commands.audit import metrics_file as for_collector
     from streams.commands.audit import report
     from streams.commands.audit.auditing import audit as run
-    from streams.commands.audit.installation import installation_of
-    from streams.commands.audit.watching import Watching
+    from streams.commands.installation import installation_of
+    from streams.commands.progress_bar import Watching
 
     settings = load_settings(os.environ)
     wanted = _range(begin, end, partitions)
@@ -175,9 +175,9 @@ def resend(begin: Moment | None, end: Moment | None, partitions: tuple[int, ...]
     """
     from streams.commands.audit import report
     from streams.commands.audit.auditing import audit as run
-    from streams.commands.audit.installation import installation_of
     from streams.commands.audit.resend import resend as write
-    from streams.commands.audit.watching import Watching
+    from streams.commands.installation import installation_of
+    from streams.commands.progress_bar import Watching
 
     settings = load_settings(os.environ)
     installation = installation_of(settings)

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.commands.audit.auditing import Progress, audit
-from streams.commands.audit.installation import Described, Installation, describe
 from streams.commands.audit.matching import RESENT, Owed, Place
 from streams.commands.audit.outcome import Audit, Range
-from streams.commands.audit.reading import Reading
-from streams.commands.audit.transaction import Transactions
+from streams.commands.installation import Described, Installation, describe
+from streams.commands.topic_reader import Reading
+from streams.commands.transactions import Transactions
 from streams.delivery.transaction import Outgoing
 from streams.messages.decode import Reason, Undecodable, Variant, decode_action, status_key
 from streams.messages.email import EmailWriter

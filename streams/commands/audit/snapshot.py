@@ -17,8 +17,8 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from streams.commands.audit.installation import Installation, describe
-from streams.commands.audit.reading import Reading
+from streams.commands.installation import Installation, describe
+from streams.commands.topic_reader import Reading
 from streams.delivery.offset_tracker import Run, UnreadableMetadata, decode
 from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Position

@@ -26,9 +26,9 @@ def doctor(address: str | None, probe: bool, as_json: bool) -> None:
     Changes nothing, unless --probe or --ask is given. The exit code is the number of problems, 100 at most;
     warnings and notes do not count. What cannot be known from outside is said.
     """
-    from streams.commands.audit.installation import installation_of
     from streams.commands.doctor.examination import examine
     from streams.commands.doctor.findings import exit_code
+    from streams.commands.installation import installation_of
 
     settings = load_settings(os.environ)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the findings say the same once

@@ -12,13 +12,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from streams.commands.audit.installation import Described, Installation, describe
-from streams.commands.audit.reading import Reading
 from streams.commands.doctor import groups, keys, layout, transactions
 from streams.commands.doctor.brokers import check_brokers
 from streams.commands.doctor.clock import check_clock
 from streams.commands.doctor.findings import Finding, note, ok, problem
 from streams.commands.doctor.lookups import check_lookups
+from streams.commands.installation import Described, Installation, describe
+from streams.commands.topic_reader import Reading
 from streams.delivery.offsets import Offsets
 from streams.kafka import authorization as rights
 from streams.kafka.acls import least

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from streams.commands.audit.installation import Described
 from streams.commands.doctor.findings import Finding, note, ok, problem, seconds, warning
+from streams.commands.installation import Described
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, TopicNames
 
 CHECK = "topics"

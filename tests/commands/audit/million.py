@@ -17,7 +17,7 @@ import click
 from aiokafka import AIOKafkaProducer
 
 from streams.sandbox.kafka import EmbeddedKafka
-from tests.commands.audit.topics import Topics
+from tests.commands.topics import Topics
 from tests.integration.topics import action, keyed
 
 

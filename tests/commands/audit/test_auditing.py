@@ -12,13 +12,14 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from streams.actions.rekeying import REKEYED_FROM
 from streams.commands.audit.auditing import audit
-from streams.commands.audit.installation import TopicMissing
 from streams.commands.audit.matching import Place
 from streams.commands.audit.moments import Moment
 from streams.commands.audit.outcome import Range
+from streams.commands.installation import TopicMissing
 from streams.messages.decode import ErrorClass
 from streams.sandbox.worker import Installation
 from tests.commands.audit.topics import Topics, transactional
+from tests.commands.topics import Topics, transactional
 from tests.integration.conftest import installation as installation  # the fixture
 from tests.integration.topics import action, keyed, producing
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from streams.commands.audit.commands import audit
-from tests.commands.audit.conftest import streams
-from tests.commands.audit.topics import Topics
+from tests.commands.conftest import streams
+from tests.commands.topics import Topics
 from tests.integration.topics import action
 
 Make = Callable[..., Awaitable[Topics]]

@@ -13,14 +13,14 @@ import orjson
 import pytest
 
 from streams.commands.audit.auditing import audit
-from streams.commands.audit.installation import describe
 from streams.commands.audit.outcome import Range
 from streams.commands.audit.resend import resend
-from streams.commands.audit.transaction import NotWritten, Transactions
+from streams.commands.installation import describe
+from streams.commands.transactions import NotWritten, Transactions
 from streams.delivery.transaction import Outgoing
 from streams.messages.email import EmailWriter
-from tests.commands.audit.conftest import streams
-from tests.commands.audit.topics import Topics
+from tests.commands.conftest import streams
+from tests.commands.topics import Topics
 from tests.integration.topics import action, keyed, read_count
 
 pytestmark = pytest.mark.kafka

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streams.commands.audit.installation import Described
 from streams.commands.doctor.findings import Level
 from streams.commands.doctor.layout import check_layout
+from streams.commands.installation import Described
 from streams.kafka.topics import TopicNames
 
 NAMES = TopicNames("actions", "status", "emails", "dlq", "changelog", "rekeyed")

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
-from streams.commands.audit.installation import Described, Installation
+from streams.commands.installation import Described, Installation
 from streams.delivery.transaction import Outgoing
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 

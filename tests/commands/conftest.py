@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from streams.__main__ import main
 from streams.sandbox.kafka import EmbeddedKafka
-from tests.commands.audit.topics import Topics
+from tests.commands.topics import Topics
 
 Make = Callable[..., Awaitable[Topics]]
 

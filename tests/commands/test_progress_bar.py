@@ -7,7 +7,7 @@ import select
 
 import pytest
 
-from streams.commands.audit.watching import Watching
+from streams.commands.progress_bar import Watching
 
 
 class Clock:
