@@ -18,7 +18,6 @@ from streams.commands.audit.outcome import Range
 from streams.commands.installation import TopicMissing
 from streams.messages.decode import ErrorClass
 from streams.sandbox.worker import Installation
-from tests.commands.audit.topics import Topics, transactional
 from tests.commands.topics import Topics, transactional
 from tests.integration.conftest import installation as installation  # the fixture
 from tests.integration.topics import action, keyed, producing

@@ -18,10 +18,8 @@ from streams.commands.doctor.commands import doctor
 from streams.commands.doctor.transactions import open_transactions
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.worker import Installation
-from tests.commands.audit.conftest import streams
-from tests.commands.audit.conftest import topics as topics  # the fixture
-from tests.commands.audit.topics import Topics, transactional
 from tests.commands.conftest import streams
+from tests.commands.conftest import topics as topics  # the fixture
 from tests.commands.topics import Topics, transactional
 from tests.integration.conftest import installation as installation  # the fixture
 from tests.integration.topics import action, keyed, producing, send, status
