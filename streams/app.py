@@ -28,7 +28,8 @@ from streams.actions.processor import ActionProcessor
 from streams.actions.rekeying import Rekeying, rekeyed_from
 from streams.delivery.commit_slots import CommitSlots
 from streams.delivery.kafka_transaction import KafkaTransactions
-from streams.delivery.lane import Lane, LaneLimits
+from streams.delivery.lane import Lane
+from streams.delivery.lane_state import LaneLimits
 from streams.delivery.lanes import Lanes
 from streams.kafka.chunks import ChunkSchema
 from streams.kafka.faust_options import faust_options

@@ -65,6 +65,7 @@ TESTED_ELSEWHERE = {
     "streams.observability.worker_page": "tests/integration looks at the pages of workers",
     "streams.commands.worker": "is the command that tests/integration runs",
     "streams.delivery.transaction": "is a port: a protocol and its values",
+    "streams.delivery.lane_state": "types only",
     "streams.delivery.results": "types only",
     "streams.lookup.response": "test_client sends it bodies over real sockets",
     "streams.lookup.causes": "test_client makes every cause happen",

@@ -4,8 +4,8 @@ A retried letter goes back to where it came from: the original bytes, key, heade
 header ``retry-of`` that names the letter. It is written in one transaction with the progress of the consumer
 group ``<group>-dead-letters-retry``, so that a letter is retried once, unless it is named. Letters are
 retried out of order (one error class at a time), so the progress is an offset and runs beyond it, as a lane's
-is (:mod:`streams.delivery.offset_tracker`). Kafka forgets the offsets of a group without members after a week
-(``offsets.retention.minutes``): without any, the topics are searched for the header instead.
+is (:mod:`streams.delivery.commit_metadata`). Kafka forgets the offsets of a group without members after a
+week (``offsets.retention.minutes``): without any, the topics are searched for the header instead.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from streams.commands.audit.snapshot import Settled
 from streams.commands.installation import Described, Installation, describe
 from streams.commands.topic_reader import Reading
 from streams.commands.transactions import Commit, NotWritten, Transactions
-from streams.delivery.offset_tracker import METADATA_CAP, Run, encode
+from streams.delivery.commit_metadata import METADATA_CAP, Run, encode
 from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Outgoing
 

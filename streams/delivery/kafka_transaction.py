@@ -1,4 +1,4 @@
-"""The ledger on Kafka: a transactional producer whose ``transactional.id`` is group, topic and partition.
+"""Transactions on Kafka: a transactional producer whose ``transactional.id`` is group, topic and partition.
 
 Why one id per input partition: aiokafka speaks version 0 of the transaction protocol, without group
 metadata (KIP-447) and without the epoch bump at each transaction's end (KIP-890). So the id alone fences a
@@ -66,7 +66,7 @@ class _Batch(NamedTuple):
 
 
 class KafkaTransactions:
-    """See :class:`streams.delivery.transaction.Ledger`."""
+    """Commits on Kafka (:class:`streams.delivery.transaction.TransactionPort`)."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class KafkaTransactions:
         return f"{self._group}-{self._place.topic}-{self._place.partition}"
 
     async def open(self) -> Position:
-        """See :meth:`streams.delivery.transaction.Ledger.open`."""
+        """See :meth:`streams.delivery.transaction.TransactionPort.open`."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self._renew()
@@ -114,7 +114,7 @@ class KafkaTransactions:
             raise self._named(exc) from None
 
     async def commit(self, records: Sequence[Outgoing], offset: int, metadata: str) -> None:
-        """See :meth:`streams.delivery.transaction.Ledger.commit`."""
+        """See :meth:`streams.delivery.transaction.TransactionPort.commit`."""
         try:
             async with asyncio.timeout(self._timeout):
                 producer = self._producer
@@ -139,7 +139,7 @@ class KafkaTransactions:
             raise self._named(exc) from None
 
     async def close(self) -> None:
-        """See :meth:`streams.delivery.transaction.Ledger.close`."""
+        """See :meth:`streams.delivery.transaction.TransactionPort.close`."""
         producer = self._producer
         if producer is not None and producer._txn_manager.is_in_transaction():
             with contextlib.suppress(Exception):

@@ -1,13 +1,14 @@
-"""One assigned input partition: takes records, lets them be judged, and makes the verdicts lasting.
+"""One assigned input partition: it takes records, has them processed, and commits what becomes of them.
 
-A verdict is ready at once (a known status) or later (a lookup). A single committer task writes whatever is
-ready, in the order in which it was decided, in one transaction with the partition's progress: flushed at once
-when idle, gathered while the previous transaction is under way. A record that waits holds back nothing but
-its own email (:mod:`streams.delivery.offset_tracker`).
+A record's result is ready at once (the status is known) or later (a lookup was asked). One committer task
+writes all results that are ready, in the order in which they became ready, in one transaction with the
+offsets of the partition (:mod:`streams.delivery.offset_tracker`). It commits at once when it is idle; while a
+transaction is under way, results gather for the next one. A record that awaits its lookup delays only its own
+email.
 
-Every failure of the ledger has one way out: open it again, which takes a new epoch, and compare what was
-being written with what is committed. So an unknown result, a dead producer and a lost coordinator need no
-cases of their own.
+Every failure of a transaction is mended in one way: open the transactions again, which takes a new epoch, and
+compare what was being written with what is committed. So an unknown result, a dead producer and a lost
+coordinator need no cases of their own.
 """
 
 from __future__ import annotations
@@ -17,48 +18,27 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from streams.delivery import offset_tracker as progress
+from streams.delivery.commit_metadata import MAX_AWAITING, Run, UnreadableMetadata, decode, encode
 from streams.delivery.commit_slots import CommitSlots
-from streams.delivery.results import (
-    LaneObserver,
-    Processed,
-    Processor,
-    Record,
-    Release,
-    Result,
-)
+from streams.delivery.lane_state import LaneLimits, LaneState
+from streams.delivery.offset_tracker import OffsetTracker
+from streams.delivery.results import LaneObserver, Processed, Processor, Record, Release, Result
 from streams.delivery.transaction import Fenced, Position, RecordTooLarge, TransactionFailed, TransactionPort
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class LaneLimits:
-    """How much a lane holds, and how patient it is."""
-
-    uncommitted: int = 20_000  # records taken and not yet committed
-    uncommitted_bytes: int = 32 << 20
-    inbox: int = 2_000  # records; a lane with more waiting takes no further chunk
-    ready: int = 4_000  # verdicts; with so many nothing is judged: writing them takes the loop some 10 ms
-    fence_patience: float = 4.0  # seconds in which the rebalance that explains a fencing must show
-    backoff: float = 0.1  # seconds before the first reopening, doubled up to
-    backoff_most: float = 5.0  # seconds
-    close_within: float = 4.0  # seconds for the last transaction
-
 
 _new = tuple.__new__  # a named tuple's own constructor takes three times as long
 
 
 class Lane:
-    """See the module. All methods are called in one event loop."""
+    """Takes, processes and commits the records of one partition. All methods are called in one event loop."""
 
-    #: A record whose judge says "not now" is offered again after so many seconds at the latest.
+    #: Seconds after which a record that its processor put off ("not now") is processed again, at the latest.
     ASK_AGAIN = 0.02
-    #: So many records are judged before the event loop gets its turn: some 10 ms.
+    #: So many records are processed before the event loop does anything else: some 10 ms.
     SLICE = 2_000
 
     def __init__(
@@ -73,16 +53,16 @@ class Lane:
         limits: LaneLimits = LaneLimits(),
         slots: CommitSlots | None = None,
     ) -> None:
-        """Prepare; `open` starts it.
+        """Make a lane that `open` starts.
 
         Args:
             partition: number of the input partition.
-            transactions: makes verdicts lasting.
-            processor: makes verdicts.
+            transactions: writes results and commits offsets, all or nothing.
+            processor: decides what becomes of a record.
             observer: is told what happened.
             clock: monotonic seconds.
-            on_crash: called once with what the lane cannot recover from.
-            limits: how much it holds.
+            on_crash: called once with an error that the lane cannot recover from.
+            limits: how much it holds, and how long it waits.
             slots: shared with the worker's other lanes; None: it commits whenever something is ready.
         """
         self.partition = partition
@@ -95,7 +75,7 @@ class Lane:
         self._on_crash = on_crash
         self._limits = limits
         self._slots = CommitSlots(rest=0.0) if slots is None else slots
-        self._tracker = progress.OffsetTracker(0)
+        self._tracker = OffsetTracker(0)
         self._committed = 0
         self._inbox: deque[Record] = deque()
         self._offered = 0  # the offset after the last one that was offered
@@ -103,12 +83,11 @@ class Lane:
         self._held_bytes = 0
         self._writing: Sequence[Processed] = ()  # in the transaction under way, or in one that failed
         self._failures = 0  # in a row
-        self._wake = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._taking = True
-        self._let_go = False  # what was in flight has been handed over
-        self._closing = asyncio.Event()
-        self._bug: Exception | None = None
+        self._state = LaneState.OPENING
+        self._closing_begins = asyncio.Event()  # set from CLOSING on
+        self._wake = asyncio.Event()  # the committer has something to do
+        self._answered = asyncio.Event()  # a lookup ended
+        self._bug: Exception | None = None  # what the committer reports, and ends with
         self._task: asyncio.Task[None] | None = None
         self._moved_at = clock()
 
@@ -117,7 +96,7 @@ class Lane:
     @property
     def accepts(self) -> bool:
         """Whether another chunk may be offered."""
-        return self._taking and len(self._inbox) < self._limits.inbox
+        return self._state <= LaneState.OPEN and len(self._inbox) < self._limits.inbox
 
     @property
     def offered_up_to(self) -> int:
@@ -126,22 +105,22 @@ class Lane:
 
     @property
     def awaiting_lookup(self) -> int:
-        """Records that wait for an answer."""
-        return self._tracker.uncommitted
+        """Records whose lookups have not ended."""
+        return self._tracker.awaiting_lookup
 
     @property
     def uncommitted(self) -> int:
-        """Records judged, or being judged, that are not committed."""
-        return self._tracker.uncommitted + len(self._ready) + len(self._writing)
+        """Records processed, or awaiting their lookups, that are not committed."""
+        return self._tracker.awaiting_lookup + len(self._ready) + len(self._writing)
 
     @property
     def in_flight(self) -> int:
         """Records taken that are neither committed nor released."""
-        return 0 if self._let_go else len(self._inbox) + self.uncommitted
+        return 0 if self._state is LaneState.CLOSED else len(self._inbox) + self.uncommitted
 
     @property
     def has_work(self) -> bool:
-        """Whether anything waits here to be judged, answered or committed."""
+        """Whether any record here waits to be processed, for its lookup, or to be committed."""
         return bool(self._inbox or self.uncommitted)
 
     @property
@@ -172,13 +151,13 @@ class Lane:
     # -- life -------------------------------------------------------------------------------------------
 
     async def open(self, beginning: Callable[[], Awaitable[int]]) -> None:
-        """Fence the predecessor, read how far it got, and start committing.
+        """Fence the predecessor, read how far it got, and start committing. Waits for the cluster.
 
         Args:
             beginning: gives the offset to start at where the group has committed none.
 
         Raises:
-            TransactionFailed, Denied: from the ledger.
+            TransactionFailed, Denied: the transactions cannot be opened.
         """
         position = await self._transactions.open()
         if position.offset is None:
@@ -186,23 +165,26 @@ class Lane:
             position = Position(await beginning(), "")
             await self._transactions.commit([], position.offset or 0, "")
         self._committed, ahead = self._understood(position)
-        self._tracker = progress.OffsetTracker(self._committed, ahead)
+        self._tracker = OffsetTracker(self._committed, ahead)
+        self._state = LaneState.OPEN
         self._task = asyncio.create_task(self._run(), name=f"lane-{self.partition}")
 
     async def close(self, grace: float = 0.0) -> None:
-        """Take nothing more, wait up to `grace` seconds for answers, commit what is ready, let go.
+        """Take nothing more, wait up to `grace` seconds for lookups, commit what is ready, disconnect.
 
-        What is not committed by then is the successor's: nothing was acknowledged that the broker lacks.
+        What is not committed by then is the successor's: no offset was committed beyond what the broker has.
+        Waits at most `grace`, the limit `close_within` and the time that the transactions take to disconnect.
         """
-        self._taking = False
+        self._state = LaneState.DRAINING
         self._release(Release.HANDED_OVER, len(self._inbox))
         self._inbox.clear()
         until = self._clock() + grace
-        while self._tracker.uncommitted and (left := until - self._clock()) > 0:
-            self._settled.clear()
+        while self._tracker.awaiting_lookup and (left := until - self._clock()) > 0:
+            self._answered.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._settled.wait(), left)
-        self._closing.set()
+                await asyncio.wait_for(self._answered.wait(), left)
+        self._state = LaneState.CLOSING
+        self._closing_begins.set()
         self._wake.set()
         if self._task is not None:
             done, _ = await asyncio.wait({self._task}, timeout=self._limits.close_within)
@@ -210,18 +192,18 @@ class Lane:
                 self._task.cancel()
                 await asyncio.wait({self._task}, timeout=1.0)
         self._release(Release.HANDED_OVER, self.in_flight)
-        self._let_go = True
+        self._state = LaneState.CLOSED
         await self._transactions.close()
 
     def _release(self, why: Release, count: int) -> None:
         if count:
             self._observer.released(self.partition, why, count)
 
-    # -- judging ----------------------------------------------------------------------------------------
+    # -- processing ---------------------------------------------------------------------------------------
 
     def offer(self, records: Sequence[Record]) -> None:
         """Take a chunk of records of this partition, in offset order. Never waits."""
-        if not self._taking:
+        if self._state > LaneState.OPEN:
             return  # revoked: whoever has the partition now reads these again
         if not self.has_work:
             self._moved_at = self._clock()
@@ -235,10 +217,10 @@ class Lane:
         self._wake.set()
 
     def _advance(self) -> bool:
-        """Judge one slice of the inbox, as far as there is room; True when more could be judged at once."""
+        """Process one slice of the inbox, as far as there is room; True when more can be processed."""
         inbox, tracker, ready, limits = self._inbox, self._tracker, self._ready, self._limits
-        processor = self._processor.process
-        room = min(limits.ready, limits.uncommitted - tracker.uncommitted - len(self._writing))
+        process = self._processor.process
+        room = min(limits.ready, limits.uncommitted - tracker.awaiting_lookup - len(self._writing))
         for _ in range(min(len(inbox), self.SLICE)):
             record = inbox[0]
             offset = record.offset
@@ -254,13 +236,12 @@ class Lane:
             if (
                 len(ready) >= room
                 or self._held_bytes >= limits.uncommitted_bytes
-                or tracker.uncommitted
-                > progress.MAX_PENDING  # at the limit the judge still passes known ones
+                or tracker.awaiting_lookup > MAX_AWAITING  # at this limit, known records still go through
                 or not tracker.spans(offset)
             ):
                 return False
             try:
-                result = processor(record)
+                result = process(record)
             except Exception as exc:  # a bug of ours: the record is kept as a dead letter, the rest goes on
                 result = self._processor.on_error(record, exc)
             if result is None:
@@ -279,7 +260,7 @@ class Lane:
     def _settle(
         self, record: Record, conclude: Callable[[asyncio.Future[Any]], Result], answer: asyncio.Future[Any]
     ) -> None:
-        if self._closing.is_set():
+        if self._state >= LaneState.CLOSING:
             return  # too late: it is the successor's
         try:
             try:
@@ -293,14 +274,14 @@ class Lane:
                 self._ready.append(Processed(record, result))
             else:  # a successor wrote it while we were fenced
                 self._held_bytes -= len(record.value or b"")
-        self._settled.set()
+        self._answered.set()
         self._wake.set()
 
     # -- committing -------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
-            while not (self._closing.is_set() and not self._ready):
+            while not (self._state >= LaneState.CLOSING and not self._ready):
                 if not self._wake.is_set():
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), self.ASK_AGAIN if self._inbox else None)
@@ -317,15 +298,15 @@ class Lane:
 
     async def _commit(self) -> None:
         """Write what is ready and how far the partition got, in one transaction."""
-        if not self._ready and self._tracker.progress()[0] == self._committed:
+        if not self._ready and self._tracker.commit_point()[0] == self._committed:
             return
         entries: list[Processed] = []
         offset, metadata = self._committed, ""
         try:
             async with self._slots.slot():  # what becomes ready until then goes along
                 entries, self._ready = self._ready, []
-                offset, runs = self._tracker.progress()
-                metadata = progress.encode(offset, runs)
+                offset, runs = self._tracker.commit_point()
+                metadata = encode(offset, runs)
                 self._writing = entries
                 outgoing = [result.outgoing for _, result in entries if result.outgoing is not None]
                 if offset != self._committed:  # a broker that does not answer has all its time from here
@@ -350,7 +331,7 @@ class Lane:
         if offset != self._committed:
             self._committed, self._moved_at = offset, self._clock()
         self._wake.set()  # there is room again
-        if not self._let_go:  # else they are counted already, as the successor's to decide
+        if self._state is not LaneState.CLOSED:  # else they are counted already, as the successor's to decide
             self._observer.committed(self.partition, entries)
 
     def _retry(self, entries: list[Processed]) -> None:
@@ -365,7 +346,7 @@ class Lane:
         entries[index] = Processed(record, self._processor.on_too_large(record, result))
 
     async def _reopened(self, failure: TransactionFailed) -> Position | None:
-        """Open the ledger again, however often it takes; None when the lane closes meanwhile."""
+        """Open the transactions again, however often it takes; None when the lane closes meanwhile."""
         limits = self._limits
         while True:
             self._failures += 1
@@ -392,23 +373,23 @@ class Lane:
 
     async def _closes_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
-        return self._closing.is_set()
+            await asyncio.wait_for(self._closing_begins.wait(), seconds)
+        return self._state >= LaneState.CLOSING
 
     def _go_on_from(self, position: Position, entries: list[Processed]) -> None:
         """Keep of what was to be written only what the committed log lacks."""
         committed, ahead = self._understood(position)
         waiting, self._ready = entries + self._ready, []
-        awaiting_lookup = self._tracker.uncommitted
+        awaiting_lookup = self._tracker.awaiting_lookup
         self._tracker.rebase(committed, ahead)
-        settled = progress.OffsetTracker(committed, ahead)
+        settled = OffsetTracker(committed, ahead)
         lacking = [
             entry
             for entry in sorted(waiting, key=lambda entry: entry.record.offset)
             if entry.record.offset >= committed and not settled.settled_before(entry.record.offset)
         ]
         kept = {entry.record.offset for entry in lacking}
-        found = len(waiting) - len(lacking) + awaiting_lookup - self._tracker.uncommitted
+        found = len(waiting) - len(lacking) + awaiting_lookup - self._tracker.awaiting_lookup
         self._release(Release.SETTLED_MEANWHILE, found)
         self._committed = committed
         self._held_bytes -= sum(
@@ -416,11 +397,11 @@ class Lane:
         )
         self._retry([entry for entry in waiting if entry.record.offset in kept])
 
-    def _understood(self, position: Position) -> tuple[int, list[progress.Run]]:
+    def _understood(self, position: Position) -> tuple[int, list[Run]]:
         offset = position.offset or 0
         try:
-            return offset, progress.decode(offset, position.metadata)
-        except progress.UnreadableMetadata as exc:
+            return offset, decode(offset, position.metadata)
+        except UnreadableMetadata as exc:
             log.error(
                 "partition %d: commit metadata refused (%s)",
                 self.partition,

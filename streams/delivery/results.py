@@ -1,4 +1,4 @@
-"""What a lane and its judge say to each other, and what the lane tells an observer."""
+"""What a lane and its processor say to each other, and what the lane tells its observer."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from streams.delivery.transaction import Outgoing
 
 #: A consumed record: its offset, timestamp in ms, key, value and headers, as aiokafka names them.
 Record = Any
-#: What became of a record, as the processor's owner counts it; a lane hands it to its observer as it is.
+#: What became of a record, one value of one kind; a lane hands it to its observer as it is.
 RecordOutcome = Hashable
 
 
 class Result(NamedTuple):
-    """What becomes of one record: something to write, or nothing, and how it is counted."""
+    """What becomes of one record: what is written for it, if anything, and what is counted."""
 
     outgoing: Outgoing | None
     outcome: RecordOutcome
 
 
 class AwaitingLookup(NamedTuple):
-    """A verdict that waits: `conclude` makes it from `answer` when that is done, however it ended."""
+    """A record that waits: `conclude` makes its result from `answer`, however that ended."""
 
     answer: asyncio.Future[Any]
     conclude: Callable[[asyncio.Future[Any]], Result]
 
 
 class Processor(Protocol):
-    """Decides what becomes of a record."""
+    """Decides what becomes of a record. No method waits."""
 
     @property
     def halted(self) -> str | None:
-        """Why nothing is judged any more until a person has decided, or None."""
+        """Why no record is processed until a person has decided, or None."""
         ...
 
     def process(self, record: Record) -> Result | AwaitingLookup | None:
-        """Decide, start to decide, or return None: not now, ask again when something has settled."""
+        """Return the result, or what it waits for; None: not now, ask again later."""
         ...
 
     def on_too_large(self, record: Record, result: Result) -> Result:
-        """Return what to write instead of a `verdict` that its topic has no room for."""
+        """Return what to write instead of a `result` that its topic has no room for."""
         ...
 
     def on_error(self, record: Record, exc: BaseException) -> Result:
@@ -51,7 +51,7 @@ class Processor(Protocol):
 
 
 class Processed(NamedTuple):
-    """A judged record on its way into a transaction."""
+    """A record with its result, on its way into a transaction."""
 
     record: Record
     result: Result
@@ -80,7 +80,7 @@ class LaneObserver(Protocol):
         ...
 
     def committed(self, partition: int, entries: Sequence[Processed]) -> None:
-        """Every one of `entries` is lasting now."""
+        """All of `entries` are committed."""
         ...
 
     def failed(self, partition: int, failure: str) -> None:
@@ -88,5 +88,5 @@ class LaneObserver(Protocol):
         ...
 
     def metadata_refused(self, partition: int) -> None:
-        """Commit metadata could not be read; the records after the committed offset are done again."""
+        """Commit metadata could not be read; the records after the committed offset are processed again."""
         ...

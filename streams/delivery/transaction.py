@@ -31,7 +31,7 @@ class Position(NamedTuple):
 
 
 class TransactionFailed(Exception):
-    """A transaction failed, or nobody knows how it ended. Open the ledger again, compare, go on.
+    """A transaction failed, or nobody knows how it ended. Open the transactions again, compare, go on.
 
     The text names the failure's class only: a broker's or client's own message may quote a record.
     """

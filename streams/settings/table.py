@@ -27,7 +27,7 @@ from streams.settings.values import (
 
 MASK = "********"
 
-# Each pending lookup may cost a run in the commit metadata (see streams.delivery.offset_tracker), and the
+# Each pending lookup may cost a run in the commit metadata (see streams.delivery.commit_metadata), and the
 # broker's offset.metadata.max.bytes is 4,096 by default: more pending lookups than this
 # might not fit into a commit.
 MOST_PENDING_LOOKUPS = 512

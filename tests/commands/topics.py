@@ -12,7 +12,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from streams.actions.dead_letter import dead_letter_headers
 from streams.commands.installation import Installation
-from streams.delivery.offset_tracker import Run, encode
+from streams.delivery.commit_metadata import Run, encode
 from streams.kafka.topics import TopicNames
 from streams.messages.decode import ErrorClass, Reason, Variant, decode_action
 from streams.messages.email import EmailWriter

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-from streams.delivery.lane import Lane, LaneLimits
+from streams.delivery.lane import Lane
+from streams.delivery.lane_state import LaneLimits
 from streams.delivery.results import AwaitingLookup, Processed, RecordOutcome, Release, Result
 from streams.delivery.transaction import Denied, Fenced, Outgoing, Position, RecordTooLarge, TransactionFailed
 from tests.lookup.virtual_time import run
@@ -40,7 +41,7 @@ async def soon() -> None:
 
 @dataclass(frozen=True)
 class FakeRecord:
-    """A consumed record. Its value says what the fake judge makes of it: known, lookup, nothing."""
+    """A consumed record. Its value says what the fake processor makes of it: known, lookup, nothing."""
 
     offset: int
     value: bytes | None = b"known"
@@ -58,7 +59,7 @@ def lookup(*offsets: int) -> list[FakeRecord]:
 
 
 class Ending(Enum):
-    """How a call of the ledger ends."""
+    """How a call of the transactions ends."""
 
     DONE = auto()
     FAILED = auto()  # without effect
@@ -164,17 +165,17 @@ class FakeTransactions:
             raise Fenced("ProducerFenced")
 
 
-class FakeJudge:
-    """Judges by a record's value; the test answers what waits."""
+class FakeProcessor:
+    """Decides by a record's value; the test answers what waits."""
 
     def __init__(self) -> None:
         self.answers: dict[int, asyncio.Future[Any]] = {}
         self.asked: list[int] = []
         self.not_now = False
-        self.bugs: set[int] = set()  # offsets on which judge raises
+        self.bugs: set[int] = set()  # offsets on which process raises
         self.faults: list[tuple[int, str]] = []
         self.refused: list[int] = []
-        self.hopeless = False  # fault itself raises
+        self.hopeless = False  # on_error itself raises
 
     def process(self, record: FakeRecord) -> Result | AwaitingLookup | None:
         self.asked.append(record.offset)
@@ -220,7 +221,7 @@ class FakeObserver:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
-        self.tallies: list[RecordOutcome] = []
+        self.outcomes: list[RecordOutcome] = []
         self.offsets: list[int] = []
         self.failures: list[str] = []
         self.refusals = 0
@@ -234,7 +235,7 @@ class FakeObserver:
         self.releases[why] += count
 
     def committed(self, partition: int, entries: Sequence[Processed]) -> None:
-        self.tallies += [entry.result.outcome for entry in entries]
+        self.outcomes += [entry.result.outcome for entry in entries]
         self.offsets += [entry.record.offset for entry in entries]
 
     def failed(self, partition: int, failure: str) -> None:
@@ -250,13 +251,13 @@ class Bench:
     def __init__(self, log: FakeLog | None = None, **limits: Any) -> None:
         self.log = log if log is not None else FakeLog()
         self.transactions = FakeTransactions(self.log)
-        self.process = FakeJudge()
+        self.processor = FakeProcessor()
         self.observer = FakeObserver()
         self.crashes: list[Exception] = []
         self.lane = Lane(
             3,
             self.transactions,
-            self.process,
+            self.processor,
             self.observer,
             clock=microseconds,
             on_crash=self.crashes.append,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streams.delivery import offset_tracker as progress
+from streams.delivery import commit_metadata
 from streams.delivery.lane import Lane
 from streams.delivery.transaction import Denied, Position, TransactionFailed
 from tests.delivery.fakes import (
@@ -23,9 +23,9 @@ from tests.delivery.fakes import (
 )
 
 
-def listed(log: FakeLog) -> tuple[int | None, list[progress.Run]]:
+def listed(log: FakeLog) -> tuple[int | None, list[commit_metadata.Run]]:
     """The committed offset and the runs beside it."""
-    return log.position.offset, progress.decode(log.position.offset or 0, log.position.metadata)
+    return log.position.offset, commit_metadata.decode(log.position.offset or 0, log.position.metadata)
 
 
 def held(bench: Bench) -> int:
@@ -59,10 +59,10 @@ async def test_emails_leave_in_the_order_of_their_decisions() -> None:
     bench = await opened()
     bench.lane.offer([*lookup(0, 1, 2), *known(3)])
     await soon()
-    bench.process.answer(2)
+    bench.processor.answer(2)
     await soon()
-    bench.process.answer(0)
-    bench.process.answer(1)
+    bench.processor.answer(0)
+    bench.processor.answer(1)
     await soon()
     assert bench.log.offsets == [3, 2, 0, 1]
     await bench.lane.close()
@@ -80,7 +80,7 @@ async def test_a_waiting_record_holds_back_only_itself() -> None:
     bench.lane.offer(known(5))
     await soon()
     assert bench.log.offsets == [0, 2, 3, 4, 5]
-    bench.process.answer(1)
+    bench.processor.answer(1)
     await soon()
     assert bench.log.offsets[-1] == 1
     assert bench.log.position == Position(6, "")
@@ -113,7 +113,7 @@ async def test_a_record_that_asks_for_nothing_moves_the_offset_only() -> None:
     bench.lane.offer([FakeRecord(0, None), *known(1), FakeRecord(2, None)])
     await soon()
     assert bench.log.transactions == [([1], 3, "")]
-    assert bench.observer.tallies == [("tombstone",), ("email",), ("tombstone",)]
+    assert bench.observer.outcomes == [("tombstone",), ("email",), ("tombstone",)]
     await bench.lane.close()
 
 
@@ -136,7 +136,7 @@ async def test_gaps_in_the_log_count_as_settled() -> None:
     bench.lane.offer([*known(3), *lookup(7), *known(12)])
     await soon()
     assert listed(bench.log) == (7, [(8, 12)])
-    bench.process.answer(7)
+    bench.processor.answer(7)
     await soon()
     assert bench.log.position == Position(13, "")
     await bench.lane.close()
@@ -146,16 +146,16 @@ async def test_gaps_in_the_log_count_as_settled() -> None:
 async def test_a_jump_of_the_log_beyond_every_span_is_followed() -> None:
     """Where retention deleted millions of offsets, the lane goes on at what is there."""
     bench = await opened()
-    first = 3 * progress.MAX_SPAN
+    first = 3 * commit_metadata.MAX_SPAN
     bench.lane.offer([*lookup(first), *known(first + 1)])
     await soon()
     assert listed(bench.log) == (first, [(first + 1, first + 1)])
-    bench.lane.offer(known(first + progress.MAX_SPAN))
+    bench.lane.offer(known(first + commit_metadata.MAX_SPAN))
     await soon()
     assert bench.log.offsets == [first + 1], "a distance that the metadata has no room for was taken"
-    bench.process.answer(first)
+    bench.processor.answer(first)
     await asyncio.sleep(0.1)
-    assert bench.log.offsets == [first + 1, first, first + progress.MAX_SPAN]
+    assert bench.log.offsets == [first + 1, first, first + commit_metadata.MAX_SPAN]
     await bench.lane.close()
 
 
@@ -206,8 +206,8 @@ async def test_records_read_again_after_a_seek_are_skipped() -> None:
     await soon()
     bench.lane.offer([*known(0), *lookup(1), *known(2, 3)])
     await soon()
-    assert bench.process.asked == [0, 1, 2, 3]
-    bench.process.answer(1)
+    assert bench.processor.asked == [0, 1, 2, 3]
+    bench.processor.answer(1)
     await soon()
     assert bench.log.offsets == [0, 2, 3, 1]
     assert held(bench) == 0
@@ -260,7 +260,7 @@ async def test_a_ledger_that_cannot_open_says_so() -> None:
 async def test_a_judge_that_raises_costs_only_that_record() -> None:
     """A record on which our code fails gets the fault verdict; its neighbours their emails."""
     bench = await opened()
-    bench.process.bugs = {1}
+    bench.processor.bugs = {1}
     bench.lane.offer(known(0, 1, 2))
     await soon()
     assert [record.topic for record in bench.log.written] == [
@@ -268,7 +268,7 @@ async def test_a_judge_that_raises_costs_only_that_record() -> None:
         "actions.dlq",
         "confirmation-emails",
     ]
-    assert bench.process.faults == [(1, "ZeroDivisionError")]
+    assert bench.processor.faults == [(1, "ZeroDivisionError")]
     assert bench.log.position == Position(3, "")
     assert not bench.crashes
     await bench.lane.close()
@@ -280,12 +280,12 @@ async def test_an_answer_that_is_an_error_or_cannot_be_concluded_is_a_fault() ->
     bench = await opened()
     bench.lane.offer(lookup(0, 1, 2, 3))
     await soon()
-    bench.process.answers[0].set_exception(ValueError())
-    bench.process.answers[1].cancel()
-    bench.process.answer(2, found=b"bug")
-    bench.process.answer(3)
+    bench.processor.answers[0].set_exception(ValueError())
+    bench.processor.answers[1].cancel()
+    bench.processor.answer(2, found=b"bug")
+    bench.processor.answer(3)
     await soon()
-    assert bench.process.faults == [(0, "ValueError"), (1, "CancelledError"), (2, "ZeroDivisionError")]
+    assert bench.processor.faults == [(0, "ValueError"), (1, "CancelledError"), (2, "ZeroDivisionError")]
     assert bench.log.offsets == [0, 1, 2, 3]
     await bench.lane.close()
 
@@ -295,13 +295,13 @@ async def test_an_answer_that_is_an_error_or_cannot_be_concluded_is_a_fault() ->
 async def test_when_even_the_fault_verdict_fails_the_lane_stops_and_passes_nothing(waiting: bool) -> None:
     """The last resort failing crashes once; no commit passes the record, and the caller sees no exception."""
     bench = await opened()
-    bench.process.hopeless = True
+    bench.processor.hopeless = True
     if waiting:
         bench.lane.offer([*lookup(0), *known(1)])
         await soon()
-        bench.process.answer(0, found=b"bug")
+        bench.processor.answer(0, found=b"bug")
     else:
-        bench.process.bugs = {0}
+        bench.processor.bugs = {0}
         bench.lane.offer(known(0, 1))
     await soon()
     assert [type(exc) for exc in bench.crashes] == [RecursionError]
@@ -314,12 +314,12 @@ async def test_when_even_the_fault_verdict_fails_the_lane_stops_and_passes_nothi
 async def test_a_judge_that_says_not_now_is_asked_again_by_itself() -> None:
     """Without any other event the record is offered again within ASK_AGAIN seconds, in its order."""
     bench = await opened()
-    bench.process.not_now = True
+    bench.processor.not_now = True
     bench.lane.offer(known(0, 1))
     await asyncio.sleep(0.5)
-    assert set(bench.process.asked) == {0}
+    assert set(bench.processor.asked) == {0}
     assert bench.log.position == Position(0, "")
-    bench.process.not_now = False
+    bench.processor.not_now = False
     await asyncio.sleep(Lane.ASK_AGAIN + 0.001)
     assert bench.log.offsets == [0, 1]
     await bench.lane.close()
@@ -337,7 +337,7 @@ async def test_a_record_too_large_for_its_topic_is_replaced_once() -> None:
         ("actions.dlq", b"refused"),
         ("confirmation-emails", b"known"),
     ]
-    assert bench.process.refused == [2]
+    assert bench.processor.refused == [2]
     assert bench.observer.offsets == [0, 1, 2, 3]
     assert bench.observer.failures == []
     assert held(bench) == 0
@@ -356,7 +356,7 @@ async def test_an_unknown_result_is_looked_up_and_every_record_written_once(endi
     bench.lane.offer([*lookup(0), *known(1, 2)])
     await soon()
     bench.lane.offer(known(3))
-    bench.process.answer(0)
+    bench.processor.answer(0)
     await soon()
     assert sorted(bench.log.offsets) == [0, 1, 2, 3]
     assert sorted(bench.observer.offsets) == [0, 1, 2, 3]
@@ -410,7 +410,7 @@ async def test_records_taken_while_the_ledger_is_down_are_written_afterwards() -
     await soon()
     bench.lane.offer([*known(1), *lookup(2), *known(3)])
     await soon()
-    bench.process.answer(2)
+    bench.processor.answer(2)
     await asyncio.sleep(10)
     assert bench.log.offsets == [0, 1, 3, 2]
     await bench.lane.close()
@@ -476,14 +476,14 @@ async def test_only_what_the_log_lacks_is_written_after_somebody_else_progressed
     second.lane.offer([*known(0), *lookup(1), *known(2), *lookup(3)])
     await soon()
     assert listed(first.log) == (1, [(2, 2)])
-    first.process.answer(0)
-    first.process.answer(1)
+    first.processor.answer(0)
+    first.processor.answer(1)
     first.lane.offer(known(4))
     await asyncio.sleep(1.1)
     assert first.log.offsets == [0, 2, 4, 1]  # 4 was decided before the answers were seen
     assert listed(first.log) == (3, [(4, 4)])
-    first.process.answer(2)  # the second lane wrote this one: its late answer changes nothing
-    first.process.answer(3)
+    first.processor.answer(2)  # the second lane wrote this one: its late answer changes nothing
+    first.processor.answer(3)
     await soon()
     assert first.log.offsets == [0, 2, 4, 1, 3]
     assert first.log.position == Position(5, "")
@@ -503,7 +503,7 @@ async def test_two_lanes_that_both_believe_in_themselves_double_nothing() -> Non
         one.lane.offer(known(offset))
         two.lane.offer(lookup(offset))
         await asyncio.sleep(0.7)
-        two.process.answer(offset)
+        two.processor.answer(offset)
         await asyncio.sleep(0.7)
     await asyncio.sleep(10)
     assert sorted(log.offsets) == list(range(20))
@@ -556,9 +556,9 @@ async def test_closing_with_grace_waits_for_answers_and_writes_them() -> None:
     bench.lane.offer(lookup(0, 1, 2))
     await soon()
     loop = asyncio.get_running_loop()
-    loop.call_later(1.0, bench.process.answer, 1)
-    loop.call_later(2.0, bench.process.answer, 0)
-    loop.call_later(9.0, bench.process.answer, 2)
+    loop.call_later(1.0, bench.processor.answer, 1)
+    loop.call_later(2.0, bench.processor.answer, 0)
+    loop.call_later(9.0, bench.processor.answer, 2)
     began = loop.time()
     await bench.lane.close(grace=5.0)
     assert 5.0 <= loop.time() - began < 5.5
@@ -575,7 +575,7 @@ async def test_closing_with_grace_ends_with_the_last_answer() -> None:
     bench.lane.offer(lookup(0))
     await soon()
     loop = asyncio.get_running_loop()
-    loop.call_later(1.0, bench.process.answer, 0)
+    loop.call_later(1.0, bench.processor.answer, 0)
     began = loop.time()
     await bench.lane.close(grace=60.0)
     assert loop.time() - began < 1.5
@@ -590,11 +590,11 @@ async def test_closing_without_grace_leaves_what_waits_to_the_successor() -> Non
     await bench.lane.close()
     assert bench.log.offsets == [1]
     assert listed(bench.log) == (0, [(1, 1)])
-    bench.process.answer(0)
-    bench.process.answers[2].cancel()
+    bench.processor.answer(0)
+    bench.processor.answers[2].cancel()
     await soon()
     assert bench.log.offsets == [1]
-    assert bench.process.faults == [], "a lookup cancelled at the end is no fault of ours"
+    assert bench.processor.faults == [], "a lookup cancelled at the end is no fault of ours"
     assert bench.transactions.closed
 
 
@@ -606,7 +606,7 @@ async def test_nothing_is_taken_after_closing() -> None:
     bench.lane.offer(known(0))
     await soon()
     assert not bench.lane.accepts
-    assert bench.process.asked == []
+    assert bench.processor.asked == []
     assert bench.log.offsets == []
     assert not bench.lane.has_work
 
@@ -657,7 +657,7 @@ async def test_a_full_inbox_accepts_no_further_chunk_until_there_is_room() -> No
     bench.lane.offer(known(0))
     await soon()
     bench.lane.offer(known(1, 2, 3, 4, 5))
-    assert bench.process.asked == [0, 1, 2, 3]
+    assert bench.processor.asked == [0, 1, 2, 3]
     assert bench.lane.uncommitted == 4
     assert bench.lane.accepts
     bench.lane.offer(known(6))
@@ -679,7 +679,7 @@ async def test_the_oldest_record_is_known_wherever_it_waits() -> None:
     bench.lane.offer([FakeRecord(0, b"lookup", timestamp=50), FakeRecord(1, timestamp=60)])
     await soon()
     assert bench.lane.oldest_timestamp_ms == 50  # its lookup; the other is in a transaction
-    bench.process.answer(0)
+    bench.processor.answer(0)
     bench.lane.offer([FakeRecord(number, timestamp=60 + number) for number in range(2, 6)])
     assert bench.lane.oldest_timestamp_ms == 50  # it waits for the next transaction
     assert bench.lane.committed == 0
@@ -701,11 +701,11 @@ async def test_bytes_held_are_limited_and_given_back() -> None:
     big = [FakeRecord(offset, b"lookup" + b"x" * 594) for offset in range(5)]
     bench.lane.offer(big)
     await soon()
-    assert bench.process.asked == [0, 1]
+    assert bench.processor.asked == [0, 1]
     assert held(bench) == 1200
     assert not bench.lane.accepts
     for offset in range(5):
-        bench.process.answer(offset)
+        bench.processor.answer(offset)
         await asyncio.sleep(0.1)
     assert bench.log.offsets == [0, 1, 2, 3, 4]
     assert bench.lane.accepts
@@ -727,16 +727,18 @@ async def test_one_record_beyond_the_byte_limit_still_passes() -> None:
 async def test_pending_lookups_are_limited_to_what_the_metadata_can_list() -> None:
     """A judge that asks without end is stopped; the commits fit the broker's cap (the fake checks)."""
     bench = await opened()
-    chunk = [FakeRecord(n, b"known" if n % 2 else b"lookup") for n in range(2 * progress.MAX_PENDING + 9)]
+    chunk = [
+        FakeRecord(n, b"known" if n % 2 else b"lookup") for n in range(2 * commit_metadata.MAX_AWAITING + 9)
+    ]
     bench.lane.offer(chunk)
     await soon()
-    assert bench.lane.awaiting_lookup == progress.MAX_PENDING + 1
-    assert len(listed(bench.log)[1]) == progress.MAX_PENDING
-    asked = len(bench.process.asked)
-    bench.process.answer(0)
+    assert bench.lane.awaiting_lookup == commit_metadata.MAX_AWAITING + 1
+    assert len(listed(bench.log)[1]) == commit_metadata.MAX_AWAITING
+    asked = len(bench.processor.asked)
+    bench.processor.answer(0)
     await asyncio.sleep(0.1)
-    assert len(bench.process.asked) == asked + 2
-    assert bench.lane.awaiting_lookup == progress.MAX_PENDING + 1
+    assert len(bench.processor.asked) == asked + 2
+    assert bench.lane.awaiting_lookup == commit_metadata.MAX_AWAITING + 1
     await bench.lane.close()
 
 
@@ -744,10 +746,10 @@ async def test_pending_lookups_are_limited_to_what_the_metadata_can_list() -> No
 async def test_known_records_pass_while_as_many_lookups_as_may_be_are_pending() -> None:
     """With every place for lookups taken, an email that needs none still leaves at once."""
     bench = await opened()
-    bench.lane.offer(lookup(*range(progress.MAX_PENDING)))
-    bench.lane.offer(known(progress.MAX_PENDING, progress.MAX_PENDING + 1))
+    bench.lane.offer(lookup(*range(commit_metadata.MAX_AWAITING)))
+    bench.lane.offer(known(commit_metadata.MAX_AWAITING, commit_metadata.MAX_AWAITING + 1))
     await soon()
-    assert bench.log.offsets == [progress.MAX_PENDING, progress.MAX_PENDING + 1]
+    assert bench.log.offsets == [commit_metadata.MAX_AWAITING, commit_metadata.MAX_AWAITING + 1]
     await bench.lane.close()
 
 
@@ -756,7 +758,7 @@ async def test_long_chunks_are_judged_in_slices() -> None:
     """One offer judges no more than a slice before other tasks get their turn; the rest follows by itself."""
     bench = await opened(uncommitted=100_000)
     bench.lane.offer(known(*range(3 * Lane.SLICE)))
-    assert len(bench.process.asked) == Lane.SLICE
+    assert len(bench.processor.asked) == Lane.SLICE
     await soon()
     assert bench.log.offsets == list(range(3 * Lane.SLICE))
     await bench.lane.close()
@@ -775,7 +777,7 @@ async def test_a_lane_without_work_is_never_still() -> None:
     assert bench.lane.stalled_for == 0.0
     await asyncio.sleep(2.0)
     assert bench.lane.stalled_for == pytest.approx(2.0)
-    bench.process.answer(0)
+    bench.processor.answer(0)
     await soon()
     assert bench.lane.stalled_for == 0.0
     await bench.lane.close()
@@ -813,7 +815,7 @@ async def test_a_broker_that_does_not_answer_has_its_whole_time() -> None:
     bench.transactions.commits.append(later())
     bench.lane.offer(lookup(0))
     await asyncio.sleep(3.0)
-    bench.process.answer(0)
+    bench.processor.answer(0)
     await soon()
     await asyncio.sleep(2.0)
     assert bench.lane.stalled_for == pytest.approx(2.0, abs=0.1)

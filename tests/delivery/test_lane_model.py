@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streams.delivery import offset_tracker as progress
+from streams.delivery import commit_metadata
 from streams.delivery.transaction import TransactionFailed
 from tests.delivery.fakes import Bench, Ending, FakeLog, FakeRecord, FakeTransactions, soon
 from tests.lookup.virtual_time import VirtualLoop
@@ -53,7 +53,7 @@ class LiveLane:
         self.bench = Bench(log, uncommitted=6, fence_patience=0.0, backoff=0.0, close_within=0.2)
         self.transactions = self.bench.transactions = ParkingLedger(log)
         self.bench.lane._transactions = self.transactions
-        self.bench.process.bugs = bugs
+        self.bench.processor.bugs = bugs
         self.next_offset = log.position.offset or 0  # looked up before the lane opens: never too far
         self.opening: asyncio.Task[Any] = asyncio.create_task(self.bench.open())
         self.closing: asyncio.Task[None] | None = None
@@ -129,7 +129,7 @@ class Lanes(RuleBasedStateMachine):
     def answer_one_of_each(self, found: bool) -> None:
         """In every lane the lookup that waits longest ends."""
         for lane in list(self.live):
-            for waiting in [each for each in lane.bench.process.answers.values() if not each.done()][:1]:
+            for waiting in [each for each in lane.bench.processor.answers.values() if not each.done()][:1]:
                 self._in_loop(self._answer, waiting, b"found" if found else None)
 
     @precondition(lambda self: self.live)
@@ -184,7 +184,7 @@ class Lanes(RuleBasedStateMachine):
     @rule(which=st.integers(0, 2))
     def not_now(self, which: int) -> None:
         """A judge that has no room, or has it again."""
-        processor = self._lane(which).bench.process
+        processor = self._lane(which).bench.processor
         processor.not_now = not processor.not_now
         self._in_loop(lambda: None)
 
@@ -212,7 +212,7 @@ class Lanes(RuleBasedStateMachine):
     @invariant()
     def the_committed_position_says_exactly_what_is_written(self) -> None:
         committed = self.log.position.offset or 0
-        runs = progress.decode(committed, self.log.position.metadata)
+        runs = commit_metadata.decode(committed, self.log.position.metadata)
         assert committed >= self.furthest
         self.furthest = committed
         written = set(self.log.offsets)
@@ -275,7 +275,7 @@ class Lanes(RuleBasedStateMachine):
         return self.live[which % len(self.live)]
 
     def _waiting(self) -> list[asyncio.Future[Any]]:
-        futures = [future for bench in reversed(self.benches) for future in bench.process.answers.values()]
+        futures = [future for bench in reversed(self.benches) for future in bench.processor.answers.values()]
         return [future for future in futures if not future.done()]
 
     def _assign(self) -> None:
@@ -305,7 +305,7 @@ class Lanes(RuleBasedStateMachine):
                 task.cancel()
 
     async def _finish(self, last: LiveLane) -> None:
-        last.bench.process.not_now = False
+        last.bench.processor.not_now = False
         last.transactions.hangs = False
         for _ in range(10 * len(self.records) + 20):
             self._offer(last, 1)

@@ -171,7 +171,7 @@ async def test_a_kept_partition_keeps_its_lane_in_the_new_generation() -> None:
     await soon()
     worker.lanes.offer(0, 4, known(1))
     worker.lanes.offer(0, 5, [*lookup(0), *known(1)])
-    worker.bench(0).process.answer(0)
+    worker.bench(0).processor.answer(0)
     await soon()
     assert worker.logs[0].offsets == [1, 0]
     assert len(worker.benches[0]) == 1
@@ -270,10 +270,10 @@ async def test_reassigned_to_the_same_worker_the_old_lanes_answers_change_nothin
     worker.lanes.offer(0, 2, [*lookup(0), *known(1)])
     await soon()
     old, new = worker.benches[0]
-    old.process.answer(0, found=b"late")
+    old.processor.answer(0, found=b"late")
     await soon()
     assert worker.logs[0].offsets == [1]
-    new.process.answer(0)
+    new.processor.answer(0)
     await soon()
     assert [record.value for record in worker.logs[0].written] == [b"known", b"found"]
     assert worker.logs[0].position == Position(2, "")
@@ -290,7 +290,7 @@ async def test_closing_gives_every_lane_the_same_grace() -> None:
         worker.lanes.offer(partition, 1, lookup(0, 1))
     loop = asyncio.get_running_loop()
     for partition in range(3):
-        loop.call_later(1.0, worker.bench(partition).process.answer, 1)
+        loop.call_later(1.0, worker.bench(partition).processor.answer, 1)
     began = loop.time()
     await worker.lanes.close(5.0)
     assert loop.time() - began < 6.0

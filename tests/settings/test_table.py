@@ -7,7 +7,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from streams.delivery import offset_tracker as progress
+from streams.delivery import commit_metadata
 from streams.settings.load import load_settings
 from streams.settings.table import (
     MASK,
@@ -46,9 +46,9 @@ def test_every_number_keeps_to_the_range_it_states(row: SettingRow) -> None:
 
 def test_the_cap_on_pending_lookups_is_what_the_commit_metadata_holds() -> None:
     """The upper end of MAX_PENDING_LOOKUPS is the number that the metadata's layout is made for."""
-    assert MOST_PENDING_LOOKUPS == progress.MAX_PENDING
+    assert MOST_PENDING_LOOKUPS == commit_metadata.MAX_AWAITING
     row = next(row for row in describe() if row.name == "STREAMS_MAX_UNSETTLED")
-    assert int(row.allowed.rpartition(" ")[2].replace(",", "")) < progress.MAX_SPAN
+    assert int(row.allowed.rpartition(" ")[2].replace(",", "")) < commit_metadata.MAX_SPAN
 
 
 def test_secrets_are_masked_wherever_settings_are_shown() -> None:

@@ -19,7 +19,7 @@ from aiokafka import TopicPartition
 
 from streams.commands.installation import Installation, describe
 from streams.commands.topic_reader import Reading
-from streams.delivery.offset_tracker import Run, UnreadableMetadata, decode
+from streams.delivery.commit_metadata import Run, UnreadableMetadata, decode
 from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Position
 
