@@ -23,9 +23,9 @@ from faust.app.base import BootStrategy
 from mode import Service
 
 from streams.delivery.offsets import Extent, Offsets
-from streams.kafka import authorization as rights
+from streams.kafka import authorization
 from streams.kafka.acls import least
-from streams.kafka.connection_check import Refused, refusal
+from streams.kafka.connection_check import AccessRefused, access_problem
 from streams.kafka.flow import FlowControl
 from streams.kafka.topics import TopicNames, Topics, TopicsUnfit, ensure_topics
 
@@ -50,12 +50,12 @@ def starting_offsets(
     says; without a choice only if there is nothing to read: mailing a topic's whole history again, or passing
     over what an outage left unread, is not decided by a default.
     """
-    absent = {place for place, offset in committed.items() if offset is None}
-    records = sum(extents[place].end - extents[place].first for place in absent)
+    absent = {topic_partition for topic_partition, offset in committed.items() if offset is None}
+    records = sum(extents[topic_partition].end - extents[topic_partition].first for topic_partition in absent)
     if len(absent) < len(committed) or choice == "earliest":
-        return {place: extents[place].first for place in absent}
+        return {topic_partition: extents[topic_partition].first for topic_partition in absent}
     if choice == "latest" or not records:
-        return {place: extents[place].end for place in absent}
+        return {topic_partition: extents[topic_partition].end for topic_partition in absent}
     return Undecided(records)
 
 
@@ -124,7 +124,7 @@ class Startup(Service):
         """
         try:
             await self._until_ready()
-        except (Refused, TopicsUnfit) as exc:
+        except (AccessRefused, TopicsUnfit) as exc:
             log.error("this worker cannot start: %s", str(exc), extra={"event": "start_refused"})
             raise
 
@@ -155,26 +155,28 @@ class Startup(Service):
 
     async def _look(self) -> None:
         """Waiting helps where nobody answers, and not where somebody refuses us."""
-        if (sentence := await refusal(self._connection)) is not None:
-            raise Refused(sentence)
+        if (sentence := await access_problem(self._connection)) is not None:
+            raise AccessRefused(sentence)
 
     async def _prepare(self) -> None:
         admin = AIOKafkaAdminClient(**self._connection)
         try:
             await admin.start()
-            if lacking := await rights.missing(admin, least(self._names, self._group)):
-                raise Refused(rights.sentence(lacking))
+            if lacking := await authorization.missing(admin, least(self._names, self._group)):
+                raise AccessRefused(authorization.sentence(lacking))
             self.topics = await ensure_topics(
                 admin, self._names, partitions=self._partitions, replication=self._replication
             )
         finally:
             await admin.close()
         await self.offsets.start()
-        places = [TopicPartition(self._names.actions, number) for number in range(self.topics.partitions)]
-        committed = await self.offsets.all_committed(places)
+        topic_partitions = [
+            TopicPartition(self._names.actions, number) for number in range(self.topics.partitions)
+        ]
+        committed = await self.offsets.all_committed(topic_partitions)
         start = starting_offsets(
-            {place: position.offset for place, position in committed.items()},
-            await self.offsets.extents(places),
+            {topic_partition: position.offset for topic_partition, position in committed.items()},
+            await self.offsets.extents(topic_partitions),
             self._choice,
         )
         if isinstance(start, Undecided):
@@ -183,7 +185,7 @@ class Startup(Service):
                 f" has {start.records} records; set ACTIONS_START to earliest (mail them) or latest (do not)"
             )
             return
-        if len(start) == len(places):
+        if len(start) == len(topic_partitions):
             await self._commit(start)  # all at once: half of a decision would be another one
         self.waiting_for = None
 
@@ -192,7 +194,9 @@ class Startup(Service):
         try:
             await consumer.start()
             consumer.assign(list(start))
-            await consumer.commit({place: OffsetAndMetadata(offset, "") for place, offset in start.items()})
+            await consumer.commit(
+                {topic_partition: OffsetAndMetadata(offset, "") for topic_partition, offset in start.items()}
+            )
         finally:
             await consumer.stop()
 

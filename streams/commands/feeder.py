@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 
 from streams.commands.keyed_lines import Message, Unsendable, action_message, status_message
 from streams.commands.lines import LINE_LIMIT, Blocks, blocks_of, paced
-from streams.kafka.connection_check import refusal
+from streams.kafka.connection_check import access_problem
 from streams.messages.keys import partition_of
 
 LINGER = 0.02  # seconds that a line waits for company in its batch
@@ -149,7 +149,7 @@ async def _largest_message(connection: Mapping[str, Any], topic: str, where: str
 
 
 async def _no_answer(connection: Mapping[str, Any], where: str, error: Exception) -> FeedError:
-    sentence = await refusal(connection, ANSWER_WITHIN)
+    sentence = await access_problem(connection, ANSWER_WITHIN)
     return FeedError(sentence or f"Kafka does not answer at {where} ({type(error).__name__})")
 
 

@@ -70,7 +70,7 @@ class KafkaTransactions:
 
     def __init__(
         self,
-        place: TopicPartition,
+        topic_partition: TopicPartition,
         *,
         group: str,
         connection: Mapping[str, Any],
@@ -81,14 +81,14 @@ class KafkaTransactions:
         """Prepare; nothing is connected before `open`.
 
         Args:
-            place: the input partition whose offset is committed.
+            topic_partition: the input partition whose offset is committed.
             group: the consumer group, also the first part of the transactional.id.
             connection: what every client needs: bootstrap_servers, security.
             committed: reads the group's committed offset and metadata from the cluster.
             max_message_bytes: of each topic that records are written to.
             transaction_timeout: seconds; longer than this no transaction stays open, here and on the broker.
         """
-        self._place = place
+        self._topic_partition = topic_partition
         self._group = group
         self._connection = connection
         self._committed = committed
@@ -102,14 +102,14 @@ class KafkaTransactions:
     @property
     def transactional_id(self) -> str:
         """The same on every worker, so that whoever opens it fences whoever had it."""
-        return f"{self._group}-{self._place.topic}-{self._place.partition}"
+        return f"{self._group}-{self._topic_partition.topic}-{self._topic_partition.partition}"
 
     async def open(self) -> Position:
         """See :meth:`streams.delivery.transaction.TransactionPort.open`."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self._renew()
-                return await self._committed(self._place)
+                return await self._committed(self._topic_partition)
         except Exception as exc:
             raise self._named(exc) from None
 
@@ -129,7 +129,7 @@ class KafkaTransactions:
                 await producer.begin_transaction()
                 await self._produce(producer, batches)
                 await producer.send_offsets_to_transaction(
-                    {self._place: OffsetAndMetadata(offset, metadata)}, self._group
+                    {self._topic_partition: OffsetAndMetadata(offset, metadata)}, self._group
                 )
                 await producer.commit_transaction()
                 self._ended_at = time.monotonic()
@@ -206,8 +206,8 @@ class KafkaTransactions:
                 or batch.append(timestamp=timestamp, key=key, value=value, headers=headers) is None
             ):
                 batch = filling[to_topic, to_partition] = producer.create_batch()
-                place = self._place.partition if to_partition is None else to_partition
-                batches.append(_Batch(to_topic, place, batch, index))
+                topic_partition = self._topic_partition.partition if to_partition is None else to_partition
+                batches.append(_Batch(to_topic, topic_partition, batch, index))
                 # The first record of a batch is always taken, whatever its size.
                 batch.append(timestamp=timestamp, key=key, value=value, headers=headers)
                 limit = self._max_message_bytes[to_topic]

@@ -50,7 +50,7 @@ class Lane:
         *,
         clock: Callable[[], float],
         on_crash: Callable[[Exception], None],
-        limits: LaneLimits = LaneLimits(),
+        limits: LaneLimits | None = None,
         slots: CommitSlots | None = None,
     ) -> None:
         """Make a lane that `open` starts.
@@ -62,7 +62,7 @@ class Lane:
             observer: is told what happened.
             clock: monotonic seconds.
             on_crash: called once with an error that the lane cannot recover from.
-            limits: how much it holds, and how long it waits.
+            limits: how much it holds, and how long it waits; None: the defaults.
             slots: shared with the worker's other lanes; None: it commits whenever something is ready.
         """
         self.partition = partition
@@ -73,7 +73,7 @@ class Lane:
         self._observer = observer
         self._clock = clock
         self._on_crash = on_crash
-        self._limits = limits
+        self._limits = LaneLimits() if limits is None else limits
         self._slots = CommitSlots(rest=0.0) if slots is None else slots
         self._tracker = OffsetTracker(0)
         self._committed = 0

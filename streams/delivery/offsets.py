@@ -51,38 +51,43 @@ class Offsets:
             await self._consumer.stop()
         self._admin = self._consumer = None
 
-    async def committed(self, place: TopicPartition) -> Position:
+    async def committed(self, topic_partition: TopicPartition) -> Position:
         """Return what the group has committed for `place`."""
-        return (await self.all_committed([place]))[place]
+        return (await self.all_committed([topic_partition]))[topic_partition]
 
-    async def all_committed(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Position]:
+    async def all_committed(
+        self, topic_partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, Position]:
         """Return what the group has committed for each of `places`.
 
         Raises:
             KafkaError: the cluster cannot say. It never stands for "nothing was committed".
         """
-        wanted = list(places)
+        wanted = list(topic_partitions)
         if self._admin is None:
             await self.start()
         assert self._admin is not None
         found = await self._admin.list_consumer_group_offsets(self._group, partitions=wanted)
         positions = {}
-        for place in wanted:
-            if place not in found:
+        for topic_partition in wanted:
+            if topic_partition not in found:
                 # A good answer names every partition that was asked for, with -1 where nothing is committed.
                 # A coordinator that is still loading names none (OffsetFetch from version 2: one error for
                 # the whole answer, which aiokafka does not look at).
                 raise CoordinatorNotAvailableError("no answer for some partitions")
-            offset, metadata = found[place]
-            positions[place] = Position(offset if offset >= 0 else None, metadata or "")
+            offset, metadata = found[topic_partition]
+            positions[topic_partition] = Position(offset if offset >= 0 else None, metadata or "")
         return positions
 
-    async def extents(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Extent]:
+    async def extents(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Extent]:
         """Return where each of `places` begins and ends."""
-        wanted = list(places)
+        wanted = list(topic_partitions)
         if self._consumer is None:
             await self.start()
         assert self._consumer is not None
         first = await self._consumer.beginning_offsets(wanted)
         end = await self._consumer.end_offsets(wanted)
-        return {place: Extent(first[place], end[place]) for place in wanted}
+        return {
+            topic_partition: Extent(first[topic_partition], end[topic_partition])
+            for topic_partition in wanted
+        }

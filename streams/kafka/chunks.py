@@ -19,15 +19,17 @@ class Chunk:
 
     __slots__ = ("generation", "next_offset", "partition", "records", "settled", "since", "topic")
 
-    def __init__(self, place: TP, records: Sequence[Any], generation: int, since: int | None = None) -> None:
+    def __init__(
+        self, topic_partition: TP, records: Sequence[Any], generation: int, since: int | None = None
+    ) -> None:
         """Wrap `records` of `place`, at least one: see :mod:`streams.kafka.fetching`.
 
         `since` is the offset up to which the partition had been handed over before; between it and the first
         record the log has nothing to read. None where that is not known: the first one after a rebalance.
         """
         self.since = since
-        self.topic: str = place.topic
-        self.partition: int = place.partition
+        self.topic: str = topic_partition.topic
+        self.partition: int = topic_partition.partition
         self.records: Sequence[Any] = records
         self.generation = generation
         self.next_offset: int = records[-1].offset + 1

@@ -24,7 +24,7 @@ from aiokafka.protocol.admin import SaslAuthenticateRequest, SaslHandShakeReques
 from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.kafka.connection_advice import (
-    Place,
+    BrokerAddress,
     asks_for_password,
     asks_for_tls,
     no_tls,
@@ -38,25 +38,25 @@ from streams.kafka.connection_advice import (
 _STEP = 4.0  # seconds that one connection may take to answer
 
 
-class Refused(Exception):
+class AccessRefused(Exception):
     """Brokers answer, and do not let us in: waiting does not help. The text is one sentence for a person."""
 
 
 class _Accepted(NamedTuple):
     """A broker lets us in; `others` are those that its cluster advertises."""
 
-    others: tuple[Place, ...]
+    others: tuple[BrokerAddress, ...]
 
 
-class _Refusal(NamedTuple):
+class _Refused(NamedTuple):
     sentence: str
 
 
 #: None: there is nobody, or nobody knows why.
-_Verdict = _Accepted | _Refusal | None
+_Answer = _Accepted | _Refused | None
 
 
-async def refusal(connection: Mapping[str, Any], within: float = 14.0) -> str | None:
+async def access_problem(connection: Mapping[str, Any], within: float = 14.0) -> str | None:
     """Return why no broker lets us in; None if one does, or if none can be reached.
 
     Args:
@@ -64,37 +64,37 @@ async def refusal(connection: Mapping[str, Any], within: float = 14.0) -> str | 
         within: seconds that it may take; then the answer is None.
     """
     options = {name: value for name, value in connection.items() if name != "bootstrap_servers"}
-    first = [Place(host, port) for host, port, _ in collect_hosts(connection["bootstrap_servers"])]
+    first = [BrokerAddress(host, port) for host, port, _ in collect_hosts(connection["bootstrap_servers"])]
     try:
         async with asyncio.timeout(within):
-            verdicts = await _look_at(first, options)
-            accepted = [each for each in verdicts if isinstance(each, _Accepted)]
+            answers = await _look_at(first, options)
+            accepted = [each for each in answers if isinstance(each, _Accepted)]
             if not accepted:
-                return _first_sentence(verdicts)
+                return _first_sentence(answers)
             # A cluster may send its clients to names and ports other than those that we came by.
-            known = {(place.host, place.port) for place in first}
-            others = {place for each in accepted for place in each.others}
-            verdicts = await _look_at(sorted(each for each in others if each[:2] not in known), options)
-            if len(verdicts) < len(others) or any(isinstance(each, _Accepted) for each in verdicts):
+            known = {(broker.host, broker.port) for broker in first}
+            others = {broker for each in accepted for broker in each.others}
+            answers = await _look_at(sorted(each for each in others if each[:2] not in known), options)
+            if len(answers) < len(others) or any(isinstance(each, _Accepted) for each in answers):
                 return None
-            return _first_sentence(verdicts)
+            return _first_sentence(answers)
     except TimeoutError:
         return None
 
 
-def _first_sentence(verdicts: Iterable[_Verdict]) -> str | None:
-    return next((each.sentence for each in verdicts if isinstance(each, _Refusal)), None)
+def _first_sentence(answers: Iterable[_Answer]) -> str | None:
+    return next((each.sentence for each in answers if isinstance(each, _Refused)), None)
 
 
-async def _look_at(places: Iterable[Place], options: Mapping[str, Any]) -> list[_Verdict]:
-    return await asyncio.gather(*(_Look(place, options).verdict() for place in places))
+async def _look_at(brokers: Iterable[BrokerAddress], options: Mapping[str, Any]) -> list[_Answer]:
+    return await asyncio.gather(*(_Look(broker, options).answer() for broker in brokers))
 
 
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no types
     """Notes what was asked: the step at which a broker says no says more than what it says."""
 
-    def __init__(self, place: Place, **options: Any) -> None:
-        super().__init__(place.host, place.port, request_timeout_ms=int(_STEP * 1000), **options)
+    def __init__(self, broker: BrokerAddress, **options: Any) -> None:
+        super().__init__(broker.host, broker.port, request_timeout_ms=int(_STEP * 1000), **options)
         self.asked: list[type] = []
 
     def send(self, request: Any, *more: Any) -> Any:
@@ -105,39 +105,41 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships n
 class _Look:
     """One address, looked at."""
 
-    def __init__(self, place: Place, options: Mapping[str, Any]) -> None:
-        self._place = place
+    def __init__(self, broker: BrokerAddress, options: Mapping[str, Any]) -> None:
+        self._broker = broker
         self._options = options
         self._context: ssl.SSLContext | None = options.get("ssl_context")
         self._protocol: str = options.get("security_protocol", "PLAINTEXT")
 
-    async def verdict(self) -> _Verdict:
-        connection = _Connection(self._place, **self._options)
+    async def answer(self) -> _Answer:
+        connection = _Connection(self._broker, **self._options)
         try:
             await connection.connect()
             metadata = await connection.send(MetadataRequest([]))
         except (KafkaError, OSError, EOFError, ValueError, AssertionError) as error:
             sentence = await self._why(error, connection.asked)
-            return None if sentence is None else _Refusal(sentence)
+            return None if sentence is None else _Refused(sentence)
         finally:
             connection.close()
-        return _Accepted(tuple(Place(host, port, "advertised") for _, host, port, *_ in metadata.brokers))
+        return _Accepted(
+            tuple(BrokerAddress(host, port, "advertised") for _, host, port, *_ in metadata.brokers)
+        )
 
     async def _why(self, error: Exception, asked: list[type]) -> str | None:
-        place = self._place
+        broker = self._broker
         cause = error.__cause__ or error
         match cause:
             case ssl.SSLCertVerificationError():
-                return of_certificate(place, cause.verify_code, cause.verify_message, self._context)
-            case ssl.SSLError() if sentence := of_tls_alert(place, cause.reason, self._context):
+                return of_certificate(broker, cause.verify_code, cause.verify_message, self._context)
+            case ssl.SSLError() if sentence := of_tls_alert(broker, cause.reason, self._context):
                 return sentence
             case UnsupportedSaslMechanismError():
-                return without_mechanism(place, self._options["sasl_mechanism"], await self._mechanisms())
+                return without_mechanism(broker, self._options["sasl_mechanism"], await self._mechanisms())
             case IllegalSaslStateError():
-                return takes_no_password(place, self._protocol)
+                return takes_no_password(broker, self._protocol)
             case SaslAuthenticationFailed():
                 return of_password(
-                    place, self._options["sasl_mechanism"], asked.count(SaslAuthenticateRequest)
+                    broker, self._options["sasl_mechanism"], asked.count(SaslAuthenticateRequest)
                 )
         return await self._why_hung_up(cause, asked)
 
@@ -147,14 +149,14 @@ class _Look:
             return None
         if MetadataRequest in asked:  # what a listener that wants a password answers not at all
             offered = [] if "sasl_mechanism" in self._options else await self._mechanisms()
-            return asks_for_password(self._place, self._protocol, offered) if offered else None
+            return asks_for_password(self._broker, self._protocol, offered) if offered else None
         if self._context is None:
-            return asks_for_tls(self._place, self._protocol) if await self._speaks_tls() else None
+            return asks_for_tls(self._broker, self._protocol) if await self._speaks_tls() else None
         if asked:
             # The broker looks at our certificate after we have looked at its own (TLS 1.3), and what it says
             # of ours may be lost behind a question that we had sent meanwhile.
-            return of_tls_alert(self._place, await self._alert(), self._context)
-        return no_tls(self._place, self._protocol) if await self._speaks_clear() else None
+            return of_tls_alert(self._broker, await self._alert(), self._context)
+        return no_tls(self._broker, self._protocol) if await self._speaks_clear() else None
 
     async def _speaks_tls(self) -> bool:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -162,7 +164,7 @@ class _Look:
         context.verify_mode = ssl.CERT_NONE  # nothing is sent: only whether somebody shakes hands
         try:
             async with asyncio.timeout(_STEP):
-                _, writer = await asyncio.open_connection(self._place.host, self._place.port, ssl=context)
+                _, writer = await asyncio.open_connection(self._broker.host, self._broker.port, ssl=context)
         except ssl.SSLError as error:
             return "ALERT" in (error.reason or "")
         except (OSError, TimeoutError):
@@ -171,7 +173,7 @@ class _Look:
         return True
 
     async def _speaks_clear(self) -> bool:
-        connection = _Connection(self._place)
+        connection = _Connection(self._broker)
         try:
             await connection.connect()  # with its first question: which versions of which requests?
         except (KafkaError, OSError, EOFError, ValueError):
@@ -186,7 +188,7 @@ class _Look:
         try:
             async with asyncio.timeout(_STEP):
                 reader, writer = await asyncio.open_connection(
-                    self._place.host, self._place.port, ssl=self._context
+                    self._broker.host, self._broker.port, ssl=self._context
                 )
                 await reader.read(1)
         except ssl.SSLError as error:
@@ -203,7 +205,7 @@ class _Look:
         unauthenticated = {"SASL_SSL": "SSL", "SASL_PLAINTEXT": "PLAINTEXT"}.get(
             self._protocol, self._protocol
         )
-        connection = _Connection(self._place, security_protocol=unauthenticated, ssl_context=self._context)
+        connection = _Connection(self._broker, security_protocol=unauthenticated, ssl_context=self._context)
         try:
             await connection.connect()
             answer = await connection.send(SaslHandShakeRequest(self._options.get("sasl_mechanism", "PLAIN")))

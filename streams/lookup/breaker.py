@@ -1,11 +1,12 @@
-"""When a lookup is not worth asking: a circuit breaker as pure policy, with its clock and its dice passed in.
+"""When a lookup is not worth asking: a circuit breaker as pure policy, with its clock and its random numbers
+passed in.
 
 Closed, every call is admitted and failures are counted over a rolling window. Too many of them open it, and
 nothing is admitted for a pause that doubles each time. After the pause it is half-open: one probe at a time,
 and only what that probe comes to decides. A probe that proves nothing gives its place back to the next call.
 
-Every change of state starts a new *era*, and a ticket is only worth something in the era that issued it. So a
-slow answer to a call from before the opening can neither close the breaker nor open it again.
+A ticket bears the number of state changes at the time when it was issued, and counts only until the next one.
+So a slow answer to a call from before the opening can neither close the breaker nor open it again.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Ticket:
     """Leave to make a call; give it back with ``settle`` or ``cancel``, exactly once."""
 
     admission: Admission
-    era: int
+    state_change: int  # its number
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,9 @@ class Breaker:
         self._clock = clock
         self._random = random
         self._state = State.CLOSED
-        self._era = 0
-        self._call = Ticket(
-            Admission.CALL, self._era
-        )  # one for all calls of an era: they are told apart by nothing
+        self._state_changes = 0
+        # All calls between two state changes share one ticket.
+        self._call = Ticket(Admission.CALL, self._state_changes)
         self._openings = 0  # in a row, without a healthy probe between them
         self._open_until = 0.0
         self._probing = False
@@ -104,12 +104,12 @@ class Breaker:
         elif self._probing:
             return None
         self._probing = True
-        self._era += 1
-        return Ticket(Admission.PROBE, self._era)
+        self._state_changes += 1
+        return Ticket(Admission.PROBE, self._state_changes)
 
     def settle(self, ticket: Ticket, health: ServiceHealth, retry_after: float | None = None) -> None:
         """The call ended: what it says about the service. ``retry_after``: seconds the service asked for."""
-        if ticket.era != self._era:
+        if ticket.state_change != self._state_changes:
             return
         if ticket.admission is Admission.PROBE:
             match health:
@@ -132,9 +132,9 @@ class Breaker:
 
     def cancel(self, ticket: Ticket) -> None:
         """The call was given up and says nothing about the service. A probe's place is free again."""
-        if ticket.era == self._era and ticket.admission is Admission.PROBE:
+        if ticket.state_change == self._state_changes and ticket.admission is Admission.PROBE:
             self._probing = False
-            self._era += 1  # should the cancelled probe still report something, it is too late
+            self._state_changes += 1  # should the cancelled probe still report something, it is too late
 
     def _open(self, retry_after: float | None) -> None:
         policy = self._policy
@@ -155,8 +155,8 @@ class Breaker:
     def _change(self, state: State) -> None:
         self._state = state
         self._probing = False
-        self._era += 1
-        self._call = Ticket(Admission.CALL, self._era)
+        self._state_changes += 1
+        self._call = Ticket(Admission.CALL, self._state_changes)
 
 
 class _Window:

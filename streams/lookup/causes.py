@@ -21,7 +21,7 @@ _CONNECT = (aiohttp.ClientConnectorError, aiohttp.InvalidURL)
 _WIRE = (aiohttp.ClientError, httpx.TransportError, HttpProcessingError, OSError, UnicodeError)
 
 
-class Refused(Exception):
+class ReplyRefused(Exception):
     """A reply that is turned down while it is read, and why."""
 
     def __init__(self, cause: Cause) -> None:
@@ -31,7 +31,7 @@ class Refused(Exception):
 
 def cause_of(error: Exception, exchange: Exchange) -> Cause:
     """The name for what ended ``exchange``. Time-outs are the caller's: it alone has a deadline."""
-    if isinstance(error, Refused):
+    if isinstance(error, ReplyRefused):
         return error.cause
     if exchange.overflowed:
         return Cause.TOO_LARGE

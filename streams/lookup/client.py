@@ -22,7 +22,7 @@ from typing import NamedTuple
 import httpx
 import orjson
 
-from streams.lookup.causes import Refused, cause_of
+from streams.lookup.causes import ReplyRefused, cause_of
 from streams.lookup.http import EXCHANGE, Exchange, open_http
 from streams.lookup.response import read_body
 from streams.messages.decode import SUBSCRIBED_WHEN, Cause, LookupOutcome, Outcome, decode_lookup_reply
@@ -202,7 +202,7 @@ class LookupClient:
         if status == 200:
             body = await read_body(response, self._endpoint.body_cap)
             if exchange.overflowed:
-                raise Refused(Cause.TOO_LARGE)
+                raise ReplyRefused(Cause.TOO_LARGE)
             outcome = decode_lookup_reply(body, self._endpoint.subscribed_when)
             return Reply(
                 outcome, ServiceHealth.FAILURE if outcome.outcome is Outcome.ERROR else ServiceHealth.HEALTHY

@@ -1,12 +1,12 @@
-"""Whether a lookup service is so quick that waiting for it delays nobody. Takes times, returns a verdict."""
+"""Whether a lookup service answers so fast that waiting for it delays nobody. Pure: times in, yes or no out."""
 
 from __future__ import annotations
 
 FAST = 0.05
-"""Seconds in which a desk that counts as brisk frees a place: so long may lookups be out."""
+"""Seconds. A service is fast while its oldest open lookup is younger than this."""
 
 _RECENT = 16
-"""Lookups that make the running mean of how long one is out."""
+"""The running mean of how long a lookup takes covers so many lookups."""
 
 
 class Latency:
@@ -25,7 +25,7 @@ class Latency:
         self._answered_at = now
 
     def holds(self, out_for: float, now: float) -> bool:
-        """Whether waiting is short, with the oldest lookup `out_for` so long.
+        """Whether waiting is short, with the oldest open lookup asked `out_for` seconds ago.
 
         It is while that is no longer than ``BRISK``. Beyond, it is as long as lookups usually take no longer
         and one was answered that recently: a laggard among quick ones.

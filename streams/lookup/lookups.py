@@ -1,4 +1,4 @@
-"""The desks of all organisations: which one answers a question, and how they change when the plans do."""
+"""The lookups of all organisations: whose service is asked, and what a new organisations file changes."""
 
 from __future__ import annotations
 
@@ -144,13 +144,13 @@ class Lookups:
         policy = self._policies.of(org_id)
         if policy.lookup is None or self._closed:
             return None
-        place: int | None = org_id
+        key: int | None = org_id
         if policy.org_id is None and len(self._lookups) >= MOST_ORGANISATIONS:
-            place = None
-            if place in self._lookups:
-                return self._lookups[place][0]
+            key = None
+            if key in self._lookups:
+                return self._lookups[key][0]
         lookup = OrganisationLookup(
-            place,
+            key,
             self._client_for(policy),
             deadline=policy.lookup.deadline,
             concurrency=policy.concurrency,
@@ -159,7 +159,7 @@ class Lookups:
             observer=self._observer,
             random=self._random,
         )
-        self._lookups[place] = lookup, policy
+        self._lookups[key] = lookup, policy
         return lookup
 
 

@@ -11,7 +11,7 @@ import zlib
 
 import httpx
 
-from streams.lookup.causes import Refused
+from streams.lookup.causes import ReplyRefused
 from streams.messages.decode import Cause
 
 # Window bits as zlib takes them, for gzip (RFC 1952) and for zlib (RFC 1950), which HTTP calls "deflate".
@@ -31,12 +31,12 @@ async def read_body(response: httpx.Response, cap: int) -> bytes:
     """
     declared = response.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > cap:
-        raise Refused(Cause.TOO_LARGE)
+        raise ReplyRefused(Cause.TOO_LARGE)
     coding = response.headers.get("content-encoding", "").strip().lower()
     if coding in ("", "identity"):
         return await _read_plain(response, cap)
     if coding not in _CONTAINERS:
-        raise Refused(Cause.PROTOCOL)
+        raise ReplyRefused(Cause.PROTOCOL)
     return await _read_inflated(response, cap, _CONTAINERS[coding])
 
 
@@ -45,7 +45,7 @@ async def _read_plain(response: httpx.Response, cap: int) -> bytes:
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > cap:
-            raise Refused(Cause.TOO_LARGE)
+            raise ReplyRefused(Cause.TOO_LARGE)
     return bytes(body)
 
 
@@ -58,11 +58,11 @@ async def _read_inflated(response: httpx.Response, cap: int, container: int) -> 
         try:
             body += inflater.decompress(chunk, cap + 1 - len(body))  # never 0, which zlib reads as "no limit"
         except zlib.error:
-            raise Refused(Cause.PROTOCOL) from None
+            raise ReplyRefused(Cause.PROTOCOL) from None
         if len(body) > cap:
-            raise Refused(Cause.TOO_LARGE)
+            raise ReplyRefused(Cause.TOO_LARGE)
         if inflater.unused_data:
-            raise Refused(Cause.PROTOCOL)
+            raise ReplyRefused(Cause.PROTOCOL)
     if started and not inflater.eof:
-        raise Refused(Cause.PROTOCOL)
+        raise ReplyRefused(Cause.PROTOCOL)
     return bytes(body)

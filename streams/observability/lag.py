@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 #: A partition: its topic and number.
-Place = tuple[str, int]
+TopicPartitionName = tuple[str, int]
 
 
 class LaneView(Protocol):
@@ -60,7 +60,9 @@ class PartitionLags:
         self._lanes = lanes
         self._fetch_position = fetch_position
         self._now = now
-        self._seen: dict[Place, float] = {}  # when something that nobody has read yet was first seen to wait
+        self._seen: dict[
+            TopicPartitionName, float
+        ] = {}  # when something that nobody has read yet was first seen to wait
 
     def lags(self) -> list[tuple[tuple[str, str], int]]:
         """Return the offsets between the committed one and the end, by topic and partition."""
@@ -73,19 +75,19 @@ class PartitionLags:
         may not take it before the statuses are read) has waited at least since this saw it first. Partitions
         where nothing waits are left out.
         """
-        seen: dict[Place, float] = {}
+        seen: dict[TopicPartitionName, float] = {}
         found = []
-        for place, lane, lag in self._look():
+        for topic_partition, lane, lag in self._look():
             held = None if lane is None else lane.oldest_timestamp_ms
             if held is None and lag:
-                seen[place] = self._seen.get(place, self._now())
-            since = seen.get(place) if held is None else held / 1000
+                seen[topic_partition] = self._seen.get(topic_partition, self._now())
+            since = seen.get(topic_partition) if held is None else held / 1000
             if since is not None:
-                found.append(((place[0], str(place[1])), since))
+                found.append(((topic_partition[0], str(topic_partition[1])), since))
         self._seen = seen
         return found
 
-    def _look(self) -> Iterator[tuple[Place, LaneView | None, int | None]]:
+    def _look(self) -> Iterator[tuple[TopicPartitionName, LaneView | None, int | None]]:
         for topic, lanes in self._lanes():
             for lane in lanes:
                 yield (topic, lane.partition), lane, self._lag(topic, lane.partition, lane)

@@ -46,7 +46,7 @@ def redacted(text: str) -> str:
     return _CONTACT_REF.sub("[ref]", _ADDRESS.sub("[address]", text))
 
 
-def told(exc: BaseException) -> str:
+def describe_error(exc: BaseException) -> str:
     """Return what may be said of an error: its class, and its text where that cannot quote anybody."""
     kind = type(exc)
     if kind.__module__.startswith("streams.") or isinstance(exc, _OUTSPOKEN):
@@ -57,7 +57,7 @@ def told(exc: BaseException) -> str:
 def message(record: logging.LogRecord) -> str:
     """Return the message of a line, with errors among its arguments as :func:`told` tells them."""
     if isinstance(record.msg, BaseException):
-        return told(record.msg)
+        return describe_error(record.msg)
     try:
         text = _formed(record)
     except Exception as exc:  # a library's mistake in a log call must not cost the line
@@ -72,15 +72,15 @@ def _formed(record: logging.LogRecord) -> str:
     if not args:
         return str(record.msg)
     if isinstance(args, Mapping):
-        return str(record.msg) % {name: _told_of(each) for name, each in args.items()}
-    return str(record.msg) % tuple(map(_told_of, args))
+        return str(record.msg) % {name: _described(each) for name, each in args.items()}
+    return str(record.msg) % tuple(map(_described, args))
 
 
-def _told_of(argument: object) -> object:
-    return _Told(told(argument)) if isinstance(argument, BaseException) else argument
+def _described(argument: object) -> object:
+    return _Described(describe_error(argument)) if isinstance(argument, BaseException) else argument
 
 
-class _Told(str):
+class _Described(str):
     """A text that is shown the same by %s and %r."""
 
     __slots__ = ()
@@ -204,4 +204,4 @@ def _error(record: logging.LogRecord) -> tuple[str, list[str]]:
     stack = [
         f"{each.filename}:{each.lineno} {each.name}" for each in traceback.extract_tb(record.exc_info[2])
     ]
-    return "" if exc is None else told(exc), stack
+    return "" if exc is None else describe_error(exc), stack

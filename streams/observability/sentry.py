@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from streams.observability.logs import Bounded, message, redacted, told
+from streams.observability.logs import Bounded, describe_error, message, redacted
 from streams.settings.table import SettingsError
 
 
@@ -37,7 +37,7 @@ def report_errors(dsn: str, release: str) -> None:
         release=release,
         default_integrations=False,
         integrations=[integration],
-        before_send=_blot,
+        before_send=_redact_event,
         include_local_variables=False,
         include_source_context=False,
         max_breadcrumbs=0,
@@ -45,24 +45,24 @@ def report_errors(dsn: str, release: str) -> None:
     )
 
 
-def _blot(event: Any, hint: Any) -> Any:
+def _redact_event(event: Any, hint: Any) -> Any:
     record = hint.get("log_record")
     if record is not None:
         event["logentry"] = {"message": message(record)}
     for each in event.get("exception", {}).get("values", ()):
         each["value"] = ""
     if (exc := (hint.get("exc_info") or (None, None))[1]) is not None:
-        event["exception"]["values"][-1]["value"] = told(exc)  # the last one is the outermost
-    return _blotted_deep(event)
+        event["exception"]["values"][-1]["value"] = describe_error(exc)  # the last one is the outermost
+    return _redact_deep(event)
 
 
-def _blotted_deep(value: Any) -> Any:
+def _redact_deep(value: Any) -> Any:
     match value:
         case str():
             return redacted(value)
         case dict():
-            return {name: _blotted_deep(each) for name, each in value.items()}
+            return {name: _redact_deep(each) for name, each in value.items()}
         case list() | tuple():
-            return [_blotted_deep(each) for each in value]
+            return [_redact_deep(each) for each in value]
         case _:
             return value

@@ -99,8 +99,8 @@ class CatchUp:
     async def _ends(self) -> dict[int, int]:
         while True:
             try:
-                places = [TopicPartition(self._topic, partition) for partition in self._behind]
-                extents = await self._offsets.extents(places)
+                topic_partitions = [TopicPartition(self._topic, partition) for partition in self._behind]
+                extents = await self._offsets.extents(topic_partitions)
             except KafkaError as exc:
                 log.warning(
                     "the ends of %s are not known yet (%s)",
@@ -110,7 +110,7 @@ class CatchUp:
                 )
                 await asyncio.sleep(1.0)
             else:
-                return {place.partition: extent.end for place, extent in extents.items()}
+                return {topic_partition.partition: extent.end for topic_partition, extent in extents.items()}
 
     async def _passed(self, partition: int, target: int) -> bool:
         try:

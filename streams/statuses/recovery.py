@@ -66,10 +66,16 @@ class ChunkRecovery(Recovery):
         # The high watermark, not the last stable offset that a read_committed consumer knows: somebody's open
         # transaction holds recovery up, instead of hiding the rows behind it.
         del consumer, title
-        places = {tp: TopicPartition(tp.topic, tp.partition) for tp in tps}
-        extents = await cast(Any, self.app).startup.offsets.extents(places.values()) if places else {}
+        topic_partitions = {tp: TopicPartition(tp.topic, tp.partition) for tp in tps}
+        extents = (
+            await cast(Any, self.app).startup.offsets.extents(topic_partitions.values())
+            if topic_partitions
+            else {}
+        )
         destination.clear()
-        destination.update({tp: extents[place].end - 1 for tp, place in places.items()})
+        destination.update(
+            {tp: extents[topic_partition].end - 1 for tp, topic_partition in topic_partitions.items()}
+        )
 
     @Service.task
     async def _slurp_changelogs(self) -> None:  # the name of the stock task, which is thereby replaced

@@ -18,7 +18,7 @@ from typing import Any
 from aiokafka.protocol import commit, coordination, group, metadata, produce, transaction
 
 from streams.kafka import (
-    authorization as rights,  # it speaks a version of Metadata that the client library does not
+    authorization,  # it speaks a version of Metadata that the client library does not
 )
 
 #: Host and port.
@@ -64,7 +64,7 @@ TRANSACTIONAL = frozenset(
 
 
 def _requests() -> Iterator[type[Any]]:
-    for module in (commit, coordination, group, metadata, produce, transaction, rights):
+    for module in (commit, coordination, group, metadata, produce, transaction, authorization):
         for found in vars(module).values():
             if isinstance(found, type) and hasattr(found, "RESPONSE_TYPE"):
                 yield found

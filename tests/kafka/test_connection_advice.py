@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from streams.kafka.connection_advice import Place, of_certificate, of_tls_alert, without_mechanism
+from streams.kafka.connection_advice import BrokerAddress, of_certificate, of_tls_alert, without_mechanism
 from streams.settings.connection import TlsContext
 
-PLACE = Place("kafka.example.org", 9093)
+PLACE = BrokerAddress("kafka.example.org", 9093)
 
 
 def context(certificate: str | None = None) -> TlsContext:
@@ -73,5 +73,7 @@ def test_other_codes_are_told_in_the_library_s_words() -> None:
 
 def test_addresses_are_written_as_the_settings_write_them() -> None:
     """IPv6 in brackets; a broker that the cluster named is told from one that the settings name."""
-    assert str(Place("::1", 9093)) == "the broker at [::1]:9093"
-    assert "which the cluster advertises" in without_mechanism(Place("b", 1, "advertised"), "PLAIN", [])
+    assert str(BrokerAddress("::1", 9093)) == "the broker at [::1]:9093"
+    assert "which the cluster advertises" in without_mechanism(
+        BrokerAddress("b", 1, "advertised"), "PLAIN", []
+    )

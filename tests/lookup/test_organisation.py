@@ -133,14 +133,14 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def opened(place: Place) -> None:
+async def opened(key: Place) -> None:
     """Make the breaker open, by as many failures as it takes; then the service does what it was told to."""
-    rest, place.service.does = place.service.does, [Does(FAILURE)]
+    rest, key.service.does = key.service.does, [Does(FAILURE)]
     for number in range(POLICY.minimum_calls):
-        assert await waits(place.lookup.ask(person(1000 + number))) == DOWN
-    assert place.lookup.state is State.OPEN
-    place.service.does = rest
-    place.service.asked.clear()
+        assert await waits(key.lookup.ask(person(1000 + number))) == DOWN
+    assert key.lookup.state is State.OPEN
+    key.service.does = rest
+    key.service.asked.clear()
 
 
 def virtual(test: Callable[..., Any]) -> Callable[..., None]:
@@ -333,16 +333,16 @@ async def test_a_rush_does_not_open_a_healthy_services_breaker() -> None:
 @virtual
 async def test_an_open_breaker_answers_at_once_and_asks_nobody() -> None:
     """Every ask is a value, the joining ones too, and no task is started."""
-    async with lookup(Does(HEALTHY, after=0.5)) as place:
-        hanging = waits(place.lookup.ask(person(1)))
+    async with lookup(Does(HEALTHY, after=0.5)) as key:
+        hanging = waits(key.lookup.ask(person(1)))
         await asyncio.sleep(0)
-        await opened(place)
+        await opened(key)
         assert not hanging.done()
         for number in range(100):
-            assert place.lookup.ask(person(number)) == CIRCUIT_OPEN
-        assert place.service.asked == []
+            assert key.lookup.ask(person(number)) == CIRCUIT_OPEN
+        assert key.service.asked == []
         assert await hanging == EXISTING
-        assert place.tally.states == [State.CLOSED, State.OPEN]
+        assert key.tally.states == [State.CLOSED, State.OPEN]
 
 
 @virtual
@@ -365,33 +365,33 @@ async def test_when_the_breaker_opens_nobody_stays_in_the_queue() -> None:
 @virtual
 async def test_the_probe_runs_in_the_background_and_alone() -> None:
     """Of two hundred asks after the pause all are answered at once, and the service sees one question."""
-    async with lookup(Does(HEALTHY, after=0.3)) as place:
-        await opened(place)
+    async with lookup(Does(HEALTHY, after=0.3)) as key:
+        await opened(key)
         await asyncio.sleep(1.0)
-        assert [place.lookup.ask(person(number)) for number in range(200)] == [CIRCUIT_OPEN] * 200
-        assert place.lookup.state is State.HALF_OPEN
+        assert [key.lookup.ask(person(number)) for number in range(200)] == [CIRCUIT_OPEN] * 200
+        assert key.lookup.state is State.HALF_OPEN
         await asyncio.sleep(0.29)
-        assert [question for question, _ in place.service.asked] == [person(0)]
-        assert place.lookup.ask(person(0)) == CIRCUIT_OPEN
+        assert [question for question, _ in key.service.asked] == [person(0)]
+        assert key.lookup.ask(person(0)) == CIRCUIT_OPEN
         await asyncio.sleep(0.02)
-        assert place.lookup.state is State.CLOSED
-        assert await waits(place.lookup.ask(person(0))) == EXISTING
-        assert place.tally.states == [State.CLOSED, State.OPEN, State.HALF_OPEN, State.CLOSED]
-        assert place.tally.answers[POLICY.minimum_calls] == (310, EXISTING, pytest.approx(0.3))
+        assert key.lookup.state is State.CLOSED
+        assert await waits(key.lookup.ask(person(0))) == EXISTING
+        assert key.tally.states == [State.CLOSED, State.OPEN, State.HALF_OPEN, State.CLOSED]
+        assert key.tally.answers[POLICY.minimum_calls] == (310, EXISTING, pytest.approx(0.3))
 
 
 @virtual
 async def test_a_probe_that_says_nothing_lets_the_next_ask_probe() -> None:
     """A neutral answer leaves it half-open with the place free."""
-    async with lookup(Does(NEUTRAL), Does(HEALTHY)) as place:
-        await opened(place)
+    async with lookup(Does(NEUTRAL), Does(HEALTHY)) as key:
+        await opened(key)
         await asyncio.sleep(1.0)
-        place.lookup.ask(person(1))
+        key.lookup.ask(person(1))
         await asyncio.sleep(0.1)
-        assert place.lookup.state is State.HALF_OPEN
-        assert place.lookup.ask(person(2)) == CIRCUIT_OPEN
+        assert key.lookup.state is State.HALF_OPEN
+        assert key.lookup.ask(person(2)) == CIRCUIT_OPEN
         await asyncio.sleep(0.1)
-        assert place.lookup.state is State.CLOSED
+        assert key.lookup.state is State.CLOSED
 
 
 @pytest.mark.parametrize(
@@ -409,16 +409,16 @@ def test_no_end_of_a_probe_keeps_its_place(fault: Does) -> None:
     """However the probe ends, the service is probed again within a pause and the breaker closes."""
 
     async def main() -> None:
-        async with lookup(fault, Does(HEALTHY)) as place:
-            await opened(place)
+        async with lookup(fault, Does(HEALTHY)) as key:
+            await opened(key)
             await asyncio.sleep(1.0)
-            place.lookup.ask(person(1))
+            key.lookup.ask(person(1))
             await asyncio.sleep(DEADLINE + 0.1)
-            assert place.lookup.state is not State.CLOSED
+            assert key.lookup.state is not State.CLOSED
             await asyncio.sleep(2.0)
-            place.lookup.ask(person(2))
+            key.lookup.ask(person(2))
             await asyncio.sleep(0.1)
-            assert place.lookup.state is State.CLOSED
+            assert key.lookup.state is State.CLOSED
 
     run(main())
 
@@ -441,12 +441,12 @@ async def test_a_probe_waits_for_room() -> None:
 @virtual
 async def test_a_late_answer_does_not_close_the_breaker() -> None:
     """A good answer to a question from before the opening is delivered, and the circuit stays open."""
-    async with lookup(Does(HEALTHY, after=0.5)) as place:
-        early = waits(place.lookup.ask(person(1)))
+    async with lookup(Does(HEALTHY, after=0.5)) as key:
+        early = waits(key.lookup.ask(person(1)))
         await asyncio.sleep(0)
-        await opened(place)
+        await opened(key)
         assert await early == EXISTING
-        assert place.lookup.state is State.OPEN
+        assert key.lookup.state is State.OPEN
 
 
 def test_a_client_that_raises_is_an_outcome(caplog: pytest.LogCaptureFixture) -> None:

@@ -20,9 +20,9 @@ from streams.observability.logs import (
     Levels,
     TextLine,
     configuration,
+    describe_error,
     message,
     redacted,
-    told,
 )
 
 REF = "q2Zr8wq0bJmJ3m0l8Jm3y0Y0r3nq8s5T7uXv1A2b3C4"
@@ -164,7 +164,7 @@ def test_the_configuration_is_taken_by_the_standard_library(
 )
 def test_an_error_s_text_is_told_where_it_cannot_quote_anybody(exc: Exception, expected: str) -> None:
     """A name looks like any word, so of a ValueError only the class is told; ours and the network's speak."""
-    assert told(exc) == expected
+    assert describe_error(exc) == expected
 
 
 @pytest.mark.parametrize(

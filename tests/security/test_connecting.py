@@ -18,7 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Outgoing
-from streams.kafka.connection_check import Refused, refusal
+from streams.kafka.connection_check import AccessRefused, access_problem
 from streams.kafka.topics import TopicNames
 from streams.sandbox.worker import Installation
 from streams.settings.connection import client_options
@@ -264,7 +264,7 @@ async def test_each_mistake_ends_the_start_and_is_named(
         choice=None,
     )
     async with asyncio.timeout(20):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(AccessRefused) as refused:
             await startup.start()
     await startup.stop()
     said = str(refused.value)
@@ -279,14 +279,14 @@ async def test_each_mistake_ends_the_start_and_is_named(
 @pytest.mark.parametrize(("listener", "changed"), WAYS)
 async def test_who_is_let_in_is_not_refused(broker: SecureBroker, listener: str, changed: Mistake) -> None:
     """A broker that accepts us gives no reason to stop."""
-    assert await refusal(connection(broker, listener, changed)) is None
+    assert await access_problem(connection(broker, listener, changed)) is None
 
 
 async def test_one_good_broker_is_enough(broker: SecureBroker) -> None:
     """As long as one of the brokers lets us in, another one's certificate stops nobody."""
     options = connection(broker, "TLS", {})
     options["bootstrap_servers"] = [broker.address("EXPIRED"), broker.address("TLS")]
-    assert await refusal(options) is None
+    assert await access_problem(options) is None
 
 
 @pytest.mark.parametrize("where", ["refuses", "hangs up", "is silent", "has no name"])
@@ -307,7 +307,7 @@ async def test_who_cannot_be_reached_refuses_nobody(broker: SecureBroker, where:
         await server.wait_closed()
     options = connection(broker, listener, {})
     options["bootstrap_servers"] = [f"{'nowhere.invalid' if where == 'has no name' else '127.0.0.1'}:{port}"]
-    assert await refusal(options, within=0.5) is None
+    assert await access_problem(options, within=0.5) is None
     for writer in held:
         writer.close()
     server.close()

@@ -33,9 +33,9 @@ from confluent_kafka.admin import (
 
 from streams.commands.doctor.examination import check_rights
 from streams.commands.installation import installation_of
-from streams.kafka import authorization as rights
+from streams.kafka import authorization
 from streams.kafka.acls import Acl, least, to_make_topics
-from streams.kafka.connection_check import Refused
+from streams.kafka.connection_check import AccessRefused
 from streams.kafka.topics import TopicNames, TopicsUnfit, ensure_topics
 from streams.sandbox.worker import Installation
 from streams.settings.connection import client_options
@@ -313,7 +313,7 @@ async def test_each_right_is_needed(limited: Limited) -> None:
             await settled(denied)
             # And the worker's own look at the start finds this one and no other.
             expected = [] if acl.operation == "DescribeConfigs" else [acl]
-            assert await rights.missing(admin, limited.needed) == expected
+            assert await authorization.missing(admin, limited.needed) == expected
             limited.allow(acl)
     finally:
         await admin.close()
@@ -331,11 +331,11 @@ async def test_a_missing_right_ends_the_start(limited: Limited) -> None:
     admin = AIOKafkaAdminClient(**limited.connection)
     await admin.start()
     async with asyncio.timeout(15):
-        while await rights.missing(admin, limited.needed) != [without]:  # noqa: ASYNC110 - no event for it
+        while await authorization.missing(admin, limited.needed) != [without]:  # noqa: ASYNC110 - no event for it
             await asyncio.sleep(0.05)
     await admin.close()
     startup = limited.startup()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(AccessRefused) as refused:
         await startup.start()
     await startup.stop()
     assert str(refused.value) == (

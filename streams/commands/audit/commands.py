@@ -88,7 +88,7 @@ def answered(work: Coroutine[Any, Any, T]) -> T:
 
     from streams.commands.installation import TopicMissing
     from streams.commands.transactions import NotWritten
-    from streams.kafka.connection_check import refusal
+    from streams.kafka.connection_check import access_problem
     from streams.settings.connection import client_options
 
     # Records come by the million, and none is part of a cycle: looking for one took a quarter of the time.
@@ -100,7 +100,7 @@ def answered(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except (KafkaError, OSError, TimeoutError) as error:
-        why = asyncio.run(refusal(client_options(load_settings(os.environ))))
+        why = asyncio.run(access_problem(client_options(load_settings(os.environ))))
         click.echo(f"Error: {why or f'Kafka does not answer ({type(error).__name__})'}", err=True)
     except (TopicMissing, NotWritten) as error:
         click.echo(f"Error: {error}", err=True)

@@ -20,9 +20,9 @@ from streams.commands.doctor.lookups import check_lookups
 from streams.commands.installation import Described, Installation, describe
 from streams.commands.topic_reader import Reading
 from streams.delivery.offsets import Offsets
-from streams.kafka import authorization as rights
+from streams.kafka import authorization
 from streams.kafka.acls import least
-from streams.kafka.connection_check import refusal
+from streams.kafka.connection_check import access_problem
 from streams.settings.organisations import OrganisationsInForce
 from streams.settings.organisations_file import OrganisationsError
 from streams.settings.table import Settings
@@ -63,7 +63,7 @@ async def _kafka(installation: Installation, probe: bool) -> list[Finding]:
         await client.bootstrap()
     except (KafkaError, OSError) as error:
         await client.close()
-        if (sentence := await refusal(connection)) is not None:
+        if (sentence := await access_problem(connection)) is not None:
             return [problem("brokers", sentence, "mend that: no worker with these settings starts")]
         return [
             problem(
@@ -100,12 +100,12 @@ async def check_rights(installation: Installation) -> list[Finding]:
     admin = AIOKafkaAdminClient(**installation.connection)
     try:
         await admin.start()
-        lacking = await rights.missing(admin, least(installation.names, installation.group))
+        lacking = await authorization.missing(admin, least(installation.names, installation.group))
     finally:
         await admin.close()
     if not lacking:
         return [ok("rights", "nothing that a worker needs is denied to this user")]
-    return [problem("rights", rights.sentence(lacking), "no worker with these settings starts")]
+    return [problem("rights", authorization.sentence(lacking), "no worker with these settings starts")]
 
 
 async def _tried(check: str, work: Awaitable[list[Finding]]) -> list[Finding]:

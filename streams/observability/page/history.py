@@ -9,7 +9,7 @@ from typing import NamedTuple
 #: Seconds that are kept.
 KEPT = 600
 
-Place = tuple[str, int]  # topic and partition
+TopicPartitionName = tuple[str, int]  # topic and partition
 
 
 class Point(NamedTuple):
@@ -48,12 +48,14 @@ class Growth:
 
     def __init__(self) -> None:
         """Know no log yet."""
-        self._ends: dict[Place, int] = {}
+        self._ends: dict[TopicPartitionName, int] = {}
         self.total = 0
 
-    def note(self, ends: Mapping[Place, int]) -> None:
+    def note(self, ends: Mapping[TopicPartitionName, int]) -> None:
         """Compare; a partition that was not ours the last time adds nothing."""
-        self.total += sum(max(0, end - self._ends.get(place, end)) for place, end in ends.items())
+        self.total += sum(
+            max(0, end - self._ends.get(topic_partition, end)) for topic_partition, end in ends.items()
+        )
         self._ends = dict(ends)
 
 

@@ -206,9 +206,9 @@ class Watch:
         ]
         lags, since = dict(self._from.backlog.lags()), dict(self._from.backlog.waiting_since())
         for row in rows:
-            place = row["topic"], str(row["partition"])
-            row["lag"] = lags.get(place)
-            row["oldest"] = max(0.0, now - since[place]) if place in since else None
+            topic_partition = row["topic"], str(row["partition"])
+            row["lag"] = lags.get(topic_partition)
+            row["oldest"] = max(0.0, now - since[topic_partition]) if topic_partition in since else None
         order = {topic: index for index, (topic, _) in enumerate(self._from.lanes())}
         return sorted(
             rows,

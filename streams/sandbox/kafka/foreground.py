@@ -19,7 +19,7 @@ _CHECK_SECONDS = 1.0
 _STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class _Told:
+class _Progress:
     """Progress on standard error: silent for the first two seconds, then one line a second at most."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class _Told:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._tell, daemon=True)
 
-    def __enter__(self) -> _Told:
+    def __enter__(self) -> _Progress:
         self._thread.start()
         return self
 
@@ -39,12 +39,12 @@ class _Told:
         self._latest = doing
 
     def _tell(self) -> None:
-        told, pause = "", _QUIET_SECONDS
+        progress, pause = "", _QUIET_SECONDS
         while not self._ready.wait(pause):
             pause = 1.0
-            if self._latest != told:
-                told = self._latest
-                click.echo(f"{told[0].upper()}{told[1:]} …", err=True)
+            if self._latest != progress:
+                progress = self._latest
+                click.echo(f"{progress[0].upper()}{progress[1:]} …", err=True)
 
 
 class _FirstRequestToEnd:
@@ -84,10 +84,10 @@ def run_in_foreground(brokers: int, folder: Path | None, port: int | None) -> in
 
 
 def _run(brokers: int, folder: Path | None, port: int | None, request: _FirstRequestToEnd) -> int:
-    told = _Told()
-    kafka = EmbeddedKafka(brokers, folder, port=port, progress=told)
+    progress = _Progress()
+    kafka = EmbeddedKafka(brokers, folder, port=port, progress=progress)
     try:
-        with told:
+        with progress:
             kafka.start()
         kept = "kept" if folder is not None else "removed at the end"
         click.echo(f"Apache Kafka {KAFKA_VERSION} is ready: {kafka.bootstrap_servers}")
