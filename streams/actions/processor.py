@@ -54,7 +54,7 @@ class ActionProcessor:
     """Judges the records of one input partition (see :class:`streams.delivery.lane.Judge`).
 
     A missing status becomes a lookup, as long as this partition has room for one more pending lookup, in all
-    and of the same organisation. Beyond that, a brisk lookup service is waited for; a slow one is not, since
+    and of the same organisation. Beyond that, a fast lookup service is waited for; a slow one is not, since
     that would delay others: the action gets its two-button letter at once, counted as ``saturated``.
     """
 
@@ -211,7 +211,7 @@ class ActionProcessor:
         self, record: Record, action: Action, key: bytes, answer: asyncio.Future[LookupOutcome]
     ) -> Result:
         failed = answer.cancelled() or answer.exception() is not None
-        outcome = _UNEXPECTED if failed else answer.result()  # a desk's own failure is a failed lookup too
+        outcome = _UNEXPECTED if failed else answer.result()  # our own failure is a failed lookup too
         self._answered(self._partition, key, action.org_id, outcome)
         return self._email(record, action, key, None, outcome)
 

@@ -1,4 +1,4 @@
-"""Whether a lookup service answers so fast that waiting for it delays nobody. Pure: times in, yes or no out."""
+"""Whether a lookup service answers so fast that waiting for it delays nobody: times in, yes or no out."""
 
 from __future__ import annotations
 

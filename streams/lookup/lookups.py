@@ -15,12 +15,12 @@ from streams.lookup.organisation import UNEXPECTED, Client, LookupObserver, Orga
 from streams.messages.decode import LookupOutcome
 
 MOST_ORGANISATIONS = 1000
-"""From so many desks on, organisations without an entry of their own share one: ids that somebody makes up by
+"""From so many organisations on, those without an entry of their own share one: ids that somebody makes up by
 the thousand must not take a connection pool and a metric label each."""
 
 
 class LookupPolicy(Protocol):
-    """What a desk needs to know of an organisation (``streams.settings.organisations_file.Organisation``)."""
+    """How one organisation is asked (``streams.settings.organisations_file.Organisation``)."""
 
     @property
     def org_id(self) -> int | None:
@@ -48,10 +48,10 @@ class LookupPolicy(Protocol):
 
 
 class LookupPolicies(Protocol):
-    """The plan of every organisation; ``streams.settings.organisations_file.Organisations`` is one."""
+    """The lookup policy of every organisation (``Organisations``)."""
 
     def of(self, org_id: int) -> LookupPolicy:
-        """That organisation's plan, or the default."""
+        """Return that organisation's policy, or the default."""
 
 
 def open_client(policy: LookupPolicy) -> LookupClient:
@@ -62,10 +62,10 @@ def open_client(policy: LookupPolicy) -> LookupClient:
 
 
 class Lookups:
-    """The desk of every organisation that has a lookup, opened at its first question.
+    """Every organisation that has a lookup service, each opened at its first question.
 
-    ``client_for`` makes the client of one desk: each has its own connections, or one organisation's hanging
-    service could use up another's.
+    ``client_for`` makes the client of one organisation: each has its own connections, or one organisation's
+    hanging service could use up another's.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Lookups:
         self._retiring: dict[asyncio.Task[None], OrganisationLookup] = {}
 
     def __iter__(self) -> Iterator[OrganisationLookup]:
-        """The desks in use, in the order in which they were opened."""
+        """Iterate over the organisations in use, in the order in which they were opened."""
         return iter([lookup for lookup, _ in self._lookups.values()])
 
     @property
@@ -108,9 +108,9 @@ class Lookups:
         return lookup.ask(question)
 
     def reload(self, policies: LookupPolicies) -> None:
-        """Go by these plans from now on.
+        """Follow these policies from now on.
 
-        A desk whose organisation is asked as before stays, and so does what its breaker knows. Any other ends
+        An organisation that is asked as before stays, and so does what its breaker knows. Any other one ends
         what it has under way and is closed; the next question opens its successor.
         """
         self._policies = policies
@@ -126,7 +126,9 @@ class Lookups:
                 task.add_done_callback(self._retiring.pop)
 
     async def aclose(self) -> None:
-        """Close every desk, the retiring ones too. What is asked later is not answered by anybody."""
+        """Close every organisation, the retiring ones too. What is asked later fails at once
+        (``unexpected``).
+        """
         self._closed = True
         lookups = [*self, *self._retiring.values()]
         retiring = tuple(self._retiring)
@@ -164,6 +166,6 @@ class Lookups:
 
 
 def _asked_alike(one: LookupPolicy, other: LookupPolicy) -> bool:
-    """Whether the same desk will do: how long answers are kept, or the label, does not concern it."""
+    """Whether two policies ask in the same way: how long answers are kept, and the label, do not matter."""
     alike = attrgetter("lookup", "ca_pem", "concurrency", "queue", "breaker")
     return bool(alike(one) == alike(other))

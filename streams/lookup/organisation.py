@@ -1,7 +1,8 @@
-"""Where lookups are asked for: one desk per organisation, so that none waits for another's service.
+"""One organisation's lookups, apart from those of all others, so that none waits for another's service.
 
-A desk answers at once with a value where it can (the circuit is open, the queue is full) and otherwise with a
-future that is resolved no later than the organisation's deadline after the ask, whatever the client does:
+:class:`OrganisationLookup` answers at once with a value where it can (the circuit is open, the queue is full)
+and otherwise with a future that is resolved no later than the organisation's deadline after the ask, whatever
+the client does:
 
 * The same person asked for twice is one *flight*; both get its outcome. It ends by the deadline of its first
   ask, so by that of every later one.
@@ -11,7 +12,7 @@ future that is resolved no later than the organisation's deadline after the ask,
   of a half-open breaker runs in the background: the action that set it off does not wait for it.
 
 Everything here runs on one event loop, and its clock is that loop's. Deadlines come in the order of asking,
-since each is as long: so one timer per desk is enough, and a queued ask costs no task.
+since each is as long: so one timer per organisation is enough, and a queued question costs no task.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ FAIR_SHARE = 0.5
 than the rest of it in our own queue proves nothing, or a rush would open a healthy service's breaker."""
 
 CLOSING = 5.0
-"""Seconds that cancelled lookups get to end when a desk is closed; only a faulty client needs more."""
+"""Seconds that cancelled lookups get to end when an organisation is closed; only a faulty client needs more.
+"""
 
 CIRCUIT_OPEN = LookupOutcome(Outcome.ERROR, Cause.CIRCUIT_OPEN)
 SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
@@ -57,7 +59,7 @@ class Client(Protocol):
 class LookupObserver(Protocol):
     """Who counts. Called on the event loop, after the fact; what it raises is logged and changes nothing.
 
-    ``org_id`` is ``None`` for a desk that several organisations share.
+    ``org_id`` is ``None`` where several organisations share one lookup.
     """
 
     def answered(self, org_id: int | None, outcome: LookupOutcome, seconds: float) -> None:
@@ -70,7 +72,7 @@ class LookupObserver(Protocol):
 class _Waiter(asyncio.Future[LookupOutcome]):
     """A future that tells its flight when the asker has lost interest; cheaper than a callback on each."""
 
-    __slots__ = ("_desk", "_flight")
+    __slots__ = ("_flight", "_lookup")
 
     def __init__(self, lookup: OrganisationLookup, flight: _Flight, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
@@ -100,7 +102,7 @@ class _Flight:
 
 
 class OrganisationLookup:
-    """One organisation's lookups. Made on a running event loop; ``client`` is the desk's own, closed with it.
+    """One organisation's lookups. Made on a running event loop; ``client`` is its own, and closed with it.
 
     ``deadline`` in seconds, from the ask to the outcome.
     """
@@ -160,7 +162,7 @@ class OrganisationLookup:
 
     @property
     def is_fast(self) -> bool:
-        """Whether waiting for this desk is short."""
+        """Whether this service answers so fast that waiting for it delays nobody."""
         # Lookups start in the order of asking, so the first that has not landed has been out longest.
         if not self._due or (oldest := self._due[0]).task is None:
             return True
@@ -191,7 +193,7 @@ class OrganisationLookup:
         return waiter
 
     def retire(self) -> None:
-        """Another desk may follow: from now on this one's breaker must not be mistaken for that one's."""
+        """A successor may follow: from now on the state of this breaker is not reported any more."""
         if self._reported is not State.CLOSED:
             self._report(self._observer.state_changed, State.CLOSED)
         self._retired = True

@@ -1,6 +1,6 @@
 """Counts what the metric catalogue names, and the only module of the worker that knows Prometheus.
 
-Lanes and desks report to the observers here, a transaction's worth at a time: counting costs a fraction of a
+Lanes and lookups report here, a transaction's worth at a time: counting costs a fraction of a
 microsecond an email, and what is counted is on the broker. Label values are bounded: organisations that the
 configuration names, everyone else is ``other``.
 """
@@ -179,7 +179,7 @@ class Metrics(Collector):
         self._event_loop_lag.observe((seconds,))
 
     def state_changed(self, org_id: int | None, state: object) -> None:
-        """Told by a desk; the gauge reads the state when it is scraped."""
+        """Do nothing: the gauge reads the state when it is scraped."""
 
     def gauge(self, described: Described, read: Callable[[], Iterable[Sample]]) -> None:
         """Show what `read` gives at each scrape: (label values, value), summed where label values repeat."""

@@ -1,4 +1,4 @@
-"""Whose lookup is asked how: the organisations file, or one lookup for everybody from plain settings."""
+"""Lookup configuration per organisation: from the organisations file, or one for all from plain settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class OrganisationsInForce:
-    """The plans in force."""
+    """The organisations file as it was read last, or one lookup for everybody."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         """Read them.

@@ -72,7 +72,7 @@ class Organisation:
 
 @dataclass(frozen=True, slots=True)
 class Organisations:
-    """Every organisation's plan. Never changes: a changed file is loaded into a new one."""
+    """The lookup policy of every organisation. Never changes: a changed file is loaded into a new one."""
 
     default: Organisation = field(default_factory=Organisation)
     entries: Mapping[int, Organisation] = field(default_factory=dict)
@@ -244,7 +244,8 @@ class _Reader:
                 f"has breaker_first_pause ({breaker.first_pause:g} s) above "
                 f"breaker_longest_pause ({breaker.longest_pause:g} s)",
             )
-        # The desk lets through no more at a time, so the client never has to make one wait for a connection.
+        # The bulkhead lets through no more at a time, so the client never has to make one wait for a
+        # connection.
         lookup = _only(values, "url", "authorization", "deadline", "on_not_found", "subscribed_when")
         kept = ("name", "ca_pem", "concurrency", "queue", "subscribed_lifetime", "not_subscribed_lifetime")
         policy = Organisation(org_id=org_id, breaker=breaker, **_only(values, *kept))
