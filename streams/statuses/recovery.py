@@ -1,10 +1,14 @@
-"""Faust's recovery of the table from its changelog, a chunk at a time.
+"""Recovery of the table from its changelog topic: a chunk at a time, begun anew by each rebalance.
 
 Stock Faust takes each changelog record through a queue, an event and two decoders: 70 µs a row, more than a
 minute for a million. Here the changelog is delivered like the topics of our agents, in chunks, and each chunk
-goes into the store as one batch together with the offset that it ends with. When a recovery starts, from
-where it reads, and what follows it is stock Faust; the task that applies is replaced, and with it two flaws:
+goes into the store as one batch together with the offset that it ends with. Stock Faust still lists the
+partitions to restore at each assignment, and lets the streams go on after a complete recovery. Two of its
+tasks are replaced, and with them these faults:
 
+- A rebalance that interrupted its wait for the end of the changelog was swallowed. It went on with the
+  partitions of the new assignment, and the worker crashed. Here a rebalance cancels the whole recovery.
+- It took a time-out of Kafka for the stop of the worker, and no recovery ever began again.
 - It waited for ever for a last offset at which there is nothing to read (a transaction marker, or what
   compaction has removed). Here such an end is passed over once the consumer's position is past it.
 - It forgot the signal that a recovery is complete if it came before somebody waited for it.
@@ -19,7 +23,8 @@ from time import monotonic
 from typing import Any, cast
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError, KafkaTimeoutError
+from faust.exceptions import ConsistencyError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.types import TP
@@ -45,37 +50,118 @@ class ChangelogOwner:
         return True
 
 
+class StoreAhead(ConsistencyError):
+    """A store contains more than its changelog: it is the copy of another topic."""
+
+    def __init__(self, tp: TP, contained: int, end: int) -> None:
+        """Describe the store of `tp`: it contains offset `contained`, and the topic ends before `end`."""
+        super().__init__(
+            f"the store of partition {tp.partition} contains offset {contained} of topic {tp.topic}, which"
+            f" ends before offset {end}: the topic was made anew, or the store belongs to another one"
+        )
+
+
 class ChunkRecovery(Recovery):
-    """See the module."""
+    """Restores the table's partitions after each assignment, until the next revocation."""
 
     #: Seconds without a chunk after which the consumer's position is looked at.
     IDLE = 0.1
+    #: Seconds after an error of Kafka until the recovery begins anew.
+    RETRY_AFTER = 1.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what Faust's recovery takes."""
         super().__init__(*args, **kwargs)
+        #: The recovery of the present assignment, done or under way.
+        self._recovering: asyncio.Task[None] | None = None
         #: The consumer's rounds when an end was first seen to be passed, by partition, generation and offset.
         self._passed: dict[tuple[TP, int, int], int] = {}
+
+    def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """End the recovery that is under way: no line of it runs any more. An assignment begins another."""
+        del revoked
+        self.signal_recovery_start.clear()
+        if self._recovering is not None:
+            self._recovering.cancel()
+
+    @Service.task
+    async def _restart_recovery(self) -> None:  # the name of the stock task, which is thereby replaced
+        while not await self.wait_for_stopped(cast(Any, self.signal_recovery_start)):
+            if not self.signal_recovery_start.is_set():
+                continue  # revoked before it began
+            self.signal_recovery_start.clear()
+            self._recovering = asyncio.create_task(self._recover(self._generation_id), name="recovery")
+            try:
+                await asyncio.wait({self._recovering})
+            finally:
+                self._recovering.cancel()
+            if not self._recovering.cancelled():
+                self._recovering.result()
+
+    async def _recover(self, generation: int) -> None:
+        while True:
+            try:
+                await self._restore_and_resume(generation)
+            except (KafkaError, TimeoutError) as exc:
+                # IllegalStateError: a partition is no longer ours, and the next rebalance is near.
+                passing = isinstance(exc, TimeoutError | KafkaTimeoutError | IllegalStateError)
+                if not (passing or cast(KafkaError, exc).retriable):
+                    raise
+                log.warning(
+                    "the recovery of the table begins anew in %g s: %s",
+                    self.RETRY_AFTER,
+                    type(exc).__name__,
+                    extra={"event": "recovery_restarts"},
+                )
+                await asyncio.sleep(self.RETRY_AFTER)
+            else:
+                return
+
+    async def _restore_and_resume(self, generation: int) -> None:
+        app, consumer = cast(Any, self.app), cast(Any, self.app.consumer)
+        await consumer.seek_wait(await self._first_offsets_to_read())
+        if self.need_recovery():
+            self._set_recovery_started()
+            self._log_rows_to_go("restoring the table: up to %d rows to go")
+            consumer.resume_partitions(self.active_tps)
+            app.flow_control.resume()
+            consumer.resume_flow()
+            await app._fetcher.maybe_start()
+            await self.signal_recovery_end.wait()
+            consumer.pause_partitions(self.active_tps)
+        consumer.resume_partitions(self.standby_tps)
+        await self.on_recovery_completed(generation)
+
+    async def _first_offsets_to_read(self) -> dict[TP, int]:
+        """Return, for each changelog partition of ours, the first offset that its store does not contain."""
+        places = {tp: TopicPartition(tp.topic, tp.partition) for tp in self.active_tps | self.standby_tps}
+        # The high watermark, not the last stable offset that a read_committed consumer knows: somebody's open
+        # transaction holds recovery up, instead of hiding the rows behind it.
+        extents = await cast(Any, self.app).startup.offsets.extents(places.values()) if places else {}
+        self.active_highwaters.clear()
+        start = {}
+        for tp, place in places.items():
+            first, end = extents[place]
+            offsets: dict[TP, int | None] = cast(
+                Any, self.active_offsets if tp in self.active_tps else self.standby_offsets
+            )
+            contained = offsets[tp]
+            if contained is not None and contained >= end:
+                raise StoreAhead(tp, contained, end)
+            offsets[tp] = reached = first - 1 if contained is None else max(contained, first - 1)
+            start[tp] = reached + 1
+            if tp in self.active_tps:
+                self.active_highwaters[tp] = end - 1
+        return start
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:
+        # Of stock Faust's steps, those that remain wait here. A rebalance cancels them, and needs no signal.
+        await asyncio.wait_for(coro, timeout)
 
     def _set_recovery_started(self) -> None:
         self.signal_recovery_end.clear()
         self._passed.clear()
         super()._set_recovery_started()
-
-    async def _build_highwaters(self, consumer: Any, tps: set[TP], destination: Any, title: str) -> None:
-        # The high watermark, not the last stable offset that a read_committed consumer knows: somebody's open
-        # transaction holds recovery up, instead of hiding the rows behind it.
-        del consumer, title
-        topic_partitions = {tp: TopicPartition(tp.topic, tp.partition) for tp in tps}
-        extents = (
-            await cast(Any, self.app).startup.offsets.extents(topic_partitions.values())
-            if topic_partitions
-            else {}
-        )
-        destination.clear()
-        destination.update(
-            {tp: extents[topic_partition].end - 1 for tp, topic_partition in topic_partitions.items()}
-        )
 
     @Service.task
     async def _slurp_changelogs(self) -> None:  # the name of the stock task, which is thereby replaced
@@ -140,12 +226,12 @@ class ChunkRecovery(Recovery):
     async def _publish_stats(self) -> None:  # the stock task draws tables
         while not self.should_stop:
             await self.sleep(self.stats_interval)
-            if self.in_recovery and (left := self.active_remaining_total()) > 0:
-                log.info(
-                    "restoring the table: up to %d rows to go",
-                    left,
-                    extra={"event": "restoring", "rows": left},
-                )
+            if self.in_recovery and self.need_recovery() and not self.should_stop:
+                self._log_rows_to_go("still restoring the table: up to %d rows to go")
+
+    def _log_rows_to_go(self, message: str) -> None:
+        left = self.active_remaining_total()
+        log.info(message, left, extra={"event": "restoring", "rows": left})
 
 
 class ChunkTables(TableManager):

@@ -17,11 +17,12 @@ from faust.stores.rocksdb import RocksDBOptions, Store
 from streams.sandbox.errors import ProcessFailed
 from streams.sandbox.worker import Installation, WorkerProcess
 from streams.statuses.row import Row, encode_row
-from tests.integration.topics import send, status
+from tests.integration.steps import act, reasons
+from tests.integration.topics import action, send, status
 
 pytestmark = pytest.mark.kafka
 
-ROWS, PARTITIONS = 20_000, 4
+ROWS, PARTITIONS, ACTIONS = 20_000, 4, 200
 
 
 async def read_changelog(servers: str, topic: str) -> list[Any]:
@@ -74,9 +75,10 @@ async def as_the_changelog_has_it(
     return complete
 
 
-async def wait_for_log(worker: WorkerProcess, text: str, seconds: float = 30) -> None:
+async def restoring(worker: WorkerProcess, times: int = 1, seconds: float = 60) -> None:
+    """Wait until the worker has begun so many recoveries that have something to restore."""
     until = time.monotonic() + seconds
-    while text not in worker.log.read_text(errors="replace"):
+    while worker.log.read_text(errors="replace").count('"message":"restoring the table') < times:
         assert time.monotonic() < until, worker.tail()
         await asyncio.sleep(0.01)
 
@@ -131,7 +133,7 @@ async def test_what_is_restored_is_what_the_changelog_comes_to(
         await send_plain(servers, changelog, 2, b"310:behind-it", no)
         cold = place.worker()
         cold.start()
-        await wait_for_log(cold, "Restoring state")
+        await restoring(cold)
         with pytest.raises(ProcessFailed, match="not ready"):  # the transaction holds it up
             cold.wait_ready(1.0)
         await producer.commit_transaction()
@@ -171,7 +173,7 @@ async def test_neither_a_kill_nor_rebalances_in_a_recovery_lose_a_row(
     await with_changelog(place)
     victim, other = place.worker(), place.worker()
     victim.start()
-    await wait_for_log(victim, "Restoring state")
+    await restoring(victim)
     victim.kill()
     await as_the_changelog_has_it(place, tmp_path, victim)
     other.start()
@@ -184,6 +186,41 @@ async def test_neither_a_kill_nor_rebalances_in_a_recovery_lose_a_row(
     await until_it_has_all(victim)
     assert victim.stop() == 0, victim.tail()
     assert await as_the_changelog_has_it(place, tmp_path, victim) == [{0, 1, 2, 3}]
+
+
+async def test_members_that_join_and_leave_during_a_recovery_harm_nobody(
+    installation: Callable[..., Installation], tmp_path: Path
+) -> None:
+    """Each time the first worker begins its recovery anew; in the end every action has its email, once."""
+    place = installation(store="rocksdb", chunk_records=50)
+    await with_changelog(place)
+    first, guest, second = place.worker(), place.worker(), place.worker()
+    producer = AIOKafkaProducer(
+        bootstrap_servers=place.bootstrap_servers,
+        transactional_id=f"{place.group}-stranger",
+        transaction_timeout_ms=600_000,
+    )
+    async with producer, producer.transaction():
+        # Nobody restores what is behind an open transaction: all that follows happens during a recovery.
+        for partition in range(PARTITIONS):
+            await producer.send(place.names.changelog, None, b"310:nobody", partition=partition)
+        await producer.flush()
+        first.start()
+        await restoring(first)
+        await act(place, *map(action, range(ACTIONS)))
+        guest.start()
+        await restoring(guest)
+        await restoring(first, 2)
+        assert await asyncio.to_thread(guest.stop) == 0, guest.tail()
+        await restoring(first, 3)
+        second.start()
+        await restoring(second)
+        await restoring(first, 4)
+    assert set(await reasons(place, ACTIONS)) == set(range(ACTIONS))
+    for worker in (first, second):
+        worker.wait_ready()
+        assert worker.stop() == 0, worker.tail()
+    await as_the_changelog_has_it(place, tmp_path, first, guest, second)
 
 
 async def until_it_has_all(worker: WorkerProcess, seconds: float = 30) -> None:

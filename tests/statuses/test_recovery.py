@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import (
+    IllegalStateError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    TopicAuthorizationFailedError,
+)
 from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +28,7 @@ from mode.utils.queues import FlowControlQueue
 from streams.delivery.offsets import Extent
 from streams.kafka.chunks import Chunk
 from streams.kafka.flow import FlowControl
-from streams.statuses.recovery import ChangelogOwner, ChunkTables
+from streams.statuses.recovery import ChangelogOwner, ChunkTables, StoreAhead
 from streams.statuses.row import Row, encode_row
 from streams.statuses.table import rows_of
 from tests.statuses.fake_changelog import CHANGELOG, faust_table
@@ -45,6 +52,34 @@ class FakeCluster:
         self.ends: dict[int, int] = {}
         self.rounds = 0
         self.trouble: list[Exception] = []
+        #: What was asked of it, in order, and the same for those who wait for it.
+        self.calls: list[str] = []
+        self._asked: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        #: What the next call of that name ends with.
+        self.failures: dict[str, Exception] = {}
+        #: The call of that name does not end by itself.
+        self.hanging: str | None = None
+        self.seeks: list[dict[TP, int]] = []
+        self.resumed: set[TP] = set()
+
+    def note(self, name: str) -> None:
+        self.calls.append(name)
+        self._asked[name].set()
+
+    def forget(self) -> None:
+        self.calls.clear()
+        self._asked.clear()
+
+    async def until(self, name: str) -> None:
+        """Wait until that was asked."""
+        await asyncio.wait_for(self._asked[name].wait(), 5)
+
+    async def called(self, name: str) -> None:
+        self.note(name)
+        if self.hanging == name:
+            await asyncio.Event().wait()
+        if name in self.failures:
+            raise self.failures.pop(name)
 
     async def position(self, tp: TP) -> int | None:
         if self.trouble:
@@ -52,7 +87,30 @@ class FakeCluster:
         return self.positions.get(tp)
 
     async def extents(self, places: Any) -> dict[TopicPartition, Extent]:
+        await self.called("extents")
         return {place: Extent(0, self.ends[place.partition]) for place in places}
+
+    async def seek_wait(self, offsets: dict[TP, int]) -> None:
+        """Seek as aiokafka does, which takes no None."""
+        if not all(isinstance(offset, int) and offset >= 0 for offset in offsets.values()):
+            raise ValueError("Offset must be a positive integer")
+        self.seeks.append(dict(offsets))
+        await self.called("seek_wait")
+
+    async def perform_seek(self) -> None:
+        await self.called("perform_seek")
+
+    def assignment(self) -> set[TP]:
+        return {TP("actions", 0), *self.seeks[-1]}
+
+    def resume_partitions(self, tps: set[TP]) -> None:
+        self.resumed |= tps
+
+    def pause_partitions(self, tps: set[TP]) -> None:
+        self.resumed -= tps
+
+    def resume_flow(self) -> None:
+        self.note("resume_flow")
 
 
 class Bench:
@@ -63,16 +121,29 @@ class Bench:
         self.cluster = FakeCluster()
         flow = FlowControl()
         flow.resume()
+        self.actives: set[TP] = set()
+        self.standbys: set[TP] = set()
         self.app = SimpleNamespace(
-            conf=SimpleNamespace(stream_recovery_delay=0.0),
+            conf=SimpleNamespace(stream_recovery_delay=0.0, broker_request_timeout=5.0),
             consumer=self.cluster,
             consumer_generation_id=GENERATION,
             in_recovery=False,
             startup=SimpleNamespace(offsets=self.cluster),
             FlowControlQueue=lambda **options: FlowControlQueue(flow_control=flow, **options),
+            assignor=SimpleNamespace(
+                assigned_actives=lambda: self.actives, assigned_standbys=lambda: self.standbys
+            ),
+            tracer=None,
+            _rebalancing_span=None,
+            flow_control=flow,
+            _fetcher=SimpleNamespace(maybe_start=partial(self.cluster.called, "maybe_start")),
+            on_rebalance_complete=SimpleNamespace(send=partial(self.cluster.called, "on_rebalance_complete")),
+            on_rebalance_end=partial(self.cluster.note, "on_rebalance_end"),
         )
         app: Any = self.app
         self.tables = ChunkTables(app)
+        self.tables[self.table.name] = self.table
+        self.tables._changelogs[CHANGELOG] = self.table
         self.recovery: Any = self.tables.recovery
         self.recovery.add_active(self.table, TP(CHANGELOG, 0))
         self.lasting = store == "rocksdb"
@@ -87,6 +158,15 @@ class Bench:
     def contained(self, partition: int = 0) -> Any:
         """The offset that a worker would restore from after a restart."""
         return self.table.persisted_offset(TP(CHANGELOG, partition))
+
+    async def assign(self, generation: int, *actives: int, standbys: Iterable[int] = ()) -> None:
+        """A rebalance ends: these partitions are ours, and for others we stand by."""
+        self.app.consumer_generation_id = generation
+        before = self.actives | self.standbys
+        self.actives = {TP(CHANGELOG, partition) for partition in actives}
+        self.standbys = {TP(CHANGELOG, partition) for partition in standbys}
+        now = self.actives | self.standbys
+        await self.recovery.on_rebalance(now, before - now, now - before, generation)
 
     def to_restore(self, highwater: int) -> None:
         """A recovery has begun, and there is something to read up to this offset."""
@@ -275,13 +355,132 @@ async def test_a_position_that_cannot_be_had_ends_nothing(running: Bench) -> Non
         await quiet(running)
 
 
-async def test_what_is_behind_an_open_transaction_belongs_to_the_table(bench: Bench) -> None:
+# -- from an assignment to the end of its recovery, or to the next rebalance --------------------------------
+
+
+@pytest.fixture
+async def recovering(running: Bench) -> AsyncIterator[Bench]:
+    """A bench that also begins a recovery with each assignment; its partition 0 ends at offset 7, 1 at 4."""
+    running.cluster.ends = {0: 7, 1: 4}
+    running.recovery.RETRY_AFTER = 0.01
+    running.task = asyncio.create_task(type(running.recovery)._restart_recovery.fun(running.recovery))
+    yield running
+    running.task.cancel()
+
+
+async def give(bench: Bench, *offsets: int, partition: int = 0) -> None:
+    """Let the consumer hand over one chunk of the changelog, read in the present generation."""
+    records = [FakeRecord(offset, b"key-%d" % offset, YES) for offset in offsets]
+    chunk = Chunk(TP(CHANGELOG, partition), records, bench.app.consumer_generation_id)
+    await bench.tables.changelog_queue.put(SimpleNamespace(value=chunk))
+
+
+async def test_what_is_behind_an_open_transaction_belongs_to_the_table(recovering: Bench) -> None:
     """The end that has to be restored is the high watermark, whatever the consumer may read by now."""
-    bench.cluster.ends = {0: 7, 1: 0}
-    found: dict[TP, int] = {TP(CHANGELOG, 9): 5}
-    tps = {TP(CHANGELOG, 0), TP(CHANGELOG, 1)}
-    await bench.recovery._build_highwaters(bench.cluster, tps, found, "active")
-    assert found == {TP(CHANGELOG, 0): 6, TP(CHANGELOG, 1): -1}
+    await recovering.assign(GENERATION, 0, 1)
+    await recovering.cluster.until("resume_flow")
+    assert recovering.recovery.active_highwaters == {TP(CHANGELOG, 0): 6, TP(CHANGELOG, 1): 3}
+
+
+async def test_reading_begins_behind_what_the_store_contains(recovering: Bench) -> None:
+    """In a partition of ours and in one that we stand by for; at the beginning where nothing is contained."""
+    recovering.restore(FakeRecord(3, b"a", YES))
+    await recovering.assign(GENERATION, 0, standbys=[1])
+    await recovering.cluster.until("resume_flow")
+    assert recovering.cluster.seeks == [{TP(CHANGELOG, 0): 4, TP(CHANGELOG, 1): 0}]
+
+
+async def test_the_streams_go_on_when_the_table_is_restored(recovering: Bench) -> None:
+    """First our partitions are read to their ends, then the streams, and those that we stand by for."""
+    await recovering.assign(GENERATION, 0, standbys=[1])
+    await recovering.cluster.until("resume_flow")
+    assert recovering.cluster.resumed == {TP(CHANGELOG, 0)}
+    await give(recovering, 6)
+    await recovering.cluster.until("on_rebalance_end")
+    assert recovering.cluster.resumed == {TP(CHANGELOG, 1), TP("actions", 0)}
+    assert recovering.recovery.completed.is_set()
+
+
+async def test_a_recovery_begins_anew_when_another_member_joins(recovering: Bench) -> None:
+    """The rebalance interrupts the reading; what is assigned now is restored, standbys included."""
+    await recovering.assign(GENERATION, 0, 1)
+    await recovering.cluster.until("resume_flow")
+    await give(recovering, 0, 1, 2)
+    recovering.recovery.on_partitions_revoked({TP(CHANGELOG, 0), TP(CHANGELOG, 1)})
+    await recovering.assign(GENERATION + 1, 0, standbys=[1])
+    recovering.cluster.forget()
+    await recovering.cluster.until("resume_flow")
+    await give(recovering, 5, 6)
+    await recovering.cluster.until("on_rebalance_end")
+    assert recovering.cluster.seeks[-1].keys() == {TP(CHANGELOG, 0), TP(CHANGELOG, 1)}
+    assert recovering.cluster.calls.count("on_rebalance_complete") == 1
+    assert not recovering.task.done()
+
+
+STEPS = ["extents", "seek_wait", "maybe_start", "the end", "on_rebalance_complete", "perform_seek"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_from_a_revocation_on_no_step_of_a_recovery_runs(recovering: Bench, step: str) -> None:
+    """Wherever it is: it lets no record flow while the group rebalances."""
+    recovering.cluster.hanging = step
+    await recovering.assign(GENERATION, 0)
+    await recovering.cluster.until("resume_flow" if step == "the end" else STEPS[min(STEPS.index(step), 2)])
+    if STEPS.index(step) > 3:
+        await give(recovering, 6)
+        await recovering.cluster.until(step)
+    recovering.recovery.on_partitions_revoked({TP(CHANGELOG, 0)})
+    recovering.cluster.forget()
+    recovering.cluster.resumed.clear()
+    recovering.recovery.signal_recovery_end.set()
+    await quiet(recovering)
+    assert (recovering.cluster.calls, recovering.cluster.resumed) == ([], set())
+    recovering.cluster.hanging = None
+    recovering.cluster.ends[0] = 0
+    await recovering.assign(GENERATION + 1)
+    await recovering.cluster.until("on_rebalance_end")
+
+
+async def test_an_assignment_that_is_revoked_at_once_begins_no_recovery(recovering: Bench) -> None:
+    """Nothing is asked for partitions that may be somebody else's by now."""
+    await recovering.assign(GENERATION, 0)
+    recovering.recovery.on_partitions_revoked({TP(CHANGELOG, 0)})
+    await quiet(recovering)
+    assert recovering.cluster.calls == []
+
+
+@pytest.mark.parametrize("call", ["extents", "seek_wait", "perform_seek"])
+@pytest.mark.parametrize(
+    "error", [KafkaTimeoutError(), TimeoutError(), NodeNotReadyError(), IllegalStateError()]
+)
+async def test_a_recovery_begins_anew_when_kafka_does_not_answer(
+    recovering: Bench, call: str, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says so and tries again; the worker lives on."""
+    recovering.cluster.failures = {call: error}
+    await recovering.assign(GENERATION, 0)
+    await recovering.cluster.until("resume_flow")
+    await give(recovering, 6)
+    await recovering.cluster.until("on_rebalance_end")
+    assert [record.event for record in caplog.records if hasattr(record, "event")] == ["recovery_restarts"]
+
+
+async def test_a_refusal_ends_the_worker(recovering: Bench) -> None:
+    """What does not pass by waiting is the reason of a crash."""
+    recovering.cluster.failures = {"extents": TopicAuthorizationFailedError(CHANGELOG)}
+    await recovering.assign(GENERATION, 0)
+    with pytest.raises(TopicAuthorizationFailedError):
+        await asyncio.wait_for(recovering.task, 5)
+
+
+async def test_a_store_of_another_changelog_ends_the_worker(recovering: Bench) -> None:
+    """It contains more than there is: the reason names the topic, the partition and both offsets."""
+    recovering.restore(FakeRecord(7, b"a", YES))
+    await recovering.assign(GENERATION, 0)
+    with pytest.raises(
+        StoreAhead, match=f"partition 0 contains offset 7 of topic {CHANGELOG}.*before offset 7"
+    ):
+        await asyncio.wait_for(recovering.task, 5)
 
 
 async def test_only_a_few_chunks_wait(bench: Bench) -> None:
