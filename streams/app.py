@@ -36,6 +36,7 @@ from streams.kafka.faust_options import faust_options
 from streams.kafka.topics import TABLE, TopicNames
 from streams.lookup.lookups import Lookups
 from streams.observability import logs
+from streams.observability.crash import ReportingWorker
 from streams.observability.event_loop import measure_lag
 from streams.observability.metrics import Metrics
 from streams.observability.page.lookups import LookupWatch
@@ -236,6 +237,7 @@ def _faust_app(settings: Settings, connection: Mapping[str, Any], recent_errors:
         settings.group_id,
         **faust_options(settings, connection),
         TableManager=ChunkTables,
+        Worker=ReportingWorker,
         logging_config=recent_errors.added_to(logs.configuration(settings.log_level, settings.log_style)),
     )
 

@@ -50,7 +50,8 @@ def describe_error(exc: BaseException) -> str:
     """Return what may be said of an error: its class, and its text where that cannot quote anybody."""
     kind = type(exc)
     if kind.__module__.startswith("streams.") or isinstance(exc, _OUTSPOKEN):
-        return redacted(f"{kind.__name__}: {exc}")[:_LONGEST]
+        text = str(exc).removeprefix(f"{kind.__name__}: ")  # aiokafka's begin with their class
+        return redacted(f"{kind.__name__}: {text}")[:_LONGEST]
     return kind.__name__
 
 

@@ -134,14 +134,14 @@ class ChunkRecovery(Recovery):
 
     async def _first_offsets_to_read(self) -> dict[TP, int]:
         """Return, for each changelog partition of ours, the first offset that its store does not contain."""
-        places = {tp: TopicPartition(tp.topic, tp.partition) for tp in self.active_tps | self.standby_tps}
+        ours = {tp: TopicPartition(tp.topic, tp.partition) for tp in self.active_tps | self.standby_tps}
         # The high watermark, not the last stable offset that a read_committed consumer knows: somebody's open
         # transaction holds recovery up, instead of hiding the rows behind it.
-        extents = await cast(Any, self.app).startup.offsets.extents(places.values()) if places else {}
+        extents = await cast(Any, self.app).startup.offsets.extents(ours.values()) if ours else {}
         self.active_highwaters.clear()
         start = {}
-        for tp, place in places.items():
-            first, end = extents[place]
+        for tp, topic_partition in ours.items():
+            first, end = extents[topic_partition]
             offsets: dict[TP, int | None] = cast(
                 Any, self.active_offsets if tp in self.active_tps else self.standby_offsets
             )

@@ -29,6 +29,13 @@ async def ready(place: Installation, **settings: object) -> WorkerProcess:
     return worker
 
 
+def reason_of(worker: WorkerProcess) -> str:
+    """Return why a worker ended by itself: the last line of its log says it."""
+    line = orjson.loads(worker.tail(1))
+    assert line["event"] == "crashed", worker.tail(40)
+    return str(line["message"])
+
+
 async def happens(
     condition: Callable[[], bool], place: Installation, seconds: float = 20, every: float = 0.1
 ) -> None:

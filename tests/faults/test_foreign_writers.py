@@ -21,7 +21,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams.sandbox.worker import Installation, WorkerProcess, problems
 from tests.faults.kafka_proxy import KafkaProxy
-from tests.faults.promises import act, administering, assert_kept, happens, ready, supporter_in
+from tests.faults.promises import act, administering, assert_kept, happens, ready, reason_of, supporter_in
 from tests.integration.topics import producing, read, send, status
 
 pytestmark = pytest.mark.kafka
@@ -238,6 +238,6 @@ async def test_an_assignment_that_cannot_be_read_ends_the_worker(install: Make) 
     try:
         worker.start()
         assert await asyncio.to_thread(worker.wait, 45) != 0
-        assert "Crashed reason=" in worker.tail(400)
+        assert "Unexpected error during coordination" in reason_of(worker)
     finally:
         await stranger.stop()

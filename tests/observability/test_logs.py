@@ -157,7 +157,7 @@ def test_the_configuration_is_taken_by_the_standard_library(
         (KeyError("Ana"), "KeyError"),
         (RuntimeError("Ana"), "RuntimeError"),
         (ConnectionRefusedError(111, "refused"), "ConnectionRefusedError: [Errno 111] refused"),
-        (KafkaConnectionError("no brokers"), "KafkaConnectionError: KafkaConnectionError: no brokers"),
+        (KafkaConnectionError("no brokers"), "KafkaConnectionError: no brokers"),
         (TopicsUnfit("4 and 3 partitions"), "TopicsUnfit: 4 and 3 partitions"),
         (OSError("of ana@example.org"), "OSError: of [address]"),
     ],
