@@ -1,6 +1,6 @@
 """Every setting with its default, allowed range and meaning: the environment first, and nothing guessed.
 
-The class below is the only table: the start-up checks, ``streams settings`` and the README are made from it.
+The class below is the only table: the start-up checks, ``streams settings`` and docs/reference.md are made from it.
 A wrong value stops the start, and all wrong values are named at once, since a start that fails once for
 each of five mistakes costs five deployments.
 """
@@ -225,7 +225,7 @@ class Settings(BaseModel):
 
 
 class SettingRow(NamedTuple):
-    """One line of the settings table, as the README shows it."""
+    """One line of the settings table, as docs/reference.md shows it."""
 
     name: str
     bare_name: str  # a second name without the prefix, or ""

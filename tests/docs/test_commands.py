@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +48,7 @@ def _program(text: str) -> str:
 
 def test_each_command_is_of_a_kind_that_is_tested_here() -> None:
     """A document cannot tell people to type what no test knows."""
-    known = {"streams", "make", "python -m", "export", "curl", "pip", *ELSEWHERE}
+    known = {"streams", "make", "python -m", "export", "curl", "pip", ".", "eval", *ELSEWHERE}
     unknown = [each for each in TYPED if _program(each.text) not in known]
     assert not unknown
     assert len(TYPED) > 20
@@ -90,9 +92,36 @@ def test_what_a_cluster_is_told_to_use_is_there(text: str) -> None:
 @pytest.mark.parametrize("text", of("python -m"))
 def test_a_module_that_is_run_exists(text: str) -> None:
     """What is run by python -m can be run."""
-    module = shlex.split(text[text.index("python") :])[2]
-    folder = ROOT / module.replace(".", "/")
-    assert (folder / "__main__.py").exists() or folder.with_suffix(".py").exists()
+    module = shlex.split(text[text.index("python -m") :])[2]
+    found = importlib.util.find_spec(module)
+    assert found is not None
+    assert found.submodule_search_locations is None or importlib.util.find_spec(f"{module}.__main__")
+
+
+@pytest.mark.parametrize("text", of("."))
+def test_a_file_that_the_shell_reads_is_the_virtual_environment_s(text: str) -> None:
+    """It puts the command `streams` on the path: both are in the folder where make installs."""
+    assert text == ". .venv/bin/activate"
+    assert Path(sysconfig.get_path("scripts"), "activate").exists()
+    assert Path(sysconfig.get_path("scripts"), "streams").exists()
+
+
+@pytest.mark.parametrize("text", of("eval"))
+def test_tab_completion_is_made_by_the_command_line(text: str) -> None:
+    """The command between the brackets prints a script for bash that completes `streams`."""
+    (command,) = re.findall(r"\$\((.*)\)", text)
+    setting, program = command.split()
+    assert program == "streams"
+    environ = {"PATH": os.environ["PATH"], **dict([setting.split("=")])}
+    done = subprocess.run(
+        [Path(sysconfig.get_path("scripts"), program)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "complete -o nosort -F _streams_completion streams" in done.stdout
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -1,6 +1,6 @@
-"""The README's tables of settings and metrics, made from the code that they describe.
+"""The tables of settings and metrics in docs/reference.md, made from the code that they describe.
 
-``python -m tests.readme_tables`` writes them anew between their markers.
+``python -m tests.reference_tables`` writes them anew between their markers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from streams.messages.decode import Cause, ErrorClass, Outcome, Reason, Variant
 from streams.observability.metric_catalogue import CATALOGUE, Described
 from streams.settings.table import SettingRow, describe
 
-README = Path(__file__).parent.parent / "README.md"
+REFERENCE = Path(__file__).parent.parent / "docs/reference.md"
 #: Base units that a metric's name may end in, as Prometheus' naming rules have it.
 UNITS = ("seconds", "bytes", "ratio")
 #: Labels with a closed set of values.
@@ -97,7 +97,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def renewed(text: str) -> str:
-    """Return a README with its tables as they should be.
+    """Return the reference with its tables as they should be.
 
     Raises:
         ValueError: a marker is missing, or there more than once.
@@ -113,4 +113,4 @@ def renewed(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text()))
+    REFERENCE.write_text(renewed(REFERENCE.read_text(encoding="utf-8")), encoding="utf-8")

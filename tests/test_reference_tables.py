@@ -1,4 +1,4 @@
-"""The README's tables say what the code says."""
+"""The tables in docs/reference.md say what the code says."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pytest
 
 from streams.observability.metric_catalogue import CATALOGUE, Described
 from streams.settings.table import SettingRow, describe
-from tests.readme_tables import CLOSED, README, metrics_table, renewed, settings_table
+from tests.reference_tables import CLOSED, REFERENCE, metrics_table, renewed, settings_table
 
 
-def test_the_readme_is_up_to_date() -> None:
-    """Settings and metrics stand in the README as the code has them: python -m tests.readme_tables."""
-    text = README.read_text()
+def test_the_reference_is_up_to_date() -> None:
+    """Settings and metrics stand in the reference as the code has them: python -m tests.reference_tables."""
+    text = REFERENCE.read_text(encoding="utf-8")
     assert renewed(text) == text
 
 
 def test_every_setting_and_every_metric_has_its_line() -> None:
     """None is left out, none is there twice, and each line says what it means."""
-    text = README.read_text()
+    text = REFERENCE.read_text(encoding="utf-8")
     for row in describe():
         assert len(re.findall(rf"^\| `{row.name}`[^|]*\| [^|]", text, re.MULTILINE)) == 1, row.name
     for described in CATALOGUE:
@@ -33,16 +33,16 @@ def test_closed_labels_are_labels() -> None:
 
 def test_a_wrong_table_is_renewed_and_the_rest_is_left() -> None:
     """Only what stands between the markers changes."""
-    text = README.read_text()
+    text = REFERENCE.read_text(encoding="utf-8")
     stale = re.sub(r"^\| `STREAMS_WEB_PORT`.*\n", "", text, flags=re.MULTILINE)
     assert stale != text
     assert renewed(stale) == text
 
 
 def test_a_missing_marker_is_named() -> None:
-    """A README that lost a marker is not taken for one that is up to date."""
+    """A reference that lost a marker is not taken for one that is up to date."""
     with pytest.raises(ValueError, match="<!-- metrics -->"):
-        renewed(README.read_text().replace("<!-- /metrics -->\n", ""))
+        renewed(REFERENCE.read_text(encoding="utf-8").replace("<!-- /metrics -->\n", ""))
 
 
 def test_cells_are_written_as_markdown_needs_them() -> None:
