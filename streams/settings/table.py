@@ -1,6 +1,6 @@
 """Every setting with its default, allowed range and meaning: the environment first, and nothing guessed.
 
-The class below is the only table: the start-up checks, ``streams settings`` and docs/reference.md are made from it.
+The class below is the only table: start-up checks, ``streams settings`` and docs/reference.md come from it.
 A wrong value stops the start, and all wrong values are named at once, since a start that fails once for
 each of five mistakes costs five deployments.
 """

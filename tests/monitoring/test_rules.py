@@ -185,7 +185,7 @@ def test_what_the_runbook_asks_of_a_cluster_is_there(text: str) -> None:
     name = yaml.safe_load((ROOT / "k8s/base/stateful-set.yaml").read_text())["metadata"]["name"]
     assert words[1:3] == ["-n", "confirmation-streams"]  # which k8s/README.md has people make
     verb, *rest = words[3:]
-    assert {verb} <= {"get", "describe", "logs", "top", "scale", "delete", "port-forward"}
+    assert {verb} <= {"get", "describe", "exec", "logs", "top", "scale", "delete", "port-forward"}
     if verb == "port-forward":
         assert int(rest[1]) == settings.web_port
     named = [word for word in rest if word.startswith("confirmation-streams") or "/" in word]
