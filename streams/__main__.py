@@ -23,6 +23,8 @@ from streams.commands.audit.commands import audit, resend
 from streams.commands.dead_letters_commands import dead_letters
 from streams.commands.doctor.commands import doctor
 from streams.commands.progress_bar import progress_bar
+from streams.commands.typed_text import TypedText
+from streams.observability.output import write_in_any_locale
 from streams.settings.load import load_settings
 from streams.settings.table import SettingsError, effective
 
@@ -44,6 +46,11 @@ class OneSentence(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """The commands in the order of this file: what runs first, first."""
         return list(self.commands)
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line as click does, in whatever locale."""
+        write_in_any_locale()
+        return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; exits with 2 on SettingsError."""
@@ -207,8 +214,10 @@ def drill(json_path: Path, actions: int) -> None:
 
 @main.command()
 @click.option("--org", "org_id", type=click.IntRange(min=1), required=True, help="The organisation's orgId.")
-@click.option("--email", required=True, help="The address to ask about.")
-@click.option("--contact-ref", help="Default: base64url(sha256(address)), as Proca makes it.")
+@click.option("--email", type=TypedText(), required=True, help="The address to ask about.")
+@click.option(
+    "--contact-ref", type=TypedText(), help="Default: base64url(sha256(address)), as Proca makes it."
+)
 def lookup(org_id: int, email: str, contact_ref: str | None) -> None:
     """Ask an organisation's lookup service once, by hand.
 

@@ -9,6 +9,7 @@ python -m examples.mailer render FOLDER < FILE      writes the letters of emails
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import os
 import signal
@@ -94,6 +95,9 @@ def settings_table() -> str:
 
 def main(arguments: list[str]) -> int:
     """Return the exit code: 2 for a wrong setting or command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # whatever the locale, each line can be written
+            stream.reconfigure(errors="backslashreplace")
     try:
         match arguments:
             case []:

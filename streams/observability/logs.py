@@ -10,6 +10,7 @@ Our own lines carry ``extra={"event": …}``, one name for each kind of line, an
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -17,10 +18,11 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
-import orjson
 from aiokafka.errors import KafkaError
+
+from streams.observability.output import write_in_any_locale
 
 Style = Literal["auto", "json", "text"]
 
@@ -37,6 +39,8 @@ _CONTACT_REF = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])", re.ASCII)
 # record, and a name in it looks like any word. Those of this package are written for the log.
 _OUTSPOKEN = (KafkaError, OSError, AttributeError, NameError, ImportError, MemoryError, RecursionError)
 _OF_A_TASK = re.compile(r" exception=.*", re.DOTALL)
+# Faust's tables of offsets, in ASCII or in a terminal's line drawing: dozens of lines that nobody can search.
+_TABLE = re.compile(r":?\n[+\x1b┌].*", re.DOTALL)
 _LONGEST = 2_000  # characters of a message or an error
 _MENDED_BY_US = ("aiokafka", "kafka")
 
@@ -65,7 +69,7 @@ def message(record: logging.LogRecord) -> str:
         text = f"{record.msg!r} ({type(exc).__name__} in its arguments)"
     if record.name == "asyncio":  # from the first bracket on it shows arguments of callbacks, and results
         text = text.partition("\n")[0].partition("(")[0]
-    return redacted(_OF_A_TASK.sub("", text))[:_LONGEST]
+    return redacted(_OF_A_TASK.sub("", _TABLE.sub("", text)))[:_LONGEST]
 
 
 def _formed(record: logging.LogRecord) -> str:
@@ -103,15 +107,15 @@ def configuration(level: str, style: Style) -> dict[str, Any]:
         "formatters": {"line": {"()": JsonLine if style == "json" else TextLine}},
         "filters": {"levels": {"()": Levels}, "bounded": {"()": Bounded}},
         "handlers": {
-            "default": {
-                "class": "logging.StreamHandler",
-                "stream": "ext://sys.stdout",
-                "formatter": "line",
-                "filters": ["levels", "bounded"],
-            }
+            "default": {"()": _standard_output, "formatter": "line", "filters": ["levels", "bounded"]}
         },
         "root": {"level": level.upper(), "handlers": ["default"]},
     }
+
+
+def _standard_output() -> logging.StreamHandler[TextIO]:
+    write_in_any_locale()  # Faust's own command begins in none of our modules
+    return logging.StreamHandler(sys.stdout)
 
 
 class Levels(logging.Filter):
@@ -177,7 +181,7 @@ class JsonLine(logging.Formatter):
         line |= _places(record)
         if record.exc_info:
             line["error"], line["stack"] = _error(record)
-        return orjson.dumps(line, default=str).decode()
+        return json.dumps(line, default=str)  # in ASCII, so that it is JSON in every locale
 
 
 class TextLine(logging.Formatter):

@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from streams.commands.typed_text import TypedText
 from streams.settings.load import load_settings
 
 _MARKS = {"ok": "ok     ", "note": "note   ", "warning": "WARNING", "problem": "PROBLEM"}
@@ -17,7 +18,13 @@ _COLOURS = {"warning": "yellow", "problem": "red"}
 
 
 @click.command()
-@click.option("--ask", "address", metavar="EMAIL", help="Ask every lookup about this address: use your own.")
+@click.option(
+    "--ask",
+    "address",
+    type=TypedText(),
+    metavar="EMAIL",
+    help="Ask every lookup about this address: use your own.",
+)
 @click.option("--probe", is_flag=True, help="Compare clocks: makes a topic, writes two records, removes it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
 def doctor(address: str | None, probe: bool, as_json: bool) -> None:
