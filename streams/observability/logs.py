@@ -181,7 +181,8 @@ class JsonLine(logging.Formatter):
         line |= _places(record)
         if record.exc_info:
             line["error"], line["stack"] = _error(record)
-        return json.dumps(line, default=str)  # in ASCII, so that it is JSON in every locale
+        # In ASCII, so that it is JSON in every locale.
+        return json.dumps(line, default=str, separators=(",", ":"))
 
 
 class TextLine(logging.Formatter):
