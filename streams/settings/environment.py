@@ -12,6 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
+from streams.settings.values import MASK
+
 PREFIX = "STREAMS_"
 _FILE = "_FILE"
 
@@ -68,7 +70,8 @@ def collect(environ: Mapping[str, str], known: Iterable[Known]) -> tuple[dict[st
             try:
                 text = _content(text)
             except ValueError as error:
-                problems.append(f"{name}={text[:120]}: {error}")
+                # The value may be the secret itself, given in the place of a file's name.
+                problems.append(f"{name}={MASK}: {error}")
                 continue
         if field in given and given[field].text != text:
             problems.append(f"{given[field].name} and {name} are the same setting with two values")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from streams.settings.consistency import inconsistencies
 from streams.settings.environment import Given, Known, collect
-from streams.settings.table import MASK, Settings, SettingsError, describe, row_of, without_query
+from streams.settings.table import Settings, SettingsError, describe, row_of
+from streams.settings.values import MASK, without_secrets
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -39,6 +39,6 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 def _wrong_value(field: str, given: Given) -> str:
     row = row_of(field)
-    text = MASK if row.secret else re.sub(r"//[^/@]*@", f"//{MASK}@", without_query(given.text))
+    text = MASK if row.secret else without_secrets(given.text)
     shown = text if text.isprintable() else repr(text)
     return f"{given.name}={shown[:120]}: allowed is {row.allowed_with_unit}"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from streams.lookup.client import NotFound
-from streams.settings.values import http_url, user
+from streams.settings.values import http_url, user, without_secrets
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d)", re.ASCII)
@@ -37,7 +37,10 @@ def _seconds(value: object) -> float:
     if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
         return float(match[1]) * _UNITS[match[2]]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            pass
     raise ValueError
 
 
@@ -136,11 +139,13 @@ def unknown(key: str, known: list[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A wrong value as it may be repeated: short, and of a URL neither user and password nor query."""
-    text = repr(value) if not isinstance(value, str) else f'"{value}"' if value.isprintable() else repr(value)
-    text = re.sub(r"//[^/@]*@", "//********@", text)
-    head, mark, _ = text.partition("?")
-    text = f'{head}?********"' if mark and "://" in head else text
+    """A wrong value as it may be repeated: short, without login and query."""
+    try:
+        text = repr(without_secrets(value) if isinstance(value, str) else value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number with thousands of digits"
+    if isinstance(value, str) and value.isprintable():
+        text = f'"{without_secrets(value)}"'
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 

@@ -37,6 +37,7 @@ from streams.lookup.breaker import BreakerPolicy
 from streams.lookup.client import Endpoint, basic
 from streams.settings.organisation_keys import KEYS, lines, pem, shown, unknown
 
+_NO_NAME = "an environment variable that"
 _ORG_ID = re.compile(r"[1-9][0-9]{0,18}")
 
 DAY = 86_400.0
@@ -119,6 +120,8 @@ def load_organisations(path: Path, environ: Mapping[str, str]) -> Organisations:
         raise OrganisationsError(path, [f"it is not UTF-8 from byte {error.start} on"]) from None
     except tomllib.TOMLDecodeError as error:
         raise OrganisationsError(path, [f"it is not TOML: {error}"]) from None
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        raise OrganisationsError(path, ["it is not TOML that can be read: a number is too long"]) from None
     except RecursionError:
         raise OrganisationsError(path, ["it is not TOML that can be read: nested too deeply"]) from None
     reader = _Reader(text, environ, path.parent)
@@ -215,7 +218,9 @@ class _Reader:
     def _secret(self, where: tuple[str, ...], variable: str) -> str | None:
         value = self._environ.get(variable, "").strip()  # a mounted secret often ends with a line break
         if not value:
-            self._complain(where, f"names the environment variable {variable}, which is not set")
+            # In other letters than a variable's, it may be the secret itself.
+            what = f"the environment variable {variable}, which" if variable.isupper() else _NO_NAME
+            self._complain(where, f"names {what} is not set")
         elif where[-1] == "authorization_env" and not (value.isascii() and value.isprintable()):
             # RFC 9110, section 5.5: a line break in a field value would begin a second header.
             self._complain(where, f"names {variable}, whose value (not shown) is not printable ASCII")

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from streams.settings.environment import PREFIX
 from streams.settings.values import (
+    MASK,
     existing_file,
     header_text,
     host,
@@ -23,9 +24,8 @@ from streams.settings.values import (
     sasl_user,
     servers,
     user,
+    without_query,
 )
-
-MASK = "********"
 
 # Each pending lookup may cost a run in the commit metadata (see streams.delivery.commit_metadata), and the
 # broker's offset.metadata.max.bytes is 4,096 by default: more pending lookups than this
@@ -78,7 +78,9 @@ class Settings(BaseModel):
 
     # Kafka
     kafka_bootstrap_servers: Servers = _other(
-        ("127.0.0.1:9092",), "host:port, several with commas", "Brokers to ask first; they name the others"
+        ("127.0.0.1:9092",),
+        "host:port, several with commas; IPv6 in brackets, as in [::1]:9092",
+        "Brokers to ask first; they name the others",
     )
     group_id: PlainName = _other(
         "confirmation-streams", _TOPIC, "Consumer group; also begins every transactional.id"
@@ -203,7 +205,9 @@ class Settings(BaseModel):
 
     # Web page and log
     web_host: Annotated[str, AfterValidator(host)] = _other(
-        "127.0.0.1", "an IP address or host name", "Where metrics and probes listen; 0.0.0.0 in a container"
+        "127.0.0.1",
+        "an IP address or host name",
+        "Where metrics and probes listen; 0.0.0.0: at every IPv4 address, :: at every IPv6 one alone",
     )
     web_port: int = _number(6066, 1, 65535, "port", "Where metrics and probes listen")
     log_level: Annotated[
@@ -276,12 +280,6 @@ def _shown(value: object) -> str | float | list[str] | None:
             return MASK
         case _:
             return without_query(str(value))
-
-
-def without_query(text: str) -> str:
-    """A query often holds an API key, so of a URL with one only the rest is shown."""
-    head, mark, _ = text.partition("?")
-    return f"{head}?{MASK}" if mark and "://" in head else text
 
 
 def describe() -> list[SettingRow]:

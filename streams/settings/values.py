@@ -13,8 +13,29 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+MASK = "********"
+
 _HOST_LABELS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+# What may be a password in a URL or a list of servers: all before the last @, and, where somebody left out
+# the @ and the host, what stands after a colon and is no port.
+_LOGIN = re.compile(r"^([a-z+]*://)?.*@", re.IGNORECASE | re.DOTALL)
+_NO_PORT = re.compile(r":(?!//)(?=[^:/,?\s]*[^\d:/,?\s])[^:/,?\s]+")
+
+
+def without_secrets(text: str) -> str:
+    """A wrong value as it may be repeated: neither a login nor a URL's query, which often holds a key."""
+    text = _LOGIN.sub(rf"\1{MASK}@", text)
+    text = without_query(text)
+    return _NO_PORT.sub(f":{MASK}", text)
+
+
+def without_query(text: str) -> str:
+    """A URL as it may be shown: its query often holds an API key."""
+    head, mark, _ = text.partition("?")
+    return f"{head}?{MASK}" if mark and "://" in head else text
 
 
 def _is_host(text: str) -> bool:
@@ -84,9 +105,12 @@ def user(name: str) -> str:
 
 def existing_file(path: Path) -> Path:
     """A file that is there now: a missing one is found at the start, not at the first lookup."""
-    if not path.is_file():
-        raise ValueError
-    return path
+    try:
+        if path.is_file():
+            return path
+    except OSError:  # a name that is too long, or a folder that may not be looked into
+        pass
+    raise ValueError
 
 
 def sasl_user(name: str) -> str:

@@ -29,14 +29,19 @@ def test_only_secrets_come_from_files() -> None:
 
 
 def test_a_secret_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    """A missing, an empty and a binary file stop the start, each with its reason."""
+    """A missing, an empty and a binary file stop the start, each with its reason.
+
+    The setting is named and the file is not: somebody may have given the secret in its place.
+    """
     empty, binary = tmp_path / "empty", tmp_path / "binary"
     empty.write_text("\n")
     binary.write_bytes(b"\xff\xfe")
-    found = [
-        collect({"STREAMS_PASSWORD_FILE": str(path)}, KNOWN)[1][0].partition(": ")[2]
+    problems = [
+        collect({"STREAMS_PASSWORD_FILE": str(path)}, KNOWN)[1][0]
         for path in (tmp_path / "missing", empty, binary)
     ]
+    assert all(problem.startswith("STREAMS_PASSWORD_FILE=********: ") for problem in problems)
+    found = [problem.partition(": ")[2] for problem in problems]
     assert found == ["cannot be read (No such file or directory)", "is empty", "is not UTF-8 text"]
 
 

@@ -269,13 +269,20 @@ def test_a_usable_url_is_taken_as_it_is(path: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://me:hunter2@crm.example.org/", "ftp://crm.example.org/?api_key=hunter2"]
+    "url",
+    [
+        "https://me:hunter2@crm.example.org/",
+        "https://me:hun/ter2@crm.example.org/",
+        "https://me:hun?ter2@crm.example.org/",
+        "ftp://crm.example.org/?api_key=hunter2",
+    ],
 )
 def test_a_wrong_url_is_shown_without_its_secrets(path: Path, url: str) -> None:
     """User, password and query are masked; the rest helps to find it."""
     sentence = problem(path, f'[organisation.310]\nurl = "{url}"\n')
     assert "crm.example.org" in sentence
-    assert "hunter2" not in sentence
+    assert "hun" not in sentence
+    assert "ter2" not in sentence
 
 
 @pytest.mark.parametrize("key", ["password", "token", "authorization", "api_key", "secret", "client_secret"])
@@ -294,6 +301,15 @@ def test_a_secret_in_place_of_a_variables_name_is_not_shown(path: Path, key: str
     user = 'user = "u"\n' if key == "password_env" else ""
     sentence = problem(path, f'[organisation.310]\n{URL}{user}{key} = "Bearer hunter2"\n')
     assert f"organisation.310.{key}: allowed is the name of an environment variable" in sentence
+    assert "hunter2" not in sentence
+
+
+@pytest.mark.parametrize("key", ["authorization_env", "password_env"])
+def test_a_secret_that_looks_like_a_variables_name_is_not_shown(path: Path, key: str) -> None:
+    """A token may consist of letters and digits; only what is in capitals is taken for a name."""
+    user = 'user = "u"\n' if key == "password_env" else ""
+    sentence = problem(path, f'[organisation.310]\n{URL}{user}{key} = "hunter2"\n')
+    assert f"organisation.310.{key} names an environment variable that is not set" in sentence
     assert "hunter2" not in sentence
 
 
@@ -356,7 +372,10 @@ def test_an_unknown_key_without_a_near_one_lists_all(path: Path) -> None:
         ),
         ('[default]\nauthorization_env = "P"\n', "line 1: default has credentials, but no url"),
         ("[default]\nbreaker_first_pause = 90\n", "line 1: default has breaker_first_pause (90 s) above"),
-        ('[default]\nuser = "a:b"\npassword_env = "P"\n' + URL, 'line 2: default.user = "a:b": allowed is'),
+        (
+            '[default]\nuser = "a:b"\npassword_env = "P"\n' + URL,
+            'line 2: default.user = "a:********": allowed is',
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(path: Path, text: str, part: str) -> None:
@@ -406,6 +425,32 @@ def test_a_file_that_cannot_be_read_is_an_error_of_its_own(path: Path) -> None:
         with pytest.raises(OrganisationsError) as caught:
             load_organisations(path, {})
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        ("9" * 400, "allowed is 0.05 to 30 seconds"),
+        ("0x" + "f" * 5_000, "allowed is 0.05 to 30 seconds"),
+        ('"' + "9" * 400 + 's"', "allowed is 0.05 to 30 seconds"),
+        ("1e999", "allowed is 0.05 to 30 seconds"),
+        ("9" * 5_000, "a number is too long"),
+    ],
+    ids=lambda each: each[:8],
+)
+def test_a_number_that_nobody_can_mean_is_one_sentence(path: Path, value: str, part: str) -> None:
+    """Hundreds of digits, or thousands, which Python does not even read."""
+    sentence = problem(path, f"[default]\n{URL}deadline = {value}\n")
+    assert part in sentence
+    assert len(sentence) < 400
+
+
+def test_a_name_of_a_file_that_no_system_takes_is_one_sentence(path: Path) -> None:
+    """A ca_file is a text like any other; the file itself may have such a name, too."""
+    sentence = problem(path, f'[default]\n{URL}ca_file = "{"x" * 200}/{"y" * 5_000}"\n')
+    assert len(sentence) < 400
+    with pytest.raises(OrganisationsError, match="cannot be read"):
+        load_organisations(path / ("x" * 5_000), {})
 
 
 def test_a_file_of_no_certificates_is_refused(path: Path) -> None:
