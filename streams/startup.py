@@ -229,6 +229,11 @@ class App(faust.App):
         """What lets records into the agents' queues and into the table's."""
         return FlowControl()
 
+    def _create_directories(self) -> None:  # called by Faust at the start
+        if self.conf.store.scheme != "memory":  # which keeps nothing on a disk
+            self.conf.datadir.mkdir(parents=True, exist_ok=True)
+            super()._create_directories()
+
 
 async def spare_garbage_collector() -> None:
     """Keep the garbage collector off what lives as long as the worker, or only for a transaction.

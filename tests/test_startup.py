@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -294,3 +296,54 @@ def test_a_worker_that_waits_for_kafka_can_be_stopped(lonely: tuple[WorkerProces
     wait_until(lambda: "Kafka (" in worker.get("/readyz")[1], worker)
     worker.send(signal.SIGTERM)
     assert worker.wait(15) == 0, worker.tail()
+
+
+def test_a_worker_with_its_table_in_memory_needs_no_folder(
+    tmp_path: Path, unique_name: Callable[[str], str]
+) -> None:
+    """Faust's own command starts it, too, where no folder can be made."""
+    (tmp_path / "file").touch()
+    place = Installation(f"127.0.0.1:{free_port()}", unique_name("t"), tmp_path, store="memory")
+    worker = place.worker(store_folder=tmp_path / "file/state")
+    try:
+        for command in (["streams", "worker"], ["faust", "--quiet", "-A", "streams.app", "worker"]):
+            worker.start([sys.executable, "-m", *command])
+            wait_until(lambda: worker.get("/livez")[0] == 200, worker)
+            assert worker.stop() == 0, worker.tail()
+    finally:
+        place.kill_all()
+
+
+def test_a_store_folder_is_made_with_those_above_it(
+    tmp_path: Path, unique_name: Callable[[str], str]
+) -> None:
+    """Whatever its name: braces in it are no place for Faust's configuration."""
+    folder = tmp_path / "new/{state}"
+    place = Installation(f"127.0.0.1:{free_port()}", unique_name("t"), tmp_path, store="rocksdb")
+    worker = place.worker(store_folder=folder)
+    try:
+        worker.start([sys.executable, "-m", "faust", "--quiet", "-A", "streams.app", "worker"])
+        wait_until(lambda: worker.get("/livez")[0] == 200, worker)
+        assert folder.is_dir()
+    finally:
+        place.kill_all()
+
+
+def test_pages_can_be_served_at_ipv6_alone(tmp_path: Path, unique_name: Callable[[str], str]) -> None:
+    """`::` is every address of IPv6, and none of IPv4."""
+    place = Installation(f"127.0.0.1:{free_port()}", unique_name("t"), tmp_path)
+    worker = place.worker(web_host="::")
+    worker.start()
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://[::1]:{worker.port}/livez", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    try:
+        wait_until(answers, worker)
+        assert worker.get("/livez")[0] == 0
+    finally:
+        place.kill_all()

@@ -22,7 +22,8 @@ def faust_options(settings: Settings, connection: Mapping[str, Any]) -> dict[str
         "broker": [f"{SCHEME}://{server}" for server in settings.kafka_bootstrap_servers],
         "broker_credentials": credentials(connection),
         "store": f"{settings.store}://",
-        "datadir": str(settings.store_folder),
+        # Faust puts its configuration in the place of {…}.
+        "datadir": str(settings.store_folder).replace("{", "{{").replace("}", "}}"),
         "consumer_auto_offset_reset": "earliest",  # for statuses; actions always have a committed offset
         "consumer_group_instance_id": settings.group_instance_id,
         "broker_session_timeout": settings.session_timeout,

@@ -43,11 +43,21 @@ def silent(_: str) -> None:
 
 
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/confirmation-streams`, or under ~/.cache (XDG Base Directory Specification)."""
+    """`$XDG_CACHE_HOME/confirmation-streams`, or under ~/.cache (XDG Base Directory Specification).
+
+    Raises:
+        EmbeddedKafkaUnavailable: there is no such folder.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
     # "All paths must be absolute. If an implementation encounters a relative path […] ignore it."
-    root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-    return root / "confirmation-streams"
+    if os.path.isabs(base):
+        return Path(base) / "confirmation-streams"
+    try:
+        return Path.home() / ".cache/confirmation-streams"
+    except RuntimeError:
+        raise EmbeddedKafkaUnavailable(
+            "This user has no home folder to keep Apache Kafka's jars in: name a folder in XDG_CACHE_HOME."
+        ) from None
 
 
 def kafka_folder(cache: Path | None = None) -> Path:

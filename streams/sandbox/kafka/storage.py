@@ -42,7 +42,9 @@ def claim(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".in-use", "w")  # noqa: SIM115 it is the caller's to close
     except OSError as error:
-        raise EmbeddedKafkaError(f"Kafka cannot keep its files in {folder}: {error.strerror}.") from error
+        raise EmbeddedKafkaError(
+            f"Kafka cannot keep its files in {folder} ({error.strerror}): choose another folder."
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

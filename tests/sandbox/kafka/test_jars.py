@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -189,3 +191,16 @@ def test_cache_folder_follows_the_xdg_rule(monkeypatch: pytest.MonkeyPatch) -> N
     assert jars.cache_folder() == Path("/somewhere/confirmation-streams")
     monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
     assert jars.cache_folder() == Path.home() / ".cache" / "confirmation-streams"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user of a container may have neither HOME nor an entry in passwd."""
+
+    def unknown(_: int) -> NoReturn:
+        raise KeyError
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(EmbeddedKafkaUnavailable, match="name a folder in XDG_CACHE_HOME"):
+        jars.cache_folder()
