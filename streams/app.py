@@ -39,7 +39,7 @@ from streams.observability import logs
 from streams.observability.crash import ReportingWorker
 from streams.observability.event_loop import measure_lag
 from streams.observability.metrics import Metrics
-from streams.observability.page.lookups import LookupWatch
+from streams.observability.page.lookup_statistics import LookupWatch
 from streams.observability.page.recent_errors import RecentErrors
 from streams.observability.sentry import report_errors
 from streams.observability.tracing import CollectorSpans, TracingProcessor

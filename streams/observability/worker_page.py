@@ -15,9 +15,9 @@ from streams.observability.health import WorkerHealth
 from streams.observability.lag import PartitionLags
 from streams.observability.metrics import Metrics
 from streams.observability.page.live import LivePage
-from streams.observability.page.lookups import LookupWatch
+from streams.observability.page.lookup_statistics import LookupWatch
+from streams.observability.page.overview import Sources, Watch
 from streams.observability.page.recent_errors import RecentErrors
-from streams.observability.page.snapshot import Sources, Watch
 from streams.observability.web import add_pages
 from streams.settings.organisations import OrganisationsInForce
 from streams.startup import Startup

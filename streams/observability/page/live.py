@@ -39,13 +39,13 @@ HEADERS = {
 FILES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
-    **{f"/{name}": (name, "text/javascript") for name in ("page.js", "plot.js", "document.js", "words.js")},
+    **{f"/{name}": (name, "text/javascript") for name in ("page.js", "plot.js", "dom.js", "words.js")},
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 
 
 class Source(Protocol):
-    """What there is to show; ``streams.observability.page.snapshot.Watch``."""
+    """What there is to show; ``streams.observability.page.overview.Watch``."""
 
     def tick(self) -> None:
         """Note what happened since the last tick."""

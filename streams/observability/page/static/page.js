@@ -1,6 +1,6 @@
 // The worker sends what there is to know ("past" once, then "present" every second); this shows it.
 
-import { $, fill, mark, say, table } from "./document.js";
+import { $, fill, mark, say, table } from "./dom.js";
 import * as plot from "./plot.js";
 import { clock, count, duration, lasting, percent, rate, words } from "./words.js";
 

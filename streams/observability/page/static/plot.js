@@ -1,6 +1,6 @@
 // Emails per second by reason, stacked, and the actions that arrive as a line over them. A slider for the keyboard.
 
-import { $, SVG, element, mark, say } from "./document.js";
+import { $, SVG, element, mark, say } from "./dom.js";
 import { clock, count, minute, rate, words } from "./words.js";
 
 const SPAN_MOST = 600, SPAN_LEAST = 60; // seconds

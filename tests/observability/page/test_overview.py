@@ -12,9 +12,9 @@ from streams.lookup.breaker import State
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.observability.lag import PartitionLags
 from streams.observability.metric_catalogue import DEAD_LETTERS, EMAILS, IGNORED, Described
-from streams.observability.page.lookups import LookupWatch
+from streams.observability.page.lookup_statistics import LookupWatch
+from streams.observability.page.overview import ROWS, Sources, Watch
 from streams.observability.page.recent_errors import RecentErrors
-from streams.observability.page.snapshot import ROWS, Sources, Watch
 
 NOW = 1_800_000_000.0
 

@@ -6,7 +6,7 @@ import pytest
 
 from streams.lookup.breaker import State
 from streams.messages.decode import Cause, LookupOutcome, Outcome
-from streams.observability.page.lookups import SLICE, SLICES, LookupWatch
+from streams.observability.page.lookup_statistics import SLICE, SLICES, LookupWatch
 
 FOUND = LookupOutcome(Outcome.EXISTING)
 FAILED = LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.observability.page.verdict import LATE, PATIENCE, Facts, Level, Lookup, conclude, percent, spell
+from streams.observability.page.headline import LATE, PATIENCE, Facts, Level, Lookup, conclude, percent, spell
 
 DOWN = Lookup("organisation 2", down_for=190.0, asked=3, share=0.0)
 WELL = Lookup("organisation 1", asked=100, share=1.0)

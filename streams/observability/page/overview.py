@@ -14,10 +14,10 @@ from streams.delivery.lane import Lane
 from streams.lookup.breaker import State
 from streams.observability.lag import LaneSet, PartitionLags
 from streams.observability.metric_catalogue import DEAD_LETTERS, EMAILS, IGNORED, Described
+from streams.observability.page.headline import Facts, Lookup, conclude
 from streams.observability.page.history import DeadLetters, Growth, History
-from streams.observability.page.lookups import LookupWatch
+from streams.observability.page.lookup_statistics import LookupWatch
 from streams.observability.page.recent_errors import RecentErrors
-from streams.observability.page.verdict import Facts, Lookup, conclude
 
 #: Rows of each table at most: what is in trouble comes first, and the rest is counted.
 ROWS = 24
