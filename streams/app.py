@@ -39,7 +39,7 @@ from streams.observability import logs
 from streams.observability.crash import ReportingWorker
 from streams.observability.event_loop import measure_lag
 from streams.observability.metrics import Metrics
-from streams.observability.page.lookup_statistics import LookupWatch
+from streams.observability.page.lookup_statistics import LookupStatistics
 from streams.observability.page.recent_errors import RecentErrors
 from streams.observability.sentry import report_errors
 from streams.observability.tracing import CollectorSpans, TracingProcessor
@@ -102,8 +102,8 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     catch_up = CatchUp(names.statuses, startup.offsets, lambda: app.consumer)
 
     # -- lookups and lanes: an email leaves as soon as its own decision is made -----------------------------
-    lookup_watch = LookupWatch(metrics, time.monotonic)
-    lookups = Lookups(organisations.organisations, lookup_watch)
+    lookup_statistics = LookupStatistics(metrics, time.monotonic)
+    lookups = Lookups(organisations.organisations, lookup_statistics)
     spans = CollectorSpans(settings.otlp_endpoint, package_version) if settings.otlp_endpoint else None
     slots = CommitSlots()
 
@@ -220,7 +220,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         startup=startup,
         catch_up=catch_up,
         lookups=lookups,
-        lookup_watch=lookup_watch,
+        lookup_statistics=lookup_statistics,
         organisations=organisations,
         recent_errors=recent_errors,
         stuck_after=settings.stuck_after,

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 import faust
 
-from streams.observability.logs import told
+from streams.observability.logs import describe_error
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def why(exc: BaseException) -> str:
     This is its class, its text if that cannot quote anybody, and where in the code it was raised. The errors
     of this package are written for a person, and need no place.
     """
-    text = " ".join(told(exc).split())
+    text = " ".join(describe_error(exc).split())
     if type(exc).__module__.startswith("streams."):
         return text
     places = _places(exc.__traceback__)

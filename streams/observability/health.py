@@ -40,6 +40,10 @@ class WorkerHealth:
         self._coordinated = coordinated
         self._stuck_after = stuck_after
 
+    def kafka_answers(self) -> bool:
+        """Return whether the broker that coordinates the consumer group is known."""
+        return self._coordinated()
+
     def not_alive(self) -> list[str]:
         """Return why this process should be restarted. (That it answers shows that its event loop turns.)"""
         problems = [
@@ -70,7 +74,7 @@ class WorkerHealth:
             for lane in chain(*self._lanes)
             if lane.halted is not None
         ]
-        if not self._coordinated():
+        if not self.kafka_answers():
             problems.append("Kafka does not answer: the group's coordinator is not known")
         if self._catch_up.restoring:
             problems.append("the table is being restored from its changelog")

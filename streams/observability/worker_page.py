@@ -15,8 +15,8 @@ from streams.observability.health import WorkerHealth
 from streams.observability.lag import PartitionLags
 from streams.observability.metrics import Metrics
 from streams.observability.page.live import LivePage
-from streams.observability.page.lookup_statistics import LookupWatch
-from streams.observability.page.overview import Sources, Watch
+from streams.observability.page.lookup_statistics import LookupStatistics
+from streams.observability.page.overview import Overview, WorkerParts
 from streams.observability.page.recent_errors import RecentErrors
 from streams.observability.web import add_pages
 from streams.settings.organisations import OrganisationsInForce
@@ -34,7 +34,7 @@ def observe(
     startup: Startup,
     catch_up: CatchUp,
     lookups: Lookups,
-    lookup_watch: LookupWatch,
+    lookup_statistics: LookupStatistics,
     organisations: OrganisationsInForce,
     recent_errors: RecentErrors,
     stuck_after: float,
@@ -50,7 +50,7 @@ def observe(
         startup: what the worker waits for before its first record.
         catch_up: which partitions' statuses are not read yet.
         lookups: of every organisation.
-        lookup_watch: what was seen of their exchanges.
+        lookup_statistics: how they did in the last minute.
         organisations: their names.
         recent_errors: the last errors of the log.
         stuck_after: seconds without progress after which a lane with work is stuck.
@@ -78,23 +78,27 @@ def observe(
         catalogue.BREAKER,
         lambda: [((metrics.label(each.org_id), each.state.value), 1) for each in lookups],
     )
-    watch = Watch(
-        Sources(
+    overview = Overview(
+        WorkerParts(
             worker=name,
             version=version,
-            counters=metrics,
-            checks=health,
+            metrics=metrics,
+            health=health,
             decision=lambda: startup.needs_operator,
             lanes=lanes.items,
             fetch_position=fetch_position,
-            backlog=lags,
-            organisations=lookups,
-            lookups=lookup_watch,
-            called=lambda org_id: organisations.organisations.of(org_id).name,
-            errors=recent_errors,
+            lags=lags,
+            lookups=lookups,
+            lookup_statistics=lookup_statistics,
+            organisation_name=lambda org_id: organisations.organisations.of(org_id).name,
+            recent_errors=recent_errors,
         ),
         now=time.time,
     )
     add_pages(
-        app, registry=metrics.registry, alive=health.not_alive, ready=health.not_ready, live=LivePage(watch)
+        app,
+        registry=metrics.registry,
+        alive=health.not_alive,
+        ready=health.not_ready,
+        live=LivePage(overview),
     )

@@ -6,136 +6,186 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: Seconds after which what mends itself is taken to need a person: as long as the alert that wakes one waits.
+#: Seconds after which a person must look at what usually ends by itself. The alert waits as long.
 PATIENCE = 300.0
-#: Seconds that an action may wait before it is worth a word. A lookup's deadline is 30 s at most.
+#: Seconds that an action may wait before the page says so. A lookup's deadline is 30 s at most.
 LATE = 60.0
-#: Of a lookup's questions in a minute: so many, and a smaller share of them answered, is worth a word.
-FEW, SHARE = 10, 0.8
+#: A lookup fails often if it was asked so many questions in a minute, and answered less than this share.
+ASKED_ENOUGH, ANSWERED_ENOUGH = 10, 0.8
+#: Seconds without a question after which it is not known any more whether a lookup is down.
+DOWN_IS_KNOWN_FOR = 120.0
 
 
-class Level(StrEnum):
-    """Whether somebody has to get up."""
+class Urgency(StrEnum):
+    """How soon a person must act."""
 
     GOOD = "good"
-    MENDING = "mending"  # not as it should be, and a person need not act now
+    DEGRADED = "degraded"  # something is wrong, and no person need act now
     ACT = "act"
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """What the sentence needs to know of an organisation's lookup."""
+class LookupCondition(StrEnum):
+    """What is known of an organisation's lookup."""
+
+    ANSWERS = "answers"
+    FAILS_OFTEN = "fails_often"
+    DOWN = "down"  # its breaker is not closed
+    UNKNOWN = "unknown"  # it was not asked lately
+
+
+def lookup_condition(
+    down_for: float | None, asked_ago: float | None, asked: int, share: float | None
+) -> LookupCondition:
+    """Return what is known now of a lookup: one that nobody asks is neither well nor down.
+
+    Args:
+        down_for: seconds since its breaker opened; None: it is closed.
+        asked_ago: seconds since the last question ended; None: it was never asked.
+        asked: questions in the last minute.
+        share: of them, answered; None: there were none.
+    """
+    if down_for is not None:
+        known = asked_ago is not None and asked_ago <= DOWN_IS_KNOWN_FOR
+        return LookupCondition.DOWN if known else LookupCondition.UNKNOWN
+    if share is None:
+        return LookupCondition.UNKNOWN
+    often = asked >= ASKED_ENOUGH and share < ANSWERED_ENOUGH
+    return LookupCondition.FAILS_OFTEN if often else LookupCondition.ANSWERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupFacts:
+    """What the headline is told of an organisation's lookup."""
 
     label: str
-    down_for: float | None = None  # seconds; None: its breaker is closed
-    asked: int = 0  # in the last minute
-    share: float | None = None  # of them, answered
-
-    @property
-    def weak(self) -> bool:
-        """Whether its breaker is closed, and yet it fails often."""
-        asked_enough = self.down_for is None and self.asked >= FEW
-        return asked_enough and self.share is not None and self.share < SHARE
+    condition: LookupCondition
+    down_for: float | None = None  # seconds since its breaker opened; None: it is closed
+    share: float | None = None  # answered, of the last minute's questions
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """All that the sentence is made from. Times in seconds."""
+class WorkerFacts:
+    """All that the headline is made from. Times in seconds."""
 
-    decisions: Sequence[str] = ()  # what waits for a person's decision
-    not_alive: Sequence[str] = ()
-    not_ready: Sequence[str] = ()
+    decisions: Sequence[str] = ()  # what only a person can decide
+    not_alive: Sequence[str] = ()  # why the process should be restarted
+    not_ready: Sequence[str] = ()  # why it does not do its work now, or cannot tell
     not_ready_for: float = 0.0
-    oldest_age: float | None = None  # age of the oldest action taken and not committed
-    waiting: int = 0  # actions, read or not
-    lookups: Sequence[Lookup] = ()
+    oldest_age: float | None = None  # of the oldest action that waits
+    waiting: int = 0  # actions in the partitions' logs that have no email yet
+    lookups: Sequence[LookupFacts] = ()
     dead_letters: int = 0  # in the last ten minutes
     emails: int = 0  # in the last ten minutes
     partitions: int = 1  # that this worker has
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """What to say: the first words, what follows, and the same without times for a voice."""
+class Headline:
+    """What the page says first.
 
-    level: Level
-    headline: str
-    rest: str
+    Attributes:
+        urgency: how soon a person must act.
+        title: the first words.
+        text: what follows them.
+        spoken: title and text for a screen reader: without times, so that it does not speak every second.
+    """
+
+    urgency: Urgency
+    title: str
+    text: str
     spoken: str
 
 
-def conclude(facts: Facts) -> Status:
-    """Return what to say; the gravest fact speaks."""
+def headline_of(facts: WorkerFacts) -> Headline:
+    """Return what to say; of several problems the worst one."""
     if facts.decisions:
-        return _status(Level.ACT, "A person must act.", f"{facts.decisions[0]}.")
+        return _headline(Urgency.ACT, "A person must act.", f"{facts.decisions[0]}.")
     if facts.not_alive:
-        rest = f"{facts.not_alive[0]}. Restart this worker if nothing else does."
-        return _status(Level.ACT, "Emails are stuck.", rest, "A person must act.")
+        text = f"{facts.not_alive[0]}. Restart this worker, unless it is restarted automatically."
+        return _headline(Urgency.ACT, "Emails are stuck.", text, "A person must act.")
     if facts.not_ready:
-        return _waiting(facts)
+        return _not_ready(facts.not_ready[0], facts.not_ready_for)
     if facts.oldest_age is not None and facts.oldest_age > LATE:
         return _late(facts.oldest_age)
-    return _leaving(facts)
+    return _working(facts)
 
 
-def _waiting(facts: Facts) -> Status:
-    why = facts.not_ready[0]
-    if facts.not_ready_for < PATIENCE:
-        headline = "Emails wait."
-        return _status(Level.MENDING, headline, f"{_capital(why)}. The worker goes on by itself.", why)
-    rest = f"For {spell(facts.not_ready_for)}: {why}. A person must look."
-    return _status(Level.ACT, "Emails wait too long.", rest, f"{_capital(why)}. A person must look.")
+def _not_ready(why: str, seconds: float) -> Headline:
+    title = "Emails may be delayed."
+    if seconds < PATIENCE:
+        text = f"{_capital(why)}. The worker keeps trying; no action is needed yet."
+        return _headline(Urgency.DEGRADED, title, text, why)
+    text = f"For {duration(seconds)}: {why}. A person must look."
+    return _headline(Urgency.ACT, title, text, f"{_capital(why)}. A person must look.")
 
 
-def _late(oldest_age: float) -> Status:
-    rest = f"The oldest action has waited {spell(oldest_age)}."
-    if oldest_age < PATIENCE:
-        later = "The worker is catching up by itself, or tries to."
-        return _status(Level.MENDING, "Emails leave late.", f"{rest} {later}", later)
-    return _status(Level.ACT, "Emails leave too late.", f"{rest} A person must look.", "A person must look.")
+def _late(seconds: float) -> Headline:
+    text = f"The oldest action has waited {duration(seconds)}."
+    if seconds < PATIENCE:
+        later = "The worker keeps trying; no action is needed yet."
+        return _headline(Urgency.DEGRADED, "Emails are late.", f"{text} {later}", later)
+    look = "A person must look."
+    return _headline(Urgency.ACT, "Emails are too late.", f"{text} {look}", look)
 
 
-def _leaving(facts: Facts) -> Status:
-    notes, spoken = [], []
-    down = [lookup for lookup in facts.lookups if lookup.down_for is not None]
-    weak = [lookup for lookup in facts.lookups if lookup.weak]
-    if len(down) == 1:
-        (lookup,) = down
-        letter = "its signers get the two-button letter"
-        notes.append(f"Lookup of {lookup.label} has been down for {spell(lookup.down_for or 0.0)}: {letter}.")
-        spoken.append(f"Lookup of {lookup.label} is down: {letter}.")
-    elif down:
-        longest = spell(max(lookup.down_for or 0.0 for lookup in down))
-        letter = "their signers get the two-button letter"
-        notes.append(f"{len(down)} lookups are down, the first for {longest}: {letter}.")
-        spoken.append(f"{len(down)} lookups are down: {letter}.")
-    if weak:
-        first = weak[0]
-        more = f", and {len(weak) - 1} more" if len(weak) > 1 else ""
-        notes.append(f"Lookup of {first.label} answers {percent(first.share or 0.0)} of its questions{more}.")
-        spoken.append(f"Lookup of {first.label} fails often{more}.")
-    if facts.dead_letters:
-        one = facts.dead_letters == 1
-        became = (
-            "1 record became a dead letter" if one else f"{facts.dead_letters} records became dead letters"
-        )
-        notes.append(f"{became} in ten minutes: no email can be made from {'it' if one else 'them'}.")
-        spoken.append("There are new dead letters.")
+def _working(facts: WorkerFacts) -> Headline:
+    notes = [*_lookup_notes(facts.lookups), *_dead_letter_notes(facts.dead_letters)]
+    if facts.emails:
+        title, text = "Emails leave.", ""
+    elif facts.waiting:
+        title, text = "Emails are due.", "The oldest action has waited less than a minute."
+    elif facts.partitions:
+        title, text = "Nothing to send.", "No action asked for an email in the last ten minutes."
+    else:
+        title, text = "Nothing to send here.", "Other workers have all the partitions; this one is a spare."
     if notes:
-        notes.append("Nobody needs to get up.")
-        return _status(Level.MENDING, "Emails leave.", " ".join(notes), " ".join(spoken))
-    if not facts.partitions:
-        rest = "Other workers have all the partitions; this one stands by."
-        return _status(Level.GOOD, "Nothing to send here.", rest)
-    if not facts.emails and not facts.waiting:
-        rest = "No action asked for an email in the last ten minutes. The worker is ready."
-        return _status(Level.GOOD, "Nothing to send.", rest)
-    return _status(Level.GOOD, "Emails leave.", "Nobody needs to act.")
+        text = " ".join([*(note for note, _ in notes), "No action is needed now."])
+        return _headline(Urgency.DEGRADED, title, text, " ".join(spoken for _, spoken in notes))
+    return _headline(Urgency.GOOD, title, f"{text} No action is needed.".lstrip())
 
 
-def _status(level: Level, headline: str, rest: str, spoken: str | None = None) -> Status:
-    rest = _capital(rest)
-    return Status(level, headline, rest, f"{headline} {rest if spoken is None else _capital(spoken)}")
+def _lookup_notes(lookups: Sequence[LookupFacts]) -> list[tuple[str, str]]:
+    """Return what is wrong with lookups: for the eye, and for a screen reader."""
+    notes = []
+    down = [each for each in lookups if each.condition is LookupCondition.DOWN]
+    often = [each for each in lookups if each.condition is LookupCondition.FAILS_OFTEN]
+    was_down = [each for each in lookups if each.down_for is not None and each not in down]
+    if len(down) == 1:
+        name, letter = f"The lookup of {down[0].label}", "its supporters get the two-button letter"
+        since = duration(down[0].down_for or 0.0)
+        notes.append((f"{name} has been down for {since}: {letter}.", f"{name} is down: {letter}."))
+    elif down:
+        name, letter = f"{len(down)} lookups are down", "their supporters get the two-button letter"
+        longest = duration(max(each.down_for or 0.0 for each in down))
+        notes.append((f"{name}, one of them for {longest}: {letter}.", f"{name}: {letter}."))
+    if often:
+        name, more = f"The lookup of {often[0].label}", _more(often)
+        share = percent(often[0].share or 0.0)
+        notes.append((f"{name} answers {share} of its questions{more}.", f"{name} fails often{more}."))
+    if was_down:
+        name, more = f"the lookup of {was_down[0].label}", _more(was_down)
+        note = f"It is not known whether {name} answers: it was down, and is not asked now{more}."
+        notes.append((note, note))
+    return notes
+
+
+def _more(lookups: Sequence[LookupFacts]) -> str:
+    return f" (and {len(lookups) - 1} more)" if len(lookups) > 1 else ""
+
+
+def _dead_letter_notes(number: int) -> list[tuple[str, str]]:
+    if not number:
+        return []
+    if number == 1:
+        note = "1 record became a dead letter in ten minutes: no email can be made from it."
+    else:
+        note = f"{number} records became dead letters in ten minutes: no email can be made from them."
+    return [(note, "There are new dead letters.")]
+
+
+def _headline(urgency: Urgency, title: str, text: str, spoken: str | None = None) -> Headline:
+    text = _capital(text)
+    return Headline(urgency, title, text, f"{title} {text if spoken is None else _capital(spoken)}")
 
 
 def _capital(text: str) -> str:
@@ -150,7 +200,7 @@ def percent(share: float) -> str:
     return f"{rounded} %"
 
 
-def spell(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a duration for people: 12 s, 3 min, 2 h, 4 d."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= length:

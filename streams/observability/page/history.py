@@ -1,15 +1,14 @@
-"""What happened in the last minutes, second by second: so that a page opened now shows the past too."""
+"""What was counted in the last minutes, second by second: a page that is opened now shows the past too."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 #: Seconds that are kept.
 KEPT = 600
-
-TopicPartitionName = tuple[str, int]  # topic and partition
 
 
 class Point(NamedTuple):
@@ -43,44 +42,43 @@ class History:
         return sum(point.counts[index] for point in self._points)
 
 
-class Growth:
-    """How much logs grew, told by their end offsets: what arrives, whether or not it is taken."""
+class LogGrowth:
+    """How many records arrived in the logs of partitions, whether or not this worker has read them."""
 
     def __init__(self) -> None:
         """Know no log yet."""
-        self._ends: dict[TopicPartitionName, int] = {}
+        self._ends: dict[tuple[str, int], int] = {}
         self.total = 0
 
-    def note(self, ends: Mapping[TopicPartitionName, int]) -> None:
-        """Compare; a partition that was not ours the last time adds nothing."""
-        self.total += sum(
-            max(0, end - self._ends.get(topic_partition, end)) for topic_partition, end in ends.items()
-        )
+    def note(self, ends: Mapping[tuple[str, int], int]) -> None:
+        """Add what the end offsets, by topic and partition, grew by; a partition that is new adds nothing."""
+        self.total += sum(max(0, end - self._ends.get(log, end)) for log, end in ends.items())
         self._ends = dict(ends)
 
 
-class Kind(NamedTuple):
-    """Dead letters of one kind."""
+@dataclass(frozen=True, slots=True)
+class DeadLetterKind:
+    """Dead letters of one topic and one error class."""
 
     topic: str
     error_class: str
     recent: int  # in the seconds kept
     total: int  # since the start
-    last: float | None  # seconds since the epoch
+    last: float  # seconds since the epoch
 
 
-class DeadLetters:
-    """When dead letters of which kind were written, as far as a look a second tells."""
+class DeadLetterHistory:
+    """When dead letters of which kind were written, to the second."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        """Remember for so many seconds."""
+        """Count those of so many seconds as recent."""
         self._kept = kept
         self._totals: dict[tuple[str, ...], int] = {}
         self._last: dict[tuple[str, ...], float] = {}
         self._recent: deque[tuple[float, tuple[str, ...], int]] = deque()
 
     def note(self, moment: float, totals: Mapping[tuple[str, ...], int]) -> None:
-        """Compare the counter, by (topic, error class), with what it was."""
+        """Compare the counter, by topic and error class, with what it was."""
         for kind, total in totals.items():
             if more := total - self._totals.get(kind, 0):
                 self._totals[kind] = total
@@ -89,13 +87,13 @@ class DeadLetters:
         while self._recent and self._recent[0][0] <= moment - self._kept:
             self._recent.popleft()
 
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[DeadLetterKind]:
         """Return the kinds that there were, the latest first."""
         recent: Counter[tuple[str, ...]] = Counter()
         for _, kind, count in self._recent:
             recent[kind] += count
         found = [
-            Kind(kind[0], str(kind[1]), recent[kind], total, self._last.get(kind))
+            DeadLetterKind(kind[0], str(kind[1]), recent[kind], total, self._last[kind])
             for kind, total in self._totals.items()
         ]
-        return sorted(found, key=lambda kind: kind.last or 0.0, reverse=True)
+        return sorted(found, key=lambda kind: kind.last, reverse=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from streams.lookup.breaker import State
@@ -11,8 +12,8 @@ from streams.lookup.organisation import LookupObserver
 from streams.messages.decode import LookupOutcome, Outcome
 from streams.observability.quantile import quantile
 
-SLICE = 10.0  # seconds; a whole slice is forgotten at a time
-SLICES = 6
+#: A minute is kept as so many intervals of so many seconds; a whole interval is forgotten at a time.
+INTERVALS, INTERVAL = 6, 10.0
 
 #: Upper bounds in seconds of the durations that are counted together; each is about 25 % above the last.
 _BOUNDS = (
@@ -24,21 +25,16 @@ _BOUNDS = (
 )  # fmt: skip
 
 
-class Recent(NamedTuple):
-    """The exchanges of the last minute."""
+class LastMinute(NamedTuple):
+    """An organisation's questions of the last minute. Times in seconds; None: there were no questions."""
 
     asked: int
-    answered: int
-    median: float | None  # seconds
-    slow: float | None  # seconds; 95 of 100 took no longer
-
-    @property
-    def share(self) -> float | None:
-        """Of the questions asked, how many were answered."""
-        return self.answered / self.asked if self.asked else None
+    share: float | None  # answered, of those asked
+    median: float | None
+    p95: float | None
 
 
-class _Slice:
+class _Interval:
     __slots__ = ("answered", "counts", "number")
 
     def __init__(self, number: int) -> None:
@@ -47,77 +43,80 @@ class _Slice:
         self.counts = [0] * len(_BOUNDS)
 
 
-class Record:
-    """One organisation's minute."""
+class _Organisation:
+    """What is kept of one organisation."""
+
+    __slots__ = ("asked_at", "down_since", "intervals")
 
     def __init__(self) -> None:
-        """Begin with nothing."""
-        self._slices: list[_Slice] = []
-        self.down_since: float | None = None  # on the watch's clock
+        self.intervals: list[_Interval] = []
+        self.asked_at: float | None = None
+        self.down_since: float | None = None
 
     def add(self, now: float, outcome: LookupOutcome, seconds: float) -> None:
-        """Note an exchange that took so many seconds."""
-        number = int(now // SLICE)
-        if not self._slices or self._slices[-1].number != number:
-            self._slices = [each for each in self._slices if each.number > number - SLICES]
-            self._slices.append(_Slice(number))
-        newest = self._slices[-1]
+        self.asked_at = now
+        number = int(now // INTERVAL)
+        if not self.intervals or self.intervals[-1].number != number:
+            self.intervals = [*self._kept(now), _Interval(number)]
+        newest = self.intervals[-1]
         newest.answered += outcome.outcome is not Outcome.ERROR
         newest.counts[min(bisect_left(_BOUNDS, seconds), len(_BOUNDS) - 1)] += 1
 
-    def recent(self, now: float) -> Recent:
-        """Return the last minute's exchanges."""
-        number = int(now // SLICE)
-        slices = [each for each in self._slices if each.number > number - SLICES]
-        counts = [sum(column) for column in zip(*(each.counts for each in slices), strict=True)]
-        return Recent(
-            sum(counts),
-            sum(each.answered for each in slices),
+    def last_minute(self, now: float) -> LastMinute:
+        kept = self._kept(now)
+        counts = [sum(column) for column in zip(*(each.counts for each in kept), strict=True)]
+        asked = sum(counts)
+        return LastMinute(
+            asked,
+            sum(each.answered for each in kept) / asked if asked else None,
             quantile(_BOUNDS, 0.5, counts),
             quantile(_BOUNDS, 0.95, counts),
         )
 
+    def _kept(self, now: float) -> list[_Interval]:
+        oldest = int(now // INTERVAL) - INTERVALS
+        return [each for each in self.intervals if each.number > oldest]
 
-class LookupWatch(LookupObserver):
-    """Observes the desks for the page, and passes on what it is told."""
+
+class LookupStatistics(LookupObserver):
+    """Observes all lookups for the page, and passes on to another observer whatever it is told."""
 
     def __init__(self, following: LookupObserver, clock: Callable[[], float]) -> None:
-        """Tell `following` too; `clock` gives monotonic seconds."""
+        """Pass on to `following`; `clock` gives monotonic seconds."""
         self._following = following
         self._clock = clock
-        self._records: dict[int | None, Record] = {}
+        self._organisations: defaultdict[int | None, _Organisation] = defaultdict(_Organisation)
 
     def answered(self, org_id: int | None, outcome: LookupOutcome, seconds: float) -> None:
-        """See :class:`streams.lookup.organisation.Observer`."""
-        self._record(org_id).add(self._clock(), outcome, seconds)
+        """Count a question that took so many seconds, whatever came of it."""
+        self._organisations[org_id].add(self._clock(), outcome, seconds)
         self._following.answered(org_id, outcome, seconds)
 
     def state_changed(self, org_id: int | None, state: State) -> None:
-        """See :class:`streams.lookup.organisation.Observer`; half-open is as down as open."""
-        record = self._record(org_id)
+        """Note since when the breaker has not been closed; half-open is as down as open."""
+        organisation = self._organisations[org_id]
         if state is State.CLOSED:
-            record.down_since = None
-        elif record.down_since is None:
-            record.down_since = self._clock()
+            organisation.down_since = None
+        elif organisation.down_since is None:
+            organisation.down_since = self._clock()
         self._following.state_changed(org_id, state)
 
-    def recent(self, org_id: int | None) -> Recent:
+    def last_minute(self, org_id: int | None) -> LastMinute:
         """Return the organisation's last minute."""
-        return self._record(org_id).recent(self._clock())
+        return self._organisations[org_id].last_minute(self._clock())
 
     def down_for(self, org_id: int | None) -> float | None:
-        """Return for how many seconds its breaker has not been closed; None: it is."""
-        since = self._record(org_id).down_since
-        return None if since is None else self._clock() - since
+        """Return for how many seconds its breaker has not been closed; None: it is closed."""
+        return self._seconds_since(self._organisations[org_id].down_since)
 
-    def keep(self, org_ids: Iterator[int | None]) -> None:
-        """Forget the organisations without a desk: ids that somebody makes up must not pile up."""
-        kept = set(org_ids)
-        for org_id in self._records.keys() - kept:
-            del self._records[org_id]
+    def asked_ago(self, org_id: int | None) -> float | None:
+        """Return how many seconds ago its last question ended; None: it was never asked."""
+        return self._seconds_since(self._organisations[org_id].asked_at)
 
-    def _record(self, org_id: int | None) -> Record:
-        record = self._records.get(org_id)
-        if record is None:
-            record = self._records[org_id] = Record()
-        return record
+    def forget_all_but(self, org_ids: Iterable[int | None]) -> None:
+        """Forget organisations that have no lookup any more: ids that somebody makes up must not pile up."""
+        for org_id in self._organisations.keys() - set(org_ids):
+            del self._organisations[org_id]
+
+    def _seconds_since(self, moment: float | None) -> float | None:
+        return None if moment is None else self._clock() - moment

@@ -1,4 +1,4 @@
-"""The last warnings and errors of the log, bounded and redacted, for the page."""
+"""The last warnings and errors of the log for the page: bounded, and redacted as the log is."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 from streams.observability.logs import message
 
-#: Different kinds that are kept, and characters of each.
+#: Kinds of lines that are kept, and characters of each message.
 KINDS, LONGEST = 30, 300
 
 
-@dataclass(slots=True)
-class Seen:
-    """Lines of one kind."""
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """Lines of one kind: of one event, made from one text."""
 
     level: str
     event: str
     message: str  # of the last one
     first: float  # seconds since the epoch
     last: float
-    count: int = 1
+    count: int
 
 
 class RecentErrors(logging.Handler):
-    """A log handler that keeps what happened last, one entry for each kind of line.
+    """A log handler that keeps the latest lines, one entry for each kind.
 
-    It takes a line's message and never its exception, whose text could quote anybody.
+    It takes a line's message and never its exception, whose text may hold an address or a name.
     """
 
     def __init__(self, now: Callable[[], float], kinds: int = KINDS) -> None:
@@ -36,7 +36,7 @@ class RecentErrors(logging.Handler):
         super().__init__(logging.WARNING)
         self._now = now
         self._kinds = kinds
-        self._seen: dict[tuple[str, str], Seen] = {}  # the one that happened last is last
+        self._entries: dict[tuple[str, str], LogEntry] = {}  # the one that happened last is last
 
     def added_to(self, configuration: dict[str, Any]) -> dict[str, Any]:
         """Return a ``dictConfig`` of :func:`streams.observability.logs.configuration` that also logs here."""
@@ -46,28 +46,21 @@ class RecentErrors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line; called with the handler's lock held, from any thread."""
-        text = message(record)[:LONGEST]
+        level, text, now = record.levelname.lower(), message(record)[:LONGEST], self._now()
         event = str(getattr(record, "event", record.name))[:80]
         key = event, str(record.msg)[:80]
-        now = self._now()
-        seen = self._seen.pop(key, None)
-        if seen is None:
-            seen = Seen(record.levelname.lower(), event, text, now, now)
-            if len(self._seen) >= self._kinds:
-                del self._seen[next(iter(self._seen))]
-        else:
-            seen.level, seen.message, seen.last, seen.count = (
-                record.levelname.lower(),
-                text,
-                now,
-                seen.count + 1,
-            )
-        self._seen[key] = seen
+        before = self._entries.pop(key, None)
+        if before is not None:
+            self._entries[key] = LogEntry(level, event, text, before.first, now, before.count + 1)
+            return
+        if len(self._entries) >= self._kinds:
+            del self._entries[next(iter(self._entries))]
+        self._entries[key] = LogEntry(level, event, text, now, now, 1)
 
-    def latest(self, most: int) -> list[Seen]:
+    def latest(self, most: int) -> list[LogEntry]:
         """Return the last `most` kinds, the latest first."""
         self.acquire()
         try:
-            return list(self._seen.values())[: -most - 1 : -1]
+            return list(self._entries.values())[: -most - 1 : -1]
         finally:
             self.release()

@@ -81,16 +81,8 @@ FOCUS = """() => {
     const shown = e.matches(":focus-visible") && getComputedStyle(e).outlineStyle !== "none";
     return [e.id || e.textContent, shown && box.top >= 0 && box.bottom <= innerHeight];
 }"""
-#: The first four events that the page is sent.
-SENT = """() => new Promise((done) => {
-    const found = [], source = new EventSource("live");
-    const note = (event) => {
-        if (found.push(event.data) < 4) return;
-        source.close();
-        done(found.join("\\n"));
-    };
-    for (const name of ["past", "present"]) source.addEventListener(name, note);
-})"""
+#: What the page is sent.
+SENT = """async () => await (await fetch("live")).text()"""
 
 ORGANISATIONS = """
 [organisation.1]
@@ -258,20 +250,22 @@ async def test_the_page_shows_what_happens(scene: Scene, tmp_path: Path) -> None
 
         # one organisation's lookup is down
         scene.crm.behave(Behaviour.HANGING if PICTURES else Behaviour.ERRORS)
-        await expect(status_section).to_have_attribute("data-level", "mending")
+        await expect(status_section).to_have_attribute("data-level", "degraded")
         await expect(headline).to_have_text("Emails leave.")
         await expect(rest).to_have_text(
             re.compile(
-                r"Lookup of Friends of the Forest \(2\) has been down for \d+ (s|min): its signers get the"
-                r" two-button letter\. Nobody needs to get up\."
+                r"The lookup of Friends of the Forest \(2\) has been down for \d+ (s|min): its supporters get"
+                r" the two-button letter\. No action is needed now\."
             )
         )
-        await expect(page.locator("#spoken")).to_contain_text("Lookup of Friends of the Forest (2) is down")
+        await expect(page.locator("#spoken")).to_contain_text(
+            "The lookup of Friends of the Forest (2) is down"
+        )
         await expect(second).to_contain_text("Down for")
         await expect(failed.locator("td").last).to_have_text(re.compile(r"[1-9]"))
         await expect(page.locator("#plot path.f4.band")).to_have_count(1)
         await asyncio.sleep(DOWN_FOR)
-        await accessible(page, "mending")
+        await accessible(page, "degraded")
         await picture(page, "page-lookup-down", tmp_path, full_page=True)
         await on_a_phone(scene, tmp_path)
 
@@ -299,7 +293,7 @@ async def test_the_page_shows_what_happens(scene: Scene, tmp_path: Path) -> None
     await contrast(page)
     scene.worker.start()
     await expect(headline).to_have_text(re.compile("Emails|Nothing"))
-    await expect(page.locator("#link")).to_contain_text("live")
+    await expect(page.locator("#link")).to_contain_text("updated")
     assert await page.evaluate("window.untouched"), "it was reloaded"
     assert all("net::ERR_" in text for text in scene.complaints), scene.complaints
     assert scene.elsewhere == []

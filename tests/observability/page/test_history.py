@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.observability.page.history import DeadLetters, Growth, History, Kind, Point
+from streams.observability.page.history import DeadLetterHistory, DeadLetterKind, History, LogGrowth, Point
 
 
 def test_a_point_is_what_the_counters_grew_by() -> None:
@@ -25,7 +25,7 @@ def test_the_ring_forgets_the_oldest_points() -> None:
 
 def test_logs_grow_by_what_arrives_and_not_by_a_rebalance() -> None:
     """A partition that comes, goes, and comes back adds only what it grew by while it was ours."""
-    growth = Growth()
+    growth = LogGrowth()
     growth.note({("actions", 0): 1_000})
     growth.note({("actions", 0): 1_010, ("actions", 1): 5_000})
     assert growth.total == 10
@@ -36,28 +36,28 @@ def test_logs_grow_by_what_arrives_and_not_by_a_rebalance() -> None:
 
 def test_a_topic_made_anew_does_not_shrink_the_total() -> None:
     """An end offset that falls counts as nothing."""
-    growth = Growth()
+    growth = LogGrowth()
     growth.note({("actions", 0): 1_000})
     growth.note({("actions", 0): 3})
     growth.note({("actions", 0): 5})
     assert growth.total == 2
 
 
-def test_dead_letters_have_a_last_time_and_leave_the_recent_ones() -> None:
+def test_dead_letters_have_a_last_time_and_are_recent_for_some_minutes() -> None:
     """Each kind has its total, when it last happened, and how many there were in the time kept."""
-    dead = DeadLetters(kept=600)
+    dead = DeadLetterHistory(kept=600)
     dead.note(0, {("actions", "not_json"): 0})
     assert dead.kinds() == []
     dead.note(10, {("actions", "not_json"): 2})
     dead.note(300, {("actions", "not_json"): 3, ("statuses", "field_type"): 1})
     assert dead.kinds() == [
-        Kind("actions", "not_json", 3, 3, 300),
-        Kind("statuses", "field_type", 1, 1, 300),
+        DeadLetterKind("actions", "not_json", 3, 3, 300),
+        DeadLetterKind("statuses", "field_type", 1, 1, 300),
     ]
     dead.note(610, {("actions", "not_json"): 3, ("statuses", "field_type"): 2})
     assert dead.kinds() == [
-        Kind("statuses", "field_type", 2, 2, 610),
-        Kind("actions", "not_json", 1, 3, 300),
+        DeadLetterKind("statuses", "field_type", 2, 2, 610),
+        DeadLetterKind("actions", "not_json", 1, 3, 300),
     ]
     dead.note(900, {("actions", "not_json"): 3, ("statuses", "field_type"): 2})
     assert [kind.recent for kind in dead.kinds()] == [1, 0]

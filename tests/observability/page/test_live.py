@@ -6,40 +6,34 @@ import asyncio
 import logging
 import re
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-import orjson
 import pytest
 from aiohttp import web
 
-from streams.observability.page.broadcast import Broadcast
 from streams.observability.page.live import FILES, POLICY, LivePage
 
 
-class Source:
+class FakeOverview:
     """Counts how often it is asked."""
 
     def __init__(self, padding: int = 0) -> None:
-        self.ticks = 0
-        self.presents = 0
+        self.noted = 0
+        self.described = 0
         self.padding = "x" * padding
         self.bug: Exception | None = None
 
-    def tick(self) -> None:
+    def note(self) -> None:
+        self.noted += 1
+
+    def describe(self) -> dict[str, Any]:
+        self.described += 1
         if self.bug is not None:
             raise self.bug
-        self.ticks += 1
-
-    def past(self) -> dict[str, Any]:
-        return {"points": []}
-
-    def present(self) -> dict[str, Any]:
-        self.presents += 1
-        return {"number": self.presents, "padding": self.padding}
+        return {"number": self.described, "padding": self.padding}
 
 
 class Pace:
@@ -68,12 +62,18 @@ class Served:
         self.runner = runner
         self.pace = pace
 
+    async def number(self) -> int:
+        """Return which description the page gets now."""
+        async with self.session.get("/live") as response:
+            assert response.status == 200
+            return int((await response.json())["number"])
+
 
 @asynccontextmanager
-async def serving(source: Source, broadcast: Broadcast | None = None) -> AsyncIterator[Served]:
+async def serving(overview: FakeOverview) -> AsyncIterator[Served]:
     pace = Pace()
     app = web.Application()
-    LivePage(source, broadcast, sleep=pace.sleep).add_to(app)
+    LivePage(overview, sleep=pace.sleep).add_to(app)  # type: ignore[arg-type]  # a fake
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -85,23 +85,10 @@ async def serving(source: Source, broadcast: Broadcast | None = None) -> AsyncIt
         await runner.cleanup()
 
 
-async def next_event(response: aiohttp.ClientResponse) -> tuple[str, Any]:
-    """Return the next event's name and body; comments and the retry line are passed over."""
-    name = ""
-    async with asyncio.timeout(10):
-        while line := (await response.content.readline()).decode():
-            field, _, value = line.rstrip("\n").partition(": ")
-            if field == "event":
-                name = value
-            if field == "data":
-                return name, orjson.loads(value)
-    raise ConnectionError
-
-
 @pytest.mark.parametrize("path", [*FILES, "/live"])
 async def test_every_answer_is_locked_down(path: str) -> None:
     """Only the page's own files may be used, no frame may hold it, and nothing leaks to other sites."""
-    async with serving(Source()) as served, served.session.get(path) as response:
+    async with serving(FakeOverview()) as served, served.session.get(path) as response:
         assert response.status == 200
         assert response.headers["Content-Security-Policy"] == POLICY
         assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -114,7 +101,7 @@ async def test_every_answer_is_locked_down(path: str) -> None:
 
 async def test_files_are_utf_8_and_not_sent_twice() -> None:
     """Each has its type; a browser that has the file is told so."""
-    async with serving(Source()) as served:
+    async with serving(FakeOverview()) as served:
         for path, (_, content_type) in FILES.items():
             async with served.session.get(path) as response:
                 assert (response.content_type, response.charset) == (content_type, "utf-8")
@@ -125,7 +112,7 @@ async def test_files_are_utf_8_and_not_sent_twice() -> None:
 
 async def test_the_page_needs_nothing_from_elsewhere() -> None:
     """No file names another origin, and the page has neither inline script nor inline style."""
-    async with serving(Source()) as served:
+    async with serving(FakeOverview()) as served:
         for path in FILES:
             async with served.session.get(path) as response:
                 text = await response.text()
@@ -141,103 +128,81 @@ async def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert re.search(r"\son\w+\s*=|javascript:|<style", page) is None
 
 
-async def test_a_listener_gets_the_past_and_then_the_present_every_second() -> None:
-    """First both at once, so that nobody looks at an empty page; then one event a second."""
-    source = Source()
-    async with serving(source) as served, served.session.get("/live") as response:
-        assert response.content_type == "text/event-stream"
+async def test_the_document_is_made_once_a_second_for_all_who_ask() -> None:
+    """However many ask within a second get the same bytes; in the next second there is a new document."""
+    overview = FakeOverview()
+    async with serving(overview) as served:
+        await served.pace.second()
+        assert [await served.number() for _ in range(3)] == [1, 1, 1]
+        await served.pace.second()
+        assert await served.number() == 2
+        assert overview.described == 2
+
+
+async def test_the_document_is_json_that_no_cache_keeps() -> None:
+    """Neither a browser nor a proxy may show the figures of another second."""
+    async with serving(FakeOverview()) as served, served.session.get("/live") as response:
+        assert response.content_type == "application/json"
         assert response.headers["Cache-Control"] == "no-store"
-        assert await next_event(response) == ("past", {"points": []})
-        assert (await next_event(response))[1]["number"] == 1
-        for number in (2, 3):
-            await served.pace.second()
-            assert (await next_event(response))[1]["number"] == number
 
 
-async def test_nothing_is_described_while_nobody_looks() -> None:
-    """Unwatched, the only cost is the tick; the description is made once for all who look."""
-    source = Source()
-    async with serving(source) as served:
+async def test_nothing_is_described_while_nobody_asks() -> None:
+    """Without an open page only the history is kept, one point a second."""
+    overview = FakeOverview()
+    async with serving(overview) as served:
         for _ in range(3):
             await served.pace.second()
-        assert (source.ticks, source.presents) == (4, 0)
-        async with served.session.get("/live") as one, served.session.get("/live") as other:
-            await next_event(one)
-            await next_event(other)
-            before = source.presents
-            await served.pace.second()
-            assert source.presents == before + 1
+        assert (overview.noted, overview.described) == (4, 0)
 
 
-async def test_one_page_too_many_is_told_to_wait() -> None:
-    """A status that says so, and when to try again; a page that closes makes room."""
-    broadcast = Broadcast(most=1)
-    async with serving(Source(), broadcast) as served:
-        async with served.session.get("/live") as response:
-            await next_event(response)
-            async with served.session.get("/live") as refused:
-                assert refused.status == 503
-                assert refused.headers["Retry-After"] == "10"
-        async with asyncio.timeout(10):
-            while broadcast:
-                await served.pace.second()
-                await asyncio.sleep(0.01)
-        async with served.session.get("/live") as response:
-            assert response.status == 200
-
-
-async def test_a_client_that_reads_nothing_is_cut_off() -> None:
-    """It costs its own buffers and nobody else's time; others get every second."""
-    broadcast = Broadcast(behind=3)
-    async with serving(Source(padding=500_000), broadcast) as served:
+async def test_open_pages_do_not_hold_up_the_end() -> None:
+    """The server ends at once, though one page keeps its connection and another never reads its answers."""
+    async with serving(FakeOverview(padding=100_000)) as served:
+        assert await served.number() == 1
         host, port = served.runner.addresses[0][:2]
+        loop = asyncio.get_running_loop()
         with socket.socket() as lazy:
             lazy.setblocking(False)
             lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            loop = asyncio.get_running_loop()
             await loop.sock_connect(lazy, (host, port))
             await loop.sock_sendall(lazy, b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
-            async with served.session.get("/live") as brisk:
-                await next_event(brisk)
-                await next_event(brisk)
-                assert len(broadcast) == 2
-                seconds = 0
-                while len(broadcast) == 2:
-                    seconds += 1
-                    assert seconds < 20, "nobody was cut off"
-                    await served.pace.second()
-                    await next_event(brisk)
-                await served.pace.second()
-                await next_event(brisk)
-                assert len(broadcast) == 1
+            assert await loop.sock_recv(lazy, 1)
+            # Open requests would be waited for for a minute.
+            await asyncio.wait_for(served.runner.cleanup(), 30)
 
 
-async def test_an_open_page_does_not_hold_up_the_end() -> None:
-    """The server's clean-up lets every listener go at once; aiohttp would wait a minute for it."""
-    async with serving(Source()) as served:
-        response = await served.session.get("/live")
-        await next_event(response)
-        await next_event(response)
-        began = time.monotonic()
-        await served.runner.cleanup()
-        assert time.monotonic() - began < 2
-        with pytest.raises((ConnectionError, aiohttp.ClientError)):
-            await next_event(response)
-        response.close()
-
-
-async def test_a_bug_in_the_page_costs_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """One warning, by the error's class; when it works again, it goes on."""
-    source = Source()
-    async with serving(source) as served:
-        source.bug = ZeroDivisionError("canary")
+async def test_a_bug_in_the_page_is_no_good_news(caplog: pytest.LogCaptureFixture) -> None:
+    """While the worker cannot be described the answer is 500, with one line in the log; then all goes on."""
+    overview = FakeOverview()
+    async with serving(overview) as served:
+        overview.bug = ZeroDivisionError("canary")
         with caplog.at_level(logging.WARNING):
             for _ in range(3):
                 await served.pace.second()
+                async with served.session.get("/live") as response:
+                    assert response.status == 500
+                    assert "canary" not in await response.text()
         assert [record.getMessage() for record in caplog.records] == [
             "the live page failed: ZeroDivisionError"
         ]
-        source.bug = None
-        ticks = source.ticks
+        overview.bug = None
         await served.pace.second()
-        assert source.ticks == ticks + 1
+        assert await served.number() == overview.described
+
+
+async def test_a_bug_in_the_history_is_no_good_news_either(caplog: pytest.LogCaptureFixture) -> None:
+    """A second that could not be noted is not described: its figures would be those of another one."""
+    overview = FakeOverview()
+    async with serving(overview) as served:
+        overview.note = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]  # the bug
+        with caplog.at_level(logging.WARNING):
+            await served.pace.second()
+        async with served.session.get("/live") as response:
+            assert response.status == 500
+        assert overview.described == 0
+        assert [record.getMessage() for record in caplog.records] == [
+            "the live page failed: ZeroDivisionError"
+        ]
+        del overview.note
+        await served.pace.second()
+        assert await served.number() == 1

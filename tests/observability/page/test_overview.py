@@ -12,8 +12,8 @@ from streams.lookup.breaker import State
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.observability.lag import PartitionLags
 from streams.observability.metric_catalogue import DEAD_LETTERS, EMAILS, IGNORED, Described
-from streams.observability.page.lookup_statistics import LookupWatch
-from streams.observability.page.overview import ROWS, Sources, Watch
+from streams.observability.page.lookup_statistics import LookupStatistics
+from streams.observability.page.overview import ROWS, Overview, WorkerParts
 from streams.observability.page.recent_errors import RecentErrors
 
 NOW = 1_800_000_000.0
@@ -41,13 +41,12 @@ class FakeLanes(list[FakeLane]):
         self.opening: dict[int, str] = {}
 
 
-class FakeOrganisationLookup:
-    """An organisation's lookups as the page sees it."""
+class FakeLookup:
+    """An organisation's lookup as the page sees it."""
 
     def __init__(self, org_id: int | None, state: State = State.CLOSED) -> None:
         self.org_id = org_id
         self.state = state
-        self.waiting = 0
 
 
 class Silent:
@@ -58,7 +57,7 @@ class Silent:
     def state_changed(self, *_: object) -> None: ...
 
 
-class Worker:
+class FakeWorker:
     """All parts of a worker that the page looks at."""
 
     def __init__(self) -> None:
@@ -67,28 +66,29 @@ class Worker:
             described.name: Counter() for described in (EMAILS, IGNORED, DEAD_LETTERS)
         }
         self.lanes, self.rekeyed = FakeLanes(), FakeLanes()
-        self.organisations: list[FakeOrganisationLookup] = []
-        self.fetch_position: dict[tuple[str, int], tuple[int, int]] = {}
+        self.organisations: list[FakeLookup] = []
+        self.ends: dict[tuple[str, int], tuple[int, int] | None] = {}  # the others are read to the end
+        self.silent = False  # Kafka does not answer
         self.dead: list[str] = []
         self.unready: list[str] = []
         self.decision: str | None = None
-        self.lookups = LookupWatch(Silent(), lambda: self.now)
+        self.statistics = LookupStatistics(Silent(), lambda: self.now)
         self.errors = RecentErrors(lambda: self.now)
-        backlog = PartitionLags(self.both, self.fetched, lambda: self.now)
-        self.watch = Watch(
-            Sources(
+        lags = PartitionLags(self.both, self.fetched, lambda: self.now)
+        self.overview = Overview(
+            WorkerParts(
                 worker="worker-0",
                 version="1",
-                counters=self,
-                checks=self,
+                metrics=self,  # type: ignore[arg-type]  # here and below: fakes
+                health=self,  # type: ignore[arg-type]
                 decision=lambda: self.decision,
                 lanes=self.both,
                 fetch_position=self.fetched,
-                backlog=backlog,
-                organisations=self.organisations,
-                lookups=self.lookups,
-                called={2: "Second"}.get,
-                errors=self.errors,
+                lags=lags,
+                lookups=self.organisations,
+                lookup_statistics=self.statistics,
+                organisation_name={2: "Second"}.get,
+                recent_errors=self.errors,
             ),
             now=lambda: self.now,
         )
@@ -97,10 +97,13 @@ class Worker:
         return [("actions", self.lanes), ("rekeyed", self.rekeyed)]
 
     def fetched(self, topic: str, partition: int) -> tuple[int, int] | None:
-        return self.fetch_position.get((topic, partition))
+        return self.ends.get((topic, partition), (100, 100))
 
     def counts(self, described: Described) -> Counter[tuple[str, ...]]:
         return self.totals[described.name]
+
+    def kafka_answers(self) -> bool:
+        return not self.silent
 
     def not_alive(self) -> list[str]:
         return self.dead
@@ -108,33 +111,37 @@ class Worker:
     def not_ready(self) -> list[str]:
         return self.unready
 
+    def described(self) -> dict[str, Any]:
+        """Return what the page gets, as it gets it."""
+        return orjson.loads(orjson.dumps(self.overview.describe()))  # type: ignore[no-any-return]  # an object
+
     def second(self) -> None:
         self.now += 1
-        self.watch.tick()
+        self.overview.note()
 
 
 @pytest.fixture
-def worker() -> Worker:
-    made = Worker()
-    made.watch.tick()
+def worker() -> FakeWorker:
+    made = FakeWorker()
+    made.overview.note()
     return made
 
 
-def test_a_point_counts_each_letter(worker: Worker) -> None:
-    """Actions in, then the letters in the order in which the page is told them, ignored, dead letters."""
+def test_a_point_counts_each_letter(worker: FakeWorker) -> None:
+    """Actions in, then the letters in the order of the list that comes with them, ignored, dead letters."""
     worker.lanes.append(FakeLane(0))
-    worker.fetch_position["actions", 0] = (100, 100)
+    worker.ends["actions", 0] = (100, 100)
     worker.second()
-    worker.fetch_position["actions", 0] = (112, 112)
+    worker.ends["actions", 0] = (112, 112)
     worker.totals[EMAILS.name]["two_button", "lookup_failed"] = 7
     worker.totals[EMAILS.name]["one_button", "known_subscribed"] = 3
     worker.totals[IGNORED.name]["stage",] = 1
     worker.totals[DEAD_LETTERS.name]["actions", "not_json"] = 1
     worker.second()
-    past = worker.watch.past()
-    names = ["moment", "actions", *(reason for _, reason in past["letters"]), "ignored", "dead"]
-    assert len(past["points"]) == 3
-    point = dict(zip(names, past["points"][-1], strict=True))
+    described = worker.described()
+    names = ["moment", "actions", *(reason for _, reason in described["letters"]), "ignored", "dead"]
+    assert len(described["points"]) == 3
+    point = dict(zip(names, described["points"][-1], strict=True))
     assert point.pop("moment") == worker.now
     assert {name: count for name, count in point.items() if count} == {
         "actions": 12,
@@ -143,126 +150,155 @@ def test_a_point_counts_each_letter(worker: Worker) -> None:
         "ignored": 1,
         "dead": 1,
     }
-    assert worker.watch.present()["point"] == past["points"][-1]
 
 
-def test_lag_is_to_the_committed_offset_and_a_marker_is_none(worker: Worker) -> None:
+def test_lag_is_to_the_committed_offset_and_a_marker_is_none(worker: FakeWorker) -> None:
     """What lies behind the last record of an idle, wholly read partition is a marker that nobody commits."""
     worker.lanes += [FakeLane(0), FakeLane(1), FakeLane(2, has_work=True), FakeLane(3)]
-    worker.fetch_position |= {
-        ("actions", 0): (101, 101),
-        ("actions", 1): (140, 100),
-        ("actions", 2): (101, 101),
-    }
-    rows = worker.watch.present()["partitions"]["rows"]
+    worker.ends |= {("actions", 0): (101, 101), ("actions", 1): (140, 100), ("actions", 2): (101, 101)}
+    worker.ends["actions", 3] = None
+    rows = worker.described()["partitions"]["rows"]
     assert [row["lag"] for row in rows] == [0, 40, 1, None]
 
 
-def test_the_oldest_waiting_action_is_that_of_all_partitions(worker: Worker) -> None:
+def test_what_kafka_has_not_told_is_unknown_and_no_good_news(worker: FakeWorker) -> None:
+    """One partition whose end is not known: what waits in all is not known, and the headline says so."""
+    worker.lanes += [FakeLane(0), FakeLane(1)]
+    worker.second()
+    assert worker.described()["waiting"] == 0
+    worker.ends["actions", 1] = None
+    worker.second()
+    described = worker.described()
+    assert described["waiting"] is None
+    assert described["headline"]["urgency"] == "degraded"
+    assert (
+        "Kafka has not told yet how many actions wait in 1 of 2 partitions." in described["headline"]["text"]
+    )
+
+
+def test_while_kafka_does_not_answer_the_lag_is_unknown(worker: FakeWorker) -> None:
+    """The ends of the logs are those of before: they are not shown as those of now."""
+    worker.lanes.append(FakeLane(0))
+    worker.silent = True
+    worker.unready = ["Kafka does not answer"]
+    described = worker.described()
+    assert described["waiting"] is None
+    assert described["partitions"]["rows"][0]["lag"] is None
+
+
+@pytest.mark.parametrize(("problems", "waiting"), [(["no partitions assigned yet"], None), ([], 0)])
+def test_without_partitions_nothing_waits_once_that_is_certain(
+    worker: FakeWorker, problems: list[str], waiting: int | None
+) -> None:
+    """A spare worker knows that nothing waits here; before its first assignment it does not."""
+    worker.unready = problems
+    assert worker.described()["waiting"] == waiting
+
+
+def test_the_oldest_waiting_action_is_that_of_all_partitions(worker: FakeWorker) -> None:
     """Its age in seconds; a clock ahead of ours makes nobody younger than now."""
     worker.lanes += [
         FakeLane(0, oldest_timestamp_ms=int((NOW - 5) * 1000), has_work=True),
         FakeLane(1, oldest_timestamp_ms=int((NOW + 9) * 1000), has_work=True),
         FakeLane(2),
     ]
-    present = worker.watch.present()
-    assert present["oldest"] == pytest.approx(5)
-    assert [row["oldest"] for row in present["partitions"]["rows"]] == [pytest.approx(5), 0.0, None]
+    described = worker.described()
+    assert described["oldest_age"] == pytest.approx(5)
+    assert [row["oldest_age"] for row in described["partitions"]["rows"]] == [pytest.approx(5), 0.0, None]
 
 
-def test_partitions_in_trouble_come_first(worker: Worker) -> None:
-    """A lane that stands still, cannot commit or cannot open is above those at work, and spoken of."""
+def test_partitions_in_trouble_come_first(worker: FakeWorker) -> None:
+    """A lane that stands still, cannot commit or cannot open is above those at work, and in the headline."""
     worker.lanes += [
         FakeLane(0),
         FakeLane(1, halted="too many dead letters"),
         FakeLane(2, commit_failure="KafkaError"),
     ]
     worker.lanes.opening = {5: "opening"}
-    present = worker.watch.present()
-    assert [row["partition"] for row in present["partitions"]["rows"]] == [1, 2, 5, 0]
-    assert present["status"]["level"] == "act"
-    assert present["status"]["rest"] == "Partition 1 of actions stands still: too many dead letters."
+    described = worker.described()
+    assert [row["partition"] for row in described["partitions"]["rows"]] == [1, 2, 5, 0]
+    assert described["headline"]["urgency"] == "act"
+    assert described["headline"]["text"] == "Partition 1 of actions stands still: too many dead letters."
 
 
-def test_tables_are_bounded(worker: Worker) -> None:
+def test_tables_are_bounded(worker: FakeWorker) -> None:
     """Hundreds of partitions and organisations are a table of some rows, and a count of the rest."""
     worker.lanes += [FakeLane(number) for number in range(100)]
-    worker.organisations += [FakeOrganisationLookup(number) for number in range(1, 501)]
-    present = worker.watch.present()
-    assert len(present["partitions"]["rows"]) == len(present["lookups"]["rows"]) == ROWS
-    assert present["partitions"]["more"] == 100 - ROWS
-    assert present["lookups"]["more"] == 500 - ROWS
-    assert len(orjson.dumps(present)) < 16_000
+    worker.organisations += [FakeLookup(number) for number in range(1, 501)]
+    described = worker.described()
+    assert len(described["partitions"]["rows"]) == len(described["lookups"]["rows"]) == ROWS
+    assert described["partitions"]["more"] == 100 - ROWS
+    assert described["lookups"]["more"] == 500 - ROWS
+    del described["points"]  # as many as there are seconds in the history
+    assert len(orjson.dumps(described)) < 16_000
 
 
-def test_a_lookup_that_is_down_comes_first_and_is_spoken_of(worker: Worker) -> None:
+def test_a_lookup_that_is_down_comes_first_and_the_headline_names_it(worker: FakeWorker) -> None:
     """Worst first, then the most asked; the sentence has the name that the file gives."""
     worker.totals[EMAILS.name]["two_button", "lookup_failed"] = 1
-    worker.organisations += [
-        FakeOrganisationLookup(1),
-        FakeOrganisationLookup(3),
-        FakeOrganisationLookup(2, State.OPEN),
-    ]
+    worker.organisations += [FakeLookup(1), FakeLookup(3), FakeLookup(2, State.OPEN)]
     worker.lanes.append(FakeLane(0))
     worker.second()
     for _ in range(20):
-        worker.lookups.answered(3, LookupOutcome(Outcome.EXISTING), 0.004)
-    worker.lookups.answered(2, LookupOutcome(Outcome.ERROR, Cause.CONNECT), 0.004)
-    worker.lookups.state_changed(2, State.OPEN)
-    worker.now += 180
-    present = worker.watch.present()
-    rows = present["lookups"]["rows"]
+        worker.statistics.answered(3, LookupOutcome(Outcome.EXISTING), 0.004)
+    worker.statistics.answered(2, LookupOutcome(Outcome.ERROR, Cause.CONNECT), 0.004)
+    worker.statistics.state_changed(2, State.OPEN)
+    worker.now += 170
+    worker.statistics.answered(2, LookupOutcome(Outcome.ERROR, Cause.CONNECT), 0.004)
+    worker.now += 10
+    described = worker.described()
+    rows = described["lookups"]["rows"]
     assert [row["organisation"] for row in rows] == [2, 1, 3]
-    assert not any(row["weak"] for row in rows)
+    assert [row["condition"] for row in rows] == ["down", "unknown", "unknown"]
     assert (rows[0]["name"], rows[0]["state"], rows[0]["down_for"]) == ("Second", "open", 180)
-    assert present["status"]["rest"].startswith("Lookup of Second (2) has been down for 3 min: ")
+    assert described["headline"]["text"].startswith("The lookup of Second (2) has been down for 3 min: ")
 
 
-def test_a_lookup_that_fails_often_is_marked(worker: Worker) -> None:
+def test_a_lookup_that_fails_often_is_marked(worker: FakeWorker) -> None:
     """Its breaker is closed, and a good part of its questions has no answer: above those that do well."""
-    worker.organisations += [FakeOrganisationLookup(1), FakeOrganisationLookup(2)]
+    worker.organisations += [FakeLookup(1), FakeLookup(2)]
     for _ in range(10):
-        worker.lookups.answered(1, LookupOutcome(Outcome.EXISTING), 0.004)
-        worker.lookups.answered(1, LookupOutcome(Outcome.EXISTING), 0.004)
-        worker.lookups.answered(2, LookupOutcome(Outcome.ERROR, Cause.TIMEOUT), 0.4)
-    rows = worker.watch.present()["lookups"]["rows"]
-    assert [(row["organisation"], row["weak"]) for row in rows] == [(2, True), (1, False)]
+        worker.statistics.answered(1, LookupOutcome(Outcome.EXISTING), 0.004)
+        worker.statistics.answered(1, LookupOutcome(Outcome.EXISTING), 0.004)
+        worker.statistics.answered(2, LookupOutcome(Outcome.ERROR, Cause.TIMEOUT), 0.4)
+    rows = worker.described()["lookups"]["rows"]
+    assert [(row["organisation"], row["condition"]) for row in rows] == [(2, "fails_often"), (1, "answers")]
 
 
-def test_not_ready_is_timed_from_when_it_began(worker: Worker) -> None:
-    """A short rebalance asks for nobody; one that lasts does."""
+def test_not_ready_is_timed_from_when_it_began(worker: FakeWorker) -> None:
+    """A short rebalance calls nobody; one that lasts does."""
     worker.second()
     worker.unready = ["no partitions assigned yet"]
     for _ in range(100):
         worker.second()
-    assert worker.watch.present()["status"]["level"] == "mending"
+    assert worker.described()["headline"]["urgency"] == "degraded"
     for _ in range(250):
         worker.second()
-    assert worker.watch.present()["status"]["level"] == "act"
+    assert worker.described()["headline"]["urgency"] == "act"
     worker.unready = []
     worker.second()
     worker.unready = ["no partitions assigned yet"]
     worker.second()
-    assert worker.watch.present()["status"]["level"] == "mending"
+    assert worker.described()["headline"]["urgency"] == "degraded"
 
 
-def test_a_start_that_waits_for_a_person_says_so_at_once(worker: Worker) -> None:
-    """Whether to mail a topic's history is not decided by a default."""
+def test_a_start_that_waits_for_a_person_says_so_at_once(worker: FakeWorker) -> None:
+    """Whether to mail a topic's history is a decision for a person, not for a default."""
     worker.decision = worker.unready = "a decision: set ACTIONS_START"  # type: ignore[assignment]  # any text
-    status = worker.watch.present()["status"]
-    assert (status["level"], status["headline"]) == ("act", "A person must act.")
-    assert status["rest"] == "The worker waits for a decision: set ACTIONS_START."
+    headline = worker.described()["headline"]
+    assert (headline["urgency"], headline["title"]) == ("act", "A person must act.")
+    assert headline["text"] == "The worker waits for a decision: set ACTIONS_START."
 
 
-def test_dead_letters_and_errors_are_listed(worker: Worker) -> None:
+def test_dead_letters_and_errors_are_listed(worker: FakeWorker) -> None:
     """By kind, with their last time; the sentence mentions the new ones."""
     worker.totals[EMAILS.name]["two_button", "no_lookup"] = 1
     worker.totals[DEAD_LETTERS.name]["actions", "not_json"] = 3
     worker.lanes.append(FakeLane(0))
     worker.second()
-    present = worker.watch.present()
-    assert present["dead_letters"] == [
+    described = worker.described()
+    assert described["dead_letters"] == [
         {"topic": "actions", "error_class": "not_json", "recent": 3, "total": 3, "last": worker.now}
     ]
-    assert "3 records became dead letters" in present["status"]["rest"]
-    assert present["errors"] == []
+    assert "3 records became dead letters" in described["headline"]["text"]
+    assert described["errors"] == []

@@ -1,4 +1,4 @@
-"""The last errors: bounded, grouped, redacted."""
+"""The last warnings and errors: bounded, one entry for each kind, redacted."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def test_lines_of_one_kind_are_one_entry_with_the_latest_text() -> None:
 
 
 def test_the_latest_kind_comes_first_and_the_oldest_is_forgotten() -> None:
-    """There are only so many kinds; one that happens again is young again."""
+    """Only so many kinds are kept; one that happens again becomes the latest."""
     errors = kept(line("a"), line("b"), line("a"), line("c"), line("d"), kinds=3)
     assert [seen.message for seen in errors.latest(8)] == ["d", "c", "a"]
     assert [seen.message for seen in errors.latest(1)] == ["d"]
 
 
-def test_addresses_and_references_are_blotted_and_long_texts_cut() -> None:
+def test_addresses_and_references_are_redacted_and_long_texts_are_cut() -> None:
     """What should never have been logged does not reach the page either."""
     reference = "q2" + "x" * 41
     errors = kept(line("to %s, %s", "ana.canary@example.org", reference), line("%s", "long " * 1_000))
-    long, blot = errors.latest(8)
-    assert blot.message == "to [address], [ref]"
+    long, redacted = errors.latest(8)
+    assert redacted.message == "to [address], [ref]"
     assert len(long.message) == LONGEST
 
 
 def test_the_text_of_an_exception_is_not_kept() -> None:
-    """An exception's text could quote anybody: only the line's own message is shown."""
+    """An exception's text may hold an address or a name: only the line's own message is kept."""
     record = line("it failed", level=logging.ERROR)
     try:
         raise ValueError("canary")
@@ -58,13 +58,13 @@ def test_the_text_of_an_exception_is_not_kept() -> None:
     assert "canary" not in repr(seen)
 
 
-def test_a_line_that_cannot_be_formed_costs_only_its_text() -> None:
-    """A library's mistake in its arguments is no error in ours."""
+def test_a_line_with_wrong_arguments_is_kept_as_it_was_written() -> None:
+    """A log call whose arguments do not fit its text is shown unformatted, with the error's class."""
     (seen,) = kept(line("%d things", "many")).latest(8)
     assert seen.message == "'%d things' (TypeError in its arguments)"
 
 
-def test_it_joins_the_worker_s_log() -> None:
+def test_it_is_one_of_the_log_s_outputs() -> None:
     """Warnings and errors of every logger arrive, client libraries' errors as warnings, and no INFO."""
     before = logging.root.handlers[:]
     errors = RecentErrors(lambda: 1.0)

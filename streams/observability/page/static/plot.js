@@ -118,10 +118,10 @@ function describeStep(step) {
 
 function describe(step) {
   const list = drawn.list, box = $("plot");
-  say($("readout"), step ? describeStep(step) : "Areas: emails out. Dotted line: actions in. Point, or use the arrow keys, to read a moment.");
+  say($("readout"), step ? describeStep(step) : "Areas: emails out. Dotted line: actions in. Point at the plot, or use the arrow keys, to read one moment.");
   const totals = list.map((each) => each.letters.reduce((a, b) => a + b, 0));
   const mean = totals.length ? totals.reduce((a, b) => a + b, 0) / totals.length : 0;
-  if (document.activeElement !== box) // a description that changes under a reader's feet would be read again and again
+  if (document.activeElement !== box) // or a screen reader would read it again at each change
     say($("plot-text"), `Over the last ${spanWords()}, ${rate(mean)} emails per second on average, at most ${rate(Math.max(0, ...totals))}. The table that follows has the figures.`);
   mark(box, "aria-valuemax", Math.max(0, list.length - 1));
   mark(box, "aria-valuenow", step ? list.indexOf(step) : Math.max(0, list.length - 1));
