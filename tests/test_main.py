@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
@@ -43,7 +42,10 @@ def streams(*arguments: str, stdin: str = "", **environ: str) -> subprocess.Comp
         text=True,
         timeout=60,
         check=False,
-        env={"PATH": os.environ["PATH"], **{f"STREAMS_{name}": value for name, value in environ.items()}},
+        env={
+            "PATH": os.environ["PATH"],
+            **{name if name == "COLUMNS" else f"STREAMS_{name}": value for name, value in environ.items()},
+        },
     )
 
 
@@ -83,6 +85,28 @@ def test_settings_piped_are_whole() -> None:
         assert row.allowed in line
     (line,) = [line for line in printed if "STREAMS_WEB_PORT" in line]
     assert line.split()[1:3] == ["7001", "environment"]
+
+
+def test_settings_fit_a_narrow_screen() -> None:
+    """At 80 columns each setting has lines of its own, of whole words, and nothing of it is cut off."""
+    result = streams("settings", WEB_PORT="7001", COLUMNS="80")
+    printed = result.stdout.splitlines()
+    assert max(map(len, printed)) <= 80
+    assert "STREAMS_WEB_PORT: 7001 (environment)" in printed
+    assert "STREAMS_LOOKUP_URL: not set (default)" in printed
+    words = " ".join(result.stdout.split())
+    for row in describe():
+        assert f"{row.meaning}. Allowed: {row.allowed_with_unit}" in words
+
+
+def test_settings_with_a_wrong_organisations_file_end_with_two(tmp_path: Path) -> None:
+    """The settings are shown, and then what is wrong with the file that one of them names, with its line."""
+    file = tmp_path / "organisations.toml"
+    file.write_text('[organisation.310]\nurl = "ftp://crm.example/"\n')
+    result = streams("settings", ORGANISATIONS_FILE=str(file))
+    assert result.returncode == 2
+    assert "STREAMS_ORGANISATIONS_FILE" in result.stdout
+    assert result.stderr.startswith(f"Error: {file} is wrong:\n  line 2: organisation.310.url")
 
 
 def test_settings_as_json() -> None:
@@ -134,7 +158,7 @@ def test_an_unreachable_kafka_is_one_sentence(command: str, closed_port: int) ->
     """A refused connection ends the command soon, with the address and without a traceback."""
     servers = f"127.0.0.1:{closed_port}"
     result = streams(command, "-", stdin="{}\n", KAFKA_BOOTSTRAP_SERVERS=servers)
-    assert result.returncode == 1
+    assert result.returncode == 3
     what, error = result.stderr.splitlines()
     assert what.endswith(f"at {servers}")
     assert error == f"Error: Kafka does not answer at {servers} (KafkaConnectionError)"
@@ -175,7 +199,7 @@ def test_a_rate_must_be_positive() -> None:
             ["worker", "--loglevel", "debug", "-x"],
             "streams.commands.worker",
             "run_worker",
-            (["--loglevel", "debug", "-x"],),
+            (["--loglevel", "debug", "-x"], "info"),
         ),
         (
             ["kafka", "--brokers", "3", "--folder", "f", "--port", "9099"],
@@ -195,7 +219,7 @@ def test_long_running_commands_pass_their_options_on(
 ) -> None:
     """Kafka and demo announce themselves, a worker in a terminal; each hands over to its own module.
 
-    That module is replaced here, as the real ones run until they are stopped.
+    That function is replaced here, as the real ones run until they are stopped.
     """
     calls: list[tuple[object, ...]] = []
 
@@ -203,9 +227,7 @@ def test_long_running_commands_pass_their_options_on(
         calls.append((*positional, *named.values()))
         return 0
 
-    stand_in = ModuleType(module)
-    setattr(stand_in, function, record)
-    monkeypatch.setitem(sys.modules, module, stand_in)
+    monkeypatch.setattr(f"{module}.{function}", record)
     result = CliRunner().invoke(main, arguments, env={"STREAMS_WEB_PORT": ""})
     assert result.exit_code == 0
     assert calls == [expected]

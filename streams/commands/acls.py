@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from textwrap import indent
+from typing import TYPE_CHECKING
 
 import click
 
-from streams.settings.load import load_settings
-from streams.settings.table import Settings
+from streams.commands.command_line import settings_in_force
+
+if TYPE_CHECKING:
+    from streams.settings.table import Settings
 
 
 @click.command()
@@ -32,11 +34,13 @@ def acls(principal: str | None, make_topics: bool, form: str) -> None:
 
     The least, with the settings in force. Connects to nothing. With mutual TLS the principal is the
     certificate's whole subject, or what the brokers' ssl.principal.mapping.rules make of it.
+
+    Exit codes: 0 printed, 2 wrong options or settings.
     """
     from streams.kafka.acls import commands, least, strimzi, to_make_topics
     from streams.kafka.topics import TopicNames
 
-    settings = load_settings(os.environ)
+    settings = settings_in_force()
     names = TopicNames.of(settings)
     needed = least(names, settings.group_id)
     if make_topics:

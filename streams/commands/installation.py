@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import gc
+import logging
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
 
+from streams.commands.command_line import NoAnswer, WrongUse, settings_in_force
+from streams.kafka.connection_check import access_problem
 from streams.kafka.topics import TopicNames
 from streams.settings.connection import client_options
 from streams.settings.table import Settings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +42,16 @@ def installation_of(settings: Settings) -> Installation:
     )
 
 
-class TopicMissing(Exception):
+class NotAnswered(Exception):
+    """A command cannot do its work. The text is one sentence for a person."""
+
+
+class TopicMissing(NotAnswered):
     """A topic that is to be read or written does not exist. The text names it."""
+
+
+class PartitionMissing(Exception):
+    """A partition that was asked for does not exist. The text names it, and those that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,12 @@ class Described:
         for topic in topics:
             if topic not in self.partitions:
                 raise TopicMissing(f"there is no topic {topic}: the worker creates it when it starts")
+
+    def require_partitions(self, topic: str, partitions: Iterable[int]) -> None:
+        """Raise PartitionMissing unless an existing topic has all of them."""
+        count = self.partitions[topic]
+        if missing := sorted(number for number in partitions if number >= count):
+            raise PartitionMissing(f"topic {topic} has no partition {missing[0]}: it has 0 to {count - 1}")
 
 
 async def describe(installation: Installation) -> Described:
@@ -82,3 +104,27 @@ async def describe(installation: Installation) -> Described:
         {each["topic"]: min(len(one["replicas"]) for one in each["partitions"]) for each in found},
         configs,
     )
+
+
+def answered(work: Coroutine[Any, Any, T]) -> T:
+    """Run something that asks Kafka.
+
+    Raises:
+        NoAnswer: Kafka does not answer, a topic is missing, or a transaction failed.
+        WrongUse: a partition that was asked for does not exist.
+    """
+    # Records come by the million, and none is part of a cycle: looking for one took a quarter of the time.
+    gc.set_threshold(500_000)
+    # The client logs each attempt to connect; the sentence below says the same once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # After a failure it also leaves futures behind that nobody asked for.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    try:
+        return asyncio.run(work)
+    except PartitionMissing as error:
+        raise WrongUse(str(error)) from None
+    except NotAnswered as error:
+        raise NoAnswer(str(error)) from None
+    except (KafkaError, OSError, TimeoutError) as error:
+        why = asyncio.run(access_problem(client_options(settings_in_force())))
+        raise NoAnswer(why or f"Kafka does not answer ({type(error).__name__})") from None

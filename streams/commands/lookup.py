@@ -1,128 +1,30 @@
-"""``streams lookup``: one question to one organisation's lookup service, asked by a person.
-
-With the settings and the organisations file in force, through the client that the worker uses; past its queue
-and its circuit breaker, which belong to a running worker. Shown is what came of it, never who was asked for
-nor a secret.
-"""
+"""The command ``streams lookup``."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import os
-import time
-from base64 import urlsafe_b64encode
-from urllib.parse import urlsplit
+import sys
 
 import click
 
-from streams.lookup.client import Endpoint, Question, Reply, ServiceHealth
-from streams.lookup.lookups import open_client
-from streams.messages.decode import Cause, Outcome
-from streams.settings.load import load_settings
-from streams.settings.organisations import OrganisationsInForce
-from streams.settings.organisations_file import Organisation, OrganisationsError
-from streams.settings.table import SettingsError
-
-_ANSWERED, _FAILED, _NOBODY_TO_ASK = 0, 1, 2
-
-_LETTERS = {
-    Outcome.EXISTING: "subscribed: one button",
-    Outcome.NON_EXISTING: "not subscribed: two buttons",
-    Outcome.ERROR: "no answer: two buttons",
-}
-_MEANINGS = {
-    Cause.CONNECT: "no connection: the name is unknown, or nobody listens there, or nothing gets through",
-    Cause.TLS: "TLS: the certificate, or the handshake, is refused",
-    Cause.TIMEOUT: "no whole reply within the deadline",
-    Cause.REDIRECT: "HTTP status 3xx: redirects are not followed, give the final URL",
-    Cause.NO_DATA: "HTTP status 200 with nothing in the body",
-    Cause.WRONG_DATA: "HTTP status 200 with a body that is no lookup reply",
-    Cause.TOO_LARGE: "HTTP status 200 with a body beyond what a lookup reply may be",
-    Cause.PROTOCOL: "what came back is not HTTP, or the connection ended in the middle of it",
-    Cause.UNEXPECTED: "a fault of our own: the question could not be asked",
-}
+from streams.commands.command_line import settings_in_force
+from streams.commands.typed_text import TypedText
 
 
-def ask_by_hand(org_id: int, email: str, contact_ref: str | None) -> int:
-    """Ask, and print what came of it.
+@click.command()
+@click.option("--org", "org_id", type=click.IntRange(min=1), required=True, help="The organisation's orgId.")
+@click.option("--email", type=TypedText(), required=True, help="The address to ask about.")
+@click.option(
+    "--contact-ref", type=TypedText(), help="Default: base64url(sha256(address)), as Proca makes it."
+)
+def lookup(org_id: int, email: str, contact_ref: str | None) -> None:
+    """Ask an organisation's lookup service once, by hand.
 
-    Args:
-        org_id: the organisation.
-        email: the address to ask about.
-        contact_ref: the supporter's contactRef; None: made from the address (see ``made_up_ref``).
+    With the settings in force.
 
-    Returns:
-        The exit code: 0 answered, 1 failed, 2 nobody to ask, or the settings are wrong.
+    Exit codes: 0 it answered, 1 it failed, 2 wrong options, settings or organisations file, or this
+    organisation has no lookup, 130 interrupted.
     """
-    try:
-        plan = OrganisationsInForce(load_settings(os.environ), os.environ).organisations.of(org_id)
-    except (SettingsError, OrganisationsError) as error:
-        click.echo(f"Error: {error}", err=True)
-        return _NOBODY_TO_ASK
-    if plan.lookup is None:
-        click.echo(
-            f"Error: organisation {org_id} has no lookup: who is not known there gets two buttons", err=True
-        )
-        return _NOBODY_TO_ASK
-    click.echo(_whom(org_id, plan, plan.lookup))
-    if not contact_ref:
-        contact_ref = made_up_ref(email)
-        click.echo("contactRef: base64url(sha256(address)), as Proca makes it; --contact-ref gives another")
-    reply, seconds = asyncio.run(_ask(plan, Question(org_id, contact_ref, email)))
-    for line in _what_came(reply):
-        click.echo(line)
-    click.echo(f"time: {seconds * 1000:,.0f} ms, of {plan.lookup.deadline * 1000:,.0f}")
-    return _FAILED if reply.outcome.outcome is Outcome.ERROR else _ANSWERED
+    settings = settings_in_force()
+    from streams.commands.lookup_by_hand import ask_by_hand
 
-
-def made_up_ref(email: str) -> str:
-    """A contactRef as Proca makes it by default: base64url(sha256(address)), without padding."""
-    return urlsafe_b64encode(hashlib.sha256(email.encode()).digest()).decode().rstrip("=")
-
-
-async def _ask(plan: Organisation, question: Question) -> tuple[Reply, float]:
-    client = open_client(plan)
-    try:
-        started = time.perf_counter()
-        reply = await client.ask(question)
-        return reply, time.perf_counter() - started
-    finally:
-        await client.aclose()
-
-
-def _whom(org_id: int, plan: Organisation, endpoint: Endpoint) -> str:
-    """Where it is asked, without path and query: some services have an API key there."""
-    named = f" ({plan.name})" if plan.name else ""
-    source = "" if plan.org_id is not None else ", by the default for every organisation"
-    url = urlsplit(endpoint.url)
-    credentials = "with" if endpoint.authorization is not None else "without"
-    where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
-    return f"organisation {org_id}{named}: {where}, {credentials} credentials{source}"
-
-
-def _what_came(reply: Reply) -> list[str]:
-    outcome, cause = reply.outcome.outcome, reply.outcome.cause
-    lines = [f"outcome: {outcome} ({_LETTERS[outcome]})"]
-    if reply.outcome.custom_fields is not None:
-        lines.append("customFields: some, which travel on in the email (not shown)")
-    if cause is not None:
-        meaning = _status_class(reply) if cause is Cause.HTTP_STATUS else _MEANINGS.get(cause)
-        lines.append(f"cause: {cause}" + (f" ({meaning})" if meaning else ""))
-        lines.append(f"for the circuit breaker: {_COUNTS[reply.health]}")
-    if reply.retry_after is not None:
-        lines.append(f"Retry-After: {reply.retry_after:,.0f} s")
-    return lines
-
-
-def _status_class(reply: Reply) -> str:
-    if reply.health is ServiceHealth.FAILURE:
-        return "HTTP status 401, 403, 408, 429, 5xx, or one that is no final answer"
-    return "another HTTP status 4xx: the service is there, and did not like the question"
-
-
-_COUNTS = {
-    ServiceHealth.HEALTHY: "healthy",
-    ServiceHealth.NEUTRAL: "neither healthy nor a failure",
-    ServiceHealth.FAILURE: "a failure",
-}
+    sys.exit(ask_by_hand(settings, org_id, email, contact_ref))

@@ -1,11 +1,11 @@
-"""Says how far a long reading is: a bar on a terminal, elsewhere a line now and then."""
+"""How far a long command is: a bar on a terminal, elsewhere a line now and then. Always on standard error."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -14,60 +14,88 @@ if TYPE_CHECKING:
 
 _AFTER = 2.0  # seconds; what is done by then needs no progress
 _LINES = 5.0  # seconds between two lines where there is no terminal
+_FRAMES = 0.1  # seconds between two changes of the bar
+
+#: Is told (done, all there is to do at most) now and then.
+OnProgress = Callable[[int, int], None]
 
 
-class Watching:
-    """A context manager; `show` is called as often as one likes."""
+class ProgressBar:
+    """A context manager, which leaves nothing of the bar behind.
 
-    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Name what is read, as in "records"; `clock` gives monotonic seconds."""
-        self._what = what
+    `show` is for one long piece of work, and says nothing in its first seconds. `begin` and `step` are for
+    several pieces, each with a name.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, silent_for: float = _AFTER) -> None:
+        """Start the time.
+
+        Args:
+            clock: gives monotonic seconds.
+            silent_for: seconds; before, nothing is said, as a short command needs no progress.
+        """
         self._clock = clock
-        self._started = self._last = clock()
+        self._silent_for = silent_for
+        self._started = clock()
+        self._last = self._started
         self._bar: Progress | None = None
 
-    def __enter__(self) -> Watching:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar off the terminal. May be called more than once."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
-    def show(self, read: int, everything: int) -> None:
-        """So many records are read, of at most so many (offsets without a record count, too)."""
+    def counting(self, what: str) -> OnProgress:
+        """Return a function that shows how many of `what`, as in "records read", are done, and how fast."""
+        return lambda done, total: self.show(f"{done:,} {what} ({self._rate(done):,.0f}/s)", done, total)
+
+    def show(self, text: str, done: int, total: int) -> None:
+        """So much is done, of at most `total` (0: nobody knows). Call it as often as you like."""
         now = self._clock()
-        if now - self._started < _AFTER:
-            return
         terminal = sys.stderr.isatty()
-        if now - self._last < (0.1 if terminal else _LINES):
+        since_last = now - self._last
+        if now - self._started < self._silent_for or since_last < (_FRAMES if terminal else _LINES):
             return
         self._last = now
-        rate = read / (now - self._started)
-        text = f"{read:,} {self._what} read ({rate:,.0f}/s)"
         if terminal:
-            self._show_bar(text, read, everything)
+            self._draw(text, done, total)
         else:
-            share = f", {min(1.0, read / everything):.0%}" if everything else ""
-            click.echo(f"{text}{share}", err=True)
+            click.echo(f"{text}, {min(1.0, done / total):.0%}" if total else text, err=True)
 
-    def _show_bar(self, text: str, read: int, everything: int) -> None:
+    def begin(self, doing: str, total: int = 0) -> None:
+        """Another piece of work begins, of `total` steps (0: nobody knows)."""
+        if sys.stderr.isatty():
+            self._draw(doing, 0, total)
+        elif self._clock() - self._started >= self._silent_for:
+            click.echo(f"{doing} …", err=True)
+
+    def step(self, done: int) -> None:
+        """So many steps of the present piece of work are done."""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=done)
+
+    def _rate(self, done: int) -> float:
+        return done / max(0.001, self._clock() - self._started)
+
+    def _draw(self, text: str, done: int, total: int) -> None:
         if self._bar is None:
-            self._bar = progress_bar()
-            self._bar.add_task(text, total=everything, completed=read)
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.add_task("", total=None)
             self._bar.start()
-        self._bar.update(self._bar.task_ids[0], description=text, completed=read, total=everything)
-
-
-def progress_bar() -> Progress:
-    """Make a bar on standard error that leaves nothing behind, after its task's description."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
+        self._bar.update(self._bar.task_ids[0], description=text, total=total or None, completed=done)

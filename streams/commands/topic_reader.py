@@ -1,20 +1,36 @@
-"""Reads one topic's partitions at an even pace, committed records only, from given offsets to given ends."""
+"""Reads one topic: its committed records, from given offsets to given ends, or on and on.
+
+async with TopicReader(topic, connection) as reader:
+await reader.begin_at_the_start(await reader.partitions())
+async for partition, records in reader.chunks():
+...
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Set
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 FETCH = 8 << 20  # bytes of a whole answer
 FETCH_OF_PARTITION = 1 << 20  # bytes; the broker sends a larger record all the same
-_WAIT = 500  # milliseconds
+_WAIT = 500  # milliseconds; the broker answers earlier when there is something to read
 #: A partition whose records are so much later than another's waits for it, in milliseconds.
 _AHEAD = 300_000
+#: An end that no partition reaches: what comes later is read, too.
+_NEVER = 1 << 62
 
 
-class Reading:
+class RecordId(NamedTuple):
+    """Where a record lies in its topic."""
+
+    partition: int
+    offset: int
+
+
+class TopicReader:
     """Hands out the records of one topic, chunk by chunk, until every partition is at its end.
 
     A partition that is far ahead of the others, by its records' timestamps, is paused: an action and its
@@ -22,14 +38,19 @@ class Reading:
     """
 
     def __init__(self, topic: str, connection: Mapping[str, Any]) -> None:
-        """Describe it; `start` connects."""
+        """Describe it; `start` connects.
+
+        Args:
+            topic: its name; reading never creates it.
+            connection: what every Kafka client is given (``streams.settings.connection.client_options``).
+        """
         self._topic = topic
         self._connection = connection
         self._consumer: Any = None
         self._ends: dict[int, int] = {}
-        self._times: dict[int, int] = {}
+        self._timestamps: dict[int, int] = {}
         self._paused: set[int] = set()
-        self.read = 0  # records
+        self.records_read = 0
 
     async def start(self) -> None:
         """Connect. Raises KafkaError."""
@@ -49,16 +70,36 @@ class Reading:
         if self._consumer is not None:
             await self._consumer.stop()
 
-    async def stable_ends(self, partitions: list[int]) -> dict[int, int]:
-        """Return where each partition ends for who reads committed records only (its last stable offset)."""
-        ends = await self._consumer.end_offsets([TopicPartition(self._topic, each) for each in partitions])
-        return {place.partition: offset for place, offset in ends.items()}
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
 
-    async def at_time(self, partitions: list[int], milliseconds: int) -> dict[int, int | None]:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def partitions(self) -> list[int]:
+        """Return the numbers of the topic's partitions; none where there is no such topic."""
+        # All topics are asked for: asked for one, a cluster may make it.
+        cluster = await self._consumer._client.fetch_all_metadata()
+        return sorted(cluster.partitions_for_topic(self._topic) or ())
+
+    async def first_offsets(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Return where each partition begins."""
+        return _by_number(await self._consumer.beginning_offsets(self._named(partitions)))
+
+    async def stable_ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Return where each partition ends for who reads committed records only (its last stable offset)."""
+        return _by_number(await self._consumer.end_offsets(self._named(partitions)))
+
+    async def offsets_at(self, partitions: Iterable[int], milliseconds: int) -> dict[int, int | None]:
         """Return each partition's first offset stamped at or after a time; None where there is none."""
-        found = await self._consumer.offsets_for_times(
-            {TopicPartition(self._topic, each): milliseconds for each in partitions}
-        )
+        found = await self._consumer.offsets_for_times(dict.fromkeys(self._named(partitions), milliseconds))
         # The end of the log is told as an offset without a time, or as no answer.
         return {
             place.partition: None if at is None or at.offset < 0 else at.offset for place, at in found.items()
@@ -67,13 +108,26 @@ class Reading:
     def begin(self, spans: Mapping[int, range]) -> None:
         """Read these offsets of these partitions."""
         self._ends = {number: span.stop for number, span in spans.items() if len(span)}
-        self._times, self._paused = {}, set()
-        places = {number: TopicPartition(self._topic, number) for number in self._ends}
-        if not places:
+        self._timestamps, self._paused = {}, set()
+        if not self._ends:
             return
-        self._consumer.assign(list(places.values()))
-        for number, place in places.items():
-            self._consumer.seek(place, spans[number].start)
+        self._consumer.assign(self._named(self._ends))
+        for place in self._named(self._ends):
+            self._consumer.seek(place, spans[place.partition].start)
+
+    async def begin_at_the_start(self, partitions: Collection[int], since: int | None = None) -> None:
+        """Read what is there now: everything, or what is stamped at or after `since` (milliseconds)."""
+        ends = await self.stable_ends(partitions)
+        first = await self.first_offsets(partitions)
+        if since is not None:
+            for number, at in (await self.offsets_at(partitions, max(0, since))).items():
+                first[number] = max(first[number], ends[number] if at is None else at)
+        self.begin({number: range(first[number], end) for number, end in ends.items()})
+
+    async def begin_and_follow(self, partitions: Collection[int]) -> None:
+        """Read everything, and then what comes: `done` is never true."""
+        first = await self.first_offsets(partitions)
+        self.begin({number: range(offset, _NEVER) for number, offset in first.items()})
 
     @property
     def done(self) -> bool:
@@ -81,12 +135,20 @@ class Reading:
         return not self._ends
 
     @property
-    def pending(self) -> Set[int]:
+    def unread_partitions(self) -> Set[int]:
         """The partitions that are not at their end."""
         return self._ends.keys()
 
+    async def chunks(self) -> AsyncIterator[tuple[int, list[Any]]]:
+        """Give each partition's next records, until all are at their ends. Raises KafkaError."""
+        while not self.done:
+            for number, records in (await self.chunk()).items():
+                yield number, records
+
     async def chunk(self) -> dict[int, list[Any]]:
         """Return the next records by partition, sometimes none; nothing once `done`.
+
+        Waits half a second at most.
 
         Raises:
             KafkaError: reading failed for good.
@@ -101,25 +163,57 @@ class Reading:
                 records = [record for record in records if record.offset < end]
             if records:
                 chunk[number] = records
-                self.read += len(records)
-                self._times[number] = records[-1].timestamp
+                self.records_read += len(records)
+                self._timestamps[number] = records[-1].timestamp
         for number, end in list(self._ends.items()):
             # The position also passes over what is no record: markers, and aborted transactions.
-            if await self._consumer.position(TopicPartition(self._topic, number)) >= end:
+            if end < _NEVER and await self._consumer.position(TopicPartition(self._topic, number)) >= end:
                 del self._ends[number]
         self._even_out()
         return chunk
 
     def _even_out(self) -> None:
-        if len(self._ends) < 2:
-            ahead = set()
-        else:
-            slowest = min(self._times.get(number, 0) for number in self._ends)
-            ahead = {number for number in self._ends if self._times.get(number, 0) > slowest + _AHEAD}
+        ahead = set()
+        if len(self._ends) > 1 and _NEVER not in self._ends.values():  # nobody waits for what may never come
+            slowest = min(self._timestamps.get(number, 0) for number in self._ends)
+            ahead = {number for number in self._ends if self._timestamps.get(number, 0) > slowest + _AHEAD}
         finished = {
             place.partition for place in self._consumer.assignment() if place.partition not in self._ends
         }
         wanted = ahead | finished  # a partition that still grows is not read beyond its end
-        self._consumer.pause(*(TopicPartition(self._topic, number) for number in wanted - self._paused))
-        self._consumer.resume(*(TopicPartition(self._topic, number) for number in self._paused - wanted))
+        self._consumer.pause(*self._named(wanted - self._paused))
+        self._consumer.resume(*self._named(self._paused - wanted))
         self._paused = wanted
+
+    def _named(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, number) for number in partitions]
+
+
+async def read_records(
+    topic: str, connection: Mapping[str, Any], wanted: Collection[RecordId]
+) -> dict[RecordId, Any]:
+    """Return these records of `topic`; without those that are not there.
+
+    Raises:
+        KafkaError: reading failed.
+    """
+    wanted = frozenset(wanted)
+    spans: dict[int, range] = {}
+    for each in sorted(wanted):
+        first = spans.get(each.partition, range(each.offset, 0)).start
+        spans[each.partition] = range(first, each.offset + 1)
+    found: dict[RecordId, Any] = {}
+    async with TopicReader(topic, connection) as reader:
+        ends = await reader.stable_ends(spans)
+        reader.begin(
+            {number: range(span.start, min(span.stop, ends[number])) for number, span in spans.items()}
+        )
+        async for number, records in reader.chunks():
+            for record in records:
+                if (each := RecordId(number, record.offset)) in wanted:
+                    found[each] = record
+    return found
+
+
+def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
+    return {place.partition: offset for place, offset in offsets.items()}

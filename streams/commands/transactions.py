@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
-from streams.commands.installation import Described, Installation
+from streams.commands.installation import Described, Installation, NotAnswered
 from streams.delivery.transaction import Outgoing
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 
@@ -24,7 +24,7 @@ _TIMEOUT = 60.0  # seconds
 _STOP_WITHIN = 5.0  # seconds
 
 
-class NotWritten(Exception):
+class NotWritten(NotAnswered):
     """A transaction failed, or nobody knows how it ended. One sentence; running the command again is safe."""
 
 

@@ -60,7 +60,7 @@ def describe_error(exc: BaseException) -> str:
 
 
 def message(record: logging.LogRecord) -> str:
-    """Return the message of a line, with errors among its arguments as :func:`describe_error` describes them."""
+    """Return the message of a line, with errors in it as :func:`describe_error` describes them."""
     if isinstance(record.msg, BaseException):
         return describe_error(record.msg)
     try:

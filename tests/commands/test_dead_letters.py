@@ -10,10 +10,10 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from streams.commands.audit.matching import Place
 from streams.commands.audit.snapshot import Settled
-from streams.commands.dead_letters import RETRY_OF, _progress, plan, retry
-from streams.commands.dead_letters_commands import dead_letters
+from streams.commands.dead_letters.commands import dead_letters
+from streams.commands.dead_letters.retry import RETRY_OF, _progress, plan, retry
+from streams.commands.topic_reader import RecordId
 from streams.commands.transactions import NotWritten
 from streams.delivery.transaction import Position
 from streams.messages.decode import ErrorClass
@@ -102,17 +102,17 @@ async def test_a_letter_is_retried_once_unless_it_is_named(topics: Make) -> None
     """One class now, the rest later, in any order: each once. By name: again."""
     live = await three_letters(topics)
     first = await retry(live.installation, (), "field_missing")
-    assert [letter.place for letter in first.chosen] == [Place(1, 0)]
-    named = await retry(live.installation, {Place(0, 1)}, None)
-    assert [letter.place for letter in named.chosen] == [Place(0, 1)]
+    assert [letter.id for letter in first.chosen] == [RecordId(1, 0)]
+    named = await retry(live.installation, {RecordId(0, 1)}, None)
+    assert [letter.id for letter in named.chosen] == [RecordId(0, 1)]
     rest = await retry(live.installation, (), None)
-    assert ([letter.place for letter in rest.chosen], rest.already) == ([Place(0, 0)], 2)
+    assert ([letter.id for letter in rest.chosen], rest.already) == ([RecordId(0, 0)], 2)
     nothing = await retry(live.installation, (), None)
     assert (nothing.chosen, nothing.already) == ([], 3)
     await live.bury((0, 13), b"{d}", ErrorClass.NOT_JSON)
     new = await retry(live.installation, (), None)
-    assert ([letter.place for letter in new.chosen], new.already) == ([Place(0, 2)], 3)
-    again = await retry(live.installation, {Place(0, 0)}, None)
+    assert ([letter.id for letter in new.chosen], new.already) == ([RecordId(0, 2)], 3)
+    again = await retry(live.installation, {RecordId(0, 0)}, None)
     assert len(again.chosen) == 1
     values = [record.value for record in await actions_of(live, 5)]
     assert sorted(values) == [b"{a}", b"{a}", b"{bb}", b"{ccc}", b"{d}"]
@@ -126,7 +126,10 @@ async def test_progress_that_kafka_forgot_is_found_in_the_records(topics: Make) 
         header = (RETRY_OF, f"{live.names.dead_letters}/0/1".encode())
         await producer.send_and_wait(live.names.actions, b"{bb}", headers=[header], partition=0)
     found = await plan(live.installation, (), None)
-    assert ([letter.place for letter in found.chosen], found.already) == ([Place(0, 0), Place(1, 0)], 1)
+    assert ([letter.id for letter in found.chosen], found.already) == (
+        [RecordId(0, 0), RecordId(1, 0)],
+        1,
+    )
 
 
 @pytest.mark.kafka
@@ -147,7 +150,7 @@ async def test_what_cannot_be_retried_is_said_and_left(topics: Make) -> None:
     await live.bury((1, 5), orjson.dumps(action(1)), ErrorClass.INTERNAL_ERROR)
     done = await streams(live, "dead-letters", "retry", "--yes", "0/0", "0/1", "0/2", "1/0", "1/9")
     assert done.exit_code == 1
-    assert done.stdout == "1 dead letters retried\n"
+    assert done.stdout == "1 dead letter retried\n"
     assert done.stderr.splitlines() == [
         "cannot be retried: 0/0: only its beginning was kept",
         "cannot be retried: 0/1: it does not say that it comes from one of this group's topics",
@@ -170,6 +173,14 @@ def test_progress_that_does_not_fit_is_refused() -> None:
     """More alternations than a commit's metadata holds: a sentence, before anything is written."""
     with pytest.raises(NotWritten, match="alternate too often"):
         _progress(range(10_000), set(range(1, 10_000, 2)))
+
+
+@pytest.mark.parametrize("command", ["list", "retry"])
+def test_an_unknown_class_is_a_usage_error(command: str) -> None:
+    """Exit code 2 and the classes that there are: a list of none would look like good news."""
+    result = CliRunner().invoke(dead_letters, [command, "--class", "nope"])
+    assert result.exit_code == 2
+    assert f"'nope' is no error class: known are {', '.join(ErrorClass)}" in result.stderr
 
 
 @pytest.mark.parametrize("place", ["7", "a/b", "1/-2", "1/2/3/4"])

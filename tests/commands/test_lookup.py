@@ -11,7 +11,7 @@ from aiohttp import web
 from click.testing import CliRunner, Result
 
 from streams.__main__ import main
-from streams.commands.lookup import made_up_ref
+from streams.commands.lookup_by_hand import made_up_ref
 from streams.sandbox.drill.crowd import acts
 from tests.integration.lookup_server import LookupServer, subscribed
 
@@ -135,6 +135,14 @@ def test_wrong_settings_are_exit_code_2(tmp_path: Path) -> None:
     result = ask(tmp_path, "", STREAMS_LOOKUP_DEADLINE="never")
     assert result.exit_code == 2
     assert "STREAMS_LOOKUP_DEADLINE" in result.output
+
+
+@pytest.mark.parametrize("address", ["", " "])
+def test_an_empty_address_is_a_usage_error(address: str) -> None:
+    """Nobody is asked about nobody."""
+    result = CliRunner().invoke(main, ["lookup", "--org", "310", "--email", address])
+    assert result.exit_code == 2
+    assert "is empty" in result.stderr
 
 
 def test_the_made_up_contact_ref_is_the_drill_s_too() -> None:

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 from streams.actions.dead_letter import read_dead_letter_headers
 from streams.actions.rekeying import REKEYED_FROM
-from streams.commands.audit.matching import Matching, Owed, Place
+from streams.commands.audit.matching import Matching, Owed
 from streams.commands.audit.moments import Moment
-from streams.commands.audit.outcome import Audit, Range
+from streams.commands.audit.outcome import AuditRange, AuditResult
 from streams.commands.audit.snapshot import Log, Snapshot, take
 from streams.commands.installation import Installation
-from streams.commands.topic_reader import Reading
+from streams.commands.progress_bar import OnProgress
+from streams.commands.topic_reader import RecordId, TopicReader
 from streams.delivery.offsets import Offsets
 
 _NEVER = 1 << 62  # milliseconds
@@ -32,33 +33,30 @@ _LOOK_BACK = 1_000_000  # offsets
 _LOOK_AHEAD = 100_000  # offsets
 
 
-#: Told (records read, records to read at most) now and then.
-Progress = Callable[[int, int], None]
-
-
 async def audit(
-    installation: Installation, wanted: Range, progress: Progress = lambda _read, _all: None
-) -> Audit:
+    installation: Installation, wanted: AuditRange, progress: OnProgress = lambda _read, _all: None
+) -> AuditResult:
     """Audit the actions of a range.
 
     Raises:
         TopicMissing: a topic does not exist.
+        PartitionMissing: a partition of the range does not exist.
         KafkaError: reading failed.
     """
     names = installation.names
     started = time.monotonic()
-    readings = {
-        name: Reading(name, installation.connection)
+    readers = {
+        name: TopicReader(name, installation.connection)
         for name in (names.actions, names.emails, names.dead_letters, names.rekeyed)
     }
     offsets = Offsets(installation.group, installation.connection)
     async with AsyncExitStack() as stack:
-        services: list[Offsets | Reading] = [offsets, *readings.values()]
+        services: list[Offsets | TopicReader] = [offsets, *readers.values()]
         for each in services:
             stack.push_async_callback(each.stop)
             await each.start()
-        snapshot = await take(installation, readings, offsets, time.monotonic)
-        run = _Run(installation, snapshot, readings, progress)
+        snapshot = await take(installation, readers, wanted.partitions, offsets, time.monotonic)
+        run = _Run(installation, snapshot, readers, progress)
         found = await run.audit(wanted)
     found.seconds = time.monotonic() - started
     return found
@@ -91,27 +89,27 @@ class _Run:
         self,
         installation: Installation,
         snapshot: Snapshot,
-        readings: Mapping[str, Reading],
-        progress: Progress,
+        readers: Mapping[str, TopicReader],
+        progress: OnProgress,
     ) -> None:
         names = installation.names
         self._topic = names.actions
         self._snapshot = snapshot
-        self._actions, self._emails = readings[names.actions], readings[names.emails]
-        self._dead_letters, self._rekeyed = readings[names.dead_letters], readings[names.rekeyed]
+        self._actions, self._emails = readers[names.actions], readers[names.emails]
+        self._dead_letters, self._rekeyed = readers[names.dead_letters], readers[names.rekeyed]
         self._progress = progress
         self._email_times, self._dead_letter_times = _Earliest(), _Earliest()
 
-    async def audit(self, wanted: Range) -> Audit:
+    async def audit(self, wanted: AuditRange) -> AuditResult:
         snapshot = self._snapshot
         counted, spans = await self._actions_wanted(wanted)
         matching = Matching(self._topic, counted, await self._dead_lettered())
         emails = await self._match(matching, spans)
         owed = matching.owed
-        if any(owed_one.place.offset in snapshot.settled[owed_one.place.partition] for owed_one in owed):
+        if any(owed_one.id.offset in snapshot.settled[owed_one.id.partition] for owed_one in owed):
             await self._rescue(matching, emails)
             owed = matching.owed
-        found = Audit(
+        found = AuditResult(
             matching.counts,
             never_committed=all(each.committed is None for each in snapshot.settled.values()),
             open_transactions=snapshot.emails.held_back,
@@ -127,7 +125,7 @@ class _Run:
         found.doubled = matching.doubled
         return found
 
-    async def _actions_wanted(self, wanted: Range) -> tuple[dict[int, range], dict[int, range]]:
+    async def _actions_wanted(self, wanted: AuditRange) -> tuple[dict[int, range], dict[int, range]]:
         """By partition, which actions count and which are read."""
         log = self._snapshot.actions
         begin = await self._at(wanted.begin, log.first)
@@ -150,7 +148,7 @@ class _Run:
         if moment.offset is not None:
             return dict.fromkeys(unbounded, moment.offset)
         assert moment.milliseconds is not None
-        found = await self._actions.at_time(list(unbounded), moment.milliseconds)
+        found = await self._actions.offsets_at(list(unbounded), moment.milliseconds)
         ends = self._snapshot.actions.end
         return {number: ends[number] if at is None else at for number, at in found.items()}
 
@@ -158,13 +156,12 @@ class _Run:
         """By partition of actions, the offsets for which there is a dead letter."""
         self._dead_letters.begin(self._snapshot.dead_letters.spans)
         offsets: dict[int, array[int]] = {}
-        while not self._dead_letters.done:
-            for number, records in (await self._dead_letters.chunk()).items():
-                self._dead_letter_times.note(number, records)
-                for record in records:
-                    place = dead_letter_of(record, self._topic)
-                    if place is not None:
-                        offsets.setdefault(place.partition, array("q")).append(place.offset)
+        async for number, records in self._dead_letters.chunks():
+            self._dead_letter_times.note(number, records)
+            for record in records:
+                origin = read_dead_letter_headers(record.headers)
+                if origin.topic == self._topic and origin.partition is not None and origin.offset is not None:
+                    offsets.setdefault(origin.partition, array("q")).append(origin.offset)
         return {partition: frozenset(each) for partition, each in offsets.items()}
 
     async def _match(self, matching: Matching, spans: Mapping[int, range]) -> dict[int, range]:
@@ -182,7 +179,7 @@ class _Run:
                 for number, records in (await emails.chunk()).items():
                     self._email_times.note(number, records)
                     matching.emails(records)
-            self._progress(actions.read + emails.read, everything)
+            self._progress(actions.records_read + emails.records_read, everything)
         return reading
 
     async def _begin_emails(self, matching: Matching, spans: Mapping[int, range]) -> dict[int, range]:
@@ -196,7 +193,7 @@ class _Run:
                 if spans[number]
             ]
             since = max(0, min(first, default=0) - RUN_IN)
-            found = await self._emails.at_time(list(log.end), since)
+            found = await self._emails.offsets_at(list(log.end), since)
             for number, span in spans_of_emails.items():
                 at = found.get(number)
                 start = span.stop if at is None else max(span.start, min(at, span.stop))
@@ -207,7 +204,7 @@ class _Run:
     async def _first_chunks(self, matching: Matching) -> dict[int, list[Any]]:
         """Take actions until each partition has shown its first ones, or is at its end."""
         first: dict[int, list[Any]] = {}
-        while not self._actions.pending <= first.keys():
+        while not self._actions.unread_partitions <= first.keys():
             for number, records in (await self._actions.chunk()).items():
                 matching.actions(number, records)
                 first.setdefault(number, records[:1])
@@ -222,12 +219,12 @@ class _Run:
                 self._email_times.note(number, records)
                 matching.rescue(records)
 
-    async def _judge(self, found: Audit, owed: Iterable[Owed]) -> None:
+    async def _judge(self, found: AuditResult, owed: Iterable[Owed]) -> None:
         """Tell what is missing from what is not there yet, and from what cannot be known."""
         snapshot = self._snapshot
         candidates = []
         for each in owed:
-            if each.place.offset in snapshot.settled[each.place.partition]:
+            if each.id.offset in snapshot.settled[each.id.partition]:
                 candidates.append(each)
             else:
                 found.in_flight += 1
@@ -236,7 +233,7 @@ class _Run:
         dead_letters_since = self._dead_letter_times.kept_since(snapshot.dead_letters)
         hidden = snapshot.emails.held_back or snapshot.dead_letters.held_back or snapshot.rekeyed.held_back
         for each in candidates:
-            if each.place in moving:
+            if each.id in moving:
                 found.in_flight += 1
             elif hidden:
                 found.held_back += 1
@@ -247,7 +244,7 @@ class _Run:
             else:
                 found.missing.append(each)
 
-    async def _moving(self) -> frozenset[Place]:
+    async def _moving(self) -> frozenset[RecordId]:
         """Actions that wait in the topic of re-keyed ones."""
         log = self._snapshot.rekeyed
         settled = self._snapshot.settled_rekeyed
@@ -258,18 +255,9 @@ class _Run:
             }
         )
         moving = set()
-        while not self._rekeyed.done:
-            for number, records in (await self._rekeyed.chunk()).items():
-                for record in records:
-                    place = dict(record.headers).get(REKEYED_FROM, b"").split(b"/")
-                    if record.offset not in settled[number] and len(place) == 2:
-                        moving.add(Place(int(place[0]), int(place[1])))
+        async for number, records in self._rekeyed.chunks():
+            for record in records:
+                origin = dict(record.headers).get(REKEYED_FROM, b"").split(b"/")
+                if record.offset not in settled[number] and len(origin) == 2:
+                    moving.add(RecordId(int(origin[0]), int(origin[1])))
         return frozenset(moving)
-
-
-def dead_letter_of(record: Any, topic: str) -> Place | None:
-    """Return where in `topic` a dead letter comes from; None for one from elsewhere."""
-    origin = read_dead_letter_headers(record.headers)
-    if origin.topic != topic or origin.partition is None or origin.offset is None:
-        return None
-    return Place(origin.partition, origin.offset)

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import json
-import logging
-import os
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from streams.settings.load import load_settings
+from streams.commands.command_line import FAILED, NoAnswer, settings_in_force
 
 if TYPE_CHECKING:
     from streams.commands.audit.moments import Moment
-    from streams.commands.audit.outcome import Range
-
-T = TypeVar("T")
-
-COULD_NOT_LOOK = 3
-"""Exit code where Kafka does not answer, or nobody can be told: 1 would say that something is missing."""
+    from streams.commands.audit.outcome import AuditRange
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,8 +56,8 @@ def _range_options(command: F) -> F:
     return command
 
 
-def _range(begin: Moment | None, end: Moment | None, partitions: tuple[int, ...]) -> Range:
-    from streams.commands.audit.outcome import Range
+def _range(begin: Moment | None, end: Moment | None, partitions: tuple[int, ...]) -> AuditRange:
+    from streams.commands.audit.outcome import AuditRange
 
     for each in (begin, end):
         if each is not None and each.offset is not None and len(partitions) != 1:
@@ -79,35 +70,7 @@ def _range(begin: Moment | None, end: Moment | None, partitions: tuple[int, ...]
         and end.milliseconds < begin.milliseconds
     ):
         raise click.UsageError("--to lies before --from")
-    return Range(begin, end, frozenset(partitions))
-
-
-def answered(work: Coroutine[Any, Any, T]) -> T:
-    """Run something that talks to Kafka; exits with COULD_NOT_LOOK and one sentence if it does not answer."""
-    from aiokafka.errors import KafkaError
-
-    from streams.commands.installation import TopicMissing
-    from streams.commands.transactions import NotWritten
-    from streams.kafka.connection_check import access_problem
-    from streams.settings.connection import client_options
-
-    # Records come by the million, and none is part of a cycle: looking for one took a quarter of the time.
-    gc.set_threshold(500_000)
-    # The client logs each attempt to connect; the sentence below says the same once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    # After a failure it also leaves futures behind that nobody asked for.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    try:
-        return asyncio.run(work)
-    except (KafkaError, OSError, TimeoutError) as error:
-        why = asyncio.run(access_problem(client_options(load_settings(os.environ))))
-        click.echo(f"Error: {why or f'Kafka does not answer ({type(error).__name__})'}", err=True)
-    except (TopicMissing, NotWritten) as error:
-        click.echo(f"Error: {error}", err=True)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
-    sys.exit(COULD_NOT_LOOK)
+    return AuditRange(begin, end, frozenset(partitions))
 
 
 @click.command()
@@ -132,21 +95,23 @@ def audit(
 ) -> None:
     """Count: has every action that asks for an email exactly one?
 
-    Reads the topics as a mailer does (committed records only), changes nothing. Exit code 1 if an action is
-    missing its email or has two, 3 if Kafka does not answer or FILE.prom cannot be written. Actions that the
-    group has not settled yet are in flight, not missing. Actions from before the group's first start were
-    never read where it was started with ACTIONS_START=latest: they are missing to this count, so give --from.
+    Reads the topics as a mailer does (committed records only), changes nothing. Actions that the group has
+    not settled yet are in flight, not missing. Actions from before the group's first start were never read
+    where it was started with ACTIONS_START=latest: they are missing to this count, so give --from.
+
+    Exit codes: 0 every action has its one email, 1 an action has none or two, 2 wrong options or settings, 3
+    Kafka does not answer, a topic is missing, or FILE.prom cannot be written, 130 interrupted.
     """
     from streams.commands.audit import metrics_file as for_collector
     from streams.commands.audit import report
     from streams.commands.audit.auditing import audit as run
-    from streams.commands.installation import installation_of
-    from streams.commands.progress_bar import Watching
+    from streams.commands.installation import answered, installation_of
+    from streams.commands.progress_bar import ProgressBar
 
-    settings = load_settings(os.environ)
+    settings = settings_in_force()
     wanted = _range(begin, end, partitions)
-    with Watching("records") as watching:
-        found = answered(run(installation_of(settings), wanted, watching.show))
+    with ProgressBar() as bar:
+        found = answered(run(installation_of(settings), wanted, bar.counting("records read")))
     topic = settings.actions_topic
     if as_json:
         click.echo(json.dumps(report.as_json(found, topic, listed), indent=2))
@@ -155,10 +120,9 @@ def audit(
     if metrics_file is not None:
         try:
             for_collector.write(metrics_file, for_collector.gauges(found, time.time()))
-        except OSError as error:
-            click.echo(f"Error: cannot write {metrics_file}: {error.strerror}", err=True)
-            sys.exit(COULD_NOT_LOOK)
-    sys.exit(0 if found.holds else 1)
+        except OSError as error:  # no other code: 1 would say that something is missing
+            raise NoAnswer(f"cannot write {metrics_file}: {error.strerror}") from None
+    sys.exit(0 if found.holds else FAILED)
 
 
 @click.command()
@@ -170,20 +134,22 @@ def resend(begin: Moment | None, end: Moment | None, partitions: tuple[int, ...]
     Shows what is missing and, on a terminal, asks before anything is written; elsewhere nothing is without
     --yes. Always the two-button letter, with the id that the missing email would have had, reason no_lookup,
     and the header "resent: 1". What was resent is not missing any more: a second run writes nothing. Do not
-    set the group's offsets back afterwards: the worker would write these emails again. Exit code 1 if any is
-    still missing, 3 if Kafka does not answer.
+    set the group's offsets back afterwards: the worker would write these emails again.
+
+    Exit codes: 0 none is missing any more, 1 some still are, 2 wrong options or settings, 3 Kafka does not
+    answer, a topic is missing, or a transaction failed, 130 interrupted.
     """
     from streams.commands.audit import report
     from streams.commands.audit.auditing import audit as run
     from streams.commands.audit.resend import resend as write
-    from streams.commands.installation import installation_of
-    from streams.commands.progress_bar import Watching
+    from streams.commands.installation import answered, installation_of
+    from streams.commands.progress_bar import ProgressBar
 
-    settings = load_settings(os.environ)
+    settings = settings_in_force()
     installation = installation_of(settings)
     wanted = _range(begin, end, partitions)
-    with Watching("records") as watching:
-        found = answered(run(installation, wanted, watching.show))
+    with ProgressBar() as bar:
+        found = answered(run(installation, wanted, bar.counting("records read")))
     click.echo("\n".join(report.as_lines(found, settings.actions_topic, 20)))
     if not found.missing:
         click.echo("nothing to resend")
@@ -192,18 +158,18 @@ def resend(begin: Moment | None, end: Moment | None, partitions: tuple[int, ...]
         question = f"Write {len(found.missing):,} two-button emails to {settings.emails_topic}?"
         if not sys.stdin.isatty():
             click.echo("dry run: nothing was written; --yes writes them")
-            sys.exit(1)
+            sys.exit(FAILED)
         if not click.confirm(question, default=False):
-            sys.exit(1)
-    with Watching("records") as watching:
-        resent = answered(write(installation, wanted, found, watching.show))
+            sys.exit(FAILED)
+    with ProgressBar() as bar:
+        resent = answered(write(installation, wanted, found, bar.counting("records read")))
     click.echo(f"{len(resent.written):,} emails written")
     if resent.found_meanwhile:
         click.echo(f"{resent.found_meanwhile:,} were not missing any more")
     for owed in resent.impossible[:20]:
         click.echo(
-            f"no email can be made for {settings.actions_topic}/{owed.place.partition}/{owed.place.offset}: "
+            f"no email can be made for {settings.actions_topic}/{owed.id.partition}/{owed.id.offset}: "
             "it cannot be read, is gone, or its email would be too large",
             err=True,
         )
-    sys.exit(1 if resent.impossible else 0)
+    sys.exit(FAILED if resent.impossible else 0)

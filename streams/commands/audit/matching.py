@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from streams.commands.audit.delays import Delays
+from streams.commands.topic_reader import RecordId
 from streams.messages.decode import Undecodable, decode_action
 from streams.messages.email import EmailWriter
 
@@ -24,17 +25,10 @@ from streams.messages.email import EmailWriter
 RESENT = "resent"
 
 
-class Place(NamedTuple):
-    """Where a record lies in its topic."""
-
-    partition: int
-    offset: int
-
-
 class Owed(NamedTuple):
     """An action record that must come to an email or a dead letter, and has neither so far."""
 
-    place: Place
+    id: RecordId
     timestamp: int  # milliseconds since the epoch
     action_id: int | None  # None: no email can be made from it, so a dead letter is owed
 
@@ -104,7 +98,7 @@ class Matching:
         self._partitions = {f"/{topic}/{partition}".encode(): partition for partition in counted}
         self._owed: dict[str, Owed] = {}
         self._early: dict[str, _Email] = {}
-        self._doubled: set[Place] = set()
+        self._doubled: set[RecordId] = set()
         self.counts = Counts()
 
     @property
@@ -121,13 +115,11 @@ class Matching:
     def owed(self) -> list[Owed]:
         """What counts and has no email yet, by place."""
         return sorted(
-            owed
-            for owed in self._owed.values()
-            if owed.place.offset in self._sides[owed.place.partition].counted
+            owed for owed in self._owed.values() if owed.id.offset in self._sides[owed.id.partition].counted
         )
 
     @property
-    def doubled(self) -> list[Place]:
+    def doubled(self) -> list[RecordId]:
         """Actions with more than one email, or an email and a dead letter; whole after `resolve`."""
         return sorted(self._doubled)
 
@@ -160,12 +152,12 @@ class Matching:
             email_id = id_of(offset)
             email = early.pop(email_id, None)
             if email is None:
-                waiting[email_id] = Owed(Place(partition, offset), record.timestamp, action_id)
+                waiting[email_id] = Owed(RecordId(partition, offset), record.timestamp, action_id)
             elif counts_here:
                 counts.emails += email.copies
                 counts.delays.add(email.timestamp - record.timestamp)
                 if email.copies > 1:
-                    self._doubled.add(Place(partition, offset))
+                    self._doubled.add(RecordId(partition, offset))
 
     def emails(self, records: Iterable[Any]) -> None:
         """Take records of the emails topic."""
@@ -183,7 +175,7 @@ class Matching:
             email_id = raw.decode("ascii", "replace")
             owed = waiting.pop(email_id, None)
             if owed is not None:
-                if owed.place.offset in sides[partition].counted:
+                if owed.id.offset in sides[partition].counted:
                     counts.emails += 1
                     counts.delays.add(record.timestamp - owed.timestamp)
             else:
@@ -199,7 +191,7 @@ class Matching:
         for record in records:
             email_id = dict(record.headers).get("ce_id", b"").decode("ascii", "replace")
             owed = self._owed.pop(email_id, None)
-            if owed is not None and owed.place.offset in self._sides[owed.place.partition].counted:
+            if owed is not None and owed.id.offset in self._sides[owed.id.partition].counted:
                 self.counts.emails += 1
                 self.counts.delays.add(record.timestamp - owed.timestamp)
 
@@ -226,7 +218,7 @@ class Matching:
                     continue
                 if side.owes(offset):
                     self.counts.emails += found.copies
-                    self._doubled.add(Place(partition, offset))
+                    self._doubled.add(RecordId(partition, offset))
                 elif offset in side.counted:
                     unasked += found.copies
                 if not emails:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
-from streams.commands.audit.outcome import Audit
+from streams.commands.audit.outcome import AuditResult
 from streams.observability import metric_catalogue as catalogue
 
 
-def gauges(found: Audit, now: float) -> CollectorRegistry:
+def gauges(found: AuditResult, now: float) -> CollectorRegistry:
     """Return the metrics of an audit that ended at `now`, in seconds since the epoch."""
     registry = CollectorRegistry()
     for each, value in (

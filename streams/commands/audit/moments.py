@@ -12,6 +12,7 @@ ALLOWED = (
 )
 _AGO = re.compile(r"-(\d{1,9})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _OFFSET = re.compile(r"\d{1,18}", re.ASCII)
 
 
@@ -36,6 +37,8 @@ def moment(text: str, now: float) -> Moment:
         return Moment(milliseconds=max(0, int((now - int(ago[1]) * _UNITS[ago[2]]) * 1000)))
     if _OFFSET.fullmatch(text):
         return Moment(offset=int(text))
+    if _DATE.fullmatch(text):
+        raise ValueError(f"a date needs a time of day and its offset from UTC, as in {text}T00:00:00Z")
     try:
         when = datetime.fromisoformat(text.upper())
     except ValueError:

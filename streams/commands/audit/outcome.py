@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from streams.commands.audit.matching import Counts, Owed, Place
+from streams.commands.audit.matching import Counts, Owed
 from streams.commands.audit.moments import Moment
+from streams.commands.topic_reader import RecordId
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class AuditRange:
     """Which actions count. None: no bound on that side; no partitions: all."""
 
     begin: Moment | None = None
@@ -19,7 +20,7 @@ class Range:
 
 
 @dataclass(slots=True)
-class Audit:
+class AuditResult:
     """What an audit came to.
 
     Attributes:
@@ -39,7 +40,7 @@ class Audit:
 
     counts: Counts
     missing: list[Owed] = field(default_factory=list)
-    doubled: list[Place] = field(default_factory=list)
+    doubled: list[RecordId] = field(default_factory=list)
     in_flight: int = 0
     held_back: int = 0
     expired: int = 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from streams.commands.audit.matching import Owed, Place
-from streams.commands.audit.outcome import Audit
+from streams.commands.audit.matching import Owed
+from streams.commands.audit.outcome import AuditResult
+from streams.commands.topic_reader import RecordId
 
 
-def as_json(found: Audit, topic: str, listed: int) -> dict[str, Any]:
+def as_json(found: AuditResult, topic: str, listed: int) -> dict[str, Any]:
     """Return an audit as a JSON object; of missing and doubled actions the first `listed` are named."""
     counts = found.counts
     return {
@@ -46,13 +47,13 @@ def as_json(found: Audit, topic: str, listed: int) -> dict[str, Any]:
 
 def _missing(owed: Owed, topic: str) -> dict[str, Any]:
     return {
-        **_place(owed.place, topic),
+        **_place(owed.id, topic),
         "actionId": owed.action_id,
         "time": time_of(owed.timestamp),
     }
 
 
-def _place(place: Place, topic: str) -> dict[str, Any]:
+def _place(place: RecordId, topic: str) -> dict[str, Any]:
     return {"topic": topic, "partition": place.partition, "offset": place.offset}
 
 
@@ -65,7 +66,7 @@ def time_of(milliseconds: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def as_lines(found: Audit, topic: str, listed: int) -> list[str]:
+def as_lines(found: AuditResult, topic: str, listed: int) -> list[str]:
     """Return an audit as lines; the last one is the verdict."""
     counts = found.counts
     lines = [
@@ -89,7 +90,7 @@ def as_lines(found: Audit, topic: str, listed: int) -> list[str]:
     lines += _remarks(found)
     for owed in found.missing[:listed]:
         action = "unreadable" if owed.action_id is None else f"actionId {owed.action_id}"
-        place = f"{topic}/{owed.place.partition}/{owed.place.offset}"
+        place = f"{topic}/{owed.id.partition}/{owed.id.offset}"
         lines.append(f"missing: {place}  {action}  {time_of(owed.timestamp)}")
     lines += [f"doubled: {topic}/{each.partition}/{each.offset}" for each in found.doubled[:listed]]
     for what, all_of_them in (("missing", found.missing), ("doubled", found.doubled)):
@@ -102,7 +103,7 @@ def as_lines(found: Audit, topic: str, listed: int) -> list[str]:
     return lines
 
 
-def _remarks(found: Audit) -> list[str]:
+def _remarks(found: AuditResult) -> list[str]:
     delays = found.counts.delays
     lines = []
     if seconds := delays.seconds():

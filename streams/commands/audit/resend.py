@@ -12,16 +12,16 @@ upward. It has the id that the email should have had, and a header ``resent: 1``
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.commands.audit.auditing import Progress, audit
-from streams.commands.audit.matching import RESENT, Owed, Place
-from streams.commands.audit.outcome import Audit, Range
+from streams.commands.audit.auditing import audit
+from streams.commands.audit.matching import RESENT, Owed
+from streams.commands.audit.outcome import AuditRange, AuditResult
 from streams.commands.installation import Described, Installation, describe
-from streams.commands.topic_reader import Reading
+from streams.commands.progress_bar import OnProgress
+from streams.commands.topic_reader import read_records
 from streams.commands.transactions import Transactions
 from streams.delivery.transaction import Outgoing
 from streams.messages.decode import Reason, Undecodable, Variant, decode_action, status_key
@@ -42,7 +42,10 @@ class Resent:
 
 
 async def resend(
-    installation: Installation, wanted: Range, first: Audit, progress: Progress = lambda _read, _all: None
+    installation: Installation,
+    wanted: AuditRange,
+    first: AuditResult,
+    progress: OnProgress = lambda _read, _all: None,
 ) -> Resent:
     """Write the emails that `first`, an audit of the same range, found missing and that still are.
 
@@ -55,17 +58,17 @@ async def resend(
     topic = installation.names.actions
     async with AsyncExitStack() as stack:
         writers = {}
-        for number in sorted({owed.place.partition for owed in first.missing}):
+        for number in sorted({owed.id.partition for owed in first.missing}):
             writer = Transactions(installation, described, f"{installation.group}-resend-{topic}-{number}")
             stack.push_async_callback(writer.close)
             await writer.open()
             writers[number] = writer
-        before = {owed.place for owed in first.missing}
+        before = {owed.id for owed in first.missing}
         second = await audit(installation, wanted, progress) if writers else first
-        still = [owed for owed in second.missing if owed.place in before]
+        still = [owed for owed in second.missing if owed.id in before]
         resent = Resent(found_meanwhile=len(before) - len(still))
         for number, writer in writers.items():
-            missing = [owed for owed in still if owed.place.partition == number]
+            missing = [owed for owed in still if owed.id.partition == number]
             for at in range(0, len(missing), _MOST):
                 await _write(installation, described, writer, missing[at : at + _MOST], resent)
     return resent
@@ -78,11 +81,12 @@ async def _write(
     missing: list[Owed],
     resent: Resent,
 ) -> None:
-    originals = await read_places(installation, installation.names.actions, [owed.place for owed in missing])
+    actions = installation.names.actions
+    originals = await read_records(actions, installation.connection, [owed.id for owed in missing])
     emails: list[Outgoing] = []
     written = []
     for owed in missing:
-        record = originals.get(owed.place)
+        record = originals.get(owed.id)
         email = None if record is None else _email(installation, described, record)
         if email is None or not writer.fits(email):
             resent.impossible.append(owed)
@@ -116,32 +120,3 @@ def _email(installation: Installation, described: Described, record: Any) -> Out
     )
     partition = partition_of(key, described.partitions[names.emails])
     return Outgoing(names.emails, key, value, [*headers, (RESENT, b"1")], partition)
-
-
-async def read_places(installation: Installation, topic: str, places: list[Place]) -> Mapping[Place, Any]:
-    """Return the records of `topic` in these places; without those that are not there.
-
-    Raises:
-        KafkaError: reading failed.
-    """
-    wanted = set(places)
-    spans: dict[int, range] = {}
-    for place in sorted(wanted):
-        first = spans.get(place.partition, range(place.offset, 0)).start
-        spans[place.partition] = range(first, place.offset + 1)
-    found: dict[Place, Any] = {}
-    reading = Reading(topic, installation.connection)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(reading.stop)
-        await reading.start()
-        ends = await reading.stable_ends(list(spans))
-        reading.begin(
-            {number: range(span.start, min(span.stop, ends[number])) for number, span in spans.items()}
-        )
-        while not reading.done:
-            for number, records in (await reading.chunk()).items():
-                for record in records:
-                    place = Place(number, record.offset)
-                    if place in wanted:
-                        found[place] = record
-    return found

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
 
 from streams.commands.installation import Installation, describe
-from streams.commands.topic_reader import Reading
+from streams.commands.topic_reader import TopicReader
 from streams.delivery.commit_metadata import Run, UnreadableMetadata, decode
 from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Position
@@ -69,7 +69,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """See the module."""
+    """Where every topic ends, and what is settled."""
 
     actions: Log
     settled: Mapping[int, Settled]
@@ -81,23 +81,30 @@ class Snapshot:
 
 
 async def take(
-    installation: Installation, readings: Mapping[str, Reading], offsets: Offsets, clock: Any
+    installation: Installation,
+    readers: Mapping[str, TopicReader],
+    partitions: Collection[int],
+    offsets: Offsets,
+    clock: Any,
 ) -> Snapshot:
-    """Take it; see the module.
+    """Look at every topic and at the group, in the order that the module gives.
 
     Args:
         installation: whose.
-        readings: a reading of each topic, by its name; only asked where it ends.
+        readers: of each topic, by its name; only asked where it ends.
+        partitions: of the actions, which must exist.
         offsets: of the installation's group.
         clock: monotonic seconds.
 
     Raises:
         TopicMissing: one of actions, emails or dead letters does not exist.
+        PartitionMissing: one of `partitions` does not exist.
         KafkaError: the cluster cannot be asked.
     """
     names = installation.names
     described = await describe(installation)
     described.require(names.actions, names.emails, names.dead_letters)
+    described.require_partitions(names.actions, partitions)
     counts = described.partitions
     patience = installation.transaction_timeout + _PATIENCE
 
@@ -116,7 +123,7 @@ async def take(
         ends = {place.partition: extent.end for place, extent in extents.items()}
         until = clock() + wait
         while True:
-            stable = await readings[name].stable_ends(list(ends))
+            stable = await readers[name].stable_ends(list(ends))
             behind = {number: end - stable[number] for number, end in ends.items() if stable[number] < end}
             if not behind or clock() >= until:
                 return Log(first, {number: min(end, stable[number]) for number, end in ends.items()}, behind)

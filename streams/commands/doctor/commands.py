@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import os
 import sys
 
 import click
 
+from streams.commands.command_line import settings_in_force
 from streams.commands.typed_text import TypedText
-from streams.settings.load import load_settings
 
 _MARKS = {"ok": "ok     ", "note": "note   ", "warning": "WARNING", "problem": "PROBLEM"}
 _COLOURS = {"warning": "yellow", "problem": "red"}
@@ -30,22 +28,32 @@ _COLOURS = {"warning": "yellow", "problem": "red"}
 def doctor(address: str | None, probe: bool, as_json: bool) -> None:
     """Look at a live installation and say what is wrong.
 
-    Changes nothing, unless --probe or --ask is given. The exit code is the number of problems, 100 at most;
-    warnings and notes do not count. What cannot be known from outside is said.
+    Changes nothing, unless --probe or --ask is given. What cannot be known from outside is said.
+
+    Exit codes: the number of problems, 100 at most (warnings and notes do not count; a Kafka that does not
+    answer is one problem); 2 also for wrong options or settings, 130 interrupted.
     """
+    import asyncio
+    import logging
+
     from streams.commands.doctor.examination import examine
     from streams.commands.doctor.findings import exit_code
     from streams.commands.installation import installation_of
+    from streams.commands.progress_bar import ProgressBar
 
-    settings = load_settings(os.environ)
+    settings = settings_in_force()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the findings say the same once
-    try:
+    with ProgressBar() as bar:
         findings = asyncio.run(
-            examine(installation_of(settings), settings, os.environ, address=address, probe=probe)
+            examine(
+                installation_of(settings),
+                settings,
+                os.environ,
+                address=address,
+                probe=probe,
+                begins=lambda check: bar.begin(f"looking at {check}"),
+            )
         )
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,7 +18,7 @@ from streams.commands.doctor.clock import check_clock
 from streams.commands.doctor.findings import Finding, note, ok, problem
 from streams.commands.doctor.lookups import check_lookups
 from streams.commands.installation import Described, Installation, describe
-from streams.commands.topic_reader import Reading
+from streams.commands.topic_reader import TopicReader
 from streams.delivery.offsets import Offsets
 from streams.kafka import authorization
 from streams.kafka.acls import least
@@ -37,6 +37,7 @@ async def examine(
     *,
     address: str | None = None,
     probe: bool = False,
+    begins: Callable[[str], None] = lambda _check: None,
 ) -> list[Finding]:
     """Look at everything; what cannot be looked at is a finding, not an exception.
 
@@ -46,8 +47,10 @@ async def examine(
         environ: for secrets that the organisations file names.
         address: asks every lookup about it; None: connects only.
         probe: compares clocks by writing to a topic that is made for it.
+        begins: is told the name of each check when it begins.
     """
-    findings = await _kafka(installation, probe)
+    findings = await _kafka(installation, probe, begins)
+    begins("lookups")
     try:
         policies = OrganisationsInForce(settings, environ)
     except OrganisationsError as error:
@@ -55,7 +58,8 @@ async def examine(
     return findings + await check_lookups(policies.organisations, address)
 
 
-async def _kafka(installation: Installation, probe: bool) -> list[Finding]:
+async def _kafka(installation: Installation, probe: bool, begins: Callable[[str], None]) -> list[Finding]:
+    begins("brokers")
     connection = installation.connection
     where = ",".join(connection["bootstrap_servers"])
     client = AIOKafkaClient(**connection)
@@ -76,16 +80,22 @@ async def _kafka(installation: Installation, probe: bool) -> list[Finding]:
         stack.push_async_callback(client.close)
         await client.fetch_all_metadata()
         findings = await _tried("brokers", check_brokers(client))
+        begins("rights")
         findings += await _tried("rights", check_rights(installation))
+        begins("topics")
         try:
             described = await describe(installation)
         except KafkaError as error:
             return [*findings, problem("topics", f"cannot be described ({type(error).__name__})", "allow it")]
         findings += layout.check_layout(described, installation.names)
         looking = _Looking(installation, described, client)
-        findings += await _tried("keys", looking.keys())
-        findings += await _tried("consumers", looking.consumers())
-        findings += await _tried("transactions", looking.transactions())
+        for check, look in (
+            ("keys", looking.keys),
+            ("consumers", looking.consumers),
+            ("transactions", looking.transactions),
+        ):
+            begins(check)
+            findings += await _tried(check, look())
         if probe:
             findings += await _tried("clock", check_clock(connection, f"{installation.group}-doctor-probe"))
         else:
@@ -146,23 +156,18 @@ class _Looking:
         return findings
 
     async def _newest(self, topic: str) -> list[Any]:
-        async with AsyncExitStack() as stack:
-            reading = await self._reading(stack, topic)
-            offsets = await self._offsets(stack)
-            ends = await reading.stable_ends(self._numbers(topic))
-            first = {
-                place.partition: each.first
-                for place, each in (await offsets.extents(self._places(topic))).items()
-            }
-            reading.begin(
+        records: list[Any] = []
+        async with self._reader(topic) as reader:
+            ends = await reader.stable_ends(self._numbers(topic))
+            first = await reader.first_offsets(ends)
+            reader.begin(
                 {number: range(max(first[number], end - keys.SAMPLE), end) for number, end in ends.items()}
             )
-            records: list[Any] = []
             until = time.monotonic() + _PATIENCE
-            while not reading.done and time.monotonic() < until:
-                for chunk in (await reading.chunk()).values():
+            while not reader.done and time.monotonic() < until:
+                for chunk in (await reader.chunk()).values():
                     records += chunk
-            return records
+        return records
 
     async def consumers(self) -> list[Finding]:
         actions, emails = self._names.actions, self._names.emails
@@ -175,16 +180,16 @@ class _Looking:
             )
             if self._numbers(actions):
                 offsets = await self._offsets(stack)
-                reading = await self._reading(stack, actions)
+                reader = await stack.enter_async_context(self._reader(actions))
                 positions = await offsets.all_committed(self._places(actions))
                 committed = {place.partition: position.offset for place, position in positions.items()}
-                ends = await reading.stable_ends(self._numbers(actions))
+                ends = await reader.stable_ends(self._numbers(actions))
                 waiting = {
                     number: range(offset, ends[number])
                     for number, offset in committed.items()
                     if offset is not None and offset < ends[number]
                 }
-                oldest = await _first_timestamps(reading, waiting)
+                oldest = await _first_timestamps(reader, waiting)
                 for number in waiting.keys() - oldest.keys():
                     ends[number] = waiting[number].start  # a transaction's end marker keeps nobody waiting
                 findings += groups.check_lag(actions, committed, ends, oldest, time.time())
@@ -201,24 +206,21 @@ class _Looking:
             if not self._numbers(topic):
                 continue
             async with AsyncExitStack() as stack:
-                reading = await self._reading(stack, topic)
+                reader = await stack.enter_async_context(self._reader(topic))
                 offsets = await self._offsets(stack)
 
                 async def ends(offsets: Offsets = offsets, topic: str = topic) -> dict[int, int]:
                     found = await offsets.extents(self._places(topic))
                     return {place.partition: extent.end for place, extent in found.items()}
 
-                async def stable(reading: Reading = reading, topic: str = topic) -> dict[int, int]:
-                    return await reading.stable_ends(self._numbers(topic))
+                async def stable(reader: TopicReader = reader, topic: str = topic) -> dict[int, int]:
+                    return await reader.stable_ends(self._numbers(topic))
 
                 findings += await transactions.check_stable_ends(topic, stable, ends)
         return findings
 
-    async def _reading(self, stack: AsyncExitStack, topic: str) -> Reading:
-        reading = Reading(topic, self._installation.connection)
-        stack.push_async_callback(reading.stop)
-        await reading.start()
-        return reading
+    def _reader(self, topic: str) -> TopicReader:
+        return TopicReader(topic, self._installation.connection)
 
     async def _offsets(self, stack: AsyncExitStack) -> Offsets:
         offsets = Offsets(self._installation.group, self._installation.connection)
@@ -227,12 +229,12 @@ class _Looking:
         return offsets
 
 
-async def _first_timestamps(reading: Reading, spans: Mapping[int, range]) -> dict[int, int]:
+async def _first_timestamps(reader: TopicReader, spans: Mapping[int, range]) -> dict[int, int]:
     """The timestamp of the first record in each span that has one."""
     found: dict[int, int] = {}
-    reading.begin(spans)
+    reader.begin(spans)
     until = time.monotonic() + _PATIENCE
-    while not reading.pending <= found.keys() and time.monotonic() < until:
-        for number, records in (await reading.chunk()).items():
+    while not reader.unread_partitions <= found.keys() and time.monotonic() < until:
+        for number, records in (await reader.chunk()).items():
             found.setdefault(number, records[0].timestamp)
     return found

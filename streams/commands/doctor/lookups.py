@@ -8,7 +8,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from streams.commands.doctor.findings import Finding, note, ok, problem
-from streams.commands.lookup import made_up_ref
+from streams.commands.lookup_by_hand import made_up_ref
 from streams.lookup.client import Question
 from streams.lookup.lookups import open_client
 from streams.messages.decode import Outcome

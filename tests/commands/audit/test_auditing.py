@@ -12,10 +12,10 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from streams.actions.rekeying import REKEYED_FROM
 from streams.commands.audit.auditing import audit
-from streams.commands.audit.matching import Place
 from streams.commands.audit.moments import Moment
-from streams.commands.audit.outcome import Range
-from streams.commands.installation import TopicMissing
+from streams.commands.audit.outcome import AuditRange
+from streams.commands.installation import PartitionMissing, TopicMissing
+from streams.commands.topic_reader import RecordId
 from streams.messages.decode import ErrorClass
 from streams.sandbox.worker import Installation
 from tests.commands.topics import Topics, transactional
@@ -25,7 +25,7 @@ from tests.integration.topics import action, keyed, producing
 pytestmark = pytest.mark.kafka
 
 Make = Callable[..., Awaitable[Topics]]
-EVERYTHING = Range()
+EVERYTHING = AuditRange()
 
 
 async def forget(topics: Topics, topic: str, before: dict[int, int]) -> None:
@@ -52,10 +52,10 @@ async def test_every_fate_is_told_apart(topics: Make) -> None:
     await live.settle_all()
     found = await audit(live.installation, EVERYTHING)
     counts = found.counts
-    assert [(owed.place, owed.action_id) for owed in found.missing] == sorted(
-        [(Place(*places[3]), 3), (Place(*places[4]), 4), (Place(*places[23]), None)]
+    assert [(owed.id, owed.action_id) for owed in found.missing] == sorted(
+        [(RecordId(*places[3]), 3), (RecordId(*places[4]), 4), (RecordId(*places[23]), None)]
     )
-    assert found.doubled == [Place(*places[7])]
+    assert found.doubled == [RecordId(*places[7])]
     assert (counts.records, counts.asked, counts.unreadable, counts.ignored) == (24, 20, 2, 2)
     assert (counts.emails, counts.dead_lettered) == (18, 2)
     assert (found.in_flight, found.expired, found.unasked, found.unattributed) == (0, 0, 0, 0)
@@ -69,7 +69,7 @@ async def test_what_is_not_settled_is_in_flight(topics: Make) -> None:
     await live.mail([(0, places[0]), (5, places[5])])
     await live.settle({0: (2, [(5, 6)])})
     found = await audit(live.installation, EVERYTHING)
-    assert [owed.place.offset for owed in found.missing] == [1, 6]
+    assert [owed.id.offset for owed in found.missing] == [1, 6]
     assert found.in_flight == 6
     assert not found.never_committed
 
@@ -94,7 +94,7 @@ async def test_an_action_that_is_being_moved_is_in_flight(topics: Make) -> None:
     await live.settle_all()
     await live.settle({0: (0, []), 1: (1, [])}, live.names.rekeyed)
     found = await audit(live.installation, EVERYTHING)
-    assert [owed.place for owed in found.missing] == [Place(*place)]
+    assert [owed.id for owed in found.missing] == [RecordId(*place)]
     assert found.in_flight == 1
 
 
@@ -112,7 +112,7 @@ async def test_a_range_of_time_counts_only_its_actions(topics: Make) -> None:
     places = [*early, *inside, *late]
     await live.mail([(number, places[number]) for number in (0, 25, *range(11, 20))])
     await live.settle_all()
-    found = await audit(live.installation, Range(Moment(begin), Moment(end)))
+    found = await audit(live.installation, AuditRange(Moment(begin), Moment(end)))
     assert [owed.action_id for owed in found.missing] == [10]
     assert (found.counts.records, found.counts.asked, found.counts.emails) == (10, 10, 9)
     assert (found.unasked, found.unattributed, found.doubled) == (0, 0, [])
@@ -124,11 +124,11 @@ async def test_a_range_of_offsets_in_one_partition(topics: Make) -> None:
     places = await live.act([action(number) for number in range(10)])
     await live.mail([(number, places[number]) for number in (0, 5, 9)])
     await live.settle_all()
-    found = await audit(live.installation, Range(Moment(offset=4), Moment(offset=7), frozenset({0})))
-    assert [owed.place.offset for owed in found.missing] == [4, 6]
+    found = await audit(live.installation, AuditRange(Moment(offset=4), Moment(offset=7), frozenset({0})))
+    assert [owed.id.offset for owed in found.missing] == [4, 6]
     assert found.counts.records == 3
-    elsewhere = await audit(live.installation, Range(partitions=frozenset({1})))
-    assert elsewhere.counts.records == 0
+    with pytest.raises(PartitionMissing, match=r"actions has no partition 1: it has 0 to 0$"):
+        await audit(live.installation, AuditRange(partitions=frozenset({0, 1})))
 
 
 async def test_emails_that_retention_removed_are_not_called_missing(topics: Make) -> None:
@@ -142,7 +142,7 @@ async def test_emails_that_retention_removed_are_not_called_missing(topics: Make
     await forget(live, live.names.emails, {0: 4})
     found = await audit(live.installation, EVERYTHING)
     assert found.expired == 4
-    assert [owed.place for owed in found.missing] == [Place(*young)]
+    assert [owed.id for owed in found.missing] == [RecordId(*young)]
     await forget(live, live.names.emails, {0: 6})
     everything_gone = await audit(live.installation, EVERYTHING)
     assert (everything_gone.expired, everything_gone.missing) == (7, [])
@@ -172,7 +172,7 @@ async def test_aborted_emails_do_not_count(topics: Make) -> None:
     await live.settle_all()
     found = await audit(live.installation, EVERYTHING)
     assert (found.counts.emails, found.doubled) == (1, [])
-    assert [owed.place for owed in found.missing] == [Place(*places[1])]
+    assert [owed.id for owed in found.missing] == [RecordId(*places[1])]
 
 
 async def test_an_open_transaction_makes_it_undecided(topics: Make) -> None:

@@ -61,9 +61,29 @@ async def test_nothing_missing_is_exit_code_0(topics: Make, tmp_path: Path) -> N
     assert (refused.exit_code, "cannot write" in refused.stderr) == (3, True)
 
 
+@pytest.mark.kafka
+async def test_a_partition_that_does_not_exist_is_refused(topics: Make) -> None:
+    """Exit code 2 and the partitions that there are: nothing missing in none of them would say nothing."""
+    live = await topics()
+    found = await streams(live, "audit", "--partition", "99")
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert found.stderr == f"Error: topic {live.names.actions} has no partition 99: it has 0 to 1\n"
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("command", ["audit", "resend"])
+async def test_a_missing_topic_is_exit_code_3(topics: Make, command: str) -> None:
+    """Nobody knows the answer, as without Kafka."""
+    live = await topics()
+    found = await streams(Topics(live.servers, f"{live.installation.group}-none"), command)
+    assert (found.exit_code, found.stdout) == (3, "")
+    assert found.stderr.startswith(f"Error: there is no topic {live.installation.group}-none-actions")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--from", "2026-11-24"], "as in 2026-11-24T00:00:00Z"),
         (["--from", "yesterday"], "allowed is a time"),
         (["--from", "17"], "one --partition"),
         (["--from", "-1h", "--to", "-2h"], "--to lies before --from"),

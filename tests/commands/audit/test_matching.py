@@ -10,7 +10,8 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.commands.audit.matching import Matching, Place
+from streams.commands.audit.matching import Matching
+from streams.commands.topic_reader import RecordId
 from streams.messages.email import EmailWriter
 from tests.integration.topics import action
 
@@ -58,7 +59,7 @@ def test_any_order_of_reading_gives_the_same_count(data: st.DataObject) -> None:
         else:
             matching.emails([record])
     unasked, unattributed = matching.resolve(around)
-    assert [owed.place.offset for owed in matching.owed] == named.get("missing", [])
+    assert [owed.id.offset for owed in matching.owed] == named.get("missing", [])
     assert [place.offset for place in matching.doubled] == named.get("doubled", [])
     assert (unasked, unattributed) == (len(named.get("unasked", ())), 0)
     counts = matching.counts
@@ -73,7 +74,7 @@ def test_only_the_range_counts() -> None:
     matching = Matching(TOPIC, {0: range(5, 8)})
     matching.actions(0, [acted(offset) for offset in range(3, 10)])
     matching.emails([mailed(offset) for offset in (3, 4, 5, 7, 8)])
-    assert [owed.place for owed in matching.owed] == [Place(0, 6)]
+    assert [owed.id for owed in matching.owed] == [RecordId(0, 6)]
     assert (matching.counts.records, matching.counts.asked, matching.counts.emails) == (3, 3, 2)
     assert matching.waiting == 2  # 6 and 9
 
@@ -101,7 +102,7 @@ def test_an_email_beside_a_dead_letter_is_a_double() -> None:
     matching.actions(0, [acted(4)])
     matching.emails([mailed(4)])
     matching.resolve(around)
-    assert matching.doubled == [Place(0, 4)]
+    assert matching.doubled == [RecordId(0, 4)]
 
 
 def test_an_unreadable_action_without_dead_letter_is_owed_one() -> None:
@@ -109,7 +110,7 @@ def test_an_unreadable_action_without_dead_letter_is_owed_one() -> None:
     matching = Matching(TOPIC, {0: range(10)})
     matching.actions(0, [acted(2, b"{", timestamp=77)])
     (owed,) = matching.owed
-    assert owed == (Place(0, 2), 77, None)
+    assert owed == (RecordId(0, 2), 77, None)
     assert matching.counts.unreadable == 1
 
 
@@ -130,5 +131,5 @@ def test_an_earlier_email_rescues_what_seemed_missing() -> None:
     matching = Matching(TOPIC, {0: range(10)})
     matching.actions(0, [acted(1), acted(2)])
     matching.rescue([mailed(1), mailed(5)])
-    assert [owed.place.offset for owed in matching.owed] == [2]
+    assert [owed.id.offset for owed in matching.owed] == [2]
     assert matching.resolve(around) == (0, 0)

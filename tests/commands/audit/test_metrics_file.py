@@ -10,18 +10,19 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.commands.audit.matching import Counts, Owed, Place
+from streams.commands.audit.matching import Counts, Owed
 from streams.commands.audit.metrics_file import gauges, write
-from streams.commands.audit.outcome import Audit
+from streams.commands.audit.outcome import AuditResult
+from streams.commands.topic_reader import RecordId
 from streams.observability.metric_catalogue import AUDIT_CATALOGUE
 from tests.tools import debian_tool
 
 
-def found() -> Audit:
+def found() -> AuditResult:
     counts = Counts()
     counts.asked, counts.emails = 12, 10
-    missing = [Owed(Place(0, 7), 7001, 1_764_000_000_000), Owed(Place(1, 3), None, 1_764_000_000_000)]
-    return Audit(counts, missing=missing, doubled=[Place(0, 9)], in_flight=4)
+    missing = [Owed(RecordId(0, 7), 7001, 1_764_000_000_000), Owed(RecordId(1, 3), None, 1_764_000_000_000)]
+    return AuditResult(counts, missing=missing, doubled=[RecordId(0, 9)], in_flight=4)
 
 
 def as_text() -> str:

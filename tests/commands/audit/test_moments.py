@@ -25,6 +25,13 @@ def test_a_moment_is_a_time_a_time_ago_or_an_offset(text: str, expected: Moment)
     assert moment(text, NOW) == expected
 
 
+def test_a_date_is_refused_with_what_it_lacks() -> None:
+    """A date says neither when the day begins nor where; the hint can be typed as it stands."""
+    with pytest.raises(ValueError, match=r"as in 2026-11-24T00:00:00Z$") as refused:
+        moment("2026-11-24", NOW)
+    assert moment(str(refused.value).rpartition(" ")[2], NOW) == Moment(milliseconds=1_795_478_400_000)
+
+
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "2h", "-2w", "-h", "+5", "1.5", "٣", "2026-11-24T10:00:00"]
 )

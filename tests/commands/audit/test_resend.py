@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from streams.commands.audit.auditing import audit
-from streams.commands.audit.outcome import Range
+from streams.commands.audit.outcome import AuditRange
 from streams.commands.audit.resend import resend
 from streams.commands.installation import describe
 from streams.commands.transactions import NotWritten, Transactions
@@ -87,34 +87,34 @@ async def test_on_a_terminal_it_asks_first(topics: Make) -> None:
         assert b"Write 3 two-button emails" in out
         assert (b"emails written" in out) == bool(written)
         assert process.returncode == (0 if written else 1)
-    assert (await audit(live.installation, Range())).holds
+    assert (await audit(live.installation, AuditRange())).holds
 
 
 async def test_two_at_once_write_each_email_once(topics: Make) -> None:
     """Of two resends with the same audit one writes; the other is fenced or finds nothing missing."""
     live, _ = await with_missing(topics)
-    found = await audit(live.installation, Range())
+    found = await audit(live.installation, AuditRange())
     outcomes = await asyncio.gather(
-        *(resend(live.installation, Range(), found) for _ in range(2)), return_exceptions=True
+        *(resend(live.installation, AuditRange(), found) for _ in range(2)), return_exceptions=True
     )
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             assert isinstance(outcome, NotWritten), outcome
-    again = await audit(live.installation, Range())
+    again = await audit(live.installation, AuditRange())
     if again.missing:  # each fenced the other in one partition: run once more, as the sentence says
-        await resend(live.installation, Range(), again)
-        again = await audit(live.installation, Range())
+        await resend(live.installation, AuditRange(), again)
+        again = await audit(live.installation, AuditRange())
     assert (again.missing, again.doubled, again.counts.emails) == ([], [], 10)
 
 
 async def test_what_was_found_meanwhile_is_not_written(topics: Make) -> None:
     """An email that came between the audit and the writing is seen after the epoch is taken."""
     live, places = await with_missing(topics)
-    found = await audit(live.installation, Range())
+    found = await audit(live.installation, AuditRange())
     await live.mail([(2, places[2]), (3, places[3])])
-    resent = await resend(live.installation, Range(), found)
+    resent = await resend(live.installation, AuditRange(), found)
     assert ([owed.action_id for owed in resent.written], resent.found_meanwhile) == ([7], 2)
-    assert (await audit(live.installation, Range())).holds
+    assert (await audit(live.installation, AuditRange())).holds
 
 
 async def test_a_fenced_writer_writes_nothing(topics: Make) -> None:
@@ -133,7 +133,7 @@ async def test_a_fenced_writer_writes_nothing(topics: Make) -> None:
     finally:
         await earlier.close()
         await later.close()
-    assert (await audit(live.installation, Range())).counts.emails == 7
+    assert (await audit(live.installation, AuditRange())).counts.emails == 7
 
 
 async def test_an_email_that_is_too_large_is_named_and_the_others_are_written(topics: Make) -> None:

@@ -1,4 +1,4 @@
-"""What lies on the dead letters topic, and how it gets its second chance.
+"""How dead letters get their second chance.
 
 A retried letter goes back to where it came from: the original bytes, key, headers and partition, with a
 header ``retry-of`` that names the letter. It is written in one transaction with the progress of the consumer
@@ -10,20 +10,20 @@ week (``offsets.retention.minutes``): without any, the topics are searched for t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from streams.actions.dead_letter import read_dead_letter_headers, source_headers
-from streams.commands.audit.matching import Place
-from streams.commands.audit.resend import read_places
+from streams.actions.dead_letter import source_headers
 from streams.commands.audit.snapshot import Settled
+from streams.commands.dead_letters.letters import DeadLetter, letters, records_of
 from streams.commands.installation import Described, Installation, describe
-from streams.commands.topic_reader import Reading
+from streams.commands.progress_bar import OnProgress
+from streams.commands.topic_reader import RecordId, read_records
 from streams.commands.transactions import Commit, NotWritten, Transactions
 from streams.delivery.commit_metadata import METADATA_CAP, Run, encode
 from streams.delivery.offsets import Offsets
@@ -34,85 +34,13 @@ RETRY_OF = "retry-of"
 _MOST = 500
 
 
-class Letter(NamedTuple):
-    """A dead letter without its content."""
-
-    place: Place
-    topic: str  # where it comes from; "" if it does not say
-    source: Place | None
-    error_class: str
-    json_path: str
-    timestamp: int  # milliseconds since the epoch
-    size: int  # bytes of its value
-    shortened: bool  # its topic had no room for all of it
-
-
-def letter_of(record: Any) -> Letter:
-    """Describe a record of the dead letters topic."""
-    origin = read_dead_letter_headers(record.headers)
-    return Letter(
-        Place(record.partition, record.offset),
-        origin.topic,
-        None if origin.partition is None or origin.offset is None else Place(origin.partition, origin.offset),
-        origin.error_class,
-        origin.json_path,
-        record.timestamp,
-        len(record.value or b""),
-        origin.shortened,
-    )
-
-
-@asynccontextmanager
-async def _begun(
-    installation: Installation, topic: str, described: Described, since: int | None = None
-) -> AsyncIterator[Reading]:
-    """Read a topic to its end, from its beginning or from a time (milliseconds) on."""
-    described.require(topic)
-    numbers = list(range(described.partitions[topic]))
-    reading = Reading(topic, installation.connection)
-    offsets = Offsets(installation.group, installation.connection)
-    async with AsyncExitStack() as stack:
-        for each in (reading, offsets):
-            stack.push_async_callback(each.stop)
-            await each.start()
-        ends = await reading.stable_ends(numbers)
-        extents = await offsets.extents([TopicPartition(topic, number) for number in numbers])
-        first = {place.partition: extent.first for place, extent in extents.items()}
-        if since is not None:
-            for number, at in (await reading.at_time(numbers, max(0, since))).items():
-                first[number] = max(first[number], ends[number] if at is None else at)
-        reading.begin({number: range(first[number], ends[number]) for number in numbers})
-        yield reading
-
-
-async def letters(installation: Installation) -> list[Letter]:
-    """Return what is on the dead letters topic, in the order of time; raises TopicMissing or KafkaError."""
-    found = []
-    described = await describe(installation)
-    async with _begun(installation, installation.names.dead_letters, described) as reading:
-        while not reading.done:
-            for records in (await reading.chunk()).values():
-                found += [letter_of(record) for record in records]
-    return sorted(found, key=lambda letter: (letter.timestamp, letter.place))
-
-
-async def show(installation: Installation, place: Place) -> Any | None:
-    """Return the record in a place of the dead letters topic, or None; raises TopicMissing or KafkaError."""
-    topic = installation.names.dead_letters
-    described = await describe(installation)
-    described.require(topic)
-    if place.partition >= described.partitions[topic]:
-        return None
-    return (await read_places(installation, topic, [place])).get(place)
-
-
 @dataclass(slots=True)
-class Retry:
+class RetryResult:
     """What is retried, or would be."""
 
-    chosen: list[Letter] = field(default_factory=list)
+    chosen: list[DeadLetter] = field(default_factory=list)
     already: int = 0  # retried before
-    refused: list[tuple[Letter, str]] = field(default_factory=list)  # with the reason
+    refused: list[tuple[DeadLetter, str]] = field(default_factory=list)  # with the reason
 
 
 def group_of(installation: Installation) -> str:
@@ -120,7 +48,12 @@ def group_of(installation: Installation) -> str:
     return f"{installation.group}-dead-letters-retry"
 
 
-async def plan(installation: Installation, named: Collection[Place], error_class: str | None) -> Retry:
+async def plan(
+    installation: Installation,
+    named: Collection[RecordId],
+    error_class: str | None,
+    on_progress: OnProgress = lambda _read, _all: None,
+) -> RetryResult:
     """Say what a retry of the `named` letters (else of all, of one class if given) would write.
 
     Raises:
@@ -128,7 +61,7 @@ async def plan(installation: Installation, named: Collection[Place], error_class
         KafkaError: the cluster cannot be asked.
     """
     described = await describe(installation)
-    found = await letters(installation)
+    found = await letters(installation, on_progress)
     return _choose(
         installation, described, found, await _handled(installation, described, found), named, error_class
     )
@@ -137,19 +70,19 @@ async def plan(installation: Installation, named: Collection[Place], error_class
 def _choose(
     installation: Installation,
     described: Described,
-    found: Iterable[Letter],
-    handled: Collection[Place],
-    named: Collection[Place],
+    found: Iterable[DeadLetter],
+    handled: Collection[RecordId],
+    named: Collection[RecordId],
     error_class: str | None,
-) -> Retry:
+) -> RetryResult:
     names = installation.names
-    retry = Retry()
+    retry = RetryResult()
     for letter in found:
-        if named and letter.place not in named:
+        if named and letter.id not in named:
             continue
         if error_class is not None and letter.error_class != error_class:
             continue
-        if not named and letter.place in handled:
+        if not named and letter.id in handled:
             retry.already += 1
         elif letter.source is None or letter.topic not in (names.actions, names.statuses):
             retry.refused.append((letter, "it does not say that it comes from one of this group's topics"))
@@ -162,7 +95,12 @@ def _choose(
     return retry
 
 
-async def retry(installation: Installation, named: Collection[Place], error_class: str | None) -> Retry:
+async def retry(
+    installation: Installation,
+    named: Collection[RecordId],
+    error_class: str | None,
+    on_progress: OnProgress = lambda _read, _all: None,
+) -> RetryResult:
     """Write what `plan` says, exactly once: what somebody else retried meanwhile is left out.
 
     Raises:
@@ -172,34 +110,34 @@ async def retry(installation: Installation, named: Collection[Place], error_clas
     """
     described = await describe(installation)
     topic = installation.names.dead_letters
-    done = Retry()
+    done = RetryResult()
     async with AsyncExitStack() as stack:
         writers = {}
-        first = await plan(installation, named, error_class)
-        for number in sorted({letter.place.partition for letter in first.chosen}):
+        first = await plan(installation, named, error_class, on_progress)
+        for number in sorted({letter.id.partition for letter in first.chosen}):
             writer = Transactions(installation, described, f"{group_of(installation)}-{topic}-{number}")
             stack.push_async_callback(writer.close)
             await writer.open()
             writers[number] = writer
         # Only now, with every other writer fenced, what is read stays true.
-        found = await letters(installation)
+        found = await letters(installation, on_progress)
         handled = set(await _handled(installation, described, found))
         chosen = _choose(installation, described, found, handled, named, error_class)
         done.already, done.refused = chosen.already, chosen.refused
         for number, writer in writers.items():
-            mine = [letter for letter in chosen.chosen if letter.place.partition == number]
-            here = sorted(letter.place.offset for letter in found if letter.place.partition == number)
+            mine = [letter for letter in chosen.chosen if letter.id.partition == number]
+            here = sorted(letter.id.offset for letter in found if letter.id.partition == number)
             for at in range(0, len(mine), _MOST):
                 part = mine[at : at + _MOST]
-                originals = await read_places(installation, topic, [letter.place for letter in part])
-                handled |= {letter.place for letter in part}
+                originals = await read_records(topic, installation.connection, [letter.id for letter in part])
+                handled |= {letter.id for letter in part}
                 progress = _progress(here, {place.offset for place in handled if place.partition == number})
                 offsets = {TopicPartition(topic, number): progress}
                 await writer.write(
                     [
-                        _original(topic, originals[letter.place], letter)
+                        _original(topic, originals[letter.id], letter)
                         for letter in part
-                        if letter.place in originals
+                        if letter.id in originals
                     ],
                     Commit(group_of(installation), offsets),
                 )
@@ -207,10 +145,10 @@ async def retry(installation: Installation, named: Collection[Place], error_clas
     return done
 
 
-def _original(topic: str, record: Any, letter: Letter) -> Outgoing:
+def _original(topic: str, record: Any, letter: DeadLetter) -> Outgoing:
     """The record as it was before it became a dead letter."""
     original = [header for header in source_headers(record.headers) if header[0] != RETRY_OF]
-    origin = (RETRY_OF, f"{topic}/{letter.place.partition}/{letter.place.offset}".encode())
+    origin = (RETRY_OF, f"{topic}/{letter.id.partition}/{letter.id.offset}".encode())
     assert letter.source is not None
     return Outgoing(letter.topic, record.key, record.value, [*original, origin], letter.source.partition)
 
@@ -239,11 +177,11 @@ def _progress(here: Sequence[int], handled: Collection[int]) -> OffsetAndMetadat
 
 
 async def _handled(
-    installation: Installation, described: Described, found: Sequence[Letter]
-) -> frozenset[Place]:
+    installation: Installation, described: Described, found: Sequence[DeadLetter]
+) -> frozenset[RecordId]:
     """Which letters have been retried."""
     topic = installation.names.dead_letters
-    numbers = sorted({letter.place.partition for letter in found})
+    numbers = sorted({letter.id.partition for letter in found})
     if not numbers:
         return frozenset()
     offsets = Offsets(group_of(installation), installation.connection)
@@ -252,14 +190,16 @@ async def _handled(
     finally:
         await offsets.stop()
     settled = {place.partition: Settled(position) for place, position in committed.items()}
-    handled = {letter.place for letter in found if letter.place.offset in settled[letter.place.partition]}
-    unknown = [letter for letter in found if settled[letter.place.partition].committed is None]
+    handled = {letter.id for letter in found if letter.id.offset in settled[letter.id.partition]}
+    unknown = [letter for letter in found if settled[letter.id.partition].committed is None]
     if unknown:
         handled |= await _retried(installation, described, unknown)
     return frozenset(handled)
 
 
-async def _retried(installation: Installation, described: Described, unknown: Sequence[Letter]) -> set[Place]:
+async def _retried(
+    installation: Installation, described: Described, unknown: Sequence[DeadLetter]
+) -> set[RecordId]:
     """Which of these letters have a record in the topic that they came from, by its header."""
     since = min(letter.timestamp for letter in unknown)
     prefix = f"{installation.names.dead_letters}/"
@@ -268,14 +208,11 @@ async def _retried(installation: Installation, described: Described, unknown: Se
         installation.names.actions,
         installation.names.statuses,
     }:
-        async with _begun(installation, topic, described, since) as reading:
-            while not reading.done:
-                for records in (await reading.chunk()).values():
-                    for record in records:
-                        for name, value in record.headers:
-                            text = (value or b"").decode("utf-8", "replace")
-                            if name == RETRY_OF and text.startswith(prefix):
-                                partition, _, offset = text.removeprefix(prefix).partition("/")
-                                if partition.isdecimal() and offset.isdecimal():
-                                    retried.add(Place(int(partition), int(offset)))
+        async for record in records_of(installation, topic, described, since):
+            for name, value in record.headers:
+                text = (value or b"").decode("utf-8", "replace")
+                if name == RETRY_OF and text.startswith(prefix):
+                    partition, _, offset = text.removeprefix(prefix).partition("/")
+                    if partition.isdecimal() and offset.isdecimal():
+                        retried.add(RecordId(int(partition), int(offset)))
     return retried

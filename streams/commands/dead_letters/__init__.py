@@ -1,0 +1,1 @@
+"""Looks at dead letters, and gives them a second chance (``streams dead-letters``)."""

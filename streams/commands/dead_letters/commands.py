@@ -1,0 +1,194 @@
+"""The commands ``streams dead-letters list|show|retry``."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from streams.commands.command_line import FAILED, counted, settings_in_force
+
+if TYPE_CHECKING:
+    from streams.commands.dead_letters.letters import DeadLetter
+    from streams.commands.dead_letters.retry import RetryResult
+    from streams.commands.topic_reader import RecordId
+
+_PLACE = re.compile(r"(?:[A-Za-z0-9._-]+/)?(\d{1,10})/(\d{1,18})", re.ASCII)
+
+
+class _PlaceType(click.ParamType):
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> RecordId:
+        from streams.commands.topic_reader import RecordId
+
+        if isinstance(value, RecordId):
+            return value
+        if (match := _PLACE.fullmatch(str(value))) is None:
+            self.fail(
+                f"{value!r} is no place on the dead letters topic: PARTITION/OFFSET, as `list` shows it",
+                param,
+                ctx,
+            )
+        return RecordId(int(match[1]), int(match[2]))
+
+
+class _ErrorClassType(click.ParamType):
+    name = "class"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from streams.messages.decode import ErrorClass
+
+        if value not in list(ErrorClass):
+            self.fail(f"{value!r} is no error class: known are {', '.join(ErrorClass)}", param, ctx)
+        return str(value)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002  # click's signature
+        param: click.Parameter,  # noqa: ARG002  # click's signature
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        from streams.messages.decode import ErrorClass
+
+        return [CompletionItem(each) for each in ErrorClass if each.startswith(incomplete)]
+
+
+_of_class = click.option(
+    "--class",
+    "error_class",
+    type=_ErrorClassType(),
+    metavar="CLASS",
+    help="Only letters of this error class, as `list` shows it.",
+)
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Look at dead letters, and give them a second chance."""
+
+
+@dead_letters.command("list")
+@_of_class
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_(error_class: str | None, as_json: bool) -> None:
+    """List dead letters, never their content.
+
+    Place, error class, where in the JSON the fault is, time, size of the value in bytes, and the place that
+    the record came from.
+
+    Exit codes: 0 listed, 2 wrong options or settings, 3 Kafka does not answer, or the topic is missing, 130
+    interrupted, 141 nobody reads the list any more.
+    """
+    from streams.commands.dead_letters.letters import letters
+    from streams.commands.installation import answered, installation_of
+    from streams.commands.progress_bar import ProgressBar
+
+    installation = installation_of(settings_in_force())
+    with ProgressBar() as bar:
+        found = answered(letters(installation, bar.counting("records read")))
+    chosen = [letter for letter in found if error_class in (None, letter.error_class)]
+    for letter in chosen:
+        click.echo(json.dumps(_document(letter)) if as_json else _line(letter))
+    if not as_json:
+        click.echo(counted(len(chosen), "dead letter"), err=True)
+
+
+def _document(letter: DeadLetter) -> dict[str, Any]:
+    from streams.commands.audit.report import time_of
+
+    source = letter.source
+    return {
+        "place": f"{letter.id.partition}/{letter.id.offset}",
+        "class": letter.error_class,
+        "path": letter.json_path,
+        "time": time_of(letter.timestamp),
+        "size": letter.size,
+        "from": f"{letter.topic}/{source.partition}/{source.offset}" if source else None,
+        "shortened": letter.shortened,
+    }
+
+
+def _line(letter: DeadLetter) -> str:
+    each = _document(letter)
+    return (
+        f"{each['place']:<12} {each['class']:<15} {each['path']:<20} {each['time']} {each['size']:>9,}"
+        f"  {each['from'] or '-'}{'  shortened' if letter.shortened else ''}"
+    )
+
+
+@dead_letters.command()
+@click.argument("place", type=_PlaceType())
+def show(place: RecordId) -> None:
+    """Print one dead letter as it is: its headers, an empty line, its value byte for byte.
+
+    PLACE is PARTITION/OFFSET as `list` shows it. What is printed is personal data.
+
+    Exit codes: 0 printed, 1 there is no such dead letter, 2 wrong options or settings, 3 Kafka does not
+    answer, or the topic is missing, 130 interrupted.
+    """
+    from streams.commands.dead_letters.letters import show as read
+    from streams.commands.installation import answered, installation_of
+
+    record = answered(read(installation_of(settings_in_force()), place))
+    if record is None:
+        raise click.ClickException(f"there is no record at {place.partition}/{place.offset}")
+    click.echo("warning: this is personal data; do not paste it into tickets or chats", err=True)
+    out = click.get_binary_stream("stdout")
+    for name, value in (("key", record.key), *record.headers):
+        out.write(b"%s: %s\n" % (name.encode("utf-8", "replace"), b"" if value is None else value))
+    out.write(b"\n")
+    out.write(record.value or b"")
+    out.flush()
+
+
+@dead_letters.command()
+@click.argument("places", type=_PlaceType(), nargs=-1, metavar="[PLACE]...")
+@_of_class
+@click.option("--yes", is_flag=True, help="Write them.")
+def retry(places: tuple[RecordId, ...], error_class: str | None, yes: bool) -> None:
+    """Put dead letters back onto the topic that they came from.
+
+    Without PLACE (PARTITION/OFFSET as `list` shows it): all that have not been retried yet. Nothing is
+    written without --yes. A letter is retried once; whoever names it has it retried again. A retried action
+    is a new action: it gets an email, or becomes a new dead letter.
+
+    Exit codes: 0 done, 1 a PLACE has no dead letter, 2 wrong options or settings, 3 Kafka does not answer, a
+    topic is missing, or a transaction failed, 130 interrupted.
+    """
+    from streams.commands.dead_letters.retry import plan
+    from streams.commands.dead_letters.retry import retry as write
+    from streams.commands.installation import answered, installation_of
+    from streams.commands.progress_bar import ProgressBar
+
+    installation = installation_of(settings_in_force())
+    with ProgressBar() as bar:
+        work = (write if yes else plan)(
+            installation, frozenset(places), error_class, bar.counting("records read")
+        )
+        found = answered(work)
+    _conclude(found, yes)
+    missing = set(places) - {letter.id for letter in (*found.chosen, *(each for each, _ in found.refused))}
+    for place in sorted(missing):
+        click.echo(f"there is no such dead letter: {place.partition}/{place.offset}", err=True)
+    sys.exit(FAILED if missing else 0)
+
+
+def _conclude(found: RetryResult, written: bool) -> None:
+    for letter, why in found.refused:
+        click.echo(f"cannot be retried: {letter.id.partition}/{letter.id.offset}: {why}", err=True)
+    if found.already:
+        click.echo(f"{found.already:,} have been retried before")
+    if written:
+        click.echo(f"{counted(len(found.chosen), 'dead letter')} retried")
+        return
+    for letter in found.chosen:
+        click.echo(_line(letter))
+    which = "it" if len(found.chosen) == 1 else "them"
+    click.echo(
+        f"dry run: {counted(len(found.chosen), 'dead letter')} would be retried; --yes retries {which}"
+    )

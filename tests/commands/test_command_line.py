@@ -1,0 +1,118 @@
+"""How commands end, and what a shell is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from streams.commands.command_line import CommandGroup, counted
+
+STREAMS = (sys.executable, "-m", "streams")
+#: Imported by commands when they run; each takes longer than all of click.
+HEAVY = {"aiokafka", "asyncio", "faust", "httpx", "msgspec", "pydantic", "rich"}
+
+
+def test_an_interrupt_is_one_word_and_130() -> None:
+    """Ctrl-C ends every command alike, as a shell expects it."""
+
+    @click.command()
+    def long() -> None:
+        raise KeyboardInterrupt
+
+    result = CliRunner().invoke(CommandGroup("streams", {"long": long}), ["long"])
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["click.core", "streams.commands.feed", "pydantic", "aiokafka", "aiokafka.record._crecords", "ssl"],
+)
+def test_an_interrupt_while_modules_are_imported_leaves_no_traceback(module: str) -> None:
+    """Ctrl-C in the first moments, at any stage of the imports: a word at most, and 130."""
+    interrupting = f"""
+import os, runpy, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "{module}":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["streams", "audit"]
+runpy.run_module("streams", run_name="__main__", alter_sys=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", interrupting],
+        env={"PATH": os.environ["PATH"], "STREAMS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr in ("", "interrupted\n")
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """`streams settings | head -1`: no word on standard error, and the code of a closed pipe."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "wb") as closed:
+        done = subprocess.run(
+            [*STREAMS, "settings"], stdout=closed, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("command", ["worker", "feed", "settings", "lookup", "audit", "doctor", "drill"])
+def test_help_waits_for_no_heavy_import(command: str) -> None:
+    """What a command works with is imported when it runs, not when somebody asks what there is."""
+    code = (
+        "import sys; from streams.__main__ import main;"
+        f"main(['{command}', '--help'], 'streams', standalone_mode=False);"
+        "print(*sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.startswith(f"Usage: streams {command}")
+    assert HEAVY & set(shown.splitlines()[-1].split()) == set()
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("streams de", {"demo", "dead-letters"}),
+        ("streams dead-letters ", {"list", "show", "retry"}),
+        ("streams dead-letters list --class not", {"not_json"}),
+        ("streams audit --m", {"--metrics-file"}),
+    ],
+)
+def test_a_shell_completes(typed: str, offered: set[str]) -> None:
+    """Commands, their options and error classes."""
+    done = subprocess.run(
+        STREAMS,
+        env={
+            **os.environ,
+            "_STREAMS_COMPLETE": "bash_complete",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(len(typed.split(" ")) - 1),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {line.rpartition(",")[2] for line in done.stdout.splitlines()} >= offered
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(0, "0 dead letters"), (1, "1 dead letter"), (1_200, "1,200 dead letters")]
+)
+def test_a_number_has_its_noun(number: int, expected: str) -> None:
+    """One of something is no plural."""
+    assert counted(number, "dead letter") == expected
