@@ -16,8 +16,8 @@ import click
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
+from streams.commands.progress_bar import ProgressBar
 from streams.sandbox.demo.lookup_service import Behaviour
-from streams.sandbox.drill.progress import Told
 from streams.sandbox.drill.report import document, show
 from streams.sandbox.drill.run import DEADLINE, MODES, ModeRun, Stage, run_mode
 from streams.sandbox.drill.verdict import all_held, verdicts
@@ -42,7 +42,7 @@ def run_drill(json_path: Path | None, actions: int, modes: Sequence[Behaviour] =
         when it was interrupted.
     """
     try:
-        with _ended_alike(), Told() as told:
+        with _ended_alike(), ProgressBar(silent_for=0.0) as told:
             runs = _run(actions, modes, told)
     except KeyboardInterrupt:
         click.echo("interrupted: everything that the drill started has ended", err=True)
@@ -62,7 +62,7 @@ def run_drill(json_path: Path | None, actions: int, modes: Sequence[Behaviour] =
     return 0 if all_held(found) else 1
 
 
-def _run(actions: int, modes: Sequence[Behaviour], told: Told) -> dict[Behaviour, ModeRun]:
+def _run(actions: int, modes: Sequence[Behaviour], told: ProgressBar) -> dict[Behaviour, ModeRun]:
     # The client logs each attempt to reach a broker that is gone; what matters comes as an exception.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     told.begin("starting Kafka")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
+from streams.commands.progress_bar import ProgressBar
 from streams.sandbox.demo.lookup_service import Behaviour
 from streams.sandbox.drill.breaker_watch import BreakerWatch
 from streams.sandbox.drill.crm import Crm
@@ -19,7 +20,6 @@ from streams.sandbox.drill.crowd import AFFECTED_ORG, HEALTHY_ORG, Act, acts, st
 from streams.sandbox.drill.figures import Figures, Sent, Timeline, figures
 from streams.sandbox.drill.mailer import Mailer
 from streams.sandbox.drill.naive import NaiveRun, run_naive
-from streams.sandbox.drill.progress import Told
 from streams.sandbox.supervised import SupervisedProcesses
 from streams.sandbox.worker import WorkerProcess
 
@@ -72,7 +72,7 @@ class Stage(NamedTuple):
     bootstrap_servers: str
     processes: SupervisedProcesses
     folder: Path
-    told: Told
+    told: ProgressBar
 
 
 async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
@@ -166,7 +166,9 @@ async def _teach(producer: Any, worker: WorkerProcess, topic: str, affected: int
     await asyncio.to_thread(worker.wait_counter, len(rows), "confirmation_statuses_total", result="applied")
 
 
-async def _feed(producer: Any, topic: str, crowd: Iterable[Act], mailer: Mailer, told: Told) -> list[Sent]:
+async def _feed(
+    producer: Any, topic: str, crowd: Iterable[Act], mailer: Mailer, told: ProgressBar
+) -> list[Sent]:
     """Send at the rate, and note the timestamp that each record has."""
     under_way: list[tuple[Act, asyncio.Future[Any]]] = []
     started = time.monotonic()
@@ -178,7 +180,7 @@ async def _feed(producer: Any, topic: str, crowd: Iterable[Act], mailer: Mailer,
     return [Sent(act.action_id, act.group, (await sent).timestamp / 1000) for act, sent in under_way]
 
 
-async def _arrived(mailer: Mailer, count: int, told: Told) -> None:
+async def _arrived(mailer: Mailer, count: int, told: ProgressBar) -> None:
     """Wait until every action has an email; that some never get one is for the figures to say."""
     until = time.monotonic() + _ARRIVED_WITHIN
     while mailer.seen < count and time.monotonic() < until:
