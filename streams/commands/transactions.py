@@ -16,10 +16,10 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.commands.installation import Described, Installation, NotAnswered
-from streams.delivery.transaction import Outgoing
+from streams.delivery.batches import BATCH_BYTES, Batch, fill_batches
+from streams.delivery.transaction import Outgoing, RecordTooLarge
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 
-_BATCH_BYTES = 900_000
 _TIMEOUT = 60.0  # seconds
 _STOP_WITHIN = 5.0  # seconds
 
@@ -48,7 +48,7 @@ class Transactions:
             **installation.connection,
             transactional_id=transactional_id,
             transaction_timeout_ms=int(_TIMEOUT * 1000),
-            max_batch_size=min([_BATCH_BYTES, *self._limits.values()]),
+            max_batch_size=min([BATCH_BYTES, *self._limits.values()]),
             max_request_size=64 << 20,  # bytes; the topics' own limits decide
         )
 
@@ -65,9 +65,11 @@ class Transactions:
 
     def fits(self, record: Outgoing) -> bool:
         """Whether its topic has room for a record (``max.message.bytes``)."""
-        batch = self._producer.create_batch()
-        _append(batch, record)
-        return int(batch.size()) <= self._limits[record.topic]
+        try:
+            self._batches([record])
+        except RecordTooLarge:
+            return False
+        return True
 
     async def write(self, records: Iterable[Outgoing], commit: Commit | None = None) -> None:
         """Write `records` (each with its partition, each of them `fits`) and `commit`, all or nothing.
@@ -78,8 +80,9 @@ class Transactions:
         try:
             async with asyncio.timeout(_TIMEOUT), self._producer.transaction():
                 sent = []
-                for (topic, partition), batch in self._batches(records):
-                    sent.append(await self._producer.send_batch(batch, topic, partition=partition))
+                for topic, partition, builder, _ in self._batches(records):
+                    builder.close()
+                    sent.append(await self._producer.send_batch(builder, topic, partition=partition))
                     sent[-1].add_done_callback(_looked_at)
                 await asyncio.gather(*sent)
                 if commit is not None:
@@ -92,26 +95,8 @@ class Transactions:
                 f"a transaction failed ({type(error).__name__}): run it again, nothing is written twice"
             ) from None
 
-    def _batches(self, records: Iterable[Outgoing]) -> list[tuple[tuple[str, int], Any]]:
-        batches = []
-        filling: dict[tuple[str, int], Any] = {}
-        for record in records:
-            assert record.partition is not None
-            place = (record.topic, record.partition)
-            batch = filling.get(place)
-            if batch is None or _append(batch, record) is None:
-                batch = filling[place] = self._producer.create_batch()
-                batches.append((place, batch))
-                _append(batch, record)  # the first record of a batch is always taken
-        for _, batch in batches:
-            batch.close()
-        return batches
-
-
-def _append(batch: Any, record: Outgoing) -> Any:
-    return batch.append(
-        timestamp=record.timestamp, key=record.key, value=record.value, headers=record.headers
-    )
+    def _batches(self, records: Iterable[Outgoing]) -> list[Batch]:
+        return fill_batches(self._producer, records, None, self._limits)
 
 
 def _looked_at(sent: asyncio.Future[Any]) -> None:

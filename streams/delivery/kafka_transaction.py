@@ -14,7 +14,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
@@ -29,6 +29,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from streams.delivery.batches import BATCH_BYTES, Batch, fill_batches
 from streams.delivery.transaction import (
     Denied,
     Fenced,
@@ -48,21 +49,12 @@ _DENIED = (
 )
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
-#: A produce request carries at most so much of one partition; well under the default ``max.message.bytes``.
-BATCH_BYTES = 900_000
 #: Seconds between a transaction's end and the next one's begin. The broker answers EndTxn before it has
 #: written the markers, and refuses a new transaction until then; aiokafka asks again only after 20 ms.
 #: Measured: 6.6 ms a transaction with this pause, 33 ms without.
 _MARKERS_NEED = 0.005
 #: A producer that does not let go within this many seconds is abandoned: its successor's epoch fences it.
 _STOP_WITHIN = 2.0
-
-
-class _Batch(NamedTuple):
-    topic: str
-    partition: int
-    builder: Any
-    first: int  # index of its first record in the transaction
 
 
 class KafkaTransactions:
@@ -124,7 +116,7 @@ class KafkaTransactions:
                     # A new epoch comes first, but not here: it would fence a successor, and nothing would
                     # tell the caller that the committed offset is no longer the one that it goes on from.
                     raise TransactionFailed("AnswerLost")
-                batches = self._batches(producer, records)
+                batches = fill_batches(producer, records, self._place.partition, self._max_message_bytes)
                 await asyncio.sleep(max(0.0, self._ended_at + _MARKERS_NEED - time.monotonic()))
                 await producer.begin_transaction()
                 await self._produce(producer, batches)
@@ -192,30 +184,7 @@ class KafkaTransactions:
                 await producer.client.close()
             _retrieve_exceptions(producer)
 
-    def _batches(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[_Batch]:
-        batches: list[_Batch] = []
-        filling: dict[tuple[str, int | None], Any] = {}
-        topic = partition = batch = None
-        for index, record in enumerate(records):
-            to_topic, key, value, headers, to_partition, timestamp = record
-            if to_topic != topic or to_partition != partition:  # seldom
-                topic, partition = to_topic, to_partition
-                batch = filling.get((to_topic, to_partition))
-            if (
-                batch is None
-                or batch.append(timestamp=timestamp, key=key, value=value, headers=headers) is None
-            ):
-                batch = filling[to_topic, to_partition] = producer.create_batch()
-                topic_partition = self._topic_partition.partition if to_partition is None else to_partition
-                batches.append(_Batch(to_topic, topic_partition, batch, index))
-                # The first record of a batch is always taken, whatever its size.
-                batch.append(timestamp=timestamp, key=key, value=value, headers=headers)
-                limit = self._max_message_bytes[to_topic]
-                if batch.size() > limit:
-                    raise RecordTooLarge(index, limit)
-        return batches
-
-    async def _produce(self, producer: AIOKafkaProducer, batches: list[_Batch]) -> None:
+    async def _produce(self, producer: AIOKafkaProducer, batches: list[Batch]) -> None:
         deliveries = []
         for topic, partition, builder, _ in batches:
             builder.close()
@@ -229,7 +198,7 @@ class KafkaTransactions:
             if isinstance(result, BaseException):
                 raise result
 
-    def _refused(self, batch: _Batch) -> Exception:
+    def _refused(self, batch: Batch) -> Exception:
         # The topic's limit was lowered under us. Which record exceeds it shows when a batch has only one.
         size = batch.builder.size()
         if batch.builder.record_count() == 1:

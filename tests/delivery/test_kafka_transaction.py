@@ -19,6 +19,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.transaction import EndTxnRequest
 
+from streams.delivery.batches import fill_batches
 from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Fenced, Outgoing, Position, RecordTooLarge, TransactionFailed
@@ -149,7 +150,8 @@ async def leave_open(transactions: KafkaTransactions, record: Outgoing) -> None:
     producer = transactions._producer
     assert producer is not None
     await producer.begin_transaction()
-    await transactions._produce(producer, transactions._batches(producer, [record]))
+    limits = transactions._max_message_bytes
+    await transactions._produce(producer, fill_batches(producer, [record], 0, limits))
 
 
 # -- what a commit does -------------------------------------------------------------------------------------
