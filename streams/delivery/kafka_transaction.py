@@ -116,7 +116,9 @@ class KafkaTransactions:
                     # A new epoch comes first, but not here: it would fence a successor, and nothing would
                     # tell the caller that the committed offset is no longer the one that it goes on from.
                     raise TransactionFailed("AnswerLost")
-                batches = fill_batches(producer, records, self._place.partition, self._max_message_bytes)
+                batches = fill_batches(
+                    producer, records, self._topic_partition.partition, self._max_message_bytes
+                )
                 await asyncio.sleep(max(0.0, self._ended_at + _MARKERS_NEED - time.monotonic()))
                 await producer.begin_transaction()
                 await self._produce(producer, batches)

@@ -16,10 +16,8 @@ from typing import Any, NamedTuple
 import httpx
 
 from streams.lookup.client import NotFound
-from streams.settings.values import http_url, user, without_secrets
+from streams.settings.values import http_url, seconds, user, without_secrets
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d)", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 _SECRETS = re.compile(r"pass|token|secret|authori[sz]ation|api_?key|bearer|credential", re.IGNORECASE)
@@ -34,8 +32,7 @@ class Key(NamedTuple):
 
 
 def _seconds(value: object) -> float:
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        return float(match[1]) * _UNITS[match[2]]
+    value = seconds(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return float(value)

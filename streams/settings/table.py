@@ -22,6 +22,7 @@ from streams.settings.values import (
     http_url,
     plain_name,
     sasl_user,
+    seconds,
     servers,
     user,
     without_query,
@@ -67,6 +68,7 @@ _PEM = "a PEM file that exists"
 _TOPIC = "up to 200 letters, digits, '.', '_' and '-'"
 
 Servers = Annotated[tuple[str, ...], BeforeValidator(servers)]
+Seconds = Annotated[float, BeforeValidator(seconds)]
 PlainName = Annotated[str, AfterValidator(plain_name)]
 PemFile = Annotated[Path, AfterValidator(existing_file)] | None
 
@@ -88,17 +90,17 @@ class Settings(BaseModel):
     group_instance_id: PlainName | None = _other(
         None, _TOPIC, "Static membership: a name that no other live worker has (a StatefulSet's pod name)"
     )
-    session_timeout: float = _number(
+    session_timeout: Seconds = _number(
         10, 6, 60, "s", "Partitions of a worker that died without a word wait this long"
     )
-    heartbeat_interval: float = _number(3, 0.5, 20, "s", "Pause between two signs of life to the group")
-    rebalance_timeout: float = _number(
+    heartbeat_interval: Seconds = _number(3, 0.5, 20, "s", "Pause between two signs of life to the group")
+    rebalance_timeout: Seconds = _number(
         15, 2, 300, "s", "A rebalance waits this long for a worker that does not rejoin"
     )
-    max_poll_interval: float = _number(
+    max_poll_interval: Seconds = _number(
         300, 10, 3600, "s", "A worker that takes no records for this long leaves the group"
     )
-    transaction_timeout: float = _number(
+    transaction_timeout: Seconds = _number(
         10, 2, 900, "s", "The broker ends a dead worker's transaction after this; readers wait until then"
     )
 
@@ -163,14 +165,14 @@ class Settings(BaseModel):
         None, "printable, without ':'", "User for Basic authentication"
     )
     lookup_password: SecretStr | None = _secret("any text", "Password for Basic authentication")
-    lookup_deadline: float = _number(
+    lookup_deadline: Seconds = _number(
         2, 0.05, 30, "s", "A lookup that has not answered by then has failed: two buttons"
     )
     lookup_concurrency: int = _number(64, 1, 1000, "lookups", "Under way at once for one organisation")
-    lookup_keep_subscribed: float = _number(
+    lookup_keep_subscribed: Seconds = _number(
         86_400, 0, 31_536_000, "s", "How long the answer 'subscribed' is believed; 0: only once"
     )
-    lookup_keep_not_subscribed: float = _number(
+    lookup_keep_not_subscribed: Seconds = _number(
         3_600, 0, 31_536_000, "s", "How long the answer 'not subscribed' is believed; 0: only once"
     )
     max_pending_lookups: int = _number(
@@ -196,10 +198,10 @@ class Settings(BaseModel):
     dead_letter_ceiling: float = _number(
         0.5, 0, 1, "share", "More dead letters than this among the last 1,000 actions stop the partition"
     )
-    stuck_after: float = _number(
+    stuck_after: Seconds = _number(
         30, 5, 3600, "s", "A lane with work and no progress for this long is not alive"
     )
-    drain_grace: float = _number(
+    drain_grace: Seconds = _number(
         5, 0, 300, "s", "A worker that is told to stop finishes its emails this long"
     )
 

@@ -16,6 +16,8 @@ from pydantic import SecretStr
 MASK = "********"
 
 _HOST_LABELS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d)", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
@@ -44,6 +46,13 @@ def _is_host(text: str) -> bool:
     except ValueError:
         return _HOST_LABELS.fullmatch(text) is not None
     return True
+
+
+def seconds(value: object) -> object:
+    """``500ms``, ``30s``, ``5m``, ``24h`` or ``30d`` to a number of seconds; what is no such text stays."""
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
+        return float(match[1]) * _UNITS[match[2]]
+    return value
 
 
 def servers(value: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streams.settings.load import load_settings
-from streams.settings.table import SettingsError
+from streams.settings.table import SettingsError, describe
 
 GOOD = {
     "KAFKA_BOOTSTRAP_SERVERS": [
@@ -86,3 +86,26 @@ def test_a_value_that_cannot_work_is_refused_at_the_start(name: str, value: str)
     (problem,) = caught.value.problems
     assert problem.startswith(f"STREAMS_{name}=")
     assert "allowed is" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("500ms", 0.5), ("2s", 2.0), ("0.5 s", 0.5), ("0.1m", 6.0), ("2.5", 2.5), ("2", 2.0)],
+)
+def test_a_duration_may_have_a_unit(text: str, seconds: float) -> None:
+    """As in the organisations file; a bare number is seconds."""
+    assert load_settings({"STREAMS_LOOKUP_DEADLINE": text}).lookup_deadline == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["1ms", "1m", "5 minutes", "ms", "1e1s", "-1s"])
+def test_a_duration_out_of_its_range_is_refused_with_its_unit_too(text: str) -> None:
+    """The range is said in seconds, and what was given as it was given."""
+    with pytest.raises(SettingsError, match=rf"STREAMS_LOOKUP_DEADLINE={text}: allowed is 0.05 to 30 s"):
+        load_settings({"STREAMS_LOOKUP_DEADLINE": text})
+
+
+def test_every_setting_in_seconds_takes_a_unit() -> None:
+    """None of them is forgotten."""
+    for row in describe():
+        if row.unit == "s":
+            load_settings({row.name: f"{float(row.default) * 1000:.12g}ms"})
