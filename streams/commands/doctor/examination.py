@@ -12,7 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from streams.commands.doctor import groups, keys, layout, transactions
+from streams.commands.dead_letters.letters import letter_of
+from streams.commands.doctor import dead_letters, groups, keys, layout, transactions
 from streams.commands.doctor.brokers import check_brokers
 from streams.commands.doctor.clock import check_clock
 from streams.commands.doctor.findings import Finding, note, ok, problem
@@ -49,7 +50,7 @@ async def examine(
         probe: compares clocks by writing to a topic that is made for it.
         begins: is told the name of each check when it begins.
     """
-    findings = await _kafka(installation, probe, begins)
+    findings = await _kafka(installation, settings.dead_letter_ceiling, probe, begins)
     begins("lookups")
     try:
         policies = OrganisationsInForce(settings, environ)
@@ -58,7 +59,9 @@ async def examine(
     return findings + await check_lookups(policies.organisations, address)
 
 
-async def _kafka(installation: Installation, probe: bool, begins: Callable[[str], None]) -> list[Finding]:
+async def _kafka(
+    installation: Installation, ceiling: float, probe: bool, begins: Callable[[str], None]
+) -> list[Finding]:
     begins("brokers")
     connection = installation.connection
     where = ",".join(connection["bootstrap_servers"])
@@ -88,10 +91,11 @@ async def _kafka(installation: Installation, probe: bool, begins: Callable[[str]
         except KafkaError as error:
             return [*findings, problem("topics", f"cannot be described ({type(error).__name__})", "allow it")]
         findings += layout.check_layout(described, installation.names)
-        looking = _Looking(installation, described, client)
+        looking = _Looking(installation, described, client, ceiling)
         for check, look in (
             ("keys", looking.keys),
             ("consumers", looking.consumers),
+            ("dead letters", looking.dead_letters),
             ("transactions", looking.transactions),
         ):
             begins(check)
@@ -132,11 +136,16 @@ async def _tried(check: str, work: Awaitable[list[Finding]]) -> list[Finding]:
 class _Looking:
     """The checks that read topics and offsets."""
 
-    def __init__(self, installation: Installation, described: Described, client: AIOKafkaClient) -> None:
+    def __init__(
+        self, installation: Installation, described: Described, client: AIOKafkaClient, ceiling: float
+    ) -> None:
         self._installation = installation
         self._names = installation.names
         self._described = described
         self._client = client
+        self._ceiling = ceiling
+        self._committed: dict[int, int | None] = {}  # of the actions, by partition
+        self._waiting: set[int] = set()  # partitions whose next action has waited for long
 
     def _numbers(self, topic: str) -> list[int]:
         return list(range(self._described.partitions.get(topic, 0)))
@@ -150,18 +159,18 @@ class _Looking:
             if not self._numbers(topic):
                 continue
             partitions = len(self._numbers(topic))
-            records = await self._newest(topic)
+            records = await self._newest(topic, keys.SAMPLE)
             seen = keys.sample(records, partitions, content)
             findings += keys.check_keys(topic, seen, partitions, time.time(), content)
         return findings
 
-    async def _newest(self, topic: str) -> list[Any]:
+    async def _newest(self, topic: str, count: int) -> list[Any]:
         records: list[Any] = []
         async with self._reader(topic) as reader:
             ends = await reader.stable_ends(self._numbers(topic))
             first = await reader.first_offsets(ends)
             reader.begin(
-                {number: range(max(first[number], end - keys.SAMPLE), end) for number, end in ends.items()}
+                {number: range(max(first[number], end - count), end) for number, end in ends.items()}
             )
             until = time.monotonic() + _PATIENCE
             while not reader.done and time.monotonic() < until:
@@ -192,10 +201,27 @@ class _Looking:
                 oldest = await _first_timestamps(reader, waiting)
                 for number in waiting.keys() - oldest.keys():
                     ends[number] = waiting[number].start  # a transaction's end marker keeps nobody waiting
+                self._committed = committed
+                self._waiting = {
+                    number for number, at in oldest.items() if time.time() - at / 1000 > groups.LATE
+                }
                 findings += groups.check_lag(actions, committed, ends, oldest, time.time())
             if self._numbers(emails):
                 findings += groups.check_readers(emails, await groups.readers_of(admin, emails) or [])
         return findings
+
+    async def dead_letters(self) -> list[Finding]:
+        """Look at the newest dead letters; after `consumers`, which knows what waits."""
+        topic = self._names.dead_letters
+        if not self._numbers(topic):
+            return []
+        found = [letter_of(record) for record in await self._newest(topic, dead_letters.SAMPLE)]
+        return [
+            *dead_letters.check_recent(found, time.time()),
+            *dead_letters.check_limit(
+                self._names.actions, found, self._committed, self._waiting, self._ceiling
+            ),
+        ]
 
     async def transactions(self) -> list[Finding]:
         topics = [topic for topic in self._names.all if self._numbers(topic)]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How bad it is. Only problems count for the exit code."""
 
     OK = "ok"
@@ -19,7 +19,7 @@ class Level(StrEnum):
 class Finding(NamedTuple):
     """One sentence on one thing that was looked at; no personal data, no secret."""
 
-    level: Level
+    level: Severity
     check: str  # what was looked at: brokers, topics, keys, …
     text: str
     remedy: str = ""
@@ -27,27 +27,27 @@ class Finding(NamedTuple):
 
 def ok(check: str, text: str) -> Finding:
     """Nothing is wrong here."""
-    return Finding(Level.OK, check, text)
+    return Finding(Severity.OK, check, text)
 
 
 def note(check: str, text: str, remedy: str = "") -> Finding:
     """Nothing is known to be wrong here."""
-    return Finding(Level.NOTE, check, text, remedy)
+    return Finding(Severity.NOTE, check, text, remedy)
 
 
 def warning(check: str, text: str, remedy: str) -> Finding:
     """It works, and may not go on to."""
-    return Finding(Level.WARNING, check, text, remedy)
+    return Finding(Severity.WARNING, check, text, remedy)
 
 
 def problem(check: str, text: str, remedy: str) -> Finding:
     """It does not work as promised."""
-    return Finding(Level.PROBLEM, check, text, remedy)
+    return Finding(Severity.PROBLEM, check, text, remedy)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
     """The number of problems, 100 at most: beyond 125, exit codes mean something else to a shell."""
-    return min(100, sum(finding.level is Level.PROBLEM for finding in findings))
+    return min(100, sum(finding.level is Severity.PROBLEM for finding in findings))
 
 
 def seconds(value: float) -> str:

@@ -12,7 +12,7 @@ from streams.commands.doctor.findings import Finding, note, ok, problem, seconds
 
 CHECK = "consumers"
 _MOST_GROUPS = 500
-_LATE, _VERY_LATE = 30.0, 300.0  # seconds that the oldest action without an outcome has waited
+LATE, _VERY_LATE = 30.0, 300.0  # seconds that the oldest action without an outcome has waited
 
 
 async def check_members(admin: AIOKafkaAdminClient, group: str, partitions: int) -> list[Finding]:
@@ -66,7 +66,7 @@ def check_lag(
         lag = end - (committed.get(number) or 0)
         total += lag
         age = now - oldest[number] / 1000 if number in oldest else 0.0
-        if lag and age > _LATE:
+        if lag and age > LATE:
             level = problem if age > _VERY_LATE else warning
             findings.append(
                 level(

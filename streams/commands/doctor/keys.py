@@ -14,7 +14,7 @@ from streams.messages.keys import partition_of
 CHECK = "keys"
 #: Records from the end of each partition.
 SAMPLE = 50
-_SKEW = 60.0  # seconds that a record's timestamp may be ahead of this machine's clock
+_CLOCK_AHEAD = 60.0  # seconds that a record's timestamp may be ahead of this machine's clock
 _JAVA = "use the murmur2 partitioner (in librdkafka: partitioner=murmur2_random)"
 
 
@@ -38,7 +38,8 @@ class Sample:
     """What was seen of one topic's newest records."""
 
     records: int = 0
-    without_key: int = 0
+    without_key: int = 0  # of the readable ones
+    unreadable: int = 0
     readable: int = 0  # orgId and contactRef can be read from the value
     right_key: int = 0  # of these, with that key
     keyed: int = 0
@@ -59,10 +60,11 @@ def sample(records: Iterable[Any], partitions: int, content: Content) -> Sample:
             seen.keyed += 1
             seen.by_murmur2 += partition_of(key, partitions) == record.partition
             seen.by_crc32 += zlib.crc32(key) % partitions == record.partition
-        else:
-            seen.without_key += 1
         expected = _expected(record.value, content)
-        if expected is not None:
+        if expected is None:
+            seen.unreadable += record.value is not None
+        else:
+            seen.without_key += not key
             seen.readable += 1
             seen.right_key += key == expected
             seen.meets += partition_of(expected, partitions) == record.partition
@@ -119,7 +121,7 @@ def check_keys(topic: str, seen: Sample, partitions: int, now: float, content: C
                     _JAVA,
                 )
             )
-    if seen.newest / 1000 > now + _SKEW:
+    if seen.newest / 1000 > now + _CLOCK_AHEAD:
         findings.append(
             warning(
                 CHECK,
@@ -128,10 +130,10 @@ def check_keys(topic: str, seen: Sample, partitions: int, now: float, content: C
             )
         )
     if not findings:
-        meets = (
-            f", {seen.meets:,} of {seen.readable:,} readable ones in their partition" if seen.readable else ""
-        )
-        findings.append(
-            ok(CHECK, f"{topic}: {seen.records:,} sampled, keyed and placed as they should be{meets}")
-        )
+        text = f"{topic}: {seen.records:,} sampled, keyed and placed as they should be"
+        if seen.readable:
+            text += f", {seen.meets:,} of {seen.readable:,} readable ones in their partition"
+        if seen.unreadable:
+            text += f"; from {seen.unreadable:,} no orgId and contactRef can be read"
+        findings.append(ok(CHECK, text))
     return findings

@@ -14,11 +14,11 @@ from streams.commands.doctor.wire import DescribeTransactions, ListTransactions
 
 CHECK = "transactions"
 #: A stable end that does not move for so long, in seconds, while records lie behind it.
-_STILL = 2.0
+STILL = 2.0
 _LONG = 60.0  # seconds
 
 
-class Open(NamedTuple):
+class OpenTransaction(NamedTuple):
     """One open transaction in our topics."""
 
     transactional_id: str
@@ -28,13 +28,13 @@ class Open(NamedTuple):
     partitions: tuple[str, ...]
 
 
-async def open_transactions(client: AIOKafkaClient, topics: Sequence[str]) -> list[Open] | None:
+async def open_transactions(client: AIOKafkaClient, topics: Sequence[str]) -> list[OpenTransaction] | None:
     """Return the open transactions in `topics`, as far as one may see them; None: no broker lists any.
 
     Raises:
         KafkaError: a broker cannot be asked.
     """
-    found: list[Open] = []
+    found: list[OpenTransaction] = []
     listed = False
     for broker in client.cluster.brokers():
         try:
@@ -51,17 +51,17 @@ async def open_transactions(client: AIOKafkaClient, topics: Sequence[str]) -> li
     return found if listed else None
 
 
-def _open(each: Any, topics: Sequence[str]) -> Open | None:
+def _open(each: Any, topics: Sequence[str]) -> OpenTransaction | None:
     code, transactional_id, state, timeout, start, _, _, touched, _ = each
     partitions = tuple(
         f"{topic}/{number}" for topic, numbers, _ in touched if topic in topics for number in numbers
     )
     if for_code(code) is not NoError or not partitions or start < 0:
         return None
-    return Open(transactional_id, state, timeout / 1000, start / 1000, partitions)
+    return OpenTransaction(transactional_id, state, timeout / 1000, start / 1000, partitions)
 
 
-def check_open(found: Sequence[Open] | None, now: float) -> list[Finding]:
+def check_open(found: Sequence[OpenTransaction] | None, now: float) -> list[Finding]:
     """Conclude from what brokers list; `now` in seconds since the epoch."""
     if found is None:
         return [note(CHECK, "no broker lists its transactions (Kafka 3.0 does, to who may describe them)")]
@@ -95,6 +95,7 @@ async def check_stable_ends(
     topic: str,
     stable: Callable[[], Awaitable[Mapping[int, int]]],
     ends: Callable[[], Awaitable[Mapping[int, int]]],
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> list[Finding]:
     """Tell where readers of committed records stand still.
 
@@ -102,11 +103,12 @@ async def check_stable_ends(
         topic: its name.
         stable: asks for the last stable offset of each partition.
         ends: asks for the end of each partition.
+        pause: waits for so many seconds.
     """
     before = await stable()
     behind = {number: end for number, end in (await ends()).items() if before[number] < end}
     if behind:
-        await asyncio.sleep(_STILL)
+        await pause(STILL)
         after = await stable()
         behind = {
             number: end

@@ -1,7 +1,7 @@
-"""Requests that aiokafka does not have: what a broker supports, and its transactions.
+"""Requests that aiokafka does not have: a broker's transactions.
 
-After Kafka's protocol guide: ApiVersions 3 (KIP-511, KIP-584), ListTransactions and DescribeTransactions 0
-(KIP-664). All are "flexible" (KIP-482): compact arrays and strings, tagged fields.
+After Kafka's protocol guide: ListTransactions and DescribeTransactions 0 (KIP-664). Both are "flexible"
+(KIP-482): compact arrays and strings, tagged fields.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-from aiokafka.protocol.api import Request, RequestStruct, Response, ResponseHeader_v0
+from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Array,
     CompactString,
@@ -40,57 +40,6 @@ class CompactArray(Array):  # type: ignore[misc]  # aiokafka ships no types
         """Decode it."""
         length = UnsignedVarInt32.decode(data) - 1
         return None if length < 0 else [self.array_of.decode(data) for _ in range(length)]
-
-
-class _ApiVersionsResponse(Response):  # type: ignore[misc]  # aiokafka ships no types
-    API_KEY = 18
-    API_VERSION = 3
-    SCHEMA = Schema(
-        ("error_code", Int16),
-        (
-            "api_versions",
-            CompactArray(
-                ("api_key", Int16), ("min_version", Int16), ("max_version", Int16), ("tags", TaggedFields)
-            ),
-        ),
-        ("throttle_time_ms", Int32),
-        ("tags", TaggedFields),
-    )
-
-
-class _ApiVersionsStruct(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
-    FLEXIBLE_VERSION = True
-    API_KEY = 18
-    API_VERSION = 3
-    RESPONSE_TYPE = _ApiVersionsResponse
-    SCHEMA = Schema(("name", _TEXT), ("version", _TEXT), ("tags", TaggedFields))
-
-    def parse_response_header(self, read_buffer: BytesIO) -> Any:
-        """The one flexible response with the old header: the broker's version is not known yet (KIP-511)."""
-        return ResponseHeader_v0.decode(read_buffer)
-
-
-class ApiVersions(Request[_ApiVersionsStruct]):  # type: ignore[misc]  # aiokafka ships no types
-    """Asks what the broker supports, its features with it."""
-
-    API_KEY = 18
-
-    def build(self, request_struct_class: Any) -> Any:
-        """Make the request."""
-        return request_struct_class("confirmation-streams", "doctor", {})
-
-
-_FEATURES = CompactArray(("name", _TEXT), ("min", Int16), ("max", Int16), ("tags", TaggedFields))
-_SUPPORTED_FEATURES = 0  # tag
-
-
-def supported_feature(response: Any, name: str) -> int | None:
-    """The highest level of a feature that the broker supports; None where it does not say."""
-    raw = response.tags.get(_SUPPORTED_FEATURES)
-    for found, _, highest, _ in (_FEATURES.decode(BytesIO(raw)) or ()) if raw is not None else ():
-        if found == name:
-            return int(highest)
-    return None
 
 
 class _ListTransactionsResponse(Response):  # type: ignore[misc]  # aiokafka ships no types

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.commands.doctor.findings import Level
+from streams.commands.doctor.findings import Severity
 from streams.commands.doctor.groups import check_lag, check_readers
 
 NOW = 10_000.0
@@ -15,7 +15,10 @@ def at(age: float) -> int:
 def test_a_little_lag_is_normal() -> None:
     """Told in all and by partition."""
     (finding,) = check_lag("actions", {0: 5, 1: 7}, {0: 8, 1: 7}, {0: at(1)}, NOW)
-    assert (finding.level, finding.text) == (Level.OK, "actions: 3 offsets behind (by partition 0: 3, 1: 0)")
+    assert (finding.level, finding.text) == (
+        Severity.OK,
+        "actions: 3 offsets behind (by partition 0: 3, 1: 0)",
+    )
 
 
 def test_old_lag_is_a_warning_and_then_a_problem() -> None:
@@ -24,20 +27,20 @@ def test_old_lag_is_a_warning_and_then_a_problem() -> None:
         "actions", {0: 5, 1: 7, 2: 0}, {0: 6, 1: 9, 2: 9}, {0: at(60), 1: at(600), 2: at(3)}, NOW
     )
     assert [(finding.level, finding.text.partition(":")[0]) for finding in findings] == [
-        (Level.WARNING, "actions/0"),
-        (Level.PROBLEM, "actions/1"),
+        (Severity.WARNING, "actions/0"),
+        (Severity.PROBLEM, "actions/1"),
     ]
 
 
 def test_no_committed_offset_is_a_decision_to_take() -> None:
     """With records: a problem. Without: nothing yet."""
     (undecided,) = check_lag("actions", {0: None, 1: None}, {0: 0, 1: 3}, {}, NOW)
-    assert (undecided.level, "ACTIONS_START" in undecided.remedy) == (Level.PROBLEM, True)
+    assert (undecided.level, "ACTIONS_START" in undecided.remedy) == (Severity.PROBLEM, True)
     (new,) = check_lag("actions", {0: None}, {0: 0}, {}, NOW)
-    assert new.level is Level.NOTE
+    assert new.level is Severity.NOTE
 
 
 def test_without_a_reader_the_mailer_is_asked_for() -> None:
     """A note: it may keep its offsets elsewhere."""
     (finding,) = check_readers("emails", [])
-    assert (finding.level, "is there a mailer" in finding.text) == (Level.NOTE, True)
+    assert (finding.level, "is there a mailer" in finding.text) == (Severity.NOTE, True)

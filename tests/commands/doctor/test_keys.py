@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streams.commands.doctor.findings import Finding, Level
+from streams.commands.doctor.findings import Finding, Severity
 from streams.commands.doctor.keys import ACTIONS, STATUSES, Content, check_keys, sample
 from streams.messages.keys import partition_of
 from tests.integration.topics import action, keyed, status
@@ -45,18 +45,19 @@ RECORDS = [keyed(action(number)) for number in range(40)]
 def test_well_keyed_records_are_fine() -> None:
     """Keyed by orgId:contactRef, placed by murmur2."""
     (finding,) = conclude([(java(key), key, value) for key, value in RECORDS])
-    assert finding.level is Level.OK
+    assert finding.level is Severity.OK
     assert "40 of 40 readable" in finding.text
 
 
 def test_an_unreadable_value_is_no_fault_of_its_key() -> None:
-    """A dead letter to be is judged by its key alone."""
-    (finding,) = conclude([(java(b"k"), b"k", b"{")])
-    assert finding.level is Level.OK
+    """A dead letter to be is judged by its key alone, and without one it is no record without a key."""
+    (finding,) = conclude([(java(b"k"), b"k", b"{"), (3, None, b"{")])
+    assert finding.level is Severity.OK
+    assert finding.text.endswith("from 2 no orgId and contactRef can be read")
 
 
-@pytest.mark.parametrize(("content", "level"), [(ACTIONS, Level.WARNING), (STATUSES, Level.PROBLEM)])
-def test_librdkafka_s_partitioner_is_recognised(content: Content, level: Level) -> None:
+@pytest.mark.parametrize(("content", "level"), [(ACTIONS, Severity.WARNING), (STATUSES, Severity.PROBLEM)])
+def test_librdkafka_s_partitioner_is_recognised(content: Content, level: Severity) -> None:
     """CRC32: a detour for an action, but a status that is never found."""
     rows = [status(number, True) for number in range(40)] if content is STATUSES else RECORDS
     (finding,) = conclude([(librdkafka(key), key, value) for key, value in rows], content)
@@ -97,7 +98,7 @@ def test_a_record_from_the_future_shows_a_wrong_clock() -> None:
 def test_an_empty_topic_says_nothing() -> None:
     """No sample, no conclusion."""
     (finding,) = conclude([])
-    assert finding.level is Level.NOTE
+    assert finding.level is Severity.NOTE
 
 
 def test_nothing_of_a_record_is_in_what_is_said() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.commands.doctor.findings import Level
+from streams.commands.doctor.findings import Severity
 from streams.commands.doctor.layout import check_layout
 from streams.commands.installation import Described
 from streams.kafka.topics import TopicNames
@@ -26,32 +26,32 @@ def described(**changes: dict[str, str]) -> Described:
 
 def test_a_sound_layout_has_nothing_to_complain_of() -> None:
     """Equal counts, 3 replicas of which 2 in sync, a week of emails, compacted tables."""
-    assert {finding.level for finding in check_layout(described(), NAMES)} == {Level.OK}
+    assert {finding.level for finding in check_layout(described(), NAMES)} == {Severity.OK}
 
 
 @pytest.mark.parametrize(
     ("topic", "config", "value", "level", "said"),
     [
-        ("emails", "cleanup.policy", "compact,delete", Level.PROBLEM, "is compacted"),
-        ("emails", "retention.ms", "86400000", Level.WARNING, "keeps emails for 24 h"),
-        ("emails", "retention.bytes", "1000000", Level.WARNING, "retention.bytes"),
-        ("emails", "max.message.bytes", "1000", Level.WARNING, "becomes a dead letter"),
-        ("dlq", "max.message.bytes", "1000", Level.WARNING, "is shortened"),
-        ("status", "cleanup.policy", "delete", Level.PROBLEM, "is not compacted"),
-        ("changelog", "cleanup.policy", "compact,delete", Level.WARNING, "also deletes by age"),
-        ("actions", "min.insync.replicas", "1", Level.WARNING, "can be lost with one broker"),
-        ("actions", "min.insync.replicas", "3", Level.WARNING, "one broker away stops it"),
-        ("actions", "min.insync.replicas", "4", Level.PROBLEM, "nothing can be written"),
+        ("emails", "cleanup.policy", "compact,delete", Severity.PROBLEM, "is compacted"),
+        ("emails", "retention.ms", "86400000", Severity.WARNING, "keeps emails for 24 h"),
+        ("emails", "retention.bytes", "1000000", Severity.WARNING, "retention.bytes"),
+        ("emails", "max.message.bytes", "1000", Severity.WARNING, "becomes a dead letter"),
+        ("dlq", "max.message.bytes", "1000", Severity.WARNING, "is shortened"),
+        ("status", "cleanup.policy", "delete", Severity.PROBLEM, "is not compacted"),
+        ("changelog", "cleanup.policy", "compact,delete", Severity.WARNING, "also deletes by age"),
+        ("actions", "min.insync.replicas", "1", Severity.WARNING, "can be lost with one broker"),
+        ("actions", "min.insync.replicas", "3", Severity.WARNING, "one broker away stops it"),
+        ("actions", "min.insync.replicas", "4", Severity.PROBLEM, "nothing can be written"),
     ],
 )
 def test_each_wrong_configuration_is_named(
-    topic: str, config: str, value: str, level: Level, said: str
+    topic: str, config: str, value: str, level: Severity, said: str
 ) -> None:
     """One setting wrong: one finding, of its level, with its topic and a remedy."""
     (finding,) = [
         each
         for each in check_layout(described(**{topic: {config: value}}), NAMES)
-        if each.level is not Level.OK
+        if each.level is not Severity.OK
     ]
     assert (finding.level, said in finding.text, topic in finding.text) == (level, True, True)
     assert finding.remedy
@@ -67,7 +67,7 @@ def test_different_counts_and_missing_topics_are_problems() -> None:
     """Both counts are named."""
     sound = described()
     found = check_layout(Described({"actions": 8, "status": 4}, sound.replicas, sound.configs), NAMES)
-    texts = [finding.text for finding in found if finding.level is Level.PROBLEM]
+    texts = [finding.text for finding in found if finding.level is Severity.PROBLEM]
     assert "partition counts differ: actions 8, status 4" in texts
     assert sum("is missing" in text for text in texts) == 4
 

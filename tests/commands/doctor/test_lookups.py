@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import trustme
 from aiohttp import web
 
-from streams.commands.doctor.findings import Finding, Level
+from streams.commands.doctor.findings import Finding, Severity
 from streams.commands.doctor.lookups import check_lookups
 from streams.lookup.client import Endpoint
 from streams.sandbox.ports import free_port
@@ -43,14 +43,14 @@ async def test_a_connection_is_enough_without_asking() -> None:
     """Its address is told, without path, query or user."""
     async with listening() as port:
         found = await finding(organisations(f"http://user:pass@127.0.0.1:{port}/secret?key=1"))
-    assert found.level is Level.OK
+    assert found.level is Severity.OK
     assert found.text.startswith(f"organisation 310 at http://127.0.0.1:{port}: connection stands")
 
 
 async def test_nobody_listening_is_a_problem() -> None:
     """Refused: what is wrong, and what it means until then."""
     found = await finding(organisations(f"http://127.0.0.1:{free_port()}/"))
-    assert (found.level, "ConnectionRefusedError" in found.text) == (Level.PROBLEM, True)
+    assert (found.level, "ConnectionRefusedError" in found.text) == (Severity.PROBLEM, True)
     assert "two buttons" in found.remedy
 
 
@@ -63,8 +63,8 @@ async def test_tls_is_checked_with_the_organisation_s_own_authorities() -> None:
         url = f"https://127.0.0.1:{port}/"
         good = await finding(organisations(url, authority.cert_pem.bytes().decode()))
         bad = await finding(organisations(url))
-    assert (good.level, "TLS" in good.text) == (Level.OK, True)
-    assert (bad.level, "CERTIFICATE_VERIFY_FAILED" in bad.text) == (Level.PROBLEM, True)
+    assert (good.level, "TLS" in good.text) == (Severity.OK, True)
+    assert (bad.level, "CERTIFICATE_VERIFY_FAILED" in bad.text) == (Severity.PROBLEM, True)
 
 
 async def test_silence_in_the_handshake_ends_at_the_deadline() -> None:
@@ -72,7 +72,7 @@ async def test_silence_in_the_handshake_ends_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         found = await finding(organisations(f"https://127.0.0.1:{port}/", deadline=0.2))
-    assert (found.level, "within its deadline of 0.2 s" in found.text) == (Level.PROBLEM, True)
+    assert (found.level, "within its deadline of 0.2 s" in found.text) == (Severity.PROBLEM, True)
 
 
 async def test_asking_takes_a_real_answer() -> None:
@@ -86,11 +86,31 @@ async def test_asking_takes_a_real_answer() -> None:
 
     with LookupServer(fail) as lookup:
         bad = await finding(organisations(lookup.url), "ana@example.org")
-    assert (good.level, "answers (existing)" in good.text) == (Level.OK, True)
-    assert (bad.level, "http_status" in bad.text) == (Level.PROBLEM, True)
+    assert (good.level, "answers (existing)" in good.text) == (Severity.OK, True)
+    assert (bad.level, "http_status" in bad.text) == (Severity.PROBLEM, True)
     assert "ana" not in good.text + bad.text + bad.remedy
 
 
 async def test_no_lookup_at_all_is_a_note() -> None:
     """Then everybody unknown gets two buttons, as configured."""
-    assert (await finding(Organisations())).level is Level.NOTE
+    assert (await finding(Organisations())).level is Severity.NOTE
+
+
+async def test_many_lookups_with_the_same_result_share_a_line() -> None:
+    """Three hundred organisations at two services: a line each for the good ones and the bad ones."""
+    async with listening() as port:
+        dead = free_port()
+        entries = {
+            number: Organisation(
+                number, lookup=Endpoint(f"http://127.0.0.1:{dead if number in (7, 9) else port}/")
+            )
+            for number in range(1, 301)
+        }
+        found = await check_lookups(Organisations(entries=entries), None)
+    assert [each.text.partition(":")[0] for each in found if each.level is Severity.PROBLEM] == [
+        "organisation 7 at http",
+        "organisation 9 at http",
+    ]
+    (good,) = [each for each in found if each.level is Severity.OK]
+    assert good.text.startswith(f"298 lookups (organisation 1 at http://127.0.0.1:{port}, organisation 2 at ")
+    assert ", and 293 more): connection stands" in good.text

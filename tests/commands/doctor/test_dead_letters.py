@@ -1,0 +1,91 @@
+"""What the newest dead letters say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streams.commands.dead_letters.letters import DeadLetter
+from streams.commands.doctor.dead_letters import check_limit, check_recent
+from streams.commands.doctor.findings import Severity
+from streams.commands.topic_reader import RecordId
+
+NOW = 10_000.0
+
+
+def letters(offsets: Iterable[int], *, partition: int = 0, age: float = 60.0) -> list[DeadLetter]:
+    """Dead letters of actions at these offsets."""
+    return [
+        DeadLetter(
+            RecordId(0, number),
+            "actions",
+            RecordId(partition, offset),
+            "not_json",
+            "$",
+            int((NOW - age) * 1000),
+            9,
+            shortened=False,
+        )
+        for number, offset in enumerate(offsets)
+    ]
+
+
+def stopped(offsets: Iterable[int], committed: int | None, share: float = 0.5) -> bool:
+    found = check_limit("actions", letters(offsets), {0: committed}, [0], share)
+    assert all(each.level is Severity.PROBLEM for each in found)
+    return bool(found)
+
+
+def test_new_dead_letters_are_a_warning_with_their_classes() -> None:
+    """Those of the last hour; old ones are known."""
+    (warned,) = check_recent([*letters(range(490)), *letters([1], age=7_200)], NOW)
+    assert (warned.level, warned.text) == (Severity.WARNING, "490 in the last hour (not_json 490)")
+    (fine,) = check_recent(letters([1], age=7_200), NOW)
+    assert fine.level is Severity.OK
+
+
+def test_a_partition_that_stopped_at_the_ceiling_is_a_problem() -> None:
+    """The last action before the committed offset is a dead letter, and so is more than the share."""
+    (found,) = check_limit("actions", letters(range(849, 1_000)), {0: 1_000, 1: 5}, [0, 1], 0.5)
+    assert found.text.startswith("actions/0 has stopped at offset 1,000: 151 of its last 151 actions")
+    assert "STREAMS_DEAD_LETTER_CEILING" in found.remedy
+
+
+def test_the_share_of_the_window_decides() -> None:
+    """Every third action is less than half of them, two of three are more."""
+    assert not stopped(range(0, 1_000, 3), 1_000)
+    assert stopped([at for at in range(1_000) if at % 3 != 1], 1_000)
+
+
+def test_a_window_of_less_than_a_hundred_actions_is_not_trusted() -> None:
+    """As the worker does: fifty in a row are no more than half of a hundred."""
+    assert not stopped(range(950, 1_000), 1_000)
+    assert stopped(range(949, 1_000), 1_000)
+
+
+def test_what_lies_further_back_than_the_window_does_not_count() -> None:
+    """Dead letters of long ago stop nothing."""
+    assert not stopped([*range(600), 2_999], 3_000)
+
+
+def test_a_partition_goes_on_whose_last_action_was_good() -> None:
+    """A partition that stops has the last dead letter right before its committed offset."""
+    assert not stopped(range(800, 999), 1_000)
+
+
+def test_without_actions_behind_it_nobody_waits() -> None:
+    """Then it cannot be told whether it has stopped, and it harms nobody yet."""
+    assert check_limit("actions", letters(range(100, 1_000)), {0: 1_000}, [], 0.5) == []
+    assert not stopped(range(100, 1_000), None)
+
+
+def test_other_topics_and_partitions_are_told_apart() -> None:
+    """A status that cannot be read, or another partition's action, stops no partition of actions."""
+    elsewhere = [each._replace(topic="statuses") for each in letters(range(100, 1_000))]
+    other = letters(range(100, 1_000), partition=1)
+    unknown = [each._replace(source=None) for each in letters(range(100, 1_000))]
+    assert check_limit("actions", [*elsewhere, *other, *unknown], {0: 1_000, 1: 2_000}, [0, 1], 0.5) == []
+
+
+def test_a_ceiling_of_one_never_stops() -> None:
+    """Nothing but dead letters is not more than all of them."""
+    assert not stopped(range(100, 1_000), 1_000, share=1.0)
