@@ -132,7 +132,7 @@ class Course:
                 settings, url = dict(case.settings), ""
                 if case.lookup is not None:
                     url = services.enter_context(service(case.lookup)) if case.lookup else nobody()
-                    settings["LOOKUP_URL"] = f"{url}/answers"
+                    settings["LOOKUP_URL"] = f"{url}/slow"
                 for name in case.contenders:
                     if name == ASKS_ONLY:
                         if self._only is None or name in self._only:

@@ -80,7 +80,7 @@ def while_hanging(topics: Topics, case: Case, scale: Scale, url: str, healthy_p9
         plan = Path(folder) / "organisations.toml"
         plan.write_text(
             "".join(
-                f'[organisation.{org}]\nurl = "{url}/{"hangs" if org in hanging else "answers"}"\n'
+                f'[organisation.{org}]\nurl = "{url}/{"hanging" if org in hanging else "slow"}"\n'
                 f"deadline = {DEADLINE}\n"
                 for org, _ in case.workload.missing
             )

@@ -23,7 +23,7 @@ _WITHIN = 20.0  # seconds
 
 @contextmanager
 def service(seconds: float) -> Iterator[str]:
-    """Run a service that takes so long for an answer; its address goes before ``/answers``, ``/hangs``."""
+    """Run a service that takes so long for an answer; its address goes before ``/slow`` and ``/hanging``."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         processes = Processes(Path(folder))
         port = free_port()
@@ -61,7 +61,7 @@ def ask_only(url: str, count: int, at_once: int) -> Round:
         processes = Processes(Path(folder))
         try:
             script = str(PEERS / "bare_questions.py")
-            argv = [sys.executable, script, f"{url}/answers", str(count), str(at_once)]
+            argv = [sys.executable, script, f"{url}/slow", str(count), str(at_once)]
             processes.start("questions", argv, {})
             if processes["questions"].wait(120) != 0:
                 raise ProcessFailed(f"bare-questions failed.{processes['questions'].last_lines()}")

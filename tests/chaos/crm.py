@@ -11,14 +11,14 @@ import time
 
 from aiohttp import web
 
+from streams.sandbox.lookup_service import LookupService, Question
 from tests.chaos.load import subscribed, supporter_of
 
 #: Seconds of each minute in which every question fails: circuit breakers open, and close again.
 _DARK = range(40, 45)
 
 
-async def _answer(request: web.Request) -> web.StreamResponse:
-    question = await request.json()
+async def _answer(question: Question) -> web.StreamResponse:
     supporter = supporter_of(question["contactRef"])
     draw = supporter * 7919 % 100
     if draw < 6 or int(time.time()) % 60 in _DARK:
@@ -29,18 +29,8 @@ async def _answer(request: web.Request) -> web.StreamResponse:
     return web.json_response({"privacy": {"optIn": subscribed(supporter)}})
 
 
-async def _serve() -> None:
-    app = web.Application()
-    app.router.add_post("/", _answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    sys.stdout.write(f"http://{host}:{port}/\n")
-    sys.stdout.flush()
-    await asyncio.to_thread(sys.stdin.read)
-    await runner.cleanup()
-
-
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    with LookupService(_answer) as service:
+        sys.stdout.write(f"{service.url}\n")
+        sys.stdout.flush()
+        sys.stdin.read()

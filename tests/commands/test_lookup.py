@@ -13,14 +13,14 @@ from click.testing import CliRunner, Result
 from streams.__main__ import main
 from streams.commands.lookup_by_hand import made_up_ref
 from streams.sandbox.drill.crowd import acts
-from tests.integration.lookup_server import LookupServer, subscribed
+from streams.sandbox.lookup_service import LookupService, subscribed
 
 ADDRESS = "someone.secret@example.org"
 
 
 @pytest.fixture
-def server() -> Iterator[LookupServer]:
-    with LookupServer(subscribed) as running:
+def server() -> Iterator[LookupService]:
+    with LookupService(subscribed) as running:
         yield running
 
 
@@ -35,7 +35,7 @@ def entry(url: str, *more: str) -> str:
     return "\n".join(["[organisation.310]", f'url = "{url}"', *more])
 
 
-def test_an_answer_is_shown_with_its_letter_and_time(tmp_path: Path, server: LookupServer) -> None:
+def test_an_answer_is_shown_with_its_letter_and_time(tmp_path: Path, server: LookupService) -> None:
     """Exit code 0, the outcome and the time; the service gets the address and the made-up contactRef."""
     result = ask(tmp_path, entry(server.url, 'name = "Example"'))
     assert result.exit_code == 0, result.output
@@ -46,13 +46,13 @@ def test_an_answer_is_shown_with_its_letter_and_time(tmp_path: Path, server: Loo
     assert server.questions == [{"email": ADDRESS, "contactRef": made_up_ref(ADDRESS)}]
 
 
-def test_a_given_contact_ref_is_asked_for(tmp_path: Path, server: LookupServer) -> None:
+def test_a_given_contact_ref_is_asked_for(tmp_path: Path, server: LookupService) -> None:
     """--contact-ref goes to the service as it is."""
     ask(tmp_path, entry(server.url), "--contact-ref", "given")
     assert server.questions[0]["contactRef"] == "given"
 
 
-def test_not_subscribed_is_an_answer_too(tmp_path: Path, server: LookupServer) -> None:
+def test_not_subscribed_is_an_answer_too(tmp_path: Path, server: LookupService) -> None:
     """{} exits with 0 and says two buttons."""
 
     async def nobody(_: dict[str, Any]) -> web.StreamResponse:
@@ -69,7 +69,7 @@ def test_not_subscribed_is_an_answer_too(tmp_path: Path, server: LookupServer) -
     [(500, "5xx"), (401, "401"), (422, "another HTTP status 4xx"), (302, "3xx")],
 )
 def test_a_failure_names_cause_and_class(
-    tmp_path: Path, server: LookupServer, status: int, says: str
+    tmp_path: Path, server: LookupService, status: int, says: str
 ) -> None:
     """Exit code 1, the cause, and what kind of status it was."""
 
@@ -83,7 +83,7 @@ def test_a_failure_names_cause_and_class(
     assert says in result.output
 
 
-def test_a_service_that_wants_a_pause_is_quoted(tmp_path: Path, server: LookupServer) -> None:
+def test_a_service_that_wants_a_pause_is_quoted(tmp_path: Path, server: LookupService) -> None:
     """The Retry-After of a 503 is shown in seconds."""
 
     async def busy(_: dict[str, Any]) -> web.StreamResponse:
@@ -100,7 +100,7 @@ def test_a_refused_port_is_a_failed_connection(tmp_path: Path) -> None:
     assert "cause: connect" in result.output
 
 
-def test_neither_address_nor_secret_is_shown(tmp_path: Path, server: LookupServer) -> None:
+def test_neither_address_nor_secret_is_shown(tmp_path: Path, server: LookupService) -> None:
     """Neither the address, the contactRef, a credential nor the URL's query is shown, also of a failure."""
     content = entry(f"{server.url}?key=QUERYSECRET", 'authorization_env = "CRM_TOKEN"')
 

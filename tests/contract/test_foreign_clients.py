@@ -26,12 +26,12 @@ from confluent_kafka.admin import (
 
 from streams.messages.email import NAMESPACE
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.lookup_service import LookupService, failing, subscribed
 from streams.sandbox.worker import Installation, WorkerProcess
 from tests.contract import console_consumer, javascript, librdkafka
 from tests.contract.records import Seen
 from tests.contract.stored import CODECS, batches
 from tests.examples import valid
-from tests.integration.lookup_server import LookupServer, failing, subscribed
 from tests.integration.steps import ready, table
 from tests.integration.topics import action, keyed, send, status
 from tests.test_schemas import validator
@@ -67,7 +67,7 @@ class Run:
 def run(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """One run of a worker; its topic ends with an email in each partition, after the last aborted record."""
     folder = tmp_path_factory.mktemp("contract")
-    with LookupServer(subscribed) as answering, LookupServer(failing) as broken:
+    with LookupService(subscribed) as answering, LookupService(failing) as broken:
         organisations = folder / "organisations.toml"
         organisations.write_text(
             table(ANSWERED, [f'url = "{answering.url}"']) + table(FAILING, [f'url = "{broken.url}"'])

@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
+from streams.sandbox.lookup_service import LookupService
 from streams.sandbox.worker import Installation, WorkerProcess
-from tests.integration.lookup_server import LookupServer
 from tests.integration.steps import ready, settled
 from tests.integration.topics import action, producing, read, send, status
 
@@ -107,7 +107,7 @@ async def act(place: Installation, enough: asyncio.Event) -> int:
 
 async def test_actions_are_accounted_for_in_every_scrape(installation: Make) -> None:
     """With lookups under way, re-keyed actions, dead letters, a worker that joins and one that leaves."""
-    with LookupServer(slow) as server:
+    with LookupService(slow) as server:
         place = installation(lookup_url=server.url, drain_grace=0.1, dead_letter_ceiling=1)
         first = await ready(place)
         one = Scrapes(first)

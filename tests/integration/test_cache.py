@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.integration.lookup_server import LookupServer, failing, not_subscribed, subscribed
+from streams.sandbox.lookup_service import LookupService, failing, not_subscribed, subscribed
 from tests.integration.steps import Make, act, kept, ready, reasons, settled, table
 from tests.integration.topics import action, send, status
 
@@ -24,7 +24,7 @@ async def test_an_answer_is_asked_for_once_also_across_a_restart(installation: M
     async def answer(question: dict[str, Any]) -> web.StreamResponse:
         return await (subscribed if question["email"] == "s1@example.org" else not_subscribed)(question)
 
-    with LookupServer(answer) as crm:
+    with LookupService(answer) as crm:
         place = installation(lookup_url=crm.url, store=store)
         worker = await ready(place)
         await act(place, action(1, supporter=1), action(2, supporter=2))
@@ -47,7 +47,7 @@ async def test_an_expired_answer_leaves_the_table_and_is_asked_for_again(
     installation: Make, store: str
 ) -> None:
     """The changelog gets a tombstone for it, and the next action is a question again."""
-    with LookupServer(subscribed) as crm:
+    with LookupService(subscribed) as crm:
         place = installation(lookup_url=crm.url, lookup_keep_subscribed=2, store=store)
         await ready(place)
         await act(place, action(1, supporter=1))
@@ -62,7 +62,7 @@ async def test_an_expired_answer_leaves_the_table_and_is_asked_for_again(
 
 async def test_an_answer_that_expires_while_no_worker_runs_is_asked_for_again(installation: Make) -> None:
     """Expiry goes by the clock on the wall, not by how long a worker has run."""
-    with LookupServer(subscribed) as crm:
+    with LookupService(subscribed) as crm:
         place = installation(lookup_url=crm.url, lookup_keep_subscribed=3)
         worker = await ready(place)
         await act(place, action(1, supporter=1))
@@ -78,7 +78,7 @@ async def test_an_answer_that_expires_while_no_worker_runs_is_asked_for_again(in
 
 async def test_a_failure_is_never_kept(installation: Make) -> None:
     """After a failed lookup the same person is asked about again; only the answer gets a row."""
-    with LookupServer(failing) as crm:
+    with LookupService(failing) as crm:
         place = installation(lookup_url=crm.url)
         await ready(place)
         await act(place, action(1, supporter=1))
@@ -105,7 +105,7 @@ async def test_the_crm_s_row_beats_an_answer_whichever_comes_first(
             assert await asyncio.to_thread(go_on.wait, 25)
         return await subscribed(question)
 
-    with LookupServer(answer) as crm:
+    with LookupService(answer) as crm:
         file = tmp_path / "organisations.toml"
         file.write_text(table(310, [f'url = "{crm.url}"', "deadline = 20"]))
         place = installation(organisations_file=file)
@@ -138,7 +138,7 @@ async def test_the_crm_s_row_beats_an_answer_whichever_comes_first(
 async def test_a_lifetime_of_0_keeps_nothing(installation: Make, tmp_path: Path) -> None:
     """That organisation is asked each time, while another one's answer is kept."""
     file = tmp_path / "organisations.toml"
-    with LookupServer(subscribed) as crm:
+    with LookupService(subscribed) as crm:
         file.write_text(
             table(310, [f'url = "{crm.url}"', "subscribed_lifetime = 0"]) + table(311, [f'url = "{crm.url}"'])
         )

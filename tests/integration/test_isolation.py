@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.lookup_server import LookupServer, failing, hanging, subscribed
+from streams.sandbox.lookup_service import LookupService, failing, hanging, subscribed
 from tests.integration.steps import Make, act, delays, emails_of, ready, reasons, settled, table
 from tests.integration.topics import action, send, status
 
@@ -24,7 +24,7 @@ async def test_a_hanging_crm_delays_nobody_who_does_not_need_it(installation: Ma
     The organisation's own actions beyond what may be pending do not wait either: they count as saturated.
     """
     deadline = 12.0
-    with LookupServer(hanging) as dead, LookupServer(subscribed) as alive:
+    with LookupService(hanging) as dead, LookupService(subscribed) as alive:
         file = tmp_path / "organisations.toml"
         file.write_text(
             table(DEAD, [f'url = "{dead.url}"', f"deadline = {deadline}"])
@@ -70,7 +70,7 @@ async def test_a_hanging_crm_delays_nobody_who_does_not_need_it(installation: Ma
 
 async def test_the_breaker_opens_spares_the_crm_and_closes_again(installation: Make, tmp_path: Path) -> None:
     """500s open it, and the CRM is left alone but for probes; when it answers again, lookups are back."""
-    with LookupServer(failing) as crm:
+    with LookupService(failing) as crm:
         file = tmp_path / "organisations.toml"
         file.write_text(table(DEAD, [f'url = "{crm.url}"', 'breaker_first_pause = "500ms"']))
         place = installation(organisations_file=file)

@@ -12,8 +12,8 @@ import orjson
 import pytest
 from aiohttp import web
 
+from streams.sandbox.lookup_service import LookupService, subscribed
 from streams.sandbox.worker import Installation
-from tests.integration.lookup_server import SUBSCRIBED, LookupServer
 from tests.integration.topics import action, keyed, read_count, send, status
 
 pytestmark = pytest.mark.kafka
@@ -24,7 +24,7 @@ KILLS = 4
 
 async def answer_out_of_order(question: dict[str, Any]) -> web.StreamResponse:
     await asyncio.sleep(0.3 * random.Random(question["contactRef"]).random())
-    return web.json_response(SUBSCRIBED)
+    return await subscribed(question)
 
 
 @pytest.mark.timeout(300)
@@ -32,7 +32,7 @@ async def test_kill_9_in_mid_batch_loses_and_doubles_nothing(
     installation: Callable[..., Installation],
 ) -> None:
     """Each of 60,000 actions has one email after four SIGKILLs, some of them with lookups out of order."""
-    with LookupServer(answer_out_of_order) as lookup:
+    with LookupService(answer_out_of_order) as lookup:
         place = installation(lookup_url=lookup.url)
         workers = [place.worker(), place.worker()]
         for worker in workers:

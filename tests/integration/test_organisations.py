@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.integration.lookup_server import LookupServer, hanging, subscribed
+from streams.sandbox.lookup_service import LookupService, hanging, subscribed
 from tests.integration.steps import Make, act, emails_of, ready, reasons, settled, table
 from tests.integration.topics import action, read_count, send
 
@@ -30,9 +30,9 @@ async def test_each_organisation_is_asked_by_its_own_entry(
     monkeypatch.setenv("CRM_310_PASSWORD", "sésame")
     file = tmp_path / "organisations.toml"
     with (
-        LookupServer(subscribed) as default,
-        LookupServer(not_found) as own,
-        LookupServer(not_found) as other,
+        LookupService(subscribed) as default,
+        LookupService(not_found) as own,
+        LookupService(not_found) as other,
     ):
         file.write_text(
             table(None, [f'url = "{default.url}"', 'authorization_env = "CRM_TOKEN"'])
@@ -74,9 +74,9 @@ async def test_sighup_reads_the_file_again_and_a_wrong_one_changes_nothing(
     """A new URL and a new deadline are used from then on; a wrong file is logged with its line."""
     file = tmp_path / "organisations.toml"
     with (
-        LookupServer(subscribed) as first,
-        LookupServer(subscribed) as second,
-        LookupServer(hanging) as third,
+        LookupService(subscribed) as first,
+        LookupService(subscribed) as second,
+        LookupService(hanging) as third,
     ):
         file.write_text(table(310, [f'url = "{first.url}"', "deadline = 20"]))
         place = installation(organisations_file=file)
@@ -149,7 +149,7 @@ async def test_nobody_s_data_is_in_the_log_or_the_metrics(
             case _:
                 return await hanging(question)
 
-    with LookupServer(tell_tale) as crm:
+    with LookupService(tell_tale) as crm:
         file = tmp_path / "organisations.toml"
         file.write_text(
             table(

@@ -16,10 +16,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.delivery.lane import Limits
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.lookup_service import LookupService, hanging
 from streams.sandbox.worker import Installation, WorkerProcess, problems
 from streams.settings.load import load_settings
 from tests.faults.kafka_proxy import Api, HoldRequest, KafkaProxy
-from tests.integration.lookup_server import LookupServer, hanging
 from tests.integration.steps import act, emails_of, settled
 from tests.integration.topics import action
 
@@ -156,7 +156,7 @@ def seen(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> dict
         await asyncio.gather(busy, bad)
 
     with (
-        LookupServer(hanging) as lookup,
+        LookupService(hanging) as lookup,
         KafkaProxy(kafka) as one,
         KafkaProxy(kafka) as two,
         installed(kafka, "busy-days", folder, lookup.url) as busy,

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
+from streams.sandbox.lookup_service import LookupService, subscribed
 from streams.sandbox.worker import Installation
-from tests.integration.lookup_server import LookupServer, subscribed
 from tests.integration.steps import Make, emails_of, ready, settled
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 
@@ -32,7 +32,7 @@ async def test_every_row_of_the_decision_table_ends_in_its_email(installation: M
             case _:
                 return web.Response(status=500)
 
-    with LookupServer(answer) as lookup:
+    with LookupService(answer) as lookup:
         place = installation(lookup_url=lookup.url)
         worker = await ready(place)
         rows = [status(1, True), status(2, False)]
@@ -285,7 +285,7 @@ async def test_sigterm_lets_a_lookup_under_way_finish(installation: Make) -> Non
         await asyncio.sleep(1.0)
         return await subscribed(question)
 
-    with LookupServer(answer) as lookup:
+    with LookupService(answer) as lookup:
         place = installation(lookup_url=lookup.url, lookup_deadline=2)
         worker = await ready(place)
         await send(place.bootstrap_servers, place.names.actions, [keyed(action(1))])

@@ -10,8 +10,8 @@ import pytest
 
 from streams.observability.metric_catalogue import AUDIT_CATALOGUE
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.lookup_service import LookupService, failing, hanging, subscribed
 from streams.sandbox.worker import Installation, WorkerProcess
-from tests.integration.lookup_server import LookupServer, failing, hanging, subscribed
 from tests.integration.steps import act, table
 from tests.integration.topics import action, keyed, send, status
 from tests.monitoring.prometheus import Prometheus, Refused
@@ -59,9 +59,9 @@ def watched(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> I
     program = debian_tool("prometheus")
     folder = tmp_path_factory.mktemp("scrape")
     with (
-        LookupServer(subscribed) as healthy,
-        LookupServer(failing) as broken,
-        LookupServer(hanging) as silent,
+        LookupService(subscribed) as healthy,
+        LookupService(failing) as broken,
+        LookupService(hanging) as silent,
     ):
         organisations = folder / "organisations.toml"
         tables = [

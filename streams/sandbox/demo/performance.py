@@ -10,12 +10,12 @@ from streams.commands.feeder import FeedError, feed_statuses
 from streams.sandbox.demo.audit import Audit, objections
 from streams.sandbox.demo.feeder import Feeder
 from streams.sandbox.demo.letters import NoLetters, letters
-from streams.sandbox.demo.lookup_service import Behaviour, LookupService
 from streams.sandbox.demo.phases import Phase
 from streams.sandbox.demo.reader import Reader
 from streams.sandbox.demo.view import View
 from streams.sandbox.errors import ProcessFailed, SandboxError
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.lookup_service import Behaviour, LookupService
 from streams.sandbox.worker import WorkerProcess
 from streams.settings.load import load_settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from streams.sandbox.demo.lookup_service import SLOW, Behaviour
+from streams.sandbox.lookup_service import SLOW, Behaviour
 
 
 class Phase(NamedTuple):

@@ -17,13 +17,13 @@ from aiokafka.errors import KafkaError
 
 from streams.sandbox.demo.feeder import own_actions
 from streams.sandbox.demo.interrupts import Interrupted, Interrupts
-from streams.sandbox.demo.lookup_service import LookupService
 from streams.sandbox.demo.people import ORGANISATIONS, Crowd
 from streams.sandbox.demo.performance import Performance
 from streams.sandbox.demo.phases import Phase, script
 from streams.sandbox.demo.view import View
 from streams.sandbox.errors import SandboxError
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.lookup_service import LookupService
 from streams.sandbox.supervised import SupervisedProcesses
 from streams.sandbox.worker import WorkerProcess
 

@@ -18,11 +18,13 @@ from rich.console import Console
 
 from streams.commands.progress_bar import ProgressBar
 from streams.sandbox.demo.lookup_service import Behaviour
+from streams.sandbox.drill.progress import Told
 from streams.sandbox.drill.report import document, show
 from streams.sandbox.drill.run import DEADLINE, MODES, ModeRun, Stage, run_mode
 from streams.sandbox.drill.verdict import all_held, verdicts
 from streams.sandbox.errors import SandboxError
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.lookup_service import Behaviour
 from streams.sandbox.supervised import SupervisedProcesses
 
 _GRACE = 5.0  # seconds that a worker gets when the drill is interrupted

@@ -14,11 +14,11 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
-from streams.sandbox.demo.lookup_service import Behaviour
 from streams.sandbox.drill.crowd import Group
 from streams.sandbox.drill.figures import Delays, GroupFigures, Timeline
 from streams.sandbox.drill.run import DEADLINE, RATE, ModeRun
 from streams.sandbox.drill.verdict import Verdict, all_held
+from streams.sandbox.lookup_service import Behaviour
 
 Runs = Mapping[Behaviour, ModeRun]
 

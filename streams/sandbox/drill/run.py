@@ -15,11 +15,12 @@ from aiokafka import AIOKafkaProducer
 from streams.commands.progress_bar import ProgressBar
 from streams.sandbox.demo.lookup_service import Behaviour
 from streams.sandbox.drill.breaker_watch import BreakerWatch
-from streams.sandbox.drill.crm import Crm
 from streams.sandbox.drill.crowd import AFFECTED_ORG, HEALTHY_ORG, Act, acts, statuses, warm_up
 from streams.sandbox.drill.figures import Figures, Sent, Timeline, figures
 from streams.sandbox.drill.mailer import Mailer
 from streams.sandbox.drill.naive import NaiveRun, run_naive
+from streams.sandbox.drill.progress import Told
+from streams.sandbox.lookup_service import Behaviour, LookupService
 from streams.sandbox.supervised import SupervisedProcesses
 from streams.sandbox.worker import WorkerProcess
 
@@ -85,7 +86,7 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
     prefix = f"drill-{mode}"
     told, servers = stage.told, stage.bootstrap_servers
     told.begin(f"CRM {mode}: starting a worker")
-    with Crm(mode) as crm, Crm(Behaviour.HEALTHY) as healthy_crm:
+    with LookupService(behaviour=mode) as crm, LookupService() as healthy_crm:
         urls = {AFFECTED_ORG: crm.url, HEALTHY_ORG: healthy_crm.url}
         worker = WorkerProcess(stage.processes, prefix, stage.folder, _settings(stage, prefix, urls))
         watch = BreakerWatch(worker, AFFECTED_ORG)
@@ -98,7 +99,7 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
                     warm = await _feed(producer, f"{prefix}-actions", warm_up(WARM_UP), mailer, told)
                     await _arrived(mailer, len(warm), told)
                     mailer.forget()
-                    healthy_crm.questions = 0
+                    warmed = healthy_crm.asked
                     following = asyncio.create_task(watch.follow())
                     watch.begin()
                     told.begin(f"CRM {mode}: {2 * affected:,} actions", 2 * affected)
@@ -109,7 +110,7 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
                     )
                     following.cancel()
                     asked = Asked(
-                        None if mode is Behaviour.REFUSING else crm.questions, healthy_crm.questions
+                        None if mode is Behaviour.REFUSING else crm.asked, healthy_crm.asked - warmed
                     )
                     await asyncio.to_thread(worker.stop)
                     await asyncio.sleep(_QUIET)

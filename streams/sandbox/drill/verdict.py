@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from streams.sandbox.demo.lookup_service import Behaviour
 from streams.sandbox.drill.crowd import Group
 from streams.sandbox.drill.figures import Delays, Figures
+from streams.sandbox.lookup_service import Behaviour
 
 SLACK = 0.05
 """What somebody else's dead CRM may cost those who do not need it, at p99."""

@@ -14,9 +14,9 @@ from aiohttp import web
 from streams.commands.doctor.findings import Finding, Severity
 from streams.commands.doctor.lookups import check_lookups
 from streams.lookup.client import Endpoint
+from streams.sandbox.lookup_service import LookupService, subscribed
 from streams.sandbox.ports import free_port
 from streams.settings.organisations_file import Organisation, Organisations
-from tests.integration.lookup_server import LookupServer, subscribed
 
 
 def organisations(url: str, ca_pem: str | None = None, deadline: float = 2.0) -> Organisations:
@@ -77,14 +77,14 @@ async def test_silence_in_the_handshake_ends_at_the_deadline() -> None:
 
 async def test_asking_takes_a_real_answer() -> None:
     """--ask: an answer is fine, a failure is named by its cause; the address is not repeated."""
-    with LookupServer(subscribed) as lookup:
+    with LookupService(subscribed) as lookup:
         good = await finding(organisations(lookup.url), "ana@example.org")
         assert [question["email"] for question in lookup.questions] == ["ana@example.org"]
 
     async def fail(_: object) -> web.StreamResponse:
         return web.Response(status=500)
 
-    with LookupServer(fail) as lookup:
+    with LookupService(fail) as lookup:
         bad = await finding(organisations(lookup.url), "ana@example.org")
     assert (good.level, "answers (existing)" in good.text) == (Severity.OK, True)
     assert (bad.level, "http_status" in bad.text) == (Severity.PROBLEM, True)

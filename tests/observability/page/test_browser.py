@@ -21,9 +21,8 @@ import orjson
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from streams.sandbox.demo.lookup_service import Behaviour
-from streams.sandbox.drill.crm import Crm
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.lookup_service import Behaviour, LookupService
 from streams.sandbox.worker import Installation, WorkerProcess
 from tests.integration.topics import producing, send
 from tests.tools import debian_tool
@@ -147,7 +146,9 @@ async def signing(servers: str, topic: str, rate: float) -> None:
 class Scene:
     """A worker at work, and a browser that looks at it."""
 
-    def __init__(self, worker: WorkerProcess, crm: Crm, place: Installation, browser: Browser) -> None:
+    def __init__(
+        self, worker: WorkerProcess, crm: LookupService, place: Installation, browser: Browser
+    ) -> None:
         self.worker = worker
         self.crm = crm  # of organisation 2
         self.place = place
@@ -181,7 +182,7 @@ async def scene(
     """One worker with three organisations, two of which have a lookup."""
     chromium = debian_tool("chromium")
     async with AsyncExitStack() as stack:
-        first, second = (stack.enter_context(Crm(Behaviour.HEALTHY)) for _ in range(2))
+        first, second = (stack.enter_context(LookupService()) for _ in range(2))
         file = tmp_path / "organisations.toml"
         deadline = 0.4 if PICTURES else 5  # a busy machine must not look like a slow lookup
         file.write_text(ORGANISATIONS.format(first=first.url, second=second.url, deadline=deadline))

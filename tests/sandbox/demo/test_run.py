@@ -25,19 +25,19 @@ from rich.console import Console
 import streams.sandbox.demo.performance
 import streams.sandbox.demo.run
 from streams.sandbox.demo.audit import Audit, Email
-from streams.sandbox.demo.lookup_service import Behaviour
 from streams.sandbox.demo.people import Crowd
 from streams.sandbox.demo.phases import Phase, script
 from streams.sandbox.demo.reader import Reader, place_id
 from streams.sandbox.demo.run import Plan, run
 from streams.sandbox.demo.view import PlainView
+from streams.sandbox.lookup_service import Behaviour
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
 ONE_PHASE = [Phase("healthy", Behaviour.HEALTHY, 1.0)]
 PROGRAM = """
 import sys
-from streams.sandbox.demo.lookup_service import Behaviour
+from streams.sandbox.lookup_service import Behaviour
 from streams.sandbox.demo.phases import Phase
 from streams.sandbox.demo.run import Plan, run
 from streams.sandbox.demo.view import open_view

@@ -7,9 +7,9 @@ import io
 from rich.console import Console
 
 from streams.sandbox.demo.audit import Email, Tally
-from streams.sandbox.demo.lookup_service import Behaviour
 from streams.sandbox.demo.phases import Phase, script
 from streams.sandbox.demo.table import figures, line
+from streams.sandbox.lookup_service import Behaviour
 
 PHASES = [Phase("healthy", Behaviour.HEALTHY, 7), Phase("refusing", Behaviour.REFUSING, 7)]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.sandbox.demo.lookup_service import Behaviour
 from streams.sandbox.drill import command, run_drill
+from streams.sandbox.lookup_service import Behaviour
 
 pytestmark = pytest.mark.kafka
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.sandbox.demo.lookup_service import Behaviour
 from streams.sandbox.drill.crowd import Group
 from streams.sandbox.drill.figures import Delays, Figures, GroupFigures
 from streams.sandbox.drill.verdict import Verdict, all_held, verdicts
+from streams.sandbox.lookup_service import Behaviour
 
 
 def run(

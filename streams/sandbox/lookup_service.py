@@ -1,8 +1,9 @@
 """A lookup service that can be told to fail: a real HTTP server in a thread of its own.
 
-``PUT <control_url>`` with the name of a behaviour as the body does the same as ``behave``, so that a demo
-that is kept running can be played with from a shell. The control has its own port: the service's own really
-is closed while it refuses connections.
+It answers ``POST`` at every path. A path that is the name of a behaviour (``/hanging``) is treated so; at any
+other path the behaviour in force counts. ``PUT <control_url>`` with the name of a behaviour as the body does
+the same as ``behave``, so that it can be changed from a shell. The control has its own port: the service's
+own port really is closed while it refuses connections.
 """
 
 from __future__ import annotations
@@ -10,35 +11,35 @@ from __future__ import annotations
 import asyncio
 import threading
 import zlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
 from itertools import cycle
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import msgspec
 from aiohttp import web
 
-from streams.sandbox.ports import HeldPort
+from streams.sandbox.ports import HOST, HeldPort
 
-HOST = "127.0.0.1"
 SLOW = 0.3  # seconds
 _GRACE = 0.1  # seconds that a request under way gets when the port is closed
 _CHANGED_WITHIN = 10.0  # seconds; a change of behaviour takes _GRACE at most
+_KEPT = 10_000  # questions
+
+Question = dict[str, Any]
+Answer = Callable[[Question], Awaitable[web.StreamResponse]]
 
 
 class Behaviour(StrEnum):
     """How the service treats a question."""
 
     HEALTHY = "healthy"  # answers at once
-    SLOW = "slow"  # answers, after SLOW seconds
+    SLOW = "slow"  # answers, after some time
     ERRORS = "errors"  # HTTP status 500
     RUBBISH = "rubbish"  # status 200 with what is no answer
     HANGING = "hanging"  # takes the question and says nothing
     REFUSING = "refusing"  # nobody listens on its port
-
-
-class _Question(msgspec.Struct):
-    contactRef: str
 
 
 # Both dialects that lookup services speak (schemas/ has them), what a service says of somebody it does not
@@ -62,17 +63,78 @@ _RUBBISH = (
     b'{"padding":"' + b"x" * 100_000 + b'"}',
 )
 
-_decode = msgspec.json.Decoder(_Question).decode
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
+
+
+async def by_reference(question: Question) -> web.StreamResponse:
+    """Answer the same for the same contactRef: half of the people are known, most of them subscribed."""
+    return _json(_ANSWERS[zlib.crc32(str(question["contactRef"]).encode()) % len(_ANSWERS)])
+
+
+async def subscribed(_: Question) -> web.StreamResponse:
+    """Say that everybody is subscribed."""
+    return _json(_SUBSCRIBED[1])
+
+
+async def not_subscribed(_: Question) -> web.StreamResponse:
+    """Say that nobody is known."""
+    return _json(_UNKNOWN)
+
+
+async def failing(_: Question) -> web.StreamResponse:
+    """Answer with status 500."""
+    return web.Response(status=500, text="Internal Server Error")
+
+
+async def hanging(_: Question) -> web.StreamResponse:
+    """Never answer."""
+    await asyncio.Event().wait()
+    raise AssertionError("nobody sets this event")
 
 
 class LookupService:
-    """Start, change and stop it from any thread but its own; each call returns when it is done."""
+    """Start, change and stop it from any thread but its own; each call returns when it is done.
 
-    def __init__(self, host: str = HOST, port: int = 0, control_port: int = 0) -> None:
-        """Describe a healthy one that listens on `host`; port 0 is a free one. Nothing runs yet."""
+    As a context manager, starts and stops.
+
+    Attributes:
+        behaviour: in force; changed by ``behave``.
+        answer: who answers while it is healthy or slow; may be replaced at any time.
+        asked: how many questions came.
+        questions: the first 10,000 of them.
+        authorizations: the Authorization headers of these, in the same order.
+    """
+
+    def __init__(
+        self,
+        answer: Answer = by_reference,
+        behaviour: Behaviour = Behaviour.HEALTHY,
+        *,
+        host: str = HOST,
+        port: int = 0,
+        control_port: int = 0,
+        slow: float = SLOW,
+    ) -> None:
+        """Describe one that listens on `host`; port 0 is a free one. Nothing runs yet.
+
+        Args:
+            answer: who answers while it is healthy or slow.
+            behaviour: from the start.
+            host: the address to listen on.
+            port: for questions.
+            control_port: shows and changes the behaviour.
+            slow: seconds that a slow answer takes.
+        """
+        self.answer = answer
+        self.behaviour = behaviour
+        self.asked = 0
+        self.questions: list[Question] = []
+        self.authorizations: list[str | None] = []
         self._host = host
         self._wanted = port, control_port
-        self.behaviour = Behaviour.HEALTHY
+        self._slow = slow
         self._rubbish = cycle(_RUBBISH)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="lookup-service", daemon=True)
@@ -120,6 +182,15 @@ class LookupService:
         for port in self._ports or ():
             port.release()
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
     def _held(self) -> tuple[HeldPort, HeldPort]:
         if self._ports is None:
             raise RuntimeError("the lookup service is not started")
@@ -142,7 +213,7 @@ class LookupService:
                 self._service = None
         elif self._service is None:
             app = web.Application()
-            app.router.add_post("/lookup", self._answer)
+            app.router.add_post("/{path:.*}", self._asked)
             self._service = await _listen(app, self._host, self._held()[0])
         self.behaviour = behaviour
 
@@ -151,30 +222,32 @@ class LookupService:
             if runner is not None:
                 await runner.cleanup()
 
-    async def _answer(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        match self.behaviour:
+    async def _asked(self, request: web.Request) -> web.StreamResponse:
+        question = _question(await request.read())
+        self.asked += 1
+        if len(self.questions) < _KEPT:
+            self.questions.append(question)
+            self.authorizations.append(request.headers.get("Authorization"))
+        path = request.match_info["path"]
+        match Behaviour(path) if path in set(Behaviour) else self.behaviour:
             case Behaviour.SLOW:
-                await asyncio.sleep(SLOW)
+                await asyncio.sleep(self._slow)
             case Behaviour.ERRORS:
-                return web.Response(status=500, text="Internal Server Error")
+                return await failing(question)
             case Behaviour.RUBBISH:
-                return web.Response(body=next(self._rubbish), content_type="application/json")
+                return _json(next(self._rubbish))
             case Behaviour.HANGING:
-                await asyncio.Event().wait()
+                await hanging(question)
             case Behaviour.REFUSING if request.transport is not None:
                 # A connection that was accepted at the very moment of closing is not seen by aiohttp's
                 # clean-up; whoever uses it shall find it closed.
                 request.transport.abort()
-                await asyncio.Event().wait()
+                await hanging(question)
             case _:
                 pass
-        try:
-            reference = _decode(body).contactRef
-        except msgspec.MsgspecError:
+        if "contactRef" not in question:
             return web.Response(status=400, text="the question has no contactRef")
-        answer = _ANSWERS[zlib.crc32(reference.encode()) % len(_ANSWERS)]
-        return web.Response(body=answer, content_type="application/json")
+        return await self.answer(question)
 
     async def _show(self, _request: web.Request) -> web.Response:
         return web.Response(text=f"{self.behaviour}\n")
@@ -186,6 +259,14 @@ class LookupService:
             return web.Response(status=400, text=f"one of: {', '.join(Behaviour)}\n")
         await self._change(behaviour)
         return web.Response(text=f"{behaviour}\n")
+
+
+def _question(body: bytes) -> Question:
+    """Return the question in a body; an empty one where there is none."""
+    try:
+        return msgspec.json.decode(body, type=Question)
+    except msgspec.MsgspecError:
+        return {}
 
 
 async def _listen(app: web.Application, host: str, port: HeldPort) -> web.AppRunner:

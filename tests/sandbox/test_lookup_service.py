@@ -15,7 +15,7 @@ import pytest
 
 from streams.lookup.client import Endpoint, LookupClient, Question
 from streams.messages.decode import Cause, LookupOutcome, Outcome
-from streams.sandbox.demo.lookup_service import SLOW, Behaviour, LookupService
+from streams.sandbox.lookup_service import SLOW, Behaviour, LookupService, subscribed
 
 
 @pytest.fixture
@@ -121,3 +121,26 @@ def test_stopping_a_hanging_one_is_quick():
         lookup.stop()
         assert time.monotonic() - began < 5
     lookup.stop()
+
+
+async def test_a_path_may_choose_the_behaviour(service: LookupService):
+    """A question at /hanging hangs though the service is healthy, and others are answered."""
+    path = service.url.removesuffix("lookup")
+    client = LookupClient(Endpoint(f"{path}hanging", deadline=0.3))
+    try:
+        reply = await client.ask(Question(310, "ref", "ana@example.org"))
+    finally:
+        await client.aclose()
+    assert reply.outcome.cause is Cause.TIMEOUT
+    [outcome] = await ask(service)
+    assert outcome.cause is None
+
+
+async def test_who_answers_may_be_chosen_and_each_question_is_kept():
+    """Everybody is subscribed if it is told so; the questions are counted and can be looked at."""
+    with LookupService(subscribed) as service:
+        outcomes = await ask(service, 3)
+    assert {outcome.outcome for outcome in outcomes} == {Outcome.EXISTING}
+    assert service.asked == 3
+    assert sorted(question["contactRef"] for question in service.questions) == ["ref-0", "ref-1", "ref-2"]
+    assert service.authorizations == [None] * 3

@@ -1,4 +1,4 @@
-"""The lookup service of the demo as a program: ``python -m streams.sandbox.demo.lookup_command``.
+"""The lookup service as a program: ``python -m streams.sandbox.lookup_command``.
 
 Runs until SIGINT or SIGTERM. While it runs, ``curl -X PUT -d hanging http://localhost:8081/`` changes it.
 """
@@ -9,8 +9,8 @@ import signal
 
 import click
 
-from streams.sandbox.demo.lookup_service import Behaviour, LookupService
 from streams.sandbox.errors import SandboxError
+from streams.sandbox.lookup_service import Behaviour, LookupService
 
 _PORT = click.IntRange(0, 65535)
 
@@ -24,8 +24,7 @@ def main(host: str, port: int, control_port: int, behaviour: str) -> None:
     """Run a lookup service that can be told to fail."""
     wanted = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before its thread starts, which inherits this
-    service = LookupService(host, port, control_port)
-    service.behaviour = Behaviour(behaviour)
+    service = LookupService(behaviour=Behaviour(behaviour), host=host, port=port, control_port=control_port)
     try:
         service.start()
         click.echo(f"lookup: {service.url}, control at {service.control_url}")

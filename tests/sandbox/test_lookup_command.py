@@ -12,7 +12,7 @@ import urllib.request
 
 def test_it_answers_on_every_address_and_ends_at_sigterm() -> None:
     """The command answers questions, shows its behaviour, and SIGTERM ends it with code 0."""
-    command = [sys.executable, "-m", "streams.sandbox.demo.lookup_command"]
+    command = [sys.executable, "-m", "streams.sandbox.lookup_command"]
     options = ["--host", "0.0.0.0", "--port", "0", "--control-port", "0"]
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
     try:
