@@ -62,13 +62,17 @@ async def feed_actions(
     on_progress: Callable[[FeedReport], None] | None = None,
     *,
     rate: float | None = None,
+    linger: float = LINGER,
 ) -> FeedReport:
     """Send actions, one a line, and return when the brokers have acknowledged them all.
 
     ``connection`` is what every Kafka client is given (``streams.settings.connection.client_options``);
-    ``rate`` is in lines per second, None is as fast as it goes. Raises FeedError as ``feed`` does.
+    ``rate`` is in lines per second, None is as fast as it goes; ``linger`` is in seconds, see ``feed``.
+    Raises FeedError as ``feed`` does.
     """
-    return await feed(connection, topic, blocks_of(lines), action_message, on_progress, rate=rate)
+    return await feed(
+        connection, topic, blocks_of(lines), action_message, on_progress, rate=rate, linger=linger
+    )
 
 
 async def feed_statuses(
@@ -91,9 +95,11 @@ async def feed(
     on_progress: Callable[[FeedReport], None] | None = None,
     *,
     rate: float | None = None,
+    linger: float = LINGER,
 ) -> FeedReport:
     """Send every line of ``blocks`` and wait for the acknowledgements; ``on_progress`` hears of each block.
 
+    A line waits for others of its batch at most ``linger`` seconds; with 0 it is sent with its block.
     Raises FeedError if Kafka is unreachable, falls silent or refuses a batch, or if the topic is missing.
     """
     servers = connection["bootstrap_servers"]
@@ -112,7 +118,7 @@ async def feed(
     except (KafkaError, OSError, TimeoutError) as error:
         await _abandon(producer)
         raise await _no_answer(connection, where, error) from error
-    feeder = _Feeder(producer, topic, partitions, limit, to_message, where)
+    feeder = _Feeder(producer, topic, partitions, limit, to_message, where, linger)
     try:
         report = await feeder.run(
             blocks if rate is None else paced(blocks, rate), on_progress or (lambda _: None)
@@ -175,6 +181,7 @@ class _Feeder:
         limit: int,
         to_message: Callable[[bytes], Message],
         where: str,
+        linger: float,
     ) -> None:
         self._producer = producer
         self._topic = topic
@@ -182,6 +189,7 @@ class _Feeder:
         self._limit = min(limit, LINE_LIMIT)
         self._to_message = to_message
         self._where = where
+        self._linger = linger
         self._open: dict[int, Any] = {}  # partition -> batch that still takes lines
         self._first_lines: dict[int, int] = {}  # partition -> number of the first line in that batch
         self._oldest = 0.0  # when the first line since the last flush came
@@ -195,14 +203,14 @@ class _Feeder:
         following = asyncio.ensure_future(anext(blocks, None))
         try:
             while True:
-                if not (await asyncio.wait({following}, timeout=LINGER))[0]:
+                if not (await asyncio.wait({following}, timeout=self._linger))[0]:
                     await self._flush()  # the source pauses: what has come so far shall not wait with it
                 block = await following
                 if block is None:
                     break
                 following = asyncio.ensure_future(anext(blocks, None))
                 await self._take(block)
-                if self._open and time.monotonic() - self._oldest >= LINGER:
+                if self._open and time.monotonic() - self._oldest >= self._linger:
                     await self._flush()
                 report.seconds = time.monotonic() - self._started
                 on_progress(report)

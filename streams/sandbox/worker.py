@@ -190,6 +190,8 @@ class Installation:
             "HEARTBEAT_INTERVAL": "1",
             **{key.upper(): str(value) for key, value in settings.items()},
         }
+        #: What a Kafka client is given.
+        self.connection = {"bootstrap_servers": bootstrap_servers}
         self.workers: list[WorkerProcess] = []
         self._processes: SupervisedProcesses | None = None
 

@@ -12,14 +12,15 @@ import time
 from aiohttp import web
 
 from streams.sandbox.lookup_service import LookupService, Question
-from tests.chaos.load import subscribed, supporter_of
+from streams.sandbox.people import number_of
+from tests.chaos.load import subscribed
 
 #: Seconds of each minute in which every question fails: circuit breakers open, and close again.
 _DARK = range(40, 45)
 
 
 async def _answer(question: Question) -> web.StreamResponse:
-    supporter = supporter_of(question["contactRef"])
+    supporter = number_of(question["contactRef"])
     draw = supporter * 7919 % 100
     if draw < 6 or int(time.time()) % 60 in _DARK:
         return web.Response(status=503)

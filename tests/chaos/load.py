@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-ORG_ID = 310
+import orjson
+
+from streams.sandbox.people import AS_OF, numbered
+
 #: Supporters below this number are in the status topic before the first action.
 KNOWN = 5_000
 _STRANGERS = 400_000
@@ -43,39 +46,26 @@ def subscribed(supporter: int) -> bool:
     return supporter % 2 == 0
 
 
-def contact_ref(supporter: int) -> str:
-    """Return how a supporter is called."""
-    return f"ref{supporter:08d}"
-
-
-def supporter_of(ref: str) -> int:
-    """Return whose contactRef this is."""
-    return int(ref.removeprefix("ref"))
-
-
 def message(serial: int) -> tuple[bytes, bytes]:
     """Return the key and value of one record of the actions topic."""
-    kind, supporter, action_id = plan(serial)
-    ref = contact_ref(supporter).encode()
-    key = b"%d:%s" % (ORG_ID, ref)
+    kind, number, action_id = plan(serial)
+    supporter = numbered(number)
     if kind == "dead_letter":
-        return key, b'{"not an action","serial":%d}' % serial
-    stage = b"deliver" if kind == "nothing" else b"supporter_confirm"
-    value = (
-        b'{"schema":"proca:action:2","stage":"%s","actionId":%d,"orgId":%d,"campaignId":7,"actionPageId":42,'
-        b'"action":{"actionType":"petition","customFields":{"serial":%d},"createdAt":"2026-11-24T10:00:00Z"},'
-        b'"contact":{"firstName":"Ana","email":"s%d@example.org","contactRef":"%s","area":"DE"},'
-        b'"privacy":{"optIn":null,"withConsent":true},"tracking":{"source":"s","location":"https://example.org"}}'
-    ) % (stage, action_id, ORG_ID, serial, supporter, ref)
-    return key, value
+        return supporter.key, b'{"not an action","serial":%d}' % serial
+    action = supporter.action(
+        action_id,
+        stage="deliver" if kind == "nothing" else "supporter_confirm",
+        action={"actionType": "petition", "customFields": {"serial": serial}, "createdAt": AS_OF},
+        privacy={"optIn": None, "withConsent": True},
+        tracking={"source": "s", "location": "https://example.org"},
+    )
+    return supporter.key, orjson.dumps(action)
 
 
 def status(supporter: int, as_of: str) -> tuple[bytes, bytes]:
     """Return the key and value of one record of the status topic."""
-    ref = contact_ref(supporter)
-    flag = "true" if subscribed(supporter) else "false"
-    row = f'{{"orgId":{ORG_ID},"contactRef":"{ref}","subscribed":{flag},"asOf":"{as_of}"}}'
-    return f"{ORG_ID}:{ref}".encode(), row.encode()
+    row = numbered(supporter)
+    return row.key, row.status(subscribed=subscribed(supporter), as_of=as_of)
 
 
 def serial_in(value: bytes) -> int:

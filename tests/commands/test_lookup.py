@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from streams.__main__ import main
 from streams.commands.lookup_by_hand import made_up_ref
-from streams.sandbox.drill.crowd import acts
 from streams.sandbox.lookup_service import LookupService, subscribed
+from streams.sandbox.people import somebody
 
 ADDRESS = "someone.secret@example.org"
 
@@ -145,8 +145,8 @@ def test_an_empty_address_is_a_usage_error(address: str) -> None:
     assert "is empty" in result.stderr
 
 
-def test_the_made_up_contact_ref_is_the_drill_s_too() -> None:
+def test_the_made_up_contact_ref_is_that_of_made_up_people() -> None:
     """Both make it as Proca does: 43 characters, the same hash everywhere."""
     ref = made_up_ref("supporter.0@example.org")
-    assert next(iter(acts(1))).key == f"310:{ref}".encode()
+    assert somebody("supporter.0@example.org").contact_ref == ref
     assert len(ref) == 43

@@ -11,22 +11,12 @@ from typing import Any
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from streams.sandbox.people import AS_OF, ORG_ID, numbered
 
-def action(number: int, *, org_id: int = 310, supporter: int | None = None, **more: Any) -> dict[str, Any]:
-    """Return a small action that asks for a confirmation."""
-    supporter = number if supporter is None else supporter
-    return {
-        "schema": "proca:action:2",
-        "stage": "supporter_confirm",
-        "actionId": number,
-        "orgId": org_id,
-        "contact": {
-            "firstName": "Ana",
-            "email": f"s{supporter}@example.org",
-            "contactRef": f"ref{supporter:08d}",
-        },
-        **more,
-    }
+
+def action(number: int, *, org_id: int = ORG_ID, supporter: int | None = None, **more: Any) -> dict[str, Any]:
+    """Return a small action that asks for a confirmation; of the supporter with its number by default."""
+    return numbered(number if supporter is None else supporter, org_id).action(number, **more)
 
 
 def keyed(document: dict[str, Any]) -> tuple[bytes, bytes]:
@@ -35,12 +25,11 @@ def keyed(document: dict[str, Any]) -> tuple[bytes, bytes]:
 
 
 def status(
-    supporter: int, subscribed: bool, *, org_id: int = 310, as_of: str = "2026-11-24T10:00:00Z"
+    supporter: int, subscribed: bool, *, org_id: int = ORG_ID, as_of: str = AS_OF
 ) -> tuple[bytes, bytes]:
     """Return a supporter status row's key and value."""
-    ref = f"ref{supporter:08d}"
-    row = {"orgId": org_id, "contactRef": ref, "subscribed": subscribed, "asOf": as_of}
-    return f"{org_id}:{ref}".encode(), orjson.dumps(row)
+    row = numbered(supporter, org_id)
+    return row.key, row.status(subscribed=subscribed, as_of=as_of)
 
 
 @asynccontextmanager

@@ -24,7 +24,9 @@ class _Action(msgspec.Struct):
 
 
 class _Email(msgspec.Struct):
-    action: _Action
+    variant: str = ""
+    reason: str = ""
+    action: _Action | None = None
 
 
 _decode = msgspec.json.Decoder(_Email).decode
@@ -38,22 +40,19 @@ class Samples:
         self.emails: list[bytes] = []
         self._seen: set[tuple[str, str]] = set()
 
-    def add(self, variant: str, reason: str, value: bytes) -> None:
+    def add(self, value: bytes) -> None:
         """Take an email's value, if it shows something that none before it did."""
         if len(self.emails) == _AT_MOST:
             return
-        shows = {(variant, _locale(value)), ("", reason)}
+        try:
+            email = _decode(value)
+        except (msgspec.MsgspecError, ValueError, RecursionError):  # an action may hold anything
+            email = _Email()
+        page = email.action.actionPage if email.action is not None else None
+        shows = {(email.variant, page.locale if page is not None else ""), ("", email.reason)}
         if not shows <= self._seen:
             self._seen |= shows
             self.emails.append(value)
-
-
-def _locale(value: bytes) -> str:
-    try:
-        page = _decode(value).action.actionPage
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # an action may hold anything
-        return ""
-    return page.locale if page is not None else ""
 
 
 class NoLetters(Exception):

@@ -1,31 +1,40 @@
-"""The demo itself, from a worker that starts to the audit line."""
+"""The demo itself, from a worker that starts to the line of the audit."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
-from streams.commands.feeder import FeedError, feed_statuses
-from streams.sandbox.demo.audit import Audit, objections
-from streams.sandbox.demo.feeder import Feeder
-from streams.sandbox.demo.letters import NoLetters, letters
+from streams.commands.audit.auditing import audit
+from streams.commands.audit.outcome import AuditRange, AuditResult
+from streams.commands.audit.report import as_lines
+from streams.commands.feeder import FeedError, FeedReport, feed, feed_statuses
+from streams.commands.installation import installation_of
+from streams.commands.keyed_lines import action_message
+from streams.kafka.topics import TopicNames
+from streams.sandbox.account import Account, Tally
+from streams.sandbox.demo.letters import NoLetters, Samples, letters
 from streams.sandbox.demo.phases import Phase
-from streams.sandbox.demo.reader import Reader
 from streams.sandbox.demo.view import View
 from streams.sandbox.errors import ProcessFailed, SandboxError
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import Behaviour, LookupService
+from streams.sandbox.mailer import Mailer
 from streams.sandbox.worker import WorkerProcess
 from streams.settings.load import load_settings
 
-_TOPICS = load_settings({})  # the worker's topics have their default names
 _LEARNED_WITHIN = 20.0  # seconds
 _STOPPED_WITHIN = 20.0  # seconds; the worker's own grace is five
 _SETTLED_WITHIN = 20.0  # seconds without an email; one takes a lookup's deadline and a little
-_READ_WITHIN = 15.0  # seconds
-_POLL = 0.05
-_CHECK = 1.0
+_POLL = 0.2  # seconds
+_CHECK = 1.0  # seconds
+_BLOCK = 4  # actions that are sent together: at 200 a second, each 20 ms
+_LISTED = 5  # missing or doubled actions that are named
 
 
 class Performance:
@@ -43,29 +52,42 @@ class Performance:
         statuses: list[bytes],
         rate: float,
         mailer: str | None,
+        explained: Collection[str],
     ) -> None:
         """Take what is on the stage, and the script: `actions` at `rate` per second through the `phases`.
 
-        `mailer` is the command that makes letters of some emails; None: there is no such act.
+        `mailer` is the command that makes letters of some emails; None: there is no such act. `explained` are
+        error classes of dead letters that the content of the actions may explain.
         """
         self._kafka = kafka
         self._lookup = lookup
         self._worker = worker
         self._view = view
         self._phases = phases
-        self._mailer = mailer
+        self._letters_by = mailer
+        self._actions = actions
         self._statuses = statuses
-        self._audit = Audit(len(phases))
-        self._feeder = Feeder(kafka.bootstrap_servers, _TOPICS.actions_topic, actions, rate)
-        self._reader = Reader(kafka.bootstrap_servers, _TOPICS.emails_topic, _TOPICS.dead_letters_topic)
+        self._rate = rate
+        self._explained = explained
+        # The worker's topics and group have their default names.
+        settings = load_settings({"STREAMS_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers})
+        self._installation = installation_of(settings)
+        self._names: TopicNames = self._installation.names
+        self._mailer = Mailer(
+            kafka.bootstrap_servers, (self._names.actions, self._names.emails, self._names.dead_letters)
+        )
+        self._account = Account(self._names, self._phase_of)
+        self._samples = Samples()
+        self._begins: list[float] = []  # of the phases so far, seconds since the epoch
+        self._over = False
         self._objections: list[str] = []
+        self._too_large = 0
 
     async def __aenter__(self) -> Performance:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._feeder.stop()
-        await self._reader.stop()
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        await asyncio.to_thread(self._mailer.__exit__, kind, error, trace)
 
     async def play(self) -> None:
         """Wait for the worker, go through the phases, and wait for the last email.
@@ -79,18 +101,18 @@ class Performance:
         if self._statuses:
             with self._view.step(f"Telling it the status of {len(self._statuses)} supporters"):
                 await self._tell_statuses()
-        await self._reader.start()
-        await self._feeder.start()
-        reading = asyncio.create_task(self._reader.read(self._audit))
+        await asyncio.to_thread(self._mailer.__enter__)
+        feeding = asyncio.create_task(self._feed())
         try:
             for number in range(len(self._phases)):
-                await self._play_phase(number, reading)
-            await self._feeder.acknowledged()
-            with self._view.step("Waiting for the last emails") as told:
-                await self._settled(reading, told)
+                await self._play_phase(number, feeding)
+            self._over = True
+            self._too_large = (await feeding).not_sent
         finally:
-            reading.cancel()
-            await asyncio.wait({reading})
+            feeding.cancel()
+            await asyncio.wait({feeding})
+        with self._view.step("Waiting for the last emails") as told:
+            await self._settled(told)
 
     async def end_worker(self) -> int:
         """Stop the worker by SIGTERM; it must exit with 0. Returns 1 if it did not."""
@@ -112,24 +134,28 @@ class Performance:
         return f"The worker stopped with exit code {code}, not 0.{self._worker.last_lines()}" if code else ""
 
     async def judge(self) -> int:
-        """Read to the end, show all phases, letters and the audit line. Returns the exit code."""
-        with self._view.step("Reading every email once more to the end of the topic"):
+        """Audit the topics, show all phases, letters and the audit's line. Returns the exit code."""
+        with self._view.step("Auditing every action and email once more, from the topics"):
             try:
-                await asyncio.wait_for(self._reader.read_to_end(self._audit), _READ_WITHIN)
-            except TimeoutError:
-                self._objections.append("the end of the emails could not be read")
-        verdict, tallies = self._audit.verdict(), self._audit.phases
-        self._view.final(self._phases, tallies)
+                self._take(await asyncio.to_thread(self._mailer.finish))
+            except SandboxError as error:
+                self._objections.append(str(error).rstrip("."))
+            found = await self._audit()
+        self._view.final(self._phases, self._tallies)
         await self._make_letters()
-        if verdict.ignored or verdict.dead_letters or self._feeder.too_large:
+        counts = found.counts
+        if counts.ignored or counts.dead_lettered or self._too_large:
             self._view.say(
-                f"{sum(tally.actions for tally in tallies)} actions were fed. {verdict.ignored} ask for no"
-                f" confirmation and were ignored, {verdict.dead_letters} are dead letters in"
-                f" {_TOPICS.dead_letters_topic}, and {self._feeder.too_large} more were too large to be sent."
+                f"{counts.records} actions were fed. {counts.ignored} ask for no confirmation and were"
+                f" ignored, {counts.dead_lettered} are dead letters in {self._names.dead_letters}, and"
+                f" {self._too_large} more were too large to be sent."
             )
             self._view.say("Of the others:")
-        against = objections(verdict, [phase.name for phase in self._phases], tallies) + self._objections
-        self._view.say(str(verdict), "bold red" if against else "bold green")
+        against = objections(found, self._phases, self._tallies, self._explained) + self._objections
+        *details, line = as_lines(found, self._names.actions, _LISTED)
+        if against:
+            self._view.say("\n".join(details))
+        self._view.say(line, "bold red" if against else "bold green")
         for objection in against:
             self._view.say(f"Not as it should be: {objection}.", "bold red")
         if against and (warnings := self._worker.last_warnings()):
@@ -137,11 +163,11 @@ class Performance:
         return 1 if against else 0
 
     async def _make_letters(self) -> None:
-        if self._mailer is None or not self._reader.samples.emails:
+        if self._letters_by is None or not self._samples.emails:
             return
         with self._view.step("Making letters of some of the emails"):
             try:
-                says = await letters(self._mailer, self._reader.samples.emails)
+                says = await letters(self._letters_by, self._samples.emails)
             except NoLetters as error:
                 self._objections.append(str(error))
                 return
@@ -175,9 +201,8 @@ class Performance:
             task.uncancel()  # Ctrl-C is how this is meant to end
 
     async def _tell_statuses(self) -> None:
-        servers, topic = self._kafka.bootstrap_servers, _TOPICS.status_topic
         try:
-            await feed_statuses({"bootstrap_servers": servers}, topic, self._statuses)
+            await feed_statuses(self._installation.connection, self._names.statuses, self._statuses)
         except FeedError as error:
             raise SandboxError(f"The statuses could not be sent: {error}.") from error
         await asyncio.to_thread(
@@ -188,46 +213,96 @@ class Performance:
             result="applied",
         )
 
-    async def _play_phase(self, number: int, reading: asyncio.Task[None]) -> None:
+    async def _feed(self) -> FeedReport:
+        """Feed actions until the phases are over. No line waits for others: their delays are shown."""
+
+        async def blocks() -> AsyncIterator[list[bytes]]:
+            while not self._over:
+                yield list(islice(self._actions, _BLOCK))
+
+        connection, topic = self._installation.connection, self._names.actions
+        try:
+            return await feed(connection, topic, blocks(), action_message, rate=self._rate, linger=0)
+        except FeedError as error:
+            raise SandboxError(f"The actions could not be sent: {error}.") from error
+
+    async def _play_phase(self, number: int, feeding: asyncio.Task[FeedReport]) -> None:
         phase = self._phases[number]
         await asyncio.to_thread(self._lookup.behave, phase.behaviour)
+        self._begins.append(time.time())
         self._view.phase(phase)
         ends = time.monotonic() + phase.seconds
-        feeding = asyncio.create_task(self._feeder.feed(self._audit, number, phase.seconds))
-        try:
-            while not feeding.done():
-                await asyncio.wait(
-                    {feeding, reading}, timeout=self._view.interval, return_when=asyncio.FIRST_COMPLETED
-                )
-                _raise_failure(reading)
-                await self._check()
-                left = max(0.0, ends - time.monotonic())
-                if not feeding.done():
-                    self._view.running(self._phases, self._audit.phases, number, left)
-            await feeding
-        finally:
-            feeding.cancel()
-        self._view.ended(phase, self._audit.phases[number])
-
-    async def _settled(self, reading: asyncio.Task[None], told: Callable[[str], None]) -> None:
-        least, deadline = self._audit.awaited, time.monotonic() + _SETTLED_WITHIN
-        while self._audit.awaited and time.monotonic() < deadline:
-            if self._audit.awaited < least:  # slow, but it goes on
-                least, deadline = self._audit.awaited, time.monotonic() + _SETTLED_WITHIN
-            _raise_failure(reading)
+        while (left := ends - time.monotonic()) > 0:
+            await asyncio.wait({feeding}, timeout=min(self._view.interval, left))
+            if feeding.done():
+                feeding.result()
+            self._take(self._mailer.take())
             await self._check()
-            told(f"{self._audit.awaited} to come")
+            if (left := ends - time.monotonic()) > 0:
+                self._view.running(self._phases, self._tallies, number, left)
+        self._view.ended(phase, self._tallies[number])
+
+    async def _settled(self, told: Callable[[str], None]) -> None:
+        """Wait until the worker has settled every action, or settles none any more."""
+        least, deadline = None, time.monotonic() + _SETTLED_WITHIN
+        while (left := (await self._audit()).in_flight) and time.monotonic() < deadline:
+            if least is None or left < least:  # slow, but it goes on
+                least, deadline = left, time.monotonic() + _SETTLED_WITHIN
+            await self._check()
+            told(f"{left} to come")
             await asyncio.sleep(_POLL)
-        if self._audit.awaited:
+        if left:
             says = await asyncio.to_thread(self._worker.problems)
             self._objections += [f"the worker says: {problem}" for problem in says]
+
+    async def _audit(self) -> AuditResult:
+        return await audit(self._installation, AuditRange())
+
+    def _take(self, arrivals: Sequence[Any]) -> None:
+        self._account.take(arrivals)
+        for record, _ in arrivals:
+            if record.topic == self._names.emails:
+                self._samples.add(record.value)
+
+    @property
+    def _tallies(self) -> list[Tally]:
+        return [self._account.parts[number] for number in range(len(self._phases))]
+
+    def _phase_of(self, record: Any) -> int:
+        return max(0, bisect_right(self._begins, record.timestamp / 1000) - 1)
 
     async def _check(self) -> None:
         await asyncio.to_thread(self._worker.check)
         await asyncio.to_thread(self._kafka.check)
 
 
-def _raise_failure(reading: asyncio.Task[None]) -> None:
-    """The reader never ends by itself but by an error."""
-    if reading.done():
-        reading.result()
+def objections(
+    found: AuditResult, phases: Sequence[Phase], tallies: Sequence[Tally], explained: Collection[str]
+) -> list[str]:
+    """Return why a demo did not show what it should, half a sentence each; empty: all is well.
+
+    Args:
+        found: by the audit.
+        phases: of the demo.
+        tallies: of the phases.
+        explained: error classes of dead letters that the content of the actions may explain.
+    """
+    reasons = []
+    if not found.holds:
+        reasons.append("actions and emails do not match one to one")
+    if open_ones := found.in_flight + found.held_back:
+        reasons.append(f"{open_ones} actions are not settled")
+    if strangers := found.unasked + found.unattributed + found.counts.foreign:
+        reasons.append(f"{strangers} emails were asked for by no action")
+    dead: Counter[str] = sum((tally.dead_letters for tally in tallies), Counter())
+    if wrong := {error_class: count for error_class, count in dead.items() if error_class not in explained}:
+        classes = ", ".join(sorted(wrong))
+        reasons.append(
+            f"{sum(wrong.values())} actions without fault became dead letters (error classes: {classes})"
+        )
+    reasons += [
+        f"no email left for the actions of phase {number}, {phase.name}"
+        for number, (phase, tally) in enumerate(zip(phases, tallies, strict=True), start=1)
+        if not tally.emails_out
+    ]
+    return reasons

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,15 +15,16 @@ from random import Random
 import click
 from aiokafka.errors import KafkaError
 
-from streams.sandbox.demo.feeder import own_actions
+from streams.messages.strict_json import ErrorClass
 from streams.sandbox.demo.interrupts import Interrupted, Interrupts
-from streams.sandbox.demo.people import ORGANISATIONS, Crowd
+from streams.sandbox.demo.own_actions import own_actions
 from streams.sandbox.demo.performance import Performance
 from streams.sandbox.demo.phases import Phase, script
 from streams.sandbox.demo.view import View
 from streams.sandbox.errors import SandboxError
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import LookupService
+from streams.sandbox.people import ORGANISATIONS, Crowd
 from streams.sandbox.supervised import SupervisedProcesses
 from streams.sandbox.worker import WorkerProcess
 
@@ -74,7 +75,7 @@ def run(plan: Plan, view: View) -> int:
 
 
 def _on_a_stage(plan: Plan, view: View, interrupts: Interrupts) -> int:
-    actions, statuses, answers = _who_signs(plan)
+    actions, statuses, answers, explained = _who_signs(plan)
     with ExitStack() as stage:
         try:
             with view.step("Starting Apache Kafka") as told:
@@ -102,6 +103,7 @@ def _on_a_stage(plan: Plan, view: View, interrupts: Interrupts) -> int:
                 statuses=statuses,
                 rate=plan.rate,
                 mailer=plan.mailer,
+                explained=explained,
             )
             return asyncio.run(_until_interrupted(performance, plan, interrupts))
         except Interrupted:
@@ -166,11 +168,12 @@ async def _until_interrupted(
             return max(ended, judged)
 
 
-def _who_signs(plan: Plan) -> tuple[Iterator[bytes], list[bytes], str]:
-    """Actions, statuses that are known beforehand, and how long a lookup's answer is kept."""
+def _who_signs(plan: Plan) -> tuple[Iterator[bytes], list[bytes], str, Collection[str]]:
+    """Actions, statuses known beforehand, how long a lookup's answer is kept, and explained error classes."""
     if plan.actions is None:
         crowd = Crowd(Random())  # noqa: S311 - made-up people, no secrets
-        return crowd.actions(), crowd.statuses(), _KEPT_ANSWERS
+        return crowd.actions(), crowd.statuses(), _KEPT_ANSWERS, ()
     seconds = sum(phase.seconds for phase in plan.phases)
     # The same people come again and again: with their answers kept, no lookup would be left to fail.
-    return own_actions(plan.actions, int(plan.rate * seconds) + 1), [], _ONLY_ONCE
+    explained = set(ErrorClass) - {ErrorClass.INTERNAL_ERROR}
+    return own_actions(plan.actions, int(plan.rate * seconds) + 1), [], _ONLY_ONCE, explained

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from streams.messages.decode import Reason, Variant
 from streams.observability.quantile import quantile
-from streams.sandbox.demo.audit import Tally
+from streams.sandbox.account import Delay, Tally
 from streams.sandbox.demo.phases import Phase
 
 # Heads as narrow as the figures, so that a row fits on a terminal of 80 columns.
@@ -32,8 +32,9 @@ _LEGEND = (
 )
 
 
-def milliseconds(seconds: float | None) -> str:
-    """A delay as people read it."""
+def milliseconds(delays: Sequence[Delay], share: float) -> str:
+    """A quantile of delays as people read it."""
+    seconds = quantile(sorted(delay.seconds for delay in delays), share)
     return "–" if seconds is None else f"{seconds * 1000:.0f}"
 
 
@@ -53,11 +54,11 @@ def figures(phases: Sequence[Phase], tallies: Sequence[Tally], current: int) -> 
         phase, tally = phases[number], tallies[number]
         emails = [str(tally.emails[kind]) if tally.emails[kind] else "–" for kind in _EMAILS.values()]
         delays = (
-            quantile(sorted(tally.delays), 0.5),
-            quantile(sorted(tally.delays), 0.99),
-            quantile(sorted(tally.known_delays), 0.99),
+            milliseconds(tally.delays, 0.5),
+            milliseconds(tally.delays, 0.99),
+            milliseconds(tally.known_delays, 0.99),
         )
-        cells = (phase.name, tally.actions, tally.emails_out, *emails, *map(milliseconds, delays))
+        cells = (phase.name, tally.actions, tally.emails_out, *emails, *delays)
         style = "bold" if number == current else None
         table.add_row(*(Text(str(cell)) for cell in cells), style=style)
         if tally.causes:
@@ -73,9 +74,9 @@ def line(phase: Phase, tally: Tally) -> str:
     kinds = [f"{variant}/{reason} {count}" for (variant, reason), count in sorted(tally.emails.items())]
     parts = [
         f"{phase.name:<9} {tally.actions} actions, {tally.emails_out} emails",
-        f"delay p50 {milliseconds(quantile(sorted(tally.delays), 0.5))} ms"
-        f" p99 {milliseconds(quantile(sorted(tally.delays), 0.99))} ms"
-        f" (known supporters p99 {milliseconds(quantile(sorted(tally.known_delays), 0.99))} ms)",
+        f"delay p50 {milliseconds(tally.delays, 0.5)} ms"
+        f" p99 {milliseconds(tally.delays, 0.99)} ms"
+        f" (known supporters p99 {milliseconds(tally.known_delays, 0.99)} ms)",
     ]
     if kinds:
         parts.append(", ".join(kinds))

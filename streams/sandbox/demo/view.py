@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from streams.sandbox.demo.audit import Tally
+from streams.sandbox.account import Tally
 from streams.sandbox.demo.phases import Phase
 from streams.sandbox.demo.table import figures, line
 

@@ -17,8 +17,6 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from streams.commands.progress_bar import ProgressBar
-from streams.sandbox.demo.lookup_service import Behaviour
-from streams.sandbox.drill.progress import Told
 from streams.sandbox.drill.report import document, show
 from streams.sandbox.drill.run import DEADLINE, MODES, ModeRun, Stage, run_mode
 from streams.sandbox.drill.verdict import all_held, verdicts

@@ -1,33 +1,17 @@
-"""What a run came to, in numbers, from what was sent and what arrived. Pure; every time is in seconds."""
+"""What a run came to, in numbers. Pure; every time is in seconds."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from streams.observability.quantile import quantile
+from streams.sandbox.account import Account, Tally
 from streams.sandbox.drill.crowd import Group
 
 Timeline = Sequence[tuple[float, str]]
 """The states of a breaker, each with the seconds since the first action at which it was first seen."""
-
-
-class Sent(NamedTuple):
-    """An action on the topic."""
-
-    action_id: int
-    group: Group
-    at: float  # the record's timestamp, since the epoch
-
-
-class Arrival(NamedTuple):
-    """An email that the independent reader has."""
-
-    action_id: int
-    at: float  # since the epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +67,17 @@ class Figures:
         return not self.uncalled and all(not (one.missing or one.doubled) for one in self.groups.values())
 
 
-def figures(sent: Iterable[Sent], arrivals: Iterable[Arrival], breaker: Timeline) -> Figures:
-    """Put what was sent beside what arrived; the first arrival of an action's email makes its delay."""
-    actions = {act.action_id: act for act in sent}
-    times: dict[int, list[float]] = defaultdict(list)
-    uncalled = 0
-    for arrival in arrivals:
-        if arrival.action_id in actions:
-            times[arrival.action_id].append(arrival.at)
-        else:
-            uncalled += 1
-    begin = min((act.at for act in actions.values()), default=0.0)
+def figures(account: Account[Group], breaker: Timeline) -> Figures:
+    """Put the account of a run into figures; the first email of an action makes its delay."""
+    affected = account.parts[Group.AFFECTED].delays
     opened = opened_at(breaker)
+    begin = min((delay.sent_at for tally in account.parts.values() for delay in tally.delays), default=0.0)
     until = math.inf if opened is None else begin + opened
-    first = {action_id: min(seen) - actions[action_id].at for action_id, seen in times.items()}
-    affected = [act for act in actions.values() if act.group is Group.AFFECTED and act.action_id in first]
     return Figures(
-        {group: _of_group(group, actions.values(), times, first) for group in Group},
-        uncalled,
-        Delays.of(first[act.action_id] for act in affected if act.at < until),
-        Delays.of(first[act.action_id] for act in affected if act.at >= until),
+        {group: _of_group(account.parts[group]) for group in Group},
+        account.uncalled,
+        Delays.of(delay.seconds for delay in affected if delay.sent_at < until),
+        Delays.of(delay.seconds for delay in affected if delay.sent_at >= until),
     )
 
 
@@ -111,15 +86,11 @@ def opened_at(breaker: Timeline) -> float | None:
     return next((at for at, state in breaker if state != "closed"), None)
 
 
-def _of_group(
-    group: Group, sent: Iterable[Sent], times: Mapping[int, Sequence[float]], first: Mapping[int, float]
-) -> GroupFigures:
-    ids = [act.action_id for act in sent if act.group is group]
-    found = [len(times.get(action_id, ())) for action_id in ids]
+def _of_group(tally: Tally) -> GroupFigures:
     return GroupFigures(
-        actions=len(ids),
-        emails=sum(found),
-        missing=found.count(0),
-        doubled=sum(count > 1 for count in found),
-        delays=Delays.of(first[action_id] for action_id in ids if action_id in first),
+        actions=tally.actions,
+        emails=tally.emails_out,
+        missing=tally.missing,
+        doubled=tally.doubled,
+        delays=Delays.of(delay.seconds for delay in tally.delays),
     )

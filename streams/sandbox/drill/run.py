@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import math
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaProducer
+import msgspec
 
+from streams.commands.feeder import FeedError, feed_actions, feed_statuses
 from streams.commands.progress_bar import ProgressBar
-from streams.sandbox.demo.lookup_service import Behaviour
+from streams.sandbox.account import Account
 from streams.sandbox.drill.breaker_watch import BreakerWatch
-from streams.sandbox.drill.crowd import AFFECTED_ORG, HEALTHY_ORG, Act, acts, statuses, warm_up
-from streams.sandbox.drill.figures import Figures, Sent, Timeline, figures
-from streams.sandbox.drill.mailer import Mailer
+from streams.sandbox.drill.crowd import AFFECTED_ORG, HEALTHY_ORG, Group, actions, group_of, statuses, warm_up
+from streams.sandbox.drill.figures import Figures, Timeline, figures
 from streams.sandbox.drill.naive import NaiveRun, run_naive
-from streams.sandbox.drill.progress import Told
+from streams.sandbox.errors import SandboxError
 from streams.sandbox.lookup_service import Behaviour, LookupService
+from streams.sandbox.mailer import Mailer
 from streams.sandbox.supervised import SupervisedProcesses
-from streams.sandbox.worker import WorkerProcess
+from streams.sandbox.worker import Installation, WorkerProcess
 
 MODES = (Behaviour.HEALTHY, Behaviour.REFUSING, Behaviour.HANGING, Behaviour.ERRORS, Behaviour.RUBBISH)
 """How the affected organisation's CRM behaves; the first run is what the others are compared with."""
@@ -35,8 +36,13 @@ WARM_UP = 140
 NAIVE_SECONDS = 20.0
 _ARRIVED_WITHIN = 30.0  # seconds after the last action
 _LOOK_EVERY = 0.05  # seconds
-_TICK = 0.01  # seconds
-_QUIET = 0.5  # seconds in which an email too many may still arrive, after the worker has ended
+
+
+class _Action(msgspec.Struct):
+    actionId: int
+
+
+_decode = msgspec.json.Decoder(_Action).decode
 
 
 class Asked(NamedTuple):
@@ -83,107 +89,109 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
         SandboxError: the worker or the reader cannot work.
         KafkaError: Kafka cannot be reached.
     """
-    prefix = f"drill-{mode}"
     told, servers = stage.told, stage.bootstrap_servers
     told.begin(f"CRM {mode}: starting a worker")
     with LookupService(behaviour=mode) as crm, LookupService() as healthy_crm:
         urls = {AFFECTED_ORG: crm.url, HEALTHY_ORG: healthy_crm.url}
-        worker = WorkerProcess(stage.processes, prefix, stage.folder, _settings(stage, prefix, urls))
+        place = _installation(stage, f"drill-{mode}", urls)
+        names = place.names
+        worker = WorkerProcess(stage.processes, place.group, stage.folder, place.settings)
         watch = BreakerWatch(worker, AFFECTED_ORG)
         try:
             worker.start()
             await asyncio.to_thread(worker.wait_ready)
-            async with _producing(servers) as producer:
-                await _teach(producer, worker, f"{prefix}-status", affected)
-                with Mailer(servers, f"{prefix}-emails", PARTITIONS) as mailer:
-                    warm = await _feed(producer, f"{prefix}-actions", warm_up(WARM_UP), mailer, told)
-                    await _arrived(mailer, len(warm), told)
-                    mailer.forget()
-                    warmed = healthy_crm.asked
-                    following = asyncio.create_task(watch.follow())
-                    watch.begin()
-                    told.begin(f"CRM {mode}: {2 * affected:,} actions", 2 * affected)
-                    sent = await _feed(producer, f"{prefix}-actions", acts(affected), mailer, told)
-                    await _arrived(mailer, len(sent), told)
-                    failed = await asyncio.to_thread(
-                        worker.counter, "confirmation_lookup_duration_seconds_count", outcome="error"
-                    )
-                    following.cancel()
-                    asked = Asked(
-                        None if mode is Behaviour.REFUSING else crm.asked, healthy_crm.asked - warmed
-                    )
-                    await asyncio.to_thread(worker.stop)
-                    await asyncio.sleep(_QUIET)
+            await _teach(worker, place, affected)
+            with Mailer(servers, (names.actions, names.emails, names.dead_letters)) as mailer:
+                warming: Account[str] = Account(names, lambda _: "warm-up")
+                await _flow(place, warm_up(WARM_UP), WARM_UP, mailer, warming, told)
+                warmed = healthy_crm.asked
+                following = asyncio.create_task(watch.follow())
+                watch.begin()
+                told.begin(f"CRM {mode}: {2 * affected:,} actions", 2 * affected)
+                account: Account[Group] = Account(names, _group_of)
+                await _flow(place, actions(affected), 2 * affected, mailer, account, told)
+                failed = await asyncio.to_thread(
+                    worker.counter, "confirmation_lookup_duration_seconds_count", outcome="error"
+                )
+                following.cancel()
+                asked = Asked(None if mode is Behaviour.REFUSING else crm.asked, healthy_crm.asked - warmed)
+                await asyncio.to_thread(worker.stop)
+                account.take(await asyncio.to_thread(mailer.finish))
         finally:
             worker.close()
         told.begin(f"CRM {mode}: the consumer as it was")
         naive = await run_naive(
             servers,
-            f"{prefix}-actions",
-            f"{prefix}-naive-emails",
+            names.actions,
+            f"{place.group}-naive-emails",
             urls,
             partitions=PARTITIONS,
             seconds=NAIVE_SECONDS,
         )
-    found = figures(sent, mailer.arrivals, watch.timeline)
-    seconds = sent[-1].at - sent[0].at
+    sent = [delay.sent_at for tally in account.parts.values() for delay in tally.delays]
+    seconds = max(sent, default=0.0) - min(sent, default=0.0)
+    found = figures(account, watch.timeline)
     return ModeRun(found, asked, int(failed), tuple(watch.timeline), seconds, naive)
 
 
-def _settings(stage: Stage, prefix: str, urls: dict[int, str]) -> dict[str, object]:
-    organisations = stage.folder / f"{prefix}.toml"
+def _installation(stage: Stage, name: str, urls: dict[int, str]) -> Installation:
+    organisations = stage.folder / f"{name}.toml"
     organisations.write_text(
         "".join(
             f'[organisation.{org_id}]\nurl = "{url}"\ndeadline = {DEADLINE}\n' for org_id, url in urls.items()
         )
     )
-    return {
-        "KAFKA_BOOTSTRAP_SERVERS": stage.bootstrap_servers,
-        "GROUP_ID": prefix,
-        "ACTIONS_TOPIC": f"{prefix}-actions",
-        "STATUS_TOPIC": f"{prefix}-status",
-        "EMAILS_TOPIC": f"{prefix}-emails",
-        "DEAD_LETTERS_TOPIC": f"{prefix}-dlq",
-        "TOPIC_PARTITIONS": PARTITIONS,
-        "STORE": "memory",
-        "ORGANISATIONS_FILE": organisations,
-    }
+    return Installation(
+        stage.bootstrap_servers,
+        name,
+        stage.folder,
+        topic_partitions=PARTITIONS,
+        organisations_file=organisations,
+    )
 
 
-@contextlib.asynccontextmanager
-async def _producing(bootstrap_servers: str) -> AsyncIterator[Any]:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=True)
-    await producer.start()
-    try:
-        yield producer
-    finally:
-        await producer.stop()
-
-
-async def _teach(producer: Any, worker: WorkerProcess, topic: str, affected: int) -> None:
+async def _teach(worker: WorkerProcess, place: Installation, affected: int) -> None:
     """Tell the worker the known supporters' statuses, and wait until it knows them."""
     rows = statuses(affected)
-    await asyncio.gather(*[await producer.send(topic, value, key=key) for key, value in rows])
+    try:
+        await feed_statuses(place.connection, place.names.statuses, rows)
+    except FeedError as error:
+        raise SandboxError(f"The statuses could not be sent: {error}.") from error
     await asyncio.to_thread(worker.wait_counter, len(rows), "confirmation_statuses_total", result="applied")
 
 
-async def _feed(
-    producer: Any, topic: str, crowd: Iterable[Act], mailer: Mailer, told: ProgressBar
-) -> list[Sent]:
-    """Send at the rate, and note the timestamp that each record has."""
-    under_way: list[tuple[Act, asyncio.Future[Any]]] = []
-    started = time.monotonic()
-    for number, act in enumerate(crowd):
-        while (time.monotonic() - started) * RATE < number:
-            told.step(mailer.seen)
-            await asyncio.sleep(_TICK)
-        under_way.append((act, await producer.send(topic, act.value, key=act.key)))
-    return [Sent(act.action_id, act.group, (await sent).timestamp / 1000) for act, sent in under_way]
+async def _flow(
+    place: Installation,
+    lines: Iterator[bytes],
+    count: int,
+    mailer: Mailer,
+    account: Account[Any],
+    told: ProgressBar,
+) -> None:
+    """Send `count` actions at the rate, and wait until each has its email.
+
+    That some never get one is for the figures to say: it waits no longer than 30 s after the last action.
+    """
+    feeding = asyncio.create_task(
+        feed_actions(place.connection, place.names.actions, lines, rate=RATE, linger=0)
+    )
+    until = math.inf
+    try:
+        while time.monotonic() < until:
+            if feeding.done() and until == math.inf:
+                feeding.result()
+                until = time.monotonic() + _ARRIVED_WITHIN
+            account.take(mailer.take())
+            tallies = account.parts.values()
+            told.step(sum(tally.emails.total() for tally in tallies))
+            if sum(tally.actions - tally.missing for tally in tallies) == count:
+                return
+            await asyncio.sleep(_LOOK_EVERY)
+    except FeedError as error:
+        raise SandboxError(f"The actions could not be sent: {error}.") from error
+    finally:
+        feeding.cancel()
 
 
-async def _arrived(mailer: Mailer, count: int, told: ProgressBar) -> None:
-    """Wait until every action has an email; that some never get one is for the figures to say."""
-    until = time.monotonic() + _ARRIVED_WITHIN
-    while mailer.seen < count and time.monotonic() < until:
-        told.step(mailer.seen)
-        await asyncio.sleep(_LOOK_EVERY)
+def _group_of(record: Any) -> Group:
+    return group_of(_decode(record.value).actionId)

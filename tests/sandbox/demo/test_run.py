@@ -24,13 +24,14 @@ from rich.console import Console
 
 import streams.sandbox.demo.performance
 import streams.sandbox.demo.run
-from streams.sandbox.demo.audit import Audit, Email
-from streams.sandbox.demo.people import Crowd
+from streams.commands.audit.outcome import Audit, Range
+from streams.commands.installation import Installation
 from streams.sandbox.demo.phases import Phase, script
-from streams.sandbox.demo.reader import Reader, place_id
 from streams.sandbox.demo.run import Plan, run
 from streams.sandbox.demo.view import PlainView
 from streams.sandbox.lookup_service import Behaviour
+from streams.sandbox.people import Crowd
+from tests.integration.topics import producing, read
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
@@ -114,18 +115,23 @@ def test_a_file_of_ones_own_is_counted_by_place(tmp_path: Path):
 
 
 def test_a_second_email_fails_the_demo(monkeypatch: pytest.MonkeyPatch):
-    """One email too many is seen, told, and makes the exit code 1."""
+    """One email too many is seen, told with its place, and makes the exit code 1."""
+    audit = streams.sandbox.demo.performance.audit
 
-    class SeesDouble(Reader):
-        async def read_to_end(self, audit: Audit) -> None:
-            await super().read_to_end(audit)
-            audit.email(place_id("actions", 0, 0), Email("two_button", "no_lookup"), time.time())
+    async def doubled_first(installation: Installation, wanted: Range) -> Audit:
+        monkeypatch.setattr(streams.sandbox.demo.performance, "audit", audit)
+        servers = installation.connection["bootstrap_servers"]
+        first, *_ = await read(servers, installation.names.emails, bool)
+        async with producing(servers) as producer:
+            await producer.send_and_wait(first.topic, first.value, key=first.key, headers=list(first.headers))
+        return await audit(installation, wanted)
 
-    monkeypatch.setattr(streams.sandbox.demo.performance, "Reader", SeesDouble)
+    monkeypatch.setattr(streams.sandbox.demo.performance, "audit", doubled_first)
     code, output = shown(Plan(phases=ONE_PHASE))
     actions, emails, missing, doubled = audit_line(output)
     assert code == 1
     assert (emails - actions, missing, doubled) == (1, 0, 1)
+    assert re.search(r"^doubled: actions/\d/\d+$", output, re.MULTILINE)
     assert "Not as it should be: actions and emails do not match one to one." in output
 
 

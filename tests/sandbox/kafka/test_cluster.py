@@ -18,6 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError, UnknownTopicOrPartitionError
 from aiokafka.structs import TopicPartition
 
+from streams.sandbox.errors import SandboxError
 from streams.sandbox.kafka import BrokerFailed, EmbeddedKafka, EmbeddedKafkaError
 from streams.sandbox.kafka.java import candidates, probe
 
@@ -257,7 +258,7 @@ def test_given_port_is_used_or_refused() -> None:
         port = free.getsockname()[1]
     with EmbeddedKafka(port=port) as kafka:
         assert kafka.bootstrap_servers == f"127.0.0.1:{port}"
-        with pytest.raises(EmbeddedKafkaError, match=f"Port {port} on 127.0.0.1 is in use"):
+        with pytest.raises(SandboxError, match=f"Port {port} on 127.0.0.1 is in use"):
             EmbeddedKafka(port=port).start()
 
 

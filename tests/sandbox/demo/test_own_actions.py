@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.sandbox.demo.feeder import own_actions
+from streams.sandbox.demo.own_actions import own_actions
 from streams.sandbox.errors import SandboxError
 
 
