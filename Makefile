@@ -44,6 +44,7 @@ ALONE := tests/chaos tests/faults
 
 test: $(STAMP) lint ## Run all checks and tests (ARGS="-k lane" to choose)
 	@tests/debian-packages.sh
+	@$(RUN) -m tests.downloads
 ifdef ARGS
 	@$(RUN) -m pytest $(ARGS)
 else

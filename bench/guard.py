@@ -14,14 +14,17 @@ _SCENARIOS = ("known", "dead", "partitions", "mixed")
 
 
 def ratios(results: Results) -> dict[str, float]:
-    """Our figures by the bare loop's with known statuses in the same run; nothing where that did not run."""
+    """Our figures by the bare loop's with known statuses in the same run.
+
+    There is none where the bare loop did not run, or was done before the kernel counted any CPU time.
+    """
     found: dict[str, float] = {}
     known = results.scenarios.get("known")
     for figure, _ in _WATCHED:
         bare = known.series(figure, "bare") if known else []
-        if not bare:
+        limit = figures.spread(bare).median if bare else 0.0
+        if not limit:
             continue
-        limit = figures.spread(bare).median
         for name in _SCENARIOS:
             measured = results.scenarios.get(name)
             for case in measured.cases() if measured else []:
@@ -36,6 +39,8 @@ def compare(now: dict[str, float], before: dict[str, float]) -> list[str]:
     """A sentence for everything that has become worse by more than is tolerated."""
     warnings = []
     for what in now.keys() & before.keys():
+        if not before[what]:  # too short a run for the kernel to count CPU time: nothing to compare with
+            continue
         better_is_more = dict(_WATCHED)[what.rpartition(": ")[2]]
         change = now[what] / before[what] - 1
         if (-change if better_is_more else change) > TOLERATED:

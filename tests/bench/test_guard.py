@@ -20,6 +20,18 @@ def test_without_the_bare_loop_there_is_nothing_to_compare() -> None:
     assert guard.ratios(Results("quick")) == {}
 
 
+def test_a_run_too_short_for_any_cpu_time_has_no_figure_of_it() -> None:
+    """The kernel counts CPU time in ticks of 10 ms: a short run has none, and is no error."""
+    rounds = [
+        Round("ours", "", 0, {"rate": 80.0, "cpu_us": 0.0}),
+        Round("bare", "", 0, {"rate": 100.0, "cpu_us": 0.0}),
+    ]
+    assert guard.ratios(Results("tiny", scenarios={"known": Measured("Known", rounds)})) == {
+        "known: rate": 0.8
+    }
+    assert guard.compare({"known: cpu_us": 2.0}, {"known: cpu_us": 0.0}) == []
+
+
 def test_within_a_tenth_nothing_is_said() -> None:
     """Machines waver."""
     assert (
