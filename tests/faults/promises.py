@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any
@@ -18,15 +18,8 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record import MemoryRecords
 
 from streams.sandbox.worker import Installation, WorkerProcess
+from tests.chaos.reading import open_transactions
 from tests.integration.topics import action, keyed, producing, read_count
-
-
-async def ready(place: Installation, **settings: object) -> WorkerProcess:
-    """Start one more worker of `place` and wait until it is ready."""
-    worker = place.worker(**settings)
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
-    return worker
 
 
 def reason_of(worker: WorkerProcess) -> str:
@@ -34,21 +27,6 @@ def reason_of(worker: WorkerProcess) -> str:
     line = orjson.loads(worker.tail(1))
     assert line["event"] == "crashed", worker.tail(40)
     return str(line["message"])
-
-
-async def happens(
-    condition: Callable[[], bool], place: Installation, seconds: float = 20, every: float = 0.1
-) -> None:
-    """Wait until a (blocking) condition holds.
-
-    Raises:
-        AssertionError: it did not in `seconds`; shows the end of the last worker's log.
-    """
-    until = time.monotonic() + seconds
-    while not await asyncio.to_thread(condition):
-        if time.monotonic() > until:
-            raise AssertionError(f"did not happen in {seconds} s\n{place.workers[-1].tail(40)}")
-        await asyncio.sleep(every)
 
 
 async def act(
@@ -123,25 +101,11 @@ async def batches(place: Installation, topic: str) -> str:
 async def assert_no_transaction_open(place: Installation, seconds: float = 8) -> None:
     """On both output topics the last stable offset reaches the high watermark."""
     until = time.monotonic() + seconds
-    while (ends := await _ends(place, "read_committed")) != (high := await _ends(place, "read_uncommitted")):
-        assert time.monotonic() < until, f"open transaction: last stable {ends}, high watermark {high}"
+    partitions = int(place.settings["TOPIC_PARTITIONS"])
+    outputs = (place.names.emails, place.names.dead_letters)
+    while found := await open_transactions(place.bootstrap_servers, outputs, partitions):
+        assert time.monotonic() < until, f"open transactions: {found}"
         await asyncio.sleep(0.2)
-
-
-async def _ends(place: Installation, isolation_level: str) -> dict[TopicPartition, int]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=place.bootstrap_servers, isolation_level=isolation_level)
-    await consumer.start()
-    try:
-        partitions = range(int(place.settings["TOPIC_PARTITIONS"]))
-        places = [
-            TopicPartition(topic, partition)
-            for topic in (place.names.emails, place.names.dead_letters)
-            for partition in partitions
-        ]
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
-        return ends
-    finally:
-        await consumer.stop()
 
 
 @asynccontextmanager

@@ -21,7 +21,8 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams.sandbox.worker import Installation, WorkerProcess, problems
 from tests.faults.kafka_proxy import KafkaProxy
-from tests.faults.promises import act, administering, assert_kept, happens, ready, reason_of, supporter_in
+from tests.faults.promises import act, administering, assert_kept, reason_of, supporter_in
+from tests.integration.steps import ready, settled
 from tests.integration.topics import producing, read, send, status
 
 pytestmark = pytest.mark.kafka
@@ -117,7 +118,7 @@ async def test_an_open_transaction_on_the_status_topic_holds_letters_up_and_neve
     found = await reasons(place, list(range(5)))
     known = [found[number] == "known_subscribed" for number in range(5)]
     assert known == [True, True, False, True, True]
-    await happens(lambda: worker.get("/readyz")[0] == 200, place)
+    await settled(place, lambda: worker.get("/readyz")[0] == 200)
 
 
 # -- deletions ---------------------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ async def test_deleted_offsets_are_a_person_s_decision(install: Make) -> None:
     sent += await act(place, range(3, 5))
     waiting = place.worker()
     waiting.start()
-    await happens(lambda: "ACTIONS_START" in waiting.get("/readyz")[1], place, 40)
+    await settled(place, lambda: "ACTIONS_START" in waiting.get("/readyz")[1], 40)
     assert waiting.get("/livez")[0] == 200
     await assert_kept(place, sent[:3])
     waiting.kill()
@@ -180,7 +181,7 @@ async def test_a_partition_that_is_added_starts_at_its_beginning(proxy: KafkaPro
     await add_partitions(place, 3)
     sent += await act(place, range(10, 20), partition=2)
     sent += await act(place, range(20, 30))
-    await happens(lambda: noticed(proxy, worker), place, 40)
+    await settled(place, lambda: noticed(proxy, worker), 40)
     sent += await act(place, range(30, 40), partition=2)
     sent += await act(place, range(40, 60))
     await assert_kept(place, sent)

@@ -13,7 +13,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.worker import Installation, WorkerProcess, problems
 from tests.faults.kafka_proxy import Answer, Api, HoldRequest, KafkaProxy
-from tests.faults.promises import act, administering, assert_kept, happens, ready, reason_of
+from tests.faults.promises import act, administering, assert_kept, reason_of
+from tests.integration.steps import ready, settled
 from tests.integration.topics import action, keyed, read_count, send
 
 pytestmark = pytest.mark.kafka
@@ -80,7 +81,7 @@ async def test_a_broker_that_restarts_or_stays_away_costs_nothing_but_time(
     await asyncio.to_thread(own.restart)
     sent += await act(place, range(9, 12))
     await assert_kept(place, sent, seconds=60)
-    await happens(lambda: worker.get("/readyz")[0] == 200, place)
+    await settled(place, lambda: worker.get("/readyz")[0] == 200)
     assert worker.stop() == 0
 
 
@@ -109,7 +110,7 @@ async def test_too_few_replicas_hold_emails_up_and_lose_none(proxy: KafkaProxy, 
     await assert_kept(place, sent)
     proxy.add(Api.PRODUCE, Answer(19), times=None, where=lambda request: request.transactional_id is not None)
     sent += await act(place, range(2, 6))
-    await happens(lambda: worker.counter("confirmation_transactions_failed_total") >= 1, place)
+    await settled(place, lambda: worker.counter("confirmation_transactions_failed_total") >= 1)
     assert worker.get("/livez")[0] == 200
     assert any("cannot commit" in reason for reason in worker.problems())
     proxy.clear()
@@ -150,7 +151,7 @@ async def test_a_zombie_that_wakes_up_doubles_nothing(proxy: KafkaProxy, install
     zombie.send(signal.SIGCONT)
     held.release()
     sent += await act(place, range(10, 20))
-    await happens(lambda: not zombie.running or zombie.get("/readyz")[0] == 200, place, 30)
+    await settled(place, lambda: not zombie.running or zombie.get("/readyz")[0] == 200, 30)
     await assert_kept(place, sent)
     assert zombie.running or zombie.wait() != 0
 

@@ -28,7 +28,8 @@ from tests.faults.kafka_proxy import (
     Straggle,
     of_transactional_id,
 )
-from tests.faults.promises import act, assert_kept, happens, ready
+from tests.faults.promises import act, assert_kept
+from tests.integration.steps import ready, settled
 from tests.integration.topics import producing, read_count
 
 pytestmark = pytest.mark.kafka
@@ -237,6 +238,6 @@ async def test_a_transactional_id_that_expired_in_a_quiet_week_is_taken_anew(
         sent += await act(place, [2, 3])
         assert error_codes(await asyncio.to_thread(added.wait_answered)) == {49}, "the id had not expired"
         await assert_kept(place, sent)
-        await happens(lambda: worker.get("/readyz")[0] == 200, place)
+        await settled(place, lambda: worker.get("/readyz")[0] == 200)
         assert failures(worker) == 1
         assert worker.stop() == 0

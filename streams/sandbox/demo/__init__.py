@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streams.sandbox.demo.interrupts import Interrupted, Interrupts
+from streams.sandbox.interrupts import Interrupted, Interrupts
 
 __all__ = ["run_demo"]
 

@@ -16,12 +16,12 @@ import click
 from aiokafka.errors import KafkaError
 
 from streams.messages.strict_json import ErrorClass
-from streams.sandbox.demo.interrupts import Interrupted, Interrupts
 from streams.sandbox.demo.own_actions import own_actions
 from streams.sandbox.demo.performance import Performance
 from streams.sandbox.demo.phases import Phase, script
 from streams.sandbox.demo.view import View
 from streams.sandbox.errors import SandboxError
+from streams.sandbox.interrupts import Interrupted, Interrupts
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import LookupService
 from streams.sandbox.people import ORGANISATIONS, Crowd
@@ -155,10 +155,8 @@ breaker_longest_pause = 1
 async def _until_interrupted(
     open_performance: Callable[[], Performance], plan: Plan, interrupts: Interrupts
 ) -> int:
-    task = asyncio.current_task()
-    assert task is not None
     async with open_performance() as performance:  # Kafka's clients are made on the running loop
-        with interrupts.cancelling(task):
+        with interrupts.cancelling():
             await performance.play()
             ended = 0 if plan.keep else await performance.end_worker()
             judged = await performance.judge()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,100 +19,10 @@ _WIDTH = 110  # columns
 _LINES = 3.0  # seconds between two lines about a phase under way
 
 
-class View(Protocol):
-    """What the demo shows."""
+class View:
+    """What the demo shows: plain lines, each written once and at once."""
 
     #: Seconds between two calls of ``running``.
-    interval: float
-
-    def step(self, doing: str) -> AbstractContextManager[Callable[[str], None]]:
-        """Something that takes time begins; what it gives takes details on the way."""
-
-    def say(self, text: str, style: str = "") -> None:
-        """Say something."""
-
-    def phase(self, phase: Phase) -> None:
-        """A phase begins."""
-
-    def running(self, phases: Sequence[Phase], tallies: Sequence[Tally], current: int, left: float) -> None:
-        """Show the figures; the current phase lasts for so many seconds more."""
-
-    def ended(self, phase: Phase, tally: Tally) -> None:
-        """A phase has ended."""
-
-    def final(self, phases: Sequence[Phase], tallies: Sequence[Tally]) -> None:
-        """Show the table of all phases, to stay."""
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-
-
-def open_view(console: Console | None = None) -> View:
-    """The view that fits where standard output goes."""
-    console = console or Console()
-    if console.is_terminal and not console.is_dumb_terminal:
-        return LiveView(console)
-    console.width = _WIDTH  # a file has none of its own
-    return PlainView(console)
-
-
-class LiveView:
-    """A table that is painted over."""
-
-    interval = 0.25
-
-    def __init__(self, console: Console) -> None:
-        """Use this terminal."""
-        self._console = console
-        self._live: Live | None = None
-
-    @contextmanager
-    def step(self, doing: str) -> Iterator[Callable[[str], None]]:
-        """A spinner while it takes, a line when it is done."""
-        self.close()
-        begin = time.monotonic()
-        with self._console.status(Text(f"{doing} …")) as status:
-            yield lambda detail: status.update(Text(f"{doing} … {detail}"))
-        self._console.print(Text(f"✓ {doing} ({time.monotonic() - begin:.1f} s)"))
-
-    def say(self, text: str, style: str = "") -> None:
-        """A line above the table."""
-        self._console.print(Text(text, style))
-
-    def phase(self, phase: Phase) -> None:
-        """Nothing: the table shows it."""
-
-    def running(self, phases: Sequence[Phase], tallies: Sequence[Tally], current: int, left: float) -> None:
-        """Paint the table anew."""
-        if self._live is None:
-            # Not in a thread of rich's: the table is made from counts that change meanwhile.
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
-        total_left = left + sum(phase.seconds for phase in phases[current + 1 :])
-        status = Text(
-            f"\nLookup service: {phases[current]}, {left:.0f} s more; {total_left:.0f} s to the end.",
-            "bold",
-        )
-        self._live.update(Group(figures(phases, tallies, current), status), refresh=True)
-
-    def ended(self, phase: Phase, tally: Tally) -> None:
-        """Nothing: the table shows it."""
-
-    def final(self, phases: Sequence[Phase], tallies: Sequence[Tally]) -> None:
-        """The last table stays."""
-        self.close()
-        self._console.print(figures(phases, tallies, len(phases) - 1))
-
-    def close(self) -> None:
-        """Take the live table off."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-
-class PlainView:
-    """Lines, each written once and at once."""
-
     interval = _LINES
 
     def __init__(self, console: Console) -> None:
@@ -122,7 +31,10 @@ class PlainView:
 
     @contextmanager
     def step(self, doing: str) -> Iterator[Callable[[str], None]]:
-        """A line at the start; after a while one for each new detail; one at the end if that was long."""
+        """Something that takes time begins; what it gives takes details on the way.
+
+        A line at the start; after a while one for each new detail; one at the end if that was long.
+        """
         self.say(f"{doing} …")
         begin = last = time.monotonic()
         told = ""
@@ -140,17 +52,17 @@ class PlainView:
             self.say(f"  done ({took:.1f} s)")
 
     def say(self, text: str, style: str = "") -> None:  # noqa: ARG002 - there are no colours here
-        """A line."""
+        """Say something."""
         # Not by rich's own print, which folds at 80 columns where there is no terminal.
         self._console.file.write(f"{text}\n")
         self._console.file.flush()
 
     def phase(self, phase: Phase) -> None:
-        """A line."""
+        """A phase begins."""
         self.say(f"Lookup service: {phase}, for {phase.seconds:g} s")
 
     def running(self, phases: Sequence[Phase], tallies: Sequence[Tally], current: int, left: float) -> None:
-        """A short line."""
+        """Show how far it is; the current phase lasts for `left` seconds more."""
         tally = tallies[current]
         self.say(
             f"  {tally.actions} actions, {tally.emails_out} emails so far, {left:.0f} s more of"
@@ -158,12 +70,71 @@ class PlainView:
         )
 
     def ended(self, phase: Phase, tally: Tally) -> None:
-        """A line with all figures."""
+        """A phase has ended."""
         self.say(f"  {line(phase, tally)}")
 
     def final(self, phases: Sequence[Phase], tallies: Sequence[Tally]) -> None:
-        """The table."""
+        """Show the table of all phases, to stay."""
+        self.close()
         self._console.print(figures(phases, tallies, len(phases) - 1))
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Leave the terminal as it was."""
+
+
+class LiveView(View):
+    """A table that is painted over, on a terminal. It has every phase: none is told besides."""
+
+    interval = 0.25
+
+    def __init__(self, console: Console) -> None:
+        """Use this terminal."""
+        super().__init__(console)
+        self._live: Live | None = None
+
+    @contextmanager
+    def step(self, doing: str) -> Iterator[Callable[[str], None]]:
+        """A spinner while it takes, a line when it is done."""
+        self.close()
+        begin = time.monotonic()
+        with self._console.status(Text(f"{doing} …")) as status:
+            yield lambda detail: status.update(Text(f"{doing} … {detail}"))
+        self._console.print(Text(f"✓ {doing} ({time.monotonic() - begin:.1f} s)"))
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line above the table."""
+        self._console.print(Text(text, style))
+
+    def phase(self, phase: Phase) -> None:
+        """Nothing more."""
+
+    def running(self, phases: Sequence[Phase], tallies: Sequence[Tally], current: int, left: float) -> None:
+        """Paint the table anew."""
+        if self._live is None:
+            # Not in a thread of rich's: the table is made from counts that change meanwhile.
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        total_left = left + sum(phase.seconds for phase in phases[current + 1 :])
+        status = Text(
+            f"\nLookup service: {phases[current]}, {left:.0f} s more; {total_left:.0f} s to the end.",
+            "bold",
+        )
+        self._live.update(Group(figures(phases, tallies, current), status), refresh=True)
+
+    def ended(self, phase: Phase, tally: Tally) -> None:
+        """Nothing more."""
+
+    def close(self) -> None:
+        """Take the live table off."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def open_view(console: Console | None = None) -> View:
+    """Return the view that fits where standard output goes."""
+    console = console or Console()
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveView(console)
+    console.width = _WIDTH  # a file has none of its own
+    return View(console)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 import click
 from aiokafka.errors import KafkaError
@@ -21,6 +19,7 @@ from streams.sandbox.drill.report import document, show
 from streams.sandbox.drill.run import DEADLINE, MODES, ModeRun, Stage, run_mode
 from streams.sandbox.drill.verdict import all_held, verdicts
 from streams.sandbox.errors import SandboxError
+from streams.sandbox.interrupts import Interrupted, Interrupts
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import Behaviour
 from streams.sandbox.supervised import SupervisedProcesses
@@ -42,9 +41,9 @@ def run_drill(json_path: Path | None, actions: int, modes: Sequence[Behaviour] =
         when it was interrupted.
     """
     try:
-        with _ended_alike(), ProgressBar(silent_for=0.0) as told:
-            runs = _run(actions, modes, told)
-    except KeyboardInterrupt:
+        with Interrupts() as interrupts, ProgressBar(silent_for=0.0) as progress:
+            runs = _run(actions, modes, progress, interrupts)
+    except Interrupted:
         click.echo("interrupted: everything that the drill started has ended", err=True)
         return _INTERRUPTED
     except (SandboxError, OSError) as error:
@@ -62,42 +61,22 @@ def run_drill(json_path: Path | None, actions: int, modes: Sequence[Behaviour] =
     return 0 if all_held(found) else 1
 
 
-def _run(actions: int, modes: Sequence[Behaviour], told: ProgressBar) -> dict[Behaviour, ModeRun]:
+def _run(
+    actions: int, modes: Sequence[Behaviour], progress: ProgressBar, interrupts: Interrupts
+) -> dict[Behaviour, ModeRun]:
     # The client logs each attempt to reach a broker that is gone; what matters comes as an exception.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    told.begin("starting Kafka")
+    progress.begin("starting Kafka")
     folder = Path(tempfile.mkdtemp(prefix="streams-drill-"))
-    # The supervisor removes the folder, also when the drill is killed, once the worker in it has ended.
-    with EmbeddedKafka(progress=told.begin) as kafka, _supervised(folder) as processes:
-        stage = Stage(kafka.bootstrap_servers, processes, folder, told)
+    with ExitStack() as stack:
+        # The supervisor removes the folder, also when the drill is killed, once the worker in it has ended.
+        processes = SupervisedProcesses(grace=_GRACE, remove=folder)
+        stack.callback(processes.close)
+        kafka = stack.enter_context(EmbeddedKafka(progress=progress.begin))
+        stage = Stage(kafka.bootstrap_servers, processes, folder, progress)
 
         async def all_modes() -> dict[Behaviour, ModeRun]:
-            return {mode: await run_mode(stage, mode, actions) for mode in modes}
+            with interrupts.cancelling():
+                return {mode: await run_mode(stage, mode, actions) for mode in modes}
 
         return asyncio.run(all_modes())
-
-
-@contextlib.contextmanager
-def _supervised(folder: Path) -> Iterator[SupervisedProcesses]:
-    processes = SupervisedProcesses(grace=_GRACE, remove=folder)
-    try:
-        yield processes
-    finally:
-        processes.close()
-
-
-@contextlib.contextmanager
-def _ended_alike() -> Iterator[None]:
-    """SIGTERM and SIGHUP do what Ctrl-C does: everything is cleaned up."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script's job in the background
-            raise KeyboardInterrupt
-        signal.raise_signal(signal.SIGINT)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)

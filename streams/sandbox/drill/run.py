@@ -79,7 +79,7 @@ class Stage(NamedTuple):
     bootstrap_servers: str
     processes: SupervisedProcesses
     folder: Path
-    told: ProgressBar
+    progress: ProgressBar
 
 
 async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
@@ -89,8 +89,8 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
         SandboxError: the worker or the reader cannot work.
         KafkaError: Kafka cannot be reached.
     """
-    told, servers = stage.told, stage.bootstrap_servers
-    told.begin(f"CRM {mode}: starting a worker")
+    progress, servers = stage.progress, stage.bootstrap_servers
+    progress.begin(f"CRM {mode}: starting a worker")
     with LookupService(behaviour=mode) as crm, LookupService() as healthy_crm:
         urls = {AFFECTED_ORG: crm.url, HEALTHY_ORG: healthy_crm.url}
         place = _installation(stage, f"drill-{mode}", urls)
@@ -103,13 +103,13 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
             await _teach(worker, place, affected)
             with Mailer(servers, (names.actions, names.emails, names.dead_letters)) as mailer:
                 warming: Account[str] = Account(names, lambda _: "warm-up")
-                await _flow(place, warm_up(WARM_UP), WARM_UP, mailer, warming, told)
+                await _flow(place, warm_up(WARM_UP), WARM_UP, mailer, warming, progress)
                 warmed = healthy_crm.asked
                 following = asyncio.create_task(watch.follow())
                 watch.begin()
-                told.begin(f"CRM {mode}: {2 * affected:,} actions", 2 * affected)
+                progress.begin(f"CRM {mode}: {2 * affected:,} actions", 2 * affected)
                 account: Account[Group] = Account(names, _group_of)
-                await _flow(place, actions(affected), 2 * affected, mailer, account, told)
+                await _flow(place, actions(affected), 2 * affected, mailer, account, progress)
                 failed = await asyncio.to_thread(
                     worker.counter, "confirmation_lookup_duration_seconds_count", outcome="error"
                 )
@@ -119,7 +119,7 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
                 account.take(await asyncio.to_thread(mailer.finish))
         finally:
             worker.close()
-        told.begin(f"CRM {mode}: the consumer as it was")
+        progress.begin(f"CRM {mode}: the consumer as it was")
         naive = await run_naive(
             servers,
             names.actions,
@@ -166,7 +166,7 @@ async def _flow(
     count: int,
     mailer: Mailer,
     account: Account[Any],
-    told: ProgressBar,
+    progress: ProgressBar,
 ) -> None:
     """Send `count` actions at the rate, and wait until each has its email.
 
@@ -183,7 +183,7 @@ async def _flow(
                 until = time.monotonic() + _ARRIVED_WITHIN
             account.take(mailer.take())
             tallies = account.parts.values()
-            told.step(sum(tally.emails.total() for tally in tallies))
+            progress.step(sum(tally.emails.total() for tally in tallies))
             if sum(tally.actions - tally.missing for tally in tallies) == count:
                 return
             await asyncio.sleep(_LOOK_EVERY)

@@ -28,7 +28,7 @@ from streams.commands.audit.outcome import Audit, Range
 from streams.commands.installation import Installation
 from streams.sandbox.demo.phases import Phase, script
 from streams.sandbox.demo.run import Plan, run
-from streams.sandbox.demo.view import PlainView
+from streams.sandbox.demo.view import View
 from streams.sandbox.lookup_service import Behaviour
 from streams.sandbox.people import Crowd
 from tests.integration.topics import producing, read
@@ -49,7 +49,7 @@ sys.exit(run(Plan(phases=phases, keep=sys.argv[2:] == ["keep"]), open_view()))
 
 def shown(plan: Plan) -> tuple[int, str]:
     output = io.StringIO()
-    return run(plan, PlainView(Console(file=output, width=110))), output.getvalue()
+    return run(plan, View(Console(file=output, width=110))), output.getvalue()
 
 
 def audit_line(output: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.sandbox.drill import command, run_drill
+from streams.sandbox.drill import run_drill
 from streams.sandbox.lookup_service import Behaviour
 
 pytestmark = pytest.mark.kafka
@@ -71,16 +71,6 @@ def test_an_interrupted_drill_leaves_nothing_behind(tmp_path: Path) -> None:
         time.sleep(0.1)
     assert left == []
     assert _processes_with(str(folder)) == []
-
-
-def test_a_drill_in_the_background_of_a_script_ends_when_told_to() -> None:
-    """There Ctrl-C is ignored, as shells have it; SIGTERM still interrupts."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with pytest.raises(KeyboardInterrupt), command._ended_alike():
-            signal.raise_signal(signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _processes_with(text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: each ends the demo in good order, once."""
+"""Ctrl-C, SIGTERM and SIGHUP: each ends a demo or drill in good order, once."""
 
 from __future__ import annotations
 
@@ -51,13 +51,14 @@ class Interrupts:
             signal.signal(number, signal.SIG_IGN)
 
     @contextmanager
-    def cancelling(self, task: asyncio.Task[Any]) -> Iterator[None]:
-        """While it lasts, the first signal cancels the task instead, and the rest are ignored.
+    def cancelling(self) -> Iterator[None]:
+        """While it lasts, the first signal cancels the current task instead, and the rest are ignored.
 
         Raises:
             Interrupted: there was a signal, once what it lasted for has ended.
         """
-        loop = asyncio.get_running_loop()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._cancel, task, number)
         try:
