@@ -43,6 +43,7 @@ TOOLS = (
     "streams.__main__",
     "streams.commands.audit",
     "streams.commands.dead_letters",
+    "streams.sandbox",
     "streams.sandbox.demo",
     "streams.commands.doctor",
     "streams.sandbox.drill",

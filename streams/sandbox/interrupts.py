@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: each ends a demo or drill in good order, once."""
+"""Ctrl-C, SIGTERM and SIGHUP: each ends a demo, a drill or a Kafka in good order, once."""
 
 from __future__ import annotations
 

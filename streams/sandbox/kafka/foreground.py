@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from pathlib import Path
-from types import FrameType
+from typing import NoReturn
 
 import click
 
 from streams.sandbox.errors import SandboxError
+from streams.sandbox.interrupts import Interrupted, Interrupts
 from streams.sandbox.kafka.cluster import EmbeddedKafka
 from streams.sandbox.kafka.jars import KAFKA_VERSION
 
 _QUIET_SECONDS = 2.0
 _CHECK_SECONDS = 1.0
-_STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Progress:
@@ -47,18 +46,6 @@ class _Progress:
                 click.echo(f"{progress[0].upper()}{progress[1:]} …", err=True)
 
 
-class _FirstRequestToEnd:
-    """A signal's action: the first of them interrupts what is under way, those that follow break nothing."""
-
-    def __init__(self) -> None:
-        self.ending = False
-
-    def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        if not self.ending:
-            self.ending = True
-            raise KeyboardInterrupt
-
-
 def run_in_foreground(brokers: int, folder: Path | None, port: int | None) -> int:
     """Run a Kafka until SIGINT, SIGTERM or SIGHUP; call it in the main thread.
 
@@ -71,19 +58,17 @@ def run_in_foreground(brokers: int, folder: Path | None, port: int | None) -> in
         The exit code: 0 when it was asked to end; 1 when it could not start or a broker ended by itself, with
         the reason on standard error.
     """
-    request = _FirstRequestToEnd()
-    before = {number: signal.signal(number, request) for number in _STOPPING_SIGNALS}
     try:
-        return _run(brokers, folder, port, request)
+        with Interrupts() as interrupts:
+            _run(brokers, folder, port, interrupts)
+    except Interrupted:
+        return 0
     except (SandboxError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)
         return 1
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
 
 
-def _run(brokers: int, folder: Path | None, port: int | None, request: _FirstRequestToEnd) -> int:
+def _run(brokers: int, folder: Path | None, port: int | None, interrupts: Interrupts) -> NoReturn:
     progress = _Progress()
     kafka = EmbeddedKafka(brokers, folder, port=port, progress=progress)
     try:
@@ -95,8 +80,6 @@ def _run(brokers: int, folder: Path | None, port: int | None, request: _FirstReq
         while True:
             time.sleep(_CHECK_SECONDS)
             kafka.check()
-    except KeyboardInterrupt:
-        return 0
     finally:
-        request.ending = True
+        interrupts.ignore()
         kafka.stop()
