@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from streams.sandbox.kafka import EmbeddedKafka
-from tests.integration.lookup_server import LookupServer, subscribed
-from tests.integration.worker_process import Installation
+from streams.sandbox.lookup_service import LookupService, subscribed
+from streams.sandbox.worker import Installation
 
 ROOT = Path(__file__).parent.parent
 #: Python's own remedies are off, so that the encoding is the one of an old machine wherever this runs.
@@ -73,14 +73,14 @@ def test_the_mailer_lists_its_settings(encoding: str) -> None:
 
 
 @pytest.fixture
-def lookup() -> Iterator[LookupServer]:
+def lookup() -> Iterator[LookupService]:
     """A lookup service that knows everybody."""
-    with LookupServer(subscribed) as running:
+    with LookupService(subscribed) as running:
         yield running
 
 
 def test_an_address_is_asked_about_as_it_was_typed(
-    encoding: str, lookup: LookupServer, tmp_path: Path
+    encoding: str, lookup: LookupService, tmp_path: Path
 ) -> None:
     """The service is given the typed address, and the contactRef that Proca makes of it."""
     address = "żółw@example.org"

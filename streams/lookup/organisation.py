@@ -36,8 +36,7 @@ FAIR_SHARE = 0.5
 than the rest of it in our own queue proves nothing, or a rush would open a healthy service's breaker."""
 
 CLOSING = 5.0
-"""Seconds that cancelled lookups get to end when an organisation is closed; only a faulty client needs more.
-"""
+"""Seconds that cancelled lookups get to end at closing; only a faulty client needs more."""
 
 CIRCUIT_OPEN = LookupOutcome(Outcome.ERROR, Cause.CIRCUIT_OPEN)
 SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
@@ -80,8 +79,7 @@ class _Waiter(asyncio.Future[LookupOutcome]):
         self._flight = flight
 
     def cancel(self, msg: Any | None = None) -> bool:
-        cancelled = super().cancel(msg)
-        if cancelled:
+        if cancelled := super().cancel(msg):
             self._lookup._withdraw(self, self._flight)
         return cancelled
 

@@ -14,7 +14,7 @@ import yaml
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.delivery.lane import Limits
+from streams.delivery.lane_state import LaneLimits
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import LookupService, hanging
 from streams.sandbox.worker import Installation, WorkerProcess, problems
@@ -211,7 +211,7 @@ def test_kubernetes_is_more_patient_than_any_of_it() -> None:
     ]
     settings = load_settings({})
     # The longest time between two tries of a transaction: one that hangs, and the pause after it.
-    assert settings.stuck_after > settings.transaction_timeout + Limits().backoff_most
+    assert settings.stuck_after > settings.transaction_timeout + LaneLimits().backoff_most
     # A busy worker may miss a probe or two; it is stuck for half a minute more before it is restarted.
     assert liveness["failureThreshold"] >= 3
     assert liveness["failureThreshold"] * liveness["periodSeconds"] >= settings.stuck_after

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streams.commands.audit.matching import Counts, Owed, Place
-from streams.commands.audit.outcome import Audit
+from streams.commands.audit.matching import Counts, Owed
+from streams.commands.audit.outcome import AuditResult
+from streams.commands.topic_reader import RecordId
 from streams.messages.strict_json import ErrorClass
 from streams.sandbox.account import Delay, Email, Tally
 from streams.sandbox.demo.performance import objections
@@ -24,8 +25,8 @@ def tallies(*error_classes: ErrorClass) -> list[Tally]:
     return both
 
 
-def audit(**changed: object) -> Audit:
-    return Audit(Counts(asked=2, emails=2), **changed)  # type: ignore[arg-type]  # each test changes one
+def audit(**changed: object) -> AuditResult:
+    return AuditResult(Counts(asked=2, emails=2), **changed)  # type: ignore[arg-type]  # each test changes one
 
 
 def test_a_demo_in_which_everything_matches_is_not_objected_to() -> None:
@@ -36,13 +37,13 @@ def test_a_demo_in_which_everything_matches_is_not_objected_to() -> None:
 @pytest.mark.parametrize(
     ("found", "objection"),
     [
-        (audit(missing=[Owed(Place(0, 1), 0, 7)]), "actions and emails do not match one to one"),
-        (audit(doubled=[Place(0, 1)]), "actions and emails do not match one to one"),
+        (audit(missing=[Owed(RecordId(0, 1), 0, 7)]), "actions and emails do not match one to one"),
+        (audit(doubled=[RecordId(0, 1)]), "actions and emails do not match one to one"),
         (audit(in_flight=2, held_back=1), "3 actions are not settled"),
         (audit(unasked=1, unattributed=1), "2 emails were asked for by no action"),
     ],
 )
-def test_what_the_audit_finds_is_objected_to(found: Audit, objection: str) -> None:
+def test_what_the_audit_finds_is_objected_to(found: AuditResult, objection: str) -> None:
     """Each of its findings that must not be in a demo is told in half a sentence."""
     assert objections(found, PHASES, tallies(), ()) == [objection]
 

@@ -24,7 +24,7 @@ from rich.console import Console
 
 import streams.sandbox.demo.performance
 import streams.sandbox.demo.run
-from streams.commands.audit.outcome import Audit, Range
+from streams.commands.audit.outcome import AuditRange, AuditResult
 from streams.commands.installation import Installation
 from streams.sandbox.demo.phases import Phase, script
 from streams.sandbox.demo.run import Plan, run
@@ -118,7 +118,7 @@ def test_a_second_email_fails_the_demo(monkeypatch: pytest.MonkeyPatch):
     """One email too many is seen, told with its place, and makes the exit code 1."""
     audit = streams.sandbox.demo.performance.audit
 
-    async def doubled_first(installation: Installation, wanted: Range) -> Audit:
+    async def doubled_first(installation: Installation, wanted: AuditRange) -> AuditResult:
         monkeypatch.setattr(streams.sandbox.demo.performance, "audit", audit)
         servers = installation.connection["bootstrap_servers"]
         first, *_ = await read(servers, installation.names.emails, bool)
