@@ -1,4 +1,4 @@
-"""What must be so before the first record is read: a cluster, its topics, and a place to begin.
+"""What must be so before the first record is read: a cluster, its topics, and an offset to begin at.
 
 Runs as a service between the web pages and Faust's own Kafka services, so that /livez answers while Kafka is
 still starting, and /readyz says what is awaited.
@@ -60,7 +60,9 @@ def starting_offsets(
 
 
 class Startup(Service):
-    """See the module. When it has started, `topics` is known and every partition has a committed offset."""
+    """Waits until a worker can begin. When it has started, `topics` is known and every partition has a
+    committed offset.
+    """
 
     #: Seconds between two attempts.
     RETRY_EVERY = 2.0
@@ -78,7 +80,7 @@ class Startup(Service):
         choice: Literal["earliest", "latest"] | None,
         **kwargs: Any,
     ) -> None:
-        """Prepare; nothing is connected before it starts.
+        """Describe what to wait for; nothing is connected before it starts.
 
         Args:
             connection: what every Kafka client needs.
@@ -202,7 +204,7 @@ class Startup(Service):
 
 
 class BootOrder(BootStrategy):
-    """Faust's services, with the pages first and the groundwork before anything that needs Kafka."""
+    """Faust's services, with the pages first, and :class:`Startup` before anything that needs Kafka."""
 
     def server(self) -> Iterable[Any]:
         """Return the services of a worker, in the order in which they start; they stop in reverse."""
@@ -219,7 +221,7 @@ class BootOrder(BootStrategy):
 
 
 class App(faust.App):
-    """A Faust app that starts with its groundwork."""
+    """A Faust app that starts with :class:`Startup`."""
 
     BootStrategy = BootOrder
     startup: Startup

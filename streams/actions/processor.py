@@ -51,7 +51,7 @@ GIVEN_UP_AT_ONCE, GIVEN_UP_EVERY = 64, 0.01
 
 
 class ActionProcessor:
-    """Judges the records of one input partition (see :class:`streams.delivery.lane.Judge`).
+    """Decides what becomes of the records of one input partition: a lane's :class:`Processor`.
 
     A missing status becomes a lookup, as long as this partition has room for one more pending lookup, in all
     and of the same organisation. Beyond that, a fast lookup service is waited for; a slow one is not, since
@@ -75,7 +75,7 @@ class ActionProcessor:
         rekeying: Rekeying | None = None,
         rekeyed_from: Callable[[Record], tuple[int, int]] | None = None,
     ) -> None:
-        """Prepare.
+        """Process the records of one partition.
 
         Args:
             topic: the input topic.
@@ -118,11 +118,14 @@ class ActionProcessor:
 
     @property
     def halted(self) -> str | None:
-        """See :meth:`streams.delivery.lane.Judge.halted`."""
+        """Why no record is processed until a person has decided: the dead-letter limit; or None."""
         return DEAD_LETTER_CEILING if self._dead_letter_limit.exceeded else None
 
     def process(self, record: Record) -> Result | AwaitingLookup | None:
-        """See :meth:`streams.delivery.lane.Judge.process`."""
+        """Return the email, dead letter or nothing that a record comes to, or the lookup that it awaits.
+
+        None: its lookup has no room now, and its service is fast; process it again later.
+        """
         if self._dead_letter_limit.exceeded:
             return None
         value = record.value
@@ -144,12 +147,12 @@ class ActionProcessor:
             result = Result(self._rekeying.outgoing(record, key), _REKEYED)
         else:
             result = self._ask(record, action, key)
-        if result is not None:  # what has to wait is judged again, many times
+        if result is not None:  # a record that was put off is processed again, many times
             self._understood()
         return result
 
     def on_too_large(self, record: Record, result: Result) -> Result:
-        """See :meth:`streams.delivery.lane.Judge.refuse`."""
+        """Return a dead letter for a result that is too large for its topic; of a dead letter, a shorter one."""
         if not isinstance(result.outcome, DeadLettered):
             return self._dead_letter(record, ErrorClass.TOO_LARGE, "$")
         outgoing = result.outgoing
@@ -160,7 +163,7 @@ class ActionProcessor:
         return Result(outgoing._replace(value=value, headers=headers), result.outcome)
 
     def on_error(self, record: Record, exc: BaseException) -> Result:
-        """See :meth:`streams.delivery.lane.Judge.fault`."""
+        """Return the dead letter of a record on which our own code failed."""
         log.error(
             "our own code failed on %s/%d/%d (%s): kept as a dead letter",
             self._topic,

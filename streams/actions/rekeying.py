@@ -17,7 +17,7 @@ REKEYED_FROM = "rekeyed-from"
 
 
 class Rekeying:
-    """Moves the misplaced actions of one partition."""
+    """Moves actions of one partition that belong into another one."""
 
     def __init__(self, topic: str, partition: int, partitions: int) -> None:
         """Write to the internal `topic`; we read partition number `partition` of `partitions`."""

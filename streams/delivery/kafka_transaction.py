@@ -70,7 +70,7 @@ class KafkaTransactions:
         max_message_bytes: Mapping[str, int],
         transaction_timeout: float,
     ) -> None:
-        """Prepare; nothing is connected before `open`.
+        """Describe the transactions; nothing is connected before `open`.
 
         Args:
             topic_partition: the input partition whose offset is committed.
@@ -97,7 +97,7 @@ class KafkaTransactions:
         return f"{self._group}-{self._topic_partition.topic}-{self._topic_partition.partition}"
 
     async def open(self) -> Position:
-        """See :meth:`streams.delivery.transaction.TransactionPort.open`."""
+        """Take a new epoch, which fences every predecessor, and return what is committed. Waits for Kafka."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self._renew()
@@ -106,7 +106,7 @@ class KafkaTransactions:
             raise self._named(exc) from None
 
     async def commit(self, records: Sequence[Outgoing], offset: int, metadata: str) -> None:
-        """See :meth:`streams.delivery.transaction.TransactionPort.commit`."""
+        """Write `records` and commit `offset`, all or nothing, within the transaction timeout."""
         try:
             async with asyncio.timeout(self._timeout):
                 producer = self._producer
@@ -133,7 +133,7 @@ class KafkaTransactions:
             raise self._named(exc) from None
 
     async def close(self) -> None:
-        """See :meth:`streams.delivery.transaction.TransactionPort.close`."""
+        """End an open transaction and disconnect, within four seconds."""
         producer = self._producer
         if producer is not None and producer._txn_manager.is_in_transaction():
             with contextlib.suppress(Exception):

@@ -34,7 +34,7 @@ _WAITING_CHUNKS = 8
 
 
 class ChunkConsumer(driver.Consumer):
-    """See the module."""
+    """Reads whole chunks of the topics that have a :class:`ChunkSchema`, and other topics as Faust does."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what Faust's consumer takes."""

@@ -75,7 +75,7 @@ class ChunkProducer(driver.Producer):
 
 
 class Transport(driver.Transport):
-    """See the module."""
+    """Makes the consumer, producer and conductor of a worker that reads chunks."""
 
     Consumer = ChunkConsumer
     Conductor = ChunkConductor

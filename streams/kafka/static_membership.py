@@ -32,7 +32,7 @@ class NamesakeTookOver(Exception):
 
 
 class Membership:
-    """Judges the coordinator's answers to one static member."""
+    """Looks at the coordinator's answers to one static member."""
 
     def __init__(self, session_timeout: float) -> None:
         """Begin without a membership; one lasts `session_timeout` seconds without a sign of life."""

@@ -97,7 +97,7 @@ UNSETTLED = Described(
     "confirmation_lane_unsettled_actions",
     "gauge",
     ("topic", "partition"),
-    "Actions judged, or being judged, and not committed yet.",
+    "Actions that are processed or await their lookup, and are not committed yet.",
 )
 PENDING = Described(
     "confirmation_lane_pending_lookups",

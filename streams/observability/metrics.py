@@ -125,15 +125,15 @@ class Metrics(Collector):
     # -- what is reported ---------------------------------------------------------------------------------
 
     def taken(self, partition: int, count: int) -> None:  # noqa: ARG002 - an observer's
-        """See :meth:`streams.delivery.lane.Observer.taken`."""
+        """Count records that a lane took."""
         self._counts[TAKEN.name][()] += count
 
     def released(self, partition: int, why: Release, count: int) -> None:  # noqa: ARG002 - an observer's
-        """See :meth:`streams.delivery.lane.Observer.released`."""
+        """Count records that left a lane without an outcome."""
         self._counts[RELEASED.name][(why,)] += count
 
     def committed(self, partition: int, entries: Sequence[Processed]) -> None:  # noqa: ARG002 - an observer's
-        """See :meth:`streams.delivery.lane.Observer.committed`."""
+        """Count the outcomes of a transaction, and the delay of its emails."""
         self._counts[TRANSACTIONS.name][()] += 1
         now = self._now()
         # Thousands of entries at once, and at most one timestamp a millisecond among them.
@@ -155,15 +155,15 @@ class Metrics(Collector):
                     self._counts[DEAD_LETTERS.name][self._topic, error_class] += count
 
     def failed(self, partition: int, failure: str) -> None:  # noqa: ARG002 - an observer's
-        """See :meth:`streams.delivery.lane.Observer.failed`."""
+        """Count a failed transaction by its class."""
         self._counts[TRANSACTIONS_FAILED.name][(failure,)] += 1
 
     def metadata_refused(self, partition: int) -> None:  # noqa: ARG002 - an observer's
-        """See :meth:`streams.delivery.lane.Observer.metadata_refused`."""
+        """Count commit metadata that could not be read."""
         self._counts[METADATA_REFUSED.name][()] += 1
 
     def ingested(self, topic: str, applied: int, outdated: int, dead_letters: Sequence[str]) -> None:
-        """See :meth:`streams.statuses.ingest.IngestObserver.ingested`."""
+        """Count rows of the status topic."""
         results = ("applied", applied), ("outdated", outdated), ("dead_letter", len(dead_letters))
         for result, count in results:
             self._counts[STATUSES.name][(result,)] += count

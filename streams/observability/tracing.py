@@ -1,9 +1,9 @@
 """Traces to an OpenTelemetry collector, where ``OTEL_EXPORTER_OTLP_ENDPOINT`` is set; nothing otherwise.
 
 An action that came with a sampled ``traceparent`` header (W3C Trace Context) gets one span, from the moment
-in which it was judged to its verdict: so a lookup's time shows in the trace of the signature that caused it.
-An action without one costs a look at its headers. Names and attributes follow OpenTelemetry's conventions for
-messaging systems; none of them holds anybody's data.
+in which it was processed to its result: so a lookup's time shows in the trace of the signature that caused
+it. An action without one costs a look at its headers. Names and attributes follow OpenTelemetry's conventions
+for messaging systems; none of them holds anybody's data.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Spans(Protocol):
 
 
 class TracingProcessor:
-    """A judge that traces what another one decides."""
+    """A processor that traces what another one decides."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class TracingProcessor:
 
     @property
     def halted(self) -> str | None:
-        """See :class:`streams.delivery.lane.Judge`."""
+        """Why the traced processor processes no record, or None."""
         return self._processor.halted
 
     def process(self, record: Record) -> Result | AwaitingLookup | None:
-        """See :class:`streams.delivery.lane.Judge`."""
+        """Process a record; where its trace is sampled, add a span once its result is known."""
         parent = sampled_traceparent(record.headers)
         if parent is None:
             return self._processor.process(record)
@@ -72,11 +72,11 @@ class TracingProcessor:
         return result
 
     def on_too_large(self, record: Record, result: Result) -> Result:
-        """See :class:`streams.delivery.lane.Judge`."""
+        """Return what the traced processor returns; the span tells of the first result."""
         return self._processor.on_too_large(record, result)
 
     def on_error(self, record: Record, exc: BaseException) -> Result:
-        """See :class:`streams.delivery.lane.Judge`."""
+        """Return what the traced processor returns, without a span."""
         return self._processor.on_error(record, exc)
 
     def _concluded(
@@ -109,7 +109,7 @@ class CollectorSpans:
     """Sends spans to a collector in batches, from a thread of its own; what it cannot take is dropped."""
 
     def __init__(self, endpoint: str, version: str) -> None:
-        """Prepare.
+        """Describe the collector; spans are sent from a thread of their own.
 
         Args:
             endpoint: base URL of the collector's OTLP over HTTP, as ``OTEL_EXPORTER_OTLP_ENDPOINT`` has it.
@@ -137,7 +137,7 @@ class CollectorSpans:
         self._kind = SpanKind.CONSUMER
 
     def add(self, traceparent: str, started: int, ended: int, attributes: dict[str, str | int]) -> None:
-        """See :class:`Spans`."""
+        """Queue a span; never waits, and drops it where the queue is full."""
         parent = self._extract({"traceparent": traceparent})
         span = self._tracer.start_span(
             f"confirm {attributes['messaging.destination.name']}",

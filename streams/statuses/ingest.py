@@ -40,7 +40,7 @@ class StatusIngest:
         dead_letters_topic: str,
         generation: Callable[[], int],
     ) -> None:
-        """Prepare.
+        """Read into `statuses`.
 
         Args:
             statuses: the table.

@@ -43,7 +43,7 @@ class LookupCache:
         random: Callable[[], float],
         partitions: Callable[[], Collection[int]],
     ) -> None:
-        """Prepare.
+        """Keep answers in `statuses`.
 
         Args:
             statuses: the table.

@@ -32,7 +32,7 @@ def table_options(settings: Settings) -> dict[str, Any]:
 
 
 class Store(rocksdb.Store):
-    """See the module."""
+    """A RocksDB store that opens each partition with the options of its column family."""
 
     def _open_for_partition(self, partition: int) -> Any:
         options = self.rocksdb_options.as_options()

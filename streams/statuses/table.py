@@ -52,7 +52,7 @@ class MemoryRows:
         self._partitions: dict[bytes, int] = store._key_partition
 
     def get(self, partition: int, key: bytes) -> bytes | None:
-        """See :class:`Rows`."""
+        """Return the raw row of `key`, or None."""
         return self._rows.get(key) if self._partitions.get(key) == partition else None
 
     def put(
@@ -61,10 +61,10 @@ class MemoryRows:
         changes: Mapping[bytes, bytes | None],
         contained: int | None = None,  # noqa: ARG002 - port
     ) -> None:
-        """See :class:`Rows`. Nothing lasts: Faust reads the whole changelog at the next start."""
+        """Apply `changes`. Nothing lasts: Faust reads the whole changelog at the next start."""
         for key, raw in changes.items():
             if raw is None:
-                if self._partitions.get(key) == partition:  # else a misplaced row, which is another's
+                if self._partitions.get(key) == partition:  # else the row of another partition
                     self._rows.pop(key, None)
                     self._partitions.pop(key, None)
             else:
@@ -72,7 +72,7 @@ class MemoryRows:
                 self._partitions[key] = partition
 
     def keys(self, partition: int) -> Iterator[bytes]:
-        """See :class:`Rows`."""
+        """Walk over a copy of the partition's keys."""
         return iter([key for key, place in self._partitions.items() if place == partition])
 
 
@@ -83,7 +83,7 @@ class RocksRows:
         self._store = store
 
     def get(self, partition: int, key: bytes) -> bytes | None:
-        """See :class:`Rows`."""
+        """Return the raw row of `key`, or None; also None where the partition is not open."""
         db = self._store._dbs.get(partition)  # Faust opens it with the assignment, and closes it
         found: bytes | None = None if db is None else db.get(key)
         return found
@@ -91,7 +91,7 @@ class RocksRows:
     def put(
         self, partition: int, changes: Mapping[bytes, bytes | None], contained: int | None = None
     ) -> None:
-        """See :class:`Rows`."""
+        """Apply `changes` as one batch, with the offset that they bring the store to."""
         import rocksdict  # here, since a worker with the memory store needs no RocksDB
 
         db = self._store._dbs.get(partition)
@@ -108,7 +108,7 @@ class RocksRows:
         db.write(batch)
 
     def keys(self, partition: int) -> Iterator[bytes]:
-        """See :class:`Rows`."""
+        """Walk over the keys of a partition as they are now."""
         db = self._store._dbs.get(partition)
         return iter(()) if db is None else (key for key in db.keys() if key != self._store.offset_key)  # noqa: SIM118 - no dict
 
