@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from streams.settings.table import Settings
 
 #: The answer is bad: an email is missing, a line was not sent, a lookup failed.
@@ -48,10 +50,12 @@ class CommandGroup(click.Group):
         return list(self.commands)
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line as click does, in whatever locale."""
+        """Run the command line as click does, in whatever locale and on whatever terminal."""
         from streams.observability.output import write_in_any_locale
 
         write_in_any_locale()
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":  # of which click knows nothing
+            options["color"] = False
         return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -76,6 +80,18 @@ def settings_in_force() -> Settings:
         return load_settings(os.environ)
     except SettingsError as error:
         raise WrongUse(str(error)) from None
+
+
+def try_to_write(path: Path) -> None:
+    """Find out before a long command whether its result can be written to a file, which is left as it is.
+
+    Raises:
+        OSError: it cannot.
+    """
+    is_new = not os.path.lexists(path)
+    path.open("ab").close()
+    if is_new:
+        path.unlink()
 
 
 def counted(number: int, one: str, many: str = "") -> str:

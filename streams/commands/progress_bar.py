@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -59,7 +60,7 @@ class ProgressBar:
     def show(self, text: str, done: int, total: int) -> None:
         """So much is done, of at most `total` (0: nobody knows). Call it as often as you like."""
         now = self._clock()
-        terminal = sys.stderr.isatty()
+        terminal = _can_draw()
         since_last = now - self._last
         if now - self._started < self._silent_for or since_last < (_FRAMES if terminal else _LINES):
             return
@@ -71,7 +72,7 @@ class ProgressBar:
 
     def begin(self, doing: str, total: int = 0) -> None:
         """Another piece of work begins, of `total` steps (0: nobody knows)."""
-        if sys.stderr.isatty():
+        if _can_draw():
             self._draw(doing, 0, total)
         elif self._clock() - self._started >= self._silent_for:
             click.echo(f"{doing} …", err=True)
@@ -99,3 +100,8 @@ class ProgressBar:
             self._bar.add_task("", total=None)
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], description=text, total=total or None, completed=done)
+
+
+def _can_draw() -> bool:
+    """Whether a line can be painted over; a dumb terminal cannot."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
+from streams.settings.invocation import invocation
 from streams.settings.values import MASK
 
 PREFIX = "STREAMS_"
@@ -105,5 +106,5 @@ def _unknown(name: str, known: list[str]) -> str:
     # Its value is not shown: a mistyped name may hold a password.
     ours = [each for each in known if each.startswith(PREFIX)]
     near = get_close_matches(name, ours, n=1, cutoff=0.75)
-    advice = f"did you mean {near[0]}?" if near else "`streams settings` lists them all"
+    advice = f"did you mean {near[0]}?" if near else f"`{invocation()} settings` lists them all"
     return f"{name} is no setting: {advice}"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from streams.commands.command_line import CommandGroup, counted
+from streams.commands.command_line import CommandGroup, counted, try_to_write
 
 STREAMS = (sys.executable, "-m", "streams")
 #: Imported by commands when they run; each takes longer than all of click.
@@ -116,3 +120,55 @@ def test_a_shell_completes(typed: str, offered: set[str]) -> None:
 def test_a_number_has_its_noun(number: int, expected: str) -> None:
     """One of something is no plural."""
     assert counted(number, "dead letter") == expected
+
+
+def terminal(*arguments: str, **environ: str) -> str:
+    """What a command writes where it has a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*STREAMS, *arguments],
+        env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", "COLUMNS": "200", **environ},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ):
+        os.close(theirs)
+        found = b""
+        with contextlib.suppress(OSError):  # which is the end of a terminal
+            while some := os.read(ours, 1 << 16):
+                found += some
+    os.close(ours)
+    return found.decode()
+
+
+DEAD = "127.0.0.1:9"
+COLOUR = re.compile(r"\x1b\[[0-9;]*(3[0-8]|4[0-8]|9\d|10\d)[0-9;]*m")
+
+
+@pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+@pytest.mark.parametrize("command", ["doctor", "settings"])
+def test_colours_are_left_out_where_somebody_says_so(command: str, environ: dict[str, str]) -> None:
+    """NO_COLOR is obeyed by every command, and so is a terminal that has no colours."""
+    shown = terminal(command, STREAMS_KAFKA_BOOTSTRAP_SERVERS=DEAD, **environ)
+    assert DEAD in shown
+    assert not COLOUR.search(shown)
+    if "TERM" in environ:
+        assert "\x1b" not in shown
+
+
+def test_a_terminal_has_colours() -> None:
+    """A problem is red where nobody objects."""
+    assert COLOUR.search(terminal("doctor", STREAMS_KAFKA_BOOTSTRAP_SERVERS=DEAD))
+
+
+def test_a_file_is_tried_and_left_as_it_is(tmp_path: Path) -> None:
+    """One that is there keeps its content, a new one is not made, and one that cannot be is an error."""
+    there, new = tmp_path / "there", tmp_path / "new"
+    there.write_text("kept")
+    for path in (there, new):
+        try_to_write(path)
+    assert there.read_text() == "kept"
+    assert not new.exists()
+    for path in (there / "x", tmp_path / "no/x", tmp_path / ("x" * 5_000)):
+        with pytest.raises(OSError, match=re.escape(str(path))):
+            try_to_write(path)

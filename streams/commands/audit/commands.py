@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from streams.commands.command_line import FAILED, NoAnswer, settings_in_force
+from streams.commands.command_line import FAILED, NoAnswer, settings_in_force, try_to_write
 
 if TYPE_CHECKING:
     from streams.commands.audit.moments import Moment
@@ -73,6 +74,15 @@ def _range(begin: Moment | None, end: Moment | None, partitions: tuple[int, ...]
     return AuditRange(begin, end, frozenset(partitions))
 
 
+@contextlib.contextmanager
+def _written(file: Path) -> Iterator[None]:
+    """A file is written in here; raises NoAnswer if it cannot: 1 would say that an email is missing."""
+    try:
+        yield
+    except OSError as error:
+        raise NoAnswer(f"cannot write {file}: {error.strerror}") from None
+
+
 @click.command()
 @_range_options
 @click.option(
@@ -110,18 +120,19 @@ def audit(
 
     settings = settings_in_force()
     wanted = _range(begin, end, partitions)
+    if metrics_file is not None:
+        with _written(metrics_file):
+            try_to_write(metrics_file)
     with ProgressBar() as bar:
         found = answered(run(installation_of(settings), wanted, bar.counting("records read")))
+    if metrics_file is not None:
+        with _written(metrics_file):
+            for_collector.write(metrics_file, for_collector.gauges(found, time.time()))
     topic = settings.actions_topic
     if as_json:
         click.echo(json.dumps(report.as_json(found, topic, listed), indent=2))
     else:
         click.echo("\n".join(report.as_lines(found, topic, listed)))
-    if metrics_file is not None:
-        try:
-            for_collector.write(metrics_file, for_collector.gauges(found, time.time()))
-        except OSError as error:  # no other code: 1 would say that something is missing
-            raise NoAnswer(f"cannot write {metrics_file}: {error.strerror}") from None
     sys.exit(0 if found.holds else FAILED)
 
 

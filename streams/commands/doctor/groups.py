@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.commands.doctor.findings import Finding, note, ok, problem, seconds, warning
+from streams.settings.invocation import invocation
 
 CHECK = "consumers"
 _MOST_GROUPS = 500
@@ -21,7 +22,11 @@ async def check_members(admin: AIOKafkaAdminClient, group: str, partitions: int)
     _, _, state, _, _, members, *_ = described
     if not members:
         return [
-            problem(CHECK, f"group {group} has no members: no worker is running", "start `streams worker`")
+            problem(
+                CHECK,
+                f"group {group} has no members: no worker is running",
+                f"start `{invocation()} worker`",
+            )
         ]
     findings = [ok(CHECK, f"group {group} is {state}, with {len(members)} workers")]
     if state != "Stable":

@@ -13,6 +13,7 @@ from streams.commands.lookup_by_hand import made_up_ref
 from streams.lookup.client import Question
 from streams.lookup.lookups import open_client
 from streams.messages.decode import Outcome
+from streams.settings.invocation import invocation
 from streams.settings.organisations_file import Organisation, Organisations
 
 CHECK = "lookups"
@@ -103,6 +104,6 @@ async def _ask(policy: Organisation, address: str) -> Finding:
         return problem(
             CHECK,
             f"a question fails ({outcome.cause})",
-            f"`streams lookup` shows more; {_HARM}",
+            f"`{invocation()} lookup` shows more; {_HARM}",
         )
     return ok(CHECK, f"answers ({outcome.outcome})")

@@ -26,6 +26,7 @@ from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import Behaviour, LookupService
 from streams.sandbox.mailer import Mailer
 from streams.sandbox.worker import WorkerProcess
+from streams.settings.invocation import invocation
 from streams.settings.load import load_settings
 
 _LEARNED_WITHIN = 20.0  # seconds
@@ -189,7 +190,7 @@ class Performance:
             f"  worker          {pages}/metrics\n"
             f"                  {pages}/livez\n"
             f"                  {pages}/readyz\n"
-            f"  more actions    STREAMS_KAFKA_BOOTSTRAP_SERVERS={kafka} python -m streams feed FILE.jsonl"
+            f"  more actions    STREAMS_KAFKA_BOOTSTRAP_SERVERS={kafka} {invocation()} feed FILE.jsonl"
         )
         try:
             while True:

@@ -14,6 +14,7 @@ import click
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
+from streams.commands.command_line import try_to_write
 from streams.commands.progress_bar import ProgressBar
 from streams.sandbox.drill.report import document, show
 from streams.sandbox.drill.run import DEADLINE, MODES, ModeRun, Stage, run_mode
@@ -26,6 +27,7 @@ from streams.sandbox.supervised import SupervisedProcesses
 
 _GRACE = 5.0  # seconds that a worker gets when the drill is interrupted
 _INTERRUPTED = 130
+_SHOWN = 200  # characters of a path
 
 
 def run_drill(json_path: Path | None, actions: int, modes: Sequence[Behaviour] = MODES) -> int:
@@ -41,8 +43,13 @@ def run_drill(json_path: Path | None, actions: int, modes: Sequence[Behaviour] =
         when it was interrupted.
     """
     try:
+        if json_path is not None:
+            _prepare(json_path)
         with Interrupts() as interrupts, ProgressBar(silent_for=0.0) as progress:
             runs = _run(actions, modes, progress, interrupts)
+        found = verdicts({mode: run.figures for mode, run in runs.items()}, DEADLINE)
+        if json_path is not None:  # before anything is shown, which may go wrong
+            json_path.write_text(json.dumps(document(runs, found, actions), indent=2) + "\n")
     except Interrupted:
         click.echo("interrupted: everything that the drill started has ended", err=True)
         return _INTERRUPTED
@@ -52,13 +59,19 @@ def run_drill(json_path: Path | None, actions: int, modes: Sequence[Behaviour] =
     except KafkaError as error:
         click.echo(f"Error: Kafka failed ({type(error).__name__})", err=True)
         return 1
-    found = verdicts({mode: run.figures for mode, run in runs.items()}, DEADLINE)
     show(Console(), runs, found)
     if json_path is not None:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(document(runs, found, actions), indent=2) + "\n")
         click.echo(f"The same as JSON: {json_path}")
     return 0 if all_held(found) else 1
+
+
+def _prepare(json_path: Path) -> None:
+    try:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        try_to_write(json_path)
+    except OSError as error:
+        shown = str(json_path)[:_SHOWN]
+        raise SandboxError(f"{shown} cannot be written ({error.strerror}): name another --json.") from error
 
 
 def _run(

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from streams.sandbox.drill import run_drill
+from streams.sandbox.drill import command, run_drill
 from streams.sandbox.lookup_service import Behaviour
 
 pytestmark = pytest.mark.kafka
@@ -40,6 +41,41 @@ def test_a_small_drill_counts_every_email(tmp_path: Path, capsys: pytest.Capture
     assert "errors 120 of 120, 0 doubled" in output
     # Timing is for the machine at hand: the code and the lines must agree, whatever it was.
     assert result["held"] == (code == 0) == ("missed" not in output)
+
+
+@pytest.mark.parametrize("name", ["file/drill.json", "x" * 5_000])
+def test_a_result_that_cannot_be_kept_is_said_before_the_drill(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that cannot be written ends the command in one sentence, before anything is started."""
+    (tmp_path / "file").touch()
+
+    def started(*_: object) -> NoReturn:
+        raise AssertionError
+
+    monkeypatch.setattr(command, "_run", started)
+    assert run_drill(tmp_path / name, 60) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(f"Error: {tmp_path}")
+    assert output.err.endswith("): name another --json.\n")
+    assert len(output.err) < 300
+
+
+def test_the_result_is_kept_before_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that fails, or a reader that goes away, costs the drill's minutes to nobody."""
+    found = {"held": True}
+
+    def fails(*_: object) -> NoReturn:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(command, "_run", lambda *_: {})
+    monkeypatch.setattr(command, "verdicts", lambda *_: [])
+    monkeypatch.setattr(command, "document", lambda *_: found)
+    monkeypatch.setattr(command, "show", fails)
+    with pytest.raises(BrokenPipeError):
+        run_drill(tmp_path / "new/drill.json", 60)
+    assert json.loads((tmp_path / "new/drill.json").read_text()) == found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
