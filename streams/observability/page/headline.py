@@ -135,7 +135,7 @@ def _working(facts: WorkerFacts) -> Headline:
     elif facts.waiting:
         title, text = "Emails are due.", "The oldest action has waited less than a minute."
     elif facts.partitions:
-        title, text = "Nothing to send.", "No action asked for an email in the last ten minutes."
+        title, text = "Nothing to send.", "This worker had no action to confirm in the last ten minutes."
     else:
         title, text = "Nothing to send here.", "Other workers have all the partitions; this one is a spare."
     if notes:

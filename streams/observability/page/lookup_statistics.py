@@ -26,7 +26,10 @@ _BOUNDS = (
 
 
 class LastMinute(NamedTuple):
-    """An organisation's questions of the last minute. Times in seconds; None: there were no questions."""
+    """An organisation's questions of the last minute; None: there were none.
+
+    Times are in seconds, and up to 25 % too high.
+    """
 
     asked: int
     share: float | None  # answered, of those asked

@@ -59,6 +59,7 @@ class PartitionRow:
 
     topic: str
     partition: int
+    committed: int | None = None  # the offset; None: its lane is not open yet
     uncommitted: int = 0  # records that were read, and have no email in a committed transaction yet
     awaiting_lookup: int = 0  # of them, those that wait for an answer
     stopped: str | None = None  # why it stands still until a person acts
@@ -180,6 +181,7 @@ class Overview:
                 PartitionRow(
                     topic,
                     lane.partition,
+                    committed=lane.committed,
                     uncommitted=lane.uncommitted,
                     awaiting_lookup=lane.awaiting_lookup,
                     stopped=lane.halted,

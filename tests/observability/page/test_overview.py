@@ -208,7 +208,7 @@ def test_the_oldest_waiting_action_is_that_of_all_partitions(worker: FakeWorker)
 
 
 def test_partitions_in_trouble_come_first(worker: FakeWorker) -> None:
-    """A lane that stands still, cannot commit or cannot open is above those at work, and in the headline."""
+    """A lane that stands still, cannot commit or cannot open is above those at work, with its offset."""
     worker.lanes += [
         FakeLane(0),
         FakeLane(1, halted="too many dead letters"),
@@ -216,7 +216,8 @@ def test_partitions_in_trouble_come_first(worker: FakeWorker) -> None:
     ]
     worker.lanes.opening = {5: "opening"}
     described = worker.described()
-    assert [row["partition"] for row in described["partitions"]["rows"]] == [1, 2, 5, 0]
+    rows = described["partitions"]["rows"]
+    assert [(row["partition"], row["committed"]) for row in rows] == [(1, 100), (2, 100), (5, None), (0, 100)]
     assert described["headline"]["urgency"] == "act"
     assert described["headline"]["text"] == "Partition 1 of actions stands still: too many dead letters."
 

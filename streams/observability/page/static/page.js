@@ -6,6 +6,7 @@ import { clock, count, duration, lasting, percent, rate, words } from "./words.j
 
 const EVERY = 1; // seconds from one answer to the next question
 const PATIENCE = 5; // seconds that an answer may take
+const LATE = 60; // seconds that a partition's oldest action may wait
 const LEVELS = { good: "No problem known", degraded: "No action needed now", act: "A person must act now", lost: "Not connected" };
 const SIGNS = { good: "●", degraded: "◆", act: "▲", lost: "○" };
 const VARIANTS = { one_button: "One-button letter", two_button: "Two-button letter" };
@@ -96,6 +97,12 @@ function showLookups() {
 // One that is not known makes the sum unknown.
 const total = (rows, name) => rows.reduce((sum, row) => (sum === null || row[name] === null ? null : sum + row[name]), 0);
 
+// Where a partition does not go on, its committed offset is that of the record to look at.
+function trouble(row) {
+  const why = row.stopped ? "stands still" : row.trouble || (row.oldest_age > LATE ? "late" : "");
+  return why && row.committed !== null ? `${why}, at offset ${row.committed}` : why;
+}
+
 function showPartitions() {
   const { rows, more } = state.partitions, node = $("partitions-table");
   const topics = [...new Set(rows.map((row) => row.topic))];
@@ -114,7 +121,7 @@ function showPartitions() {
       ...["lag", "uncommitted", "awaiting_lookup"].map((name) => ({ text: count(total(own, name)), n: true })),
       { text: oldest < 0 ? "–" : duration(oldest), n: true }]);
     for (const row of own) lines.push([
-      { text: String(row.partition), head: "row", small: row.stopped ? "stands still" : row.trouble, trouble: row.stopped || row.trouble },
+      { text: String(row.partition), head: "row", small: trouble(row), trouble: trouble(row) },
       { text: count(row.lag), n: true }, { text: count(row.uncommitted), n: true }, { text: count(row.awaiting_lookup), n: true },
       { text: duration(row.oldest_age), n: true }]);
   }
