@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 import re
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -283,6 +284,13 @@ async def test_the_page_shows_what_happens(scene: Scene, tmp_path: Path) -> None
         await keyboard(page)
         await private(scene, page)
     assert scene.complaints == []
+
+    # a worker that does not answer is not shown as a healthy one
+    scene.worker.send(signal.SIGSTOP)
+    await expect(headline).to_have_text("Connection lost.")
+    await expect(rest).to_contain_text("It is not known whether emails leave.")
+    scene.worker.send(signal.SIGCONT)
+    await expect(page.locator("#link")).to_contain_text("updated")
 
     # the worker stops and comes back
     began = time.monotonic()
