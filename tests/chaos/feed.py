@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
-from tests.chaos.load import KNOWN, message, status
+from streams.sandbox.people import AS_OF, numbered
+from tests.chaos.load import KNOWN, plan, subscribed
 from tests.chaos.verdict import Produced
 
 _TICK = 0.02  # seconds
@@ -131,3 +133,25 @@ class Feed:
             yield producer
         finally:
             await producer.stop()
+
+
+def message(serial: int) -> tuple[bytes, bytes]:
+    """Return the key and value of one record of the actions topic."""
+    kind, number, action_id = plan(serial)
+    supporter = numbered(number)
+    if kind == "dead_letter":
+        return supporter.key, b'{"not an action","serial":%d}' % serial
+    action = supporter.action(
+        action_id,
+        stage="deliver" if kind == "nothing" else "supporter_confirm",
+        action={"actionType": "petition", "customFields": {"serial": serial}, "createdAt": AS_OF},
+        privacy={"optIn": None, "withConsent": True},
+        tracking={"source": "s", "location": "https://example.org"},
+    )
+    return supporter.key, orjson.dumps(action)
+
+
+def status(supporter: int, as_of: str) -> tuple[bytes, bytes]:
+    """Return the key and value of one record of the status topic."""
+    row = numbered(supporter)
+    return row.key, row.status(subscribed=subscribed(supporter), as_of=as_of)

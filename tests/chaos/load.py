@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import orjson
-
-from streams.sandbox.people import AS_OF, numbered
-
 #: Supporters below this number are in the status topic before the first action.
 KNOWN = 5_000
 _STRANGERS = 400_000
@@ -44,28 +40,6 @@ def plan(serial: int) -> Plan:
 def subscribed(supporter: int) -> bool:
     """Whether a supporter is a subscriber, in the status topic and for the CRM."""
     return supporter % 2 == 0
-
-
-def message(serial: int) -> tuple[bytes, bytes]:
-    """Return the key and value of one record of the actions topic."""
-    kind, number, action_id = plan(serial)
-    supporter = numbered(number)
-    if kind == "dead_letter":
-        return supporter.key, b'{"not an action","serial":%d}' % serial
-    action = supporter.action(
-        action_id,
-        stage="deliver" if kind == "nothing" else "supporter_confirm",
-        action={"actionType": "petition", "customFields": {"serial": serial}, "createdAt": AS_OF},
-        privacy={"optIn": None, "withConsent": True},
-        tracking={"source": "s", "location": "https://example.org"},
-    )
-    return supporter.key, orjson.dumps(action)
-
-
-def status(supporter: int, as_of: str) -> tuple[bytes, bytes]:
-    """Return the key and value of one record of the status topic."""
-    row = numbered(supporter)
-    return row.key, row.status(subscribed=subscribed(supporter), as_of=as_of)
 
 
 def serial_in(value: bytes) -> int:

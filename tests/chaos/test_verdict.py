@@ -9,7 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.chaos.load import KNOWN, message, plan, subscribed
+from tests.chaos.feed import message
+from tests.chaos.load import KNOWN, plan, subscribed
 from tests.chaos.verdict import Ledgers, Produced, Sample, Verdict, _id_of
 
 TOPIC = "actions"
