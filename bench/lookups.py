@@ -6,8 +6,6 @@ import json
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from bench.processes import Processes
 from bench.rounds import Round
 from streams.sandbox.errors import ProcessFailed
 from streams.sandbox.ports import free_port
+from streams.sandbox.worker import page
 
 _WITHIN = 20.0  # seconds
 
@@ -30,7 +29,7 @@ def service(seconds: float) -> Iterator[str]:
         try:
             argv = [sys.executable, "-m", "bench.load.lookup", str(port), str(seconds)]
             processes.start("lookup", argv, {"PYTHONPATH": str(ROOT)})
-            _await(processes, f"http://127.0.0.1:{port}/")
+            _await(processes, port)
             yield f"http://127.0.0.1:{port}"
         finally:
             processes.close()
@@ -41,17 +40,13 @@ def nobody() -> str:
     return f"http://127.0.0.1:{free_port()}"
 
 
-def _await(processes: Processes, url: str) -> None:
+def _await(processes: Processes, port: int) -> None:
     until = time.monotonic() + _WITHIN
-    while time.monotonic() < until:
+    while page(port, "/") == (0, ""):
         processes["lookup"].check()
-        try:
-            urllib.request.urlopen(url, timeout=1)  # noqa: S310 - our own, on this machine
-        except urllib.error.HTTPError:
-            return  # it answers: 404
-        except OSError:
-            time.sleep(0.05)
-    raise ProcessFailed(f"no lookup service after {_WITHIN:g} s.{processes['lookup'].last_lines()}")
+        if time.monotonic() > until:
+            raise ProcessFailed(f"no lookup service after {_WITHIN:g} s.{processes['lookup'].last_lines()}")
+        time.sleep(0.05)
 
 
 def ask_only(url: str, count: int, at_once: int) -> Round:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +17,7 @@ from bench.topics import Topics
 from bench.workload import Workload
 from streams.sandbox.errors import ProcessFailed
 from streams.sandbox.ports import free_port
+from streams.sandbox.worker import page
 
 _SAMPLE = 0.05  # seconds
 _READY_WITHIN = 90.0  # seconds
@@ -109,7 +107,7 @@ def _start(processes: Processes, name: str, place: Place, rows: Callable[[], flo
         times.append(time.monotonic())
         counts.append(rows())
         cpu.append(processes.cpu_seconds(name))
-        if _ready(place.web_port):
+        if page(place.web_port, "/readyz")[0] == 200:
             seconds = time.monotonic() - begin
             break
         processes[name].check()
@@ -123,11 +121,3 @@ def _start(processes: Processes, name: str, place: Place, rows: Callable[[], flo
     resident = processes.resident_bytes(name)
     processes.stop(name)
     return _Start(seconds, resident, times, counts, cpu)
-
-
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as response:
-            return bool(json.loads(response.read())["ready"])
-    except (urllib.error.URLError, OSError, ValueError, KeyError):
-        return False

@@ -89,13 +89,7 @@ class WorkerProcess(Process):
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of one of its pages; status 0 while nobody listens."""
-        try:
-            with _open(f"{self.pages}{path}", timeout=_ANSWERS_WITHIN) as response:
-                return int(response.status), response.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
+        return page(self.port, path)
 
     def problems(self) -> list[str]:
         """Return why it is not ready, as /readyz says; empty: it is ready."""
@@ -147,6 +141,17 @@ class WorkerProcess(Process):
         warnings = [line for line in self.tail(10_000).splitlines() if _WARNING.search(line)]
         head = f"The {self.name}'s last warnings:"
         return quoted(head, warnings[-_WARNINGS_SHOWN:]) if warnings else ""
+
+
+def page(port: int, path: str) -> tuple[int, str]:
+    """Return status and body of a page of a process on this machine; status 0 while nobody listens."""
+    try:
+        with _open(f"http://{HOST}:{port}{path}", timeout=_ANSWERS_WITHIN) as response:
+            return int(response.status), response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
 
 
 def problems(body: str) -> list[str]:

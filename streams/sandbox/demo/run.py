@@ -6,7 +6,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from streams.sandbox.demo.own_actions import own_actions
 from streams.sandbox.demo.performance import Performance
 from streams.sandbox.demo.phases import Phase, script
 from streams.sandbox.demo.view import View
-from streams.sandbox.errors import SandboxError
+from streams.sandbox.errors import ProcessFailed, SandboxError
 from streams.sandbox.interrupts import Interrupted, Interrupts
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import LookupService
@@ -92,6 +92,7 @@ def _on_a_stage(plan: Plan, view: View, interrupts: Interrupts) -> int:
             worker = _worker(kafka, lookup, processes, folder, answers)
             stage.callback(worker.close)
             worker.start()
+            stage.callback(_end, worker)
             performance = partial(
                 Performance,
                 kafka,
@@ -127,6 +128,12 @@ def _worker(
         "STORE": "memory",
     }
     return WorkerProcess(processes, "worker", folder, settings)
+
+
+def _end(worker: WorkerProcess) -> None:
+    """Let a worker that still runs finish its emails."""
+    with suppress(ProcessFailed):
+        worker.stop(_GRACE)
 
 
 def organisations_file(lookup_url: str, keep_answers: str) -> str:
