@@ -43,20 +43,26 @@ async def read_all(
         await consumer.stop()
 
 
+async def ends(
+    bootstrap_servers: str, places: Iterable[TopicPartition], isolation_level: str = "read_committed"
+) -> dict[TopicPartition, int]:
+    """Return where partitions end: the last stable offset, or the high watermark for `read_uncommitted`."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level=isolation_level)
+    await consumer.start()
+    try:
+        found: dict[TopicPartition, int] = await consumer.end_offsets(list(places))
+        return found
+    finally:
+        await consumer.stop()
+
+
 async def open_transactions(
     bootstrap_servers: str, topics: Iterable[str], partitions: int
 ) -> dict[str, tuple[int, int]]:
     """Return where the last stable offset is below the high watermark: both, by topic/partition."""
     places = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
-    ends: list[dict[Any, int]] = []
-    for level in ("read_committed", "read_uncommitted"):
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level=level)
-        await consumer.start()
-        try:
-            ends.append(await consumer.end_offsets(places))
-        finally:
-            await consumer.stop()
-    stable, high = ends
+    stable = await ends(bootstrap_servers, places)
+    high = await ends(bootstrap_servers, places, "read_uncommitted")
     return {
         f"{place.topic}/{place.partition}": (stable[place], high[place])
         for place in places

@@ -14,13 +14,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aiokafka import TopicPartition
+
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.chaos import verdict
 from tests.chaos.faults import FAULTS, Scene, in_sync
 from tests.chaos.feed import Feed
 from tests.chaos.fleet import Child, Fleet
 from tests.chaos.load import KNOWN
-from tests.chaos.reading import open_transactions, read_all
+from tests.chaos.reading import ends, open_transactions, read_all
 from tests.chaos.roles import Membership, Roles, Unbitten, until
 from tests.chaos.schedule import QUIET, Fault
 from tests.chaos.verdict import Ledgers, Produced, Verdict
@@ -183,7 +185,9 @@ class _Run:
 
         async def drained() -> bool:
             committed = await scene.roles.committed(fleet.group, fleet.names.actions, fleet.partitions)
-            return committed == await self._ends(fleet.names.actions)
+            places = [TopicPartition(fleet.names.actions, number) for number in committed]
+            reached = await ends(scene.kafka.bootstrap_servers, places, "read_uncommitted")
+            return committed == {place.partition: end for place, end in reached.items()}
 
         try:
             seconds = await until("everything is committed", drained, _DRAIN_SECONDS)
@@ -191,17 +195,6 @@ class _Run:
             self._problem(f"it does not drain: {exc}; committed {self._watch.committed}")
         else:
             self._note(f"drained within {seconds:.1f} s")
-
-    async def _ends(self, topic: str) -> dict[int, int]:
-        from aiokafka import AIOKafkaConsumer, TopicPartition
-
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._scene.kafka.bootstrap_servers)
-        await consumer.start()
-        try:
-            places = [TopicPartition(topic, number) for number in range(self._scene.fleet.partitions)]
-            return {place.partition: end for place, end in (await consumer.end_offsets(places)).items()}
-        finally:
-            await consumer.stop()
 
     async def _stop(self) -> None:
         fleet = self._scene.fleet
