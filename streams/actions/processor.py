@@ -152,7 +152,7 @@ class ActionProcessor:
         return result
 
     def on_too_large(self, record: Record, result: Result) -> Result:
-        """Return a dead letter instead of what is too large for its topic; of a dead letter, a shorter one."""
+        """Return a dead letter for what is too large for its topic; of a dead letter, a shorter one."""
         if not isinstance(result.outcome, DeadLettered):
             return self._dead_letter(record, ErrorClass.TOO_LARGE, "$")
         outgoing = result.outgoing
