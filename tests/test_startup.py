@@ -117,7 +117,7 @@ class Bench:
 
     @asynccontextmanager
     async def started(self, choice: Choice = None) -> AsyncIterator[Startup]:
-        """A groundwork that is starting; it is done when `awaits` is None."""
+        """A start that is under way; it is done when `waiting_for` is None."""
         startup = self.startup(choice)
         starting = asyncio.create_task(startup.start())
         try:

@@ -27,7 +27,7 @@ class Latency:
     def holds(self, out_for: float, now: float) -> bool:
         """Whether waiting is short, with the oldest open lookup asked `out_for` seconds ago.
 
-        It is while that is no longer than ``BRISK``. Beyond, it is as long as lookups usually take no longer
-        and one was answered that recently: a laggard among quick ones.
+        It is while that is at most ``FAST`` seconds. Beyond, it still is while lookups take at most ``FAST``
+        on average and one was answered within ``FAST``: a single slow lookup among fast ones.
         """
         return out_for <= FAST or (self._usual <= FAST and now - self._answered_at <= FAST)

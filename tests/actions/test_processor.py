@@ -112,10 +112,10 @@ def asks(org_id: int = 310, ref: str = "ref", **more: Any) -> FakeRecord:
     return FakeRecord(value=action(org_id, ref), **more)
 
 
-def concluded(judged: Result | AwaitingLookup | None) -> Result:
-    """The verdict, also of a lookup that is over."""
-    assert judged is not None
-    return judged.conclude(judged.answer) if isinstance(judged, AwaitingLookup) else judged
+def concluded(processed: Result | AwaitingLookup | None) -> Result:
+    """The result, also of a lookup that is over."""
+    assert processed is not None
+    return processed.conclude(processed.answer) if isinstance(processed, AwaitingLookup) else processed
 
 
 def email(result: Result) -> dict[str, Any]:
@@ -243,11 +243,11 @@ async def test_a_lookup_that_answers_later_makes_the_email_then(
 async def test_a_lookup_that_was_cancelled_or_broke_is_a_failed_lookup() -> None:
     """A future without a result gives two buttons, cause unexpected, and no dead letter."""
     bench = Bench()
-    judged = [bench.process(asks()) for _ in range(2)]
+    processed = [bench.process(asks()) for _ in range(2)]
     cancelled, broken = bench.lookups.open
     cancelled.cancel()
     broken.set_exception(ZeroDivisionError(CANARY))
-    for pending in judged:
+    for pending in processed:
         result = concluded(pending)
         assert result.outcome == Emailed("two_button", "lookup_failed", "error", "unexpected", 310)
         assert email(result)["lookup"]["cause"] == "unexpected"
@@ -255,7 +255,7 @@ async def test_a_lookup_that_was_cancelled_or_broke_is_a_failed_lookup() -> None
 
 @pytest.mark.parametrize("outcome", [EXISTING, NON_EXISTING, TIMEOUT])
 def test_a_lookup_that_is_answered_at_once_needs_no_waiting(outcome: LookupOutcome) -> None:
-    """An outcome that the desk has already makes the email in the same breath."""
+    """An outcome that is there already makes the email in the same breath."""
     bench = Bench()
     bench.lookups.reply = lambda _: outcome
     result = bench.process(asks())
@@ -312,8 +312,8 @@ async def test_only_so_many_at_once_go_without_their_lookup() -> None:
     bench = Bench(most=1)
     assert isinstance(bench.process(asks(1)), AwaitingLookup)
     for _ in range(3):
-        judged = [bench.process(asks(1)) for _ in range(GIVEN_UP_AT_ONCE + 5)]
-        assert [isinstance(each, Result) for each in judged] == [True] * GIVEN_UP_AT_ONCE + [False] * 5
+        processed = [bench.process(asks(1)) for _ in range(GIVEN_UP_AT_ONCE + 5)]
+        assert [isinstance(each, Result) for each in processed] == [True] * GIVEN_UP_AT_ONCE + [False] * 5
         bench.now += GIVEN_UP_EVERY * 1.01
     bench.now -= 3600
     assert isinstance(bench.process(asks(1)), Result), "a clock that was set back stops nothing"
@@ -331,13 +331,13 @@ async def test_at_the_limit_who_is_known_still_passes() -> None:
 
 @settings(deadline=None)
 @given(st.data())
-def test_every_record_has_exactly_one_verdict_and_the_room_comes_back(data: st.DataObject) -> None:
+def test_every_record_has_exactly_one_result_and_the_room_comes_back(data: st.DataObject) -> None:
     """Whatever lookups do, and in whatever order they end, each record gets one email or is put off once."""
 
     async def scenario() -> None:
         most = data.draw(st.integers(1, 6), "most")
         bench = Bench(most=most, of_organisation=data.draw(st.integers(1, most), "per organisation"))
-        bench.lookups.fast_ones = data.draw(st.sets(st.integers(1, 3)), "brisk")
+        bench.lookups.fast_ones = data.draw(st.sets(st.integers(1, 3)), "fast")
         kinds = ["later", "later", "later", EXISTING, TIMEOUT, None]
         waiting: list[AwaitingLookup] = []
         for _ in range(data.draw(st.integers(1, 25), "records")):
@@ -348,15 +348,15 @@ def test_every_record_has_exactly_one_verdict_and_the_room_comes_back(data: st.D
             else:
                 bench.lookups.reply = lambda _, kind=kind: kind  # type: ignore[misc]  # the default binds it now
             asked = len(bench.lookups.questions)
-            judged = bench.process(asks(org_id))
-            if judged is None:
+            processed = bench.process(asks(org_id))
+            if processed is None:
                 assert org_id in bench.lookups.fast_ones
                 assert len(bench.lookups.questions) == asked
                 assert waiting, "put off without anybody to wait for"
-            elif isinstance(judged, AwaitingLookup):
-                waiting.append(judged)
+            elif isinstance(processed, AwaitingLookup):
+                waiting.append(processed)
             else:
-                assert isinstance(judged.outcome, Emailed)
+                assert isinstance(processed.outcome, Emailed)
             assert len(waiting) <= most
             for _ in range(data.draw(st.integers(0, len(waiting)), "ends")):
                 await _end(data, waiting.pop(data.draw(st.integers(0, len(waiting) - 1), "which")))
@@ -443,7 +443,7 @@ def test_a_record_on_which_our_own_code_failed_is_kept(caplog: pytest.LogCapture
 
 
 def test_too_many_dead_letters_stop_the_partition(caplog: pytest.LogCaptureFixture) -> None:
-    """Above the ceiling no record is judged any more, good or bad, and the reason is there to be read."""
+    """Above the ceiling no record is processed any more, good or bad, and the reason is there to be read."""
     bench = Bench(dead_letter_limit=DeadLetterLimit(0.5))
     bench.statuses.known[b"310:ref"] = True
     assert bench.confirmation.halted is None
@@ -460,7 +460,7 @@ def test_too_many_dead_letters_stop_the_partition(caplog: pytest.LogCaptureFixtu
 
 
 async def test_an_action_that_is_put_off_counts_once() -> None:
-    """Judging a waiting action again and again does not make a window of dead letters look good."""
+    """Processing a waiting action again and again does not make a window of dead letters look good."""
     bench = Bench(most=1, dead_letter_limit=DeadLetterLimit(0.5))
     bench.lookups.fast_ones.add(1)
     assert isinstance(bench.process(asks(1)), AwaitingLookup)
@@ -471,17 +471,18 @@ async def test_an_action_that_is_put_off_counts_once() -> None:
     assert bench.confirmation.halted is not None
 
 
-# -- misplaced actions -----------------------------------------------------------------------------------
+# -- actions in a wrong partition
+# ----------------------------------------------------------------------------------
 
-MISPLACED = next(f"r{n}" for n in range(100) if partition_of(b"310:r%d" % n, 8) != 3)
+ELSEWHERE = next(f"r{n}" for n in range(100) if partition_of(b"310:r%d" % n, 8) != 3)
 
 
-def test_a_misplaced_action_that_is_not_known_here_is_moved() -> None:
+def test_an_action_in_the_wrong_partition_that_is_not_known_here_is_moved() -> None:
     """It goes into the internal topic, under the key and into the partition of its supporter."""
     bench = Bench(rekeying=Rekeying("moved", 3, 8))
-    record = asks(ref=MISPLACED, key=None)
+    record = asks(ref=ELSEWHERE, key=None)
     result = concluded(bench.process(record))
-    key = f"310:{MISPLACED}".encode()
+    key = f"310:{ELSEWHERE}".encode()
     assert result.outcome == Rekeyed()
     assert result.outgoing is not None
     assert (result.outgoing.topic, result.outgoing.key) == ("moved", key)
@@ -489,17 +490,17 @@ def test_a_misplaced_action_that_is_not_known_here_is_moved() -> None:
     assert bench.lookups.questions == []
 
 
-def test_a_misplaced_action_that_is_known_here_is_not_moved() -> None:
-    """Where the status is misplaced alike, the two have met."""
+def test_an_action_in_the_wrong_partition_that_is_known_here_is_not_moved() -> None:
+    """Where the status is in the same wrong partition, the two have met."""
     bench = Bench(rekeying=Rekeying("moved", 3, 8))
-    bench.statuses.known[f"310:{MISPLACED}".encode()] = False
-    assert concluded(bench.process(asks(ref=MISPLACED))).outcome.reason == "known_not_subscribed"
+    bench.statuses.known[f"310:{ELSEWHERE}".encode()] = False
+    assert concluded(bench.process(asks(ref=ELSEWHERE))).outcome.reason == "known_not_subscribed"
 
 
 def test_a_moved_action_that_its_topic_has_no_room_for_is_not_cut() -> None:
     """Too large to be moved: the whole action becomes a dead letter, since half of it is no action."""
     bench = Bench(rekeying=Rekeying("moved", 3, 8))
-    record = FakeRecord(value=action(ref=MISPLACED, filler="x" * SHORTENED_TO))
+    record = FakeRecord(value=action(ref=ELSEWHERE, filler="x" * SHORTENED_TO))
     result = concluded(bench.process(record))
     assert result.outcome == Rekeyed()
     refused = bench.confirmation.on_too_large(record, result)

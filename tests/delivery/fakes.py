@@ -125,7 +125,7 @@ class FakeTransactions:
         return self.log.position
 
     async def commit(self, records: Sequence[Outgoing], offset: int, metadata: str) -> None:
-        assert not self.closed, "a closed ledger was used"
+        assert not self.closed, "closed transactions were used"
         assert len(metadata) < 4096
         self.attempts += 1
         records = list(records)

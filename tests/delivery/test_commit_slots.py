@@ -1,4 +1,4 @@
-"""Turns: how many transactions a worker has under way at once."""
+"""Commit slots: how many transactions a worker has under way at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def test_a_free_turn_is_had_at_once() -> None:
 
 
 async def test_no_more_than_so_many_at_once_first_come_first_served() -> None:
-    """Lanes that have to wait get their turn in the order in which they asked."""
+    """Lanes that have to wait get their slot in the order in which they asked."""
     slots = CommitSlots(at_once=2, rest=0.0)
     under_way, most = 0, 0
     order: list[int] = []
@@ -48,7 +48,7 @@ async def test_a_turn_rests_before_it_is_handed_out_again() -> None:
 
 
 async def test_a_transaction_that_hangs_does_not_hold_up_the_others_for_ever() -> None:
-    """A turn that takes too long is handed on, once, and not once more when its transaction ends."""
+    """A slot that is held too long is handed on, once, and not once more when its transaction ends."""
     slots = CommitSlots(at_once=1, rest=0.0, longest=0.01)
     done = asyncio.Event()
 
@@ -63,12 +63,12 @@ async def test_a_transaction_that_hangs_does_not_hold_up_the_others_for_ever() -
         await hanging
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.005), slots.slot():
-                pytest.fail("a second turn where there is one")
+                pytest.fail("a second slot where there is one")
 
 
 @pytest.mark.parametrize("failure", [RuntimeError, asyncio.CancelledError])
 async def test_a_turn_is_given_back_whatever_happens(failure: type[BaseException]) -> None:
-    """Neither a failed transaction nor a closed lane takes its turn along."""
+    """Neither a failed transaction nor a closed lane takes its slot along."""
     slots = CommitSlots(at_once=1, rest=0.0)
     with pytest.raises(failure):
         async with slots.slot():
@@ -78,7 +78,7 @@ async def test_a_turn_is_given_back_whatever_happens(failure: type[BaseException
 
 
 async def test_who_no_longer_waits_takes_no_turn() -> None:
-    """A lane that is closed while it waits leaves the turn to the next one."""
+    """A lane that is closed while it waits leaves the slot to the next one."""
     slots = CommitSlots(at_once=1, rest=0.0)
     taken = asyncio.Event()
 

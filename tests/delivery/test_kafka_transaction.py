@@ -1,4 +1,4 @@
-"""The ledger on a real cluster."""
+"""Transactions on a real cluster."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Cluster:
         self.limits = {self.emails: LIMIT, self.dead_letters: LIMIT}
         self.offsets = Offsets(self.group, self.connection)
         self.admin = AIOKafkaAdminClient(**self.connection)
-        self.ledgers: list[KafkaTransactions] = []
+        self.made: list[KafkaTransactions] = []
 
     def transactions(self, timeout: float = 10.0, **options: Any) -> KafkaTransactions:
-        """Another ledger of the same partition, as another worker would have it."""
+        """Another one of the same partition, as another worker would have it."""
         arguments = {
             "group": self.group,
             "connection": self.connection,
@@ -54,8 +54,8 @@ class Cluster:
             "max_message_bytes": self.limits,
             "transaction_timeout": timeout,
         }
-        self.ledgers.append(KafkaTransactions(self.place, **(arguments | options)))
-        return self.ledgers[-1]
+        self.made.append(KafkaTransactions(self.place, **(arguments | options)))
+        return self.made[-1]
 
     async def opened(self, **options: Any) -> KafkaTransactions:
         transactions = self.transactions(**options)
@@ -125,13 +125,13 @@ class Cluster:
 async def cluster(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> AsyncIterator[Cluster]:
     accidents: list[str] = []  # what asyncio would log as errors
     asyncio.get_running_loop().set_exception_handler(lambda _, context: accidents.append(context["message"]))
-    cluster = Cluster(kafka, unique_name("ledger"))
+    cluster = Cluster(kafka, unique_name("transactions"))
     await cluster.admin.start()
     topics = (cluster.place.topic, cluster.emails, cluster.dead_letters)
     await cluster.admin.create_topics([NewTopic(topic, 2, 1) for topic in topics])
     await cluster.offsets.start()
     yield cluster
-    for transactions in cluster.ledgers:
+    for transactions in cluster.made:
         await transactions.close()
     await cluster.offsets.stop()
     await cluster.admin.close()
@@ -282,7 +282,7 @@ async def test_opening_fences_the_predecessor(cluster: Cluster) -> None:
     assert await new.open() == Position(2, "")
 
 
-async def test_a_fenced_ledger_can_be_opened_again(cluster: Cluster) -> None:
+async def test_fenced_transactions_can_be_opened_again(cluster: Cluster) -> None:
     """Opening takes the partition back, with what the other one committed meanwhile."""
     one, two = await cluster.opened(), await cluster.opened()
     await two.commit([cluster.email(b"two")], 1, "meta")
@@ -320,7 +320,7 @@ async def test_opening_ends_what_a_predecessor_left_open(cluster: Cluster) -> No
 
 
 async def test_a_record_over_its_topics_limit_is_named_and_nothing_is_written(cluster: Cluster) -> None:
-    """RecordTooLarge tells which; the same ledger goes on without being opened again."""
+    """RecordTooLarge tells which; the same transactions go on without being opened again."""
     transactions = await cluster.opened()
     records = [cluster.email(b"one"), cluster.email(b"x" * LIMIT), cluster.email(b"two")]
     with pytest.raises(RecordTooLarge) as refused:
@@ -333,7 +333,7 @@ async def test_a_record_over_its_topics_limit_is_named_and_nothing_is_written(cl
 
 
 async def test_a_record_as_large_as_its_topic_takes_is_written(cluster: Cluster) -> None:
-    """The ledger measures as the broker does, to the byte: one more is refused here, not there."""
+    """The batches are measured as the broker does, to the byte: one more is refused here, not there."""
     transactions = await cluster.opened()
     size = LIMIT
     while True:  # from the record's limit down to the first value that we let pass
@@ -460,7 +460,7 @@ async def test_a_transaction_that_takes_longer_than_its_timeout_fails_and_openin
     assert await cluster.values() == [b"one"]
 
 
-async def test_a_refused_connection_is_a_ledger_failure_in_bounded_time(
+async def test_a_refused_connection_is_a_failed_transaction_in_bounded_time(
     cluster: Cluster, unused_tcp_port: int
 ) -> None:
     """With no broker there, opening fails within the timeout, and closing is at once."""
@@ -475,14 +475,14 @@ async def test_a_refused_connection_is_a_ledger_failure_in_bounded_time(
     assert time.monotonic() - began < 4.0
 
 
-async def test_a_commit_without_opening_is_a_ledger_failure(cluster: Cluster) -> None:
+async def test_a_commit_without_opening_is_a_failed_transaction(cluster: Cluster) -> None:
     """There is nothing to write with; opening is the way out, as of every failure."""
     transactions = cluster.transactions()
     with pytest.raises(TransactionFailed):
         await transactions.commit([], 1, "")
 
 
-async def test_a_committed_position_that_cannot_be_read_is_a_ledger_failure(cluster: Cluster) -> None:
+async def test_a_committed_position_that_cannot_be_read_is_a_failed_transaction(cluster: Cluster) -> None:
     """Opening never returns without knowing what is committed; the text has the class only."""
 
     async def unreadable(_: TopicPartition) -> Position:
@@ -533,7 +533,7 @@ def sockets() -> int:
 
 
 async def test_closing_lets_go_of_every_connection_and_task(cluster: Cluster) -> None:
-    """However often it was opened, used and fenced, a closed ledger leaves nothing."""
+    """However often it was opened, used and fenced, closed transactions leave nothing."""
     await cluster.offsets.committed(cluster.place)
     before, tasks = sockets(), len(asyncio.all_tasks())
     for _ in range(3):

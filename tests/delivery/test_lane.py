@@ -108,7 +108,7 @@ async def test_what_is_decided_during_a_transaction_goes_into_the_next() -> None
 
 @in_virtual_time
 async def test_a_record_that_asks_for_nothing_moves_the_offset_only() -> None:
-    """A verdict without a record to write is settled and counted like any other."""
+    """A result without a record to write is settled and counted like any other."""
     bench = await opened()
     bench.lane.offer([FakeRecord(0, None), *known(1), FakeRecord(2, None)])
     await soon()
@@ -118,7 +118,7 @@ async def test_a_record_that_asks_for_nothing_moves_the_offset_only() -> None:
 
 
 @in_virtual_time
-async def test_an_idle_lane_leaves_the_ledger_alone() -> None:
+async def test_an_idle_lane_begins_no_transaction() -> None:
     """Without work there is no transaction, for however long."""
     bench = await opened()
     await asyncio.sleep(3600)
@@ -241,8 +241,8 @@ async def test_a_first_lane_pins_where_it_begins() -> None:
 
 
 @in_virtual_time
-async def test_a_ledger_that_cannot_open_says_so() -> None:
-    """Opening a lane raises what the ledger raises; closing it afterwards is fine."""
+async def test_transactions_that_cannot_open_say_so() -> None:
+    """Opening a lane raises what the transactions raise; closing it afterwards is fine."""
     bench = Bench()
     bench.transactions.opens += [Ending.FAILED, Ending.DENIED]
     with pytest.raises(TransactionFailed):
@@ -257,8 +257,10 @@ async def test_a_ledger_that_cannot_open_says_so() -> None:
 
 
 @in_virtual_time
-async def test_a_judge_that_raises_costs_only_that_record() -> None:
-    """A record on which our code fails gets the fault verdict; its neighbours their emails."""
+async def test_a_processor_that_raises_costs_only_that_record() -> None:
+    """A record on which our code fails gets the dead letter of an internal error; its neighbours their
+    emails.
+    """
     bench = await opened()
     bench.processor.bugs = {1}
     bench.lane.offer(known(0, 1, 2))
@@ -276,7 +278,9 @@ async def test_a_judge_that_raises_costs_only_that_record() -> None:
 
 @in_virtual_time
 async def test_an_answer_that_is_an_error_or_cannot_be_concluded_is_a_fault() -> None:
-    """An exception, a cancellation, or a bug in drawing the conclusion: the record gets the fault verdict."""
+    """An exception, a cancellation, or a bug in drawing the conclusion: the record gets the dead letter of an
+    internal error.
+    """
     bench = await opened()
     bench.lane.offer(lookup(0, 1, 2, 3))
     await soon()
@@ -292,7 +296,7 @@ async def test_an_answer_that_is_an_error_or_cannot_be_concluded_is_a_fault() ->
 
 @pytest.mark.parametrize("waiting", [False, True])
 @in_virtual_time
-async def test_when_even_the_fault_verdict_fails_the_lane_stops_and_passes_nothing(waiting: bool) -> None:
+async def test_when_even_the_dead_letter_fails_the_lane_stops_and_passes_nothing(waiting: bool) -> None:
     """The last resort failing crashes once; no commit passes the record, and the caller sees no exception."""
     bench = await opened()
     bench.processor.hopeless = True
@@ -311,7 +315,7 @@ async def test_when_even_the_fault_verdict_fails_the_lane_stops_and_passes_nothi
 
 
 @in_virtual_time
-async def test_a_judge_that_says_not_now_is_asked_again_by_itself() -> None:
+async def test_a_processor_that_says_not_now_is_asked_again_by_itself() -> None:
     """Without any other event the record is offered again within ASK_AGAIN seconds, in its order."""
     bench = await opened()
     bench.processor.not_now = True
@@ -344,7 +348,8 @@ async def test_a_record_too_large_for_its_topic_is_replaced_once() -> None:
     await bench.lane.close()
 
 
-# -- a ledger that fails ------------------------------------------------------------------------------------
+# -- transactions that fail
+# -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", [Ending.FAILED, Ending.ANSWER_LOST])
@@ -368,8 +373,8 @@ async def test_an_unknown_result_is_looked_up_and_every_record_written_once(endi
 
 
 @in_virtual_time
-async def test_a_ledger_that_is_down_is_tried_with_backoff_and_the_trouble_shows() -> None:
-    """Attempts space out up to the limit, the trouble is visible until it ends, and nothing is doubled."""
+async def test_transactions_that_fail_are_tried_with_backoff_and_the_failure_shows() -> None:
+    """Attempts space out up to the limit, the failure is visible until it ends, and nothing is doubled."""
     bench = await opened(backoff=0.1, backoff_most=5.0)
     bench.transactions.commits.append(Ending.FAILED)
     bench.transactions.opens += [Ending.FAILED] * 20
@@ -401,8 +406,8 @@ async def test_backoff_begins_anew_after_a_success() -> None:
 
 
 @in_virtual_time
-async def test_records_taken_while_the_ledger_is_down_are_written_afterwards() -> None:
-    """Judging goes on during an outage: nothing is lost, doubled, or out of order."""
+async def test_records_taken_while_kafka_is_down_are_written_afterwards() -> None:
+    """Processing goes on during an outage: nothing is lost, doubled, or out of order."""
     bench = await opened()
     bench.transactions.commits.append(Ending.ANSWER_LOST)
     bench.transactions.opens += [Ending.FAILED] * 3
@@ -534,7 +539,7 @@ async def test_a_refusal_by_access_rules_crashes_once() -> None:
 
 
 @in_virtual_time
-async def test_a_bug_in_the_ledger_or_the_observer_crashes_once() -> None:
+async def test_a_bug_in_the_transactions_or_the_observer_crashes_once() -> None:
     """An exception that nobody foresaw is reported, not retried for ever."""
     bench = await opened()
     broken = later()
@@ -584,7 +589,9 @@ async def test_closing_with_grace_ends_with_the_last_answer() -> None:
 
 @in_virtual_time
 async def test_closing_without_grace_leaves_what_waits_to_the_successor() -> None:
-    """What is decided is committed, what waits or was not judged is not; late answers change nothing."""
+    """What is decided is committed, what awaits its lookup or was not processed is not; late answers change
+    nothing.
+    """
     bench = await opened()
     bench.lane.offer([*lookup(0), *known(1), *lookup(2)])
     await bench.lane.close()
@@ -612,7 +619,7 @@ async def test_nothing_is_taken_after_closing() -> None:
 
 
 @in_virtual_time
-async def test_closing_while_the_ledger_hangs_ends_within_its_limit() -> None:
+async def test_closing_while_a_transaction_hangs_ends_within_its_limit() -> None:
     """A commit that never returns is given up after close_within seconds."""
     for where in ("commit", "open"):
         bench = await opened(close_within=4.0)
@@ -650,7 +657,7 @@ async def test_closing_during_a_transaction_lets_it_end_and_writes_what_gathered
 
 @in_virtual_time
 async def test_a_full_inbox_accepts_no_further_chunk_until_there_is_room() -> None:
-    """At its limit of unsettled records the lane judges no more; its inbox fills, and empties again."""
+    """At its limit of uncommitted records the lane processes no more; its inbox fills, and empties again."""
     bench = await opened(uncommitted=4, inbox=3)
     under_way = later()
     bench.transactions.commits.append(under_way)
@@ -725,7 +732,7 @@ async def test_one_record_beyond_the_byte_limit_still_passes() -> None:
 
 @in_virtual_time
 async def test_pending_lookups_are_limited_to_what_the_metadata_can_list() -> None:
-    """A judge that asks without end is stopped; the commits fit the broker's cap (the fake checks)."""
+    """A processor that asks without end is stopped; the commits fit the broker's cap (the fake checks)."""
     bench = await opened()
     chunk = [
         FakeRecord(n, b"known" if n % 2 else b"lookup") for n in range(2 * commit_metadata.MAX_AWAITING + 9)
@@ -754,8 +761,8 @@ async def test_known_records_pass_while_as_many_lookups_as_may_be_are_pending() 
 
 
 @in_virtual_time
-async def test_long_chunks_are_judged_in_slices() -> None:
-    """One offer judges no more than a slice before other tasks get their turn; the rest follows by itself."""
+async def test_long_chunks_are_processed_in_slices() -> None:
+    """One offer processes no more than a slice before other tasks run; the rest follows by itself."""
     bench = await opened(uncommitted=100_000)
     bench.lane.offer(known(*range(3 * Lane.SLICE)))
     assert len(bench.processor.asked) == Lane.SLICE
@@ -798,7 +805,7 @@ async def test_an_answer_that_never_comes_shows_although_others_progress() -> No
 
 
 @in_virtual_time
-async def test_a_ledger_that_hangs_shows() -> None:
+async def test_transactions_that_hang_show() -> None:
     """A commit that neither ends nor fails makes the lane still: that is a bug, and a restart may help."""
     bench = await opened()
     bench.transactions.commits.append(later())

@@ -28,7 +28,7 @@ KINDS = {
 }
 
 
-class ParkingLedger(FakeTransactions):
+class ParkingTransactions(FakeTransactions):
     """Its calls end as planned; in between, while the cluster hangs, they wait for what the machine says."""
 
     def __init__(self, log: FakeLog) -> None:
@@ -51,7 +51,7 @@ class LiveLane:
 
     def __init__(self, log: FakeLog, bugs: set[int]) -> None:
         self.bench = Bench(log, uncommitted=6, fence_patience=0.0, backoff=0.0, close_within=0.2)
-        self.transactions = self.bench.transactions = ParkingLedger(log)
+        self.transactions = self.bench.transactions = ParkingTransactions(log)
         self.bench.lane._transactions = self.transactions
         self.bench.processor.bugs = bugs
         self.next_offset = log.position.offset or 0  # looked up before the lane opens: never too far
@@ -183,7 +183,7 @@ class Lanes(RuleBasedStateMachine):
     @precondition(lambda self: self.live)
     @rule(which=st.integers(0, 2))
     def not_now(self, which: int) -> None:
-        """A judge that has no room, or has it again."""
+        """A processor that has no room, or has it again."""
         processor = self._lane(which).bench.processor
         processor.not_now = not processor.not_now
         self._in_loop(lambda: None)

@@ -217,7 +217,7 @@ async def test_a_chunk_behind_a_lost_one_ends_the_worker() -> None:
 
 @in_virtual_time
 async def test_revoking_while_opening_leaves_nothing_open() -> None:
-    """A lane that has not opened yet never does; its ledger is closed, its epoch not taken."""
+    """A lane that has not opened yet never does; its transactions are closed, its epoch not taken."""
     worker = Worker()
     worker.prepare = hanging
     await worker.lanes.assigned([0, 1], 1)
@@ -299,7 +299,7 @@ async def test_closing_gives_every_lane_the_same_grace() -> None:
 
 @in_virtual_time
 async def test_an_opening_that_fails_is_tried_again_with_a_new_lane() -> None:
-    """Until the cluster is there the trouble is named; then the lane opens, and works."""
+    """Until the cluster is there the failure is named; then the lane opens, and works."""
     worker = Worker()
     worker.prepare = lambda bench: (
         bench.transactions.opens.append(Ending.FAILED) if len(worker.benches[0]) < 4 else None

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.kafka
 
 Make = Callable[..., Installation]
 
-#: Seconds; what the broker and the ledger give a transaction.
+#: Seconds; what the broker and the lane give a transaction.
 TIMEOUT = 2
 #: The requests of a transaction in their order: the fault befalls each of them, in a partition of its own.
 STEPS = (

@@ -133,7 +133,7 @@ async def test_a_refusal_is_named(code: int, name: str) -> None:
 
 @pytest.mark.parametrize("code", [NOT_CONTROLLER, TIMED_OUT])
 async def test_a_cluster_that_is_not_settled_is_asked_again(code: int) -> None:
-    """A refusal that passes is Kafka's own retriable error, on which the groundwork waits."""
+    """A refusal that passes is Kafka's own retriable error, on which the start waits."""
     with pytest.raises(Exception) as failed:  # noqa: PT011 - its class is looked at below
         await ensured(FakeAdmin({}, code), NAMES)
     assert not isinstance(failed.value, TopicsUnfit)

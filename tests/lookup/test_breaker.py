@@ -233,7 +233,7 @@ def test_a_low_cap_does_not_shorten_the_pause() -> None:
 
 
 def test_jitter_spreads_the_probes_of_many_workers() -> None:
-    """The dice take up to the given share off the pause, and never off what Retry-After asked for."""
+    """Chance takes up to the given share off the pause, and never off what Retry-After asked for."""
     policy = replace(POLICY, jitter=0.2)
     breaker, clock = opened(policy, random=0.5)
     assert breaker.open_until - clock.now == pytest.approx(0.9)

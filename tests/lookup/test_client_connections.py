@@ -51,7 +51,7 @@ def in_time(deadline: float = DEADLINE) -> Iterator[None]:
     assert time.monotonic() - start <= deadline + SLACK
 
 
-def verdict(reply: Reply) -> tuple[Outcome, Cause | None, ServiceHealth]:
+def outcome_of(reply: Reply) -> tuple[Outcome, Cause | None, ServiceHealth]:
     return reply.outcome.outcome, reply.outcome.cause, reply.health
 
 
@@ -73,16 +73,16 @@ async def test_a_refused_port_is_a_connect_failure_until_it_listens(caplog: pyte
         port = reserved.getsockname()[1]
     async with nothing_left(caplog), aclosing(LookupClient(Endpoint(f"http://127.0.0.1:{port}/"))) as client:
         with in_time():
-            assert verdict(await client.ask(QUESTION)) == failure(Cause.CONNECT)
+            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
         async with FaultyServer(port=port).listening():
-            assert verdict(await client.ask(QUESTION)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == YES
 
 
 async def test_an_unreachable_network_is_a_connect_failure(caplog: pytest.LogCaptureFixture) -> None:
     """No route is named like no listener."""
     async with nothing_left(caplog), aclosing(LookupClient(Endpoint("http://255.255.255.255/"))) as client:
         with in_time():
-            assert verdict(await client.ask(QUESTION)) == failure(Cause.CONNECT)
+            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
 
 
 async def test_a_port_that_drops_every_syn_is_a_timeout(caplog: pytest.LogCaptureFixture) -> None:
@@ -102,7 +102,7 @@ async def test_a_port_that_drops_every_syn_is_a_timeout(caplog: pytest.LogCaptur
             files = open_files()
             async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
                 with in_time():
-                    assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+                    assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
                 await until(lambda: open_files() == files)
                 assert open_files() == files
 
@@ -133,10 +133,10 @@ async def test_an_unknown_host_is_a_connect_failure_until_it_is_known(
         async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
             resolving(monkeypatch, unknown)
             with in_time():
-                assert verdict(await client.ask(QUESTION)) == failure(Cause.CONNECT)
+                assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
             monkeypatch.undo()
             resolving(monkeypatch, lambda: "127.0.0.1")
-            assert verdict(await client.ask(QUESTION)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == YES
 
 
 async def test_a_name_server_that_hangs_costs_one_task_and_one_thread(
@@ -151,12 +151,12 @@ async def test_a_name_server_that_hangs_costs_one_task_and_one_thread(
             threads, tasks = threading.active_count(), len(asyncio.all_tasks())
             with in_time():
                 replies = await asyncio.gather(*(client.ask(QUESTION) for _ in range(50)))
-            assert Counter(map(verdict, replies)) == {failure(Cause.TIMEOUT): 50}
+            assert Counter(map(outcome_of, replies)) == {failure(Cause.TIMEOUT): 50}
             assert threading.active_count() == threads + 1
             assert len(asyncio.all_tasks()) == tasks + 1
             release.set()
             await until(lambda: threading.active_count() == threads)
-            assert verdict(await client.ask(QUESTION)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == YES
 
 
 async def test_hanging_name_servers_of_many_organisations_delay_nobody_elses_name(
@@ -173,7 +173,7 @@ async def test_hanging_name_servers_of_many_organisations_delay_nobody_elses_nam
                 assert (await client.ask(QUESTION, within=0.001)).outcome.cause is Cause.TIMEOUT
             alive = Endpoint(f"http://localhost:{server.port}/", deadline=DEADLINE)
             async with aclosing(LookupClient(alive)) as client:
-                assert verdict(await client.ask(QUESTION)) == YES
+                assert outcome_of(await client.ask(QUESTION)) == YES
             release.set()
 
 
@@ -185,7 +185,7 @@ async def test_closing_does_not_wait_for_a_name_server(
     resolving(monkeypatch, lambda: "127.0.0.1" if release.wait(10) else "")
     async with nothing_left(caplog):
         client = LookupClient(Endpoint("http://lookup.test/", deadline=0.05))
-        assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+        assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
         with in_time(0.0):
             await client.aclose()
         release.set()
@@ -194,7 +194,7 @@ async def test_closing_does_not_wait_for_a_name_server(
 async def test_a_host_that_can_be_none_is_a_connect_failure(caplog: pytest.LogCaptureFixture) -> None:
     """The UnicodeError of an impossible host name is caught and named."""
     async with nothing_left(caplog), aclosing(LookupClient(Endpoint("http://a..b/"))) as client:
-        assert verdict(await client.ask(QUESTION)) == failure(Cause.CONNECT)
+        assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
 
 
 @pytest.mark.parametrize(
@@ -214,9 +214,9 @@ async def test_a_server_that_does_not_wait_for_the_question(
     async with nothing_left(caplog), FaultyServer(greeting=greeting).listening() as server:
         async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
             with in_time():
-                assert verdict(await client.ask(QUESTION)) == failure(cause)
+                assert outcome_of(await client.ask(QUESTION)) == failure(cause)
             server.greeting = None
-            assert verdict(await client.ask(QUESTION)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == YES
 
 
 # --- TLS ---
@@ -260,17 +260,17 @@ async def test_a_tls_failure_is_named_and_nothing_is_sent(
                 Endpoint(f"https://127.0.0.1:{server.port}/", deadline=DEADLINE), ssl_context=TRUST
             )
             with in_time():
-                assert verdict(await client.ask(QUESTION)) == failure(Cause.TLS)
+                assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TLS)
             assert server.requests == []
         async with aclosing(client), FaultyServer(tls=GOOD, port=server.port).listening():
-            assert verdict(await client.ask(QUESTION, within=2.0)) == YES
+            assert outcome_of(await client.ask(QUESTION, within=2.0)) == YES
 
 
 async def test_without_a_context_the_system_decides_whom_to_trust() -> None:
     """A certificate of an authority that the system does not know is refused by default."""
     async with FaultyServer(tls=GOOD).listening() as server:
         async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            assert verdict(await client.ask(QUESTION)) == failure(Cause.TLS)
+            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TLS)
         assert server.requests == []
 
 
@@ -280,7 +280,7 @@ async def test_a_tls_handshake_that_hangs_is_a_timeout(caplog: pytest.LogCapture
         url = f"https://127.0.0.1:{server.port}/"
         async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
             with in_time():
-                assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+                assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
             await until(lambda: server.open_now == 0)
             assert server.open_now == 0
 
@@ -307,9 +307,9 @@ async def test_faults_over_tls_leave_no_socket_waiting_for_a_goodbye(
         client = LookupClient(Endpoint(server.url, deadline=DEADLINE), ssl_context=TRUST)
         async with aclosing(client):
             with in_time():
-                assert verdict(await client.ask(QUESTION)) == expected
+                assert outcome_of(await client.ask(QUESTION)) == expected
             server.behaviour = healthy()
-            assert verdict(await client.ask(QUESTION)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == YES
             await until(lambda: server.open_now == 1)
             assert server.open_now == 1
 
@@ -329,7 +329,7 @@ async def test_a_tls_peer_that_never_says_goodbye_does_not_hold_the_socket(
         client = LookupClient(Endpoint(server.url, deadline=DEADLINE), ssl_context=TRUST)
         async with aclosing(client):
             files = open_files()
-            assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
             await until(lambda: open_files() == files + 1)
             assert open_files() == files + 1  # the server's end of it
             released.set()
@@ -353,7 +353,7 @@ async def test_questions_one_after_another_share_a_connection() -> None:
     """Keep-alive is used."""
     async with FaultyServer().listening() as server, aclosing(LookupClient(Endpoint(server.url))) as client:
         for _ in range(10):
-            assert verdict(await client.ask(QUESTION)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == YES
         assert (server.connections, len(server.requests)) == (1, 10)
 
 
@@ -365,8 +365,8 @@ async def test_a_kept_connection_that_ends_unanswered_is_tried_once_more(
     behaviour = in_turn(healthy(), ending, healthy(NOT_SUBSCRIBED))
     async with nothing_left(caplog), FaultyServer(behaviour).listening() as server:
         async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
-            assert verdict(await client.ask(QUESTION)) == YES
-            assert verdict(await client.ask(QUESTION)) == NO
+            assert outcome_of(await client.ask(QUESTION)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == NO
             assert (server.connections, len(server.requests)) == (2, 3)
 
 
@@ -375,7 +375,7 @@ async def test_the_second_attempt_is_the_last(caplog: pytest.LogCaptureFixture) 
     async with nothing_left(caplog), FaultyServer(in_turn(healthy(), drops)).listening() as server:
         async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
             await client.ask(QUESTION)
-            assert verdict(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
+            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
             assert (server.connections, len(server.requests)) == (2, 3)
 
 
@@ -392,7 +392,7 @@ async def test_the_second_attempt_is_on_a_new_connection() -> None:
             await asyncio.gather(*(client.ask(QUESTION) for _ in range(5)))
             assert server.connections == 5
             server.behaviour = in_turn(drops, healthy())
-            assert verdict(await client.ask(QUESTION)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == YES
             assert (server.connections, len(server.requests)) == (6, 7)
 
 
@@ -406,7 +406,7 @@ async def test_the_second_attempt_has_what_is_left_of_the_deadline() -> None:
         async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
             await client.ask(QUESTION)
             with in_time():
-                assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+                assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
             assert len(server.requests) == 3
 
 
@@ -425,7 +425,7 @@ async def test_once_the_server_has_said_anything_nothing_is_sent_again(ending: B
     async with FaultyServer(in_turn(healthy(), ending)).listening() as server:
         async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
             await client.ask(QUESTION)
-            assert verdict(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
+            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
             assert len(server.requests) == 2
 
 
@@ -434,7 +434,7 @@ async def test_a_connection_closed_while_idle_is_not_even_tried() -> None:
     async with FaultyServer(says(response())).listening() as server:  # answers as if to keep, and closes
         async with aclosing(LookupClient(Endpoint(server.url))) as client:
             for _ in range(3):
-                assert verdict(await client.ask(QUESTION)) == YES
+                assert outcome_of(await client.ask(QUESTION)) == YES
                 await until(lambda: server.open_now == 0)
             assert (server.connections, len(server.requests)) == (3, 3)
 
@@ -453,10 +453,10 @@ async def test_a_late_answer_is_never_the_next_questions() -> None:
         in_turn(healthy(NOT_SUBSCRIBED), late_yes, healthy(NOT_SUBSCRIBED))
     ).listening() as server:
         async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
-            assert verdict(await client.ask(QUESTION)) == NO
-            assert verdict(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+            assert outcome_of(await client.ask(QUESTION)) == NO
+            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
             for _ in range(3):
-                assert verdict(await client.ask(QUESTION)) == NO
+                assert outcome_of(await client.ask(QUESTION)) == NO
                 await asyncio.sleep(DEADLINE * 0.1)  # while the late answer comes
 
 
@@ -490,7 +490,7 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys(parts: list[bytes], pa
         async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
             for _ in range(3):
                 sent.clear()
-                assert verdict(await client.ask(QUESTION)) == NO
+                assert outcome_of(await client.ask(QUESTION)) == NO
                 await sent.wait()  # wakes before the loop has looked at the client's socket
                 if pause:
                     await asyncio.sleep(pause)
@@ -526,7 +526,7 @@ async def test_a_redirect_is_a_failure_and_goes_nowhere(
         target = location % other.port if b"%d" in location else location
         server.behaviour = says(response(status=status, headers=(b"Location: " + target,)))
         async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            assert verdict(await client.ask(QUESTION)) == failure(Cause.REDIRECT)
+            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.REDIRECT)
         assert len(server.requests) == 1
         assert other.connections == 0
 
@@ -540,7 +540,7 @@ async def test_proxies_in_the_environment_are_ignored(monkeypatch: pytest.Monkey
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
         async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            assert verdict(await client.ask(QUESTION)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == YES
         assert (proxy.connections, server.connections) == (0, 1)
 
 
@@ -552,7 +552,7 @@ async def test_a_cookie_is_never_sent_back(caplog: pytest.LogCaptureFixture) -> 
         # A name, because aiohttp's jar takes no cookies from an address.
         async with aclosing(LookupClient(Endpoint(f"http://localhost:{server.port}/"))) as client:
             for _ in range(3):
-                assert verdict(await client.ask(QUESTION)) == YES
+                assert outcome_of(await client.ask(QUESTION)) == YES
             server.behaviour = says(response(headers=cookies[1:]), keep=True)
             await client.ask(QUESTION)
             await client.ask(QUESTION)
@@ -576,14 +576,14 @@ async def test_ten_thousand_questions_at_once_share_the_sockets(caplog: pytest.L
     async with nothing_left(caplog), FaultyServer().listening() as server:
         async with aclosing(LookupClient(Endpoint(server.url, deadline=deadline, connections=16))) as client:
             replies = await asyncio.gather(*(timed(client) for _ in range(10_000)))
-            counts = Counter(map(verdict, replies))
+            counts = Counter(map(outcome_of, replies))
             assert counts[YES] > 500
             never_asked = (Outcome.ERROR, Cause.SATURATED, ServiceHealth.NEUTRAL)
             assert set(counts) <= {YES, never_asked, failure(Cause.TIMEOUT)}
             assert server.most_open <= 16
             assert len(server.requests) <= 10_000 - counts[never_asked]
             assert max(took) < deadline + 0.25
-            assert verdict(await client.ask(QUESTION)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == YES
 
 
 async def test_waiting_for_a_turn_that_never_comes_is_not_the_services_failure() -> None:
@@ -594,8 +594,8 @@ async def test_waiting_for_a_turn_that_never_comes_is_not_the_services_failure()
             await until(lambda: len(server.requests) == 2)
             with in_time(0.05):
                 replies = await asyncio.gather(*(client.ask(QUESTION, within=0.05) for _ in range(5)))
-            assert set(map(verdict, replies)) == {(Outcome.ERROR, Cause.SATURATED, ServiceHealth.NEUTRAL)}
-            assert set(map(verdict, await asyncio.gather(*taken))) == {failure(Cause.TIMEOUT)}
+            assert set(map(outcome_of, replies)) == {(Outcome.ERROR, Cause.SATURATED, ServiceHealth.NEUTRAL)}
+            assert set(map(outcome_of, await asyncio.gather(*taken))) == {failure(Cause.TIMEOUT)}
             assert server.most_open == 2
 
 
@@ -638,7 +638,7 @@ async def test_a_question_cancelled_before_its_turn_takes_none() -> None:
                 with pytest.raises(asyncio.CancelledError):
                     await task
             server.behaviour = healthy()
-            assert verdict(await client.ask(QUESTION)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == YES
             assert len(server.requests) == 2
 
 

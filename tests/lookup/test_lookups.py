@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from streams.lookup import lookups as desks_module
+from streams.lookup import lookups as lookups_module
 from streams.lookup.breaker import BreakerPolicy, State
 from streams.lookup.client import Endpoint, LookupClient, Question
 from streams.lookup.lookups import LookupPolicy, Lookups
@@ -45,7 +45,7 @@ def of(org_id: int, number: int = 1) -> Question:
 
 @virtual
 async def test_an_organisation_without_a_lookup_has_no_answer() -> None:
-    """None, neither an outcome nor a future, and no desk is opened for it."""
+    """None, neither an outcome nor a future, and nothing is opened for it."""
     lookups = Lookups(policies(), Tally(), client_for=Crms().client_for)
     assert lookups.ask(of(310)) is None
     assert lookups.is_fast(310)
@@ -88,13 +88,15 @@ async def test_organisations_of_the_default_have_desks_of_their_own() -> None:
 
 @virtual
 async def test_made_up_organisations_share_a_desk_in_the_end() -> None:
-    """Beyond the most desks there may be, ids without an entry share one; an entry still gets its own."""
+    """Beyond the most organisations there may be, ids without an entry share one; an entry still gets its
+    own.
+    """
     crms = Crms(shared=Service(), own=Service())
     lookups = Lookups(
         policies(asked_at("shared"), org310=asked_at("own")), Tally(), client_for=crms.client_for
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(desks_module, "MOST_ORGANISATIONS", 3)
+        patch.setattr(lookups_module, "MOST_ORGANISATIONS", 3)
         for org_id in range(1, 10):
             assert await waits(lookups.ask(of(org_id))) == EXISTING
         assert await waits(lookups.ask(of(310))) == EXISTING
@@ -104,7 +106,7 @@ async def test_made_up_organisations_share_a_desk_in_the_end() -> None:
 
 @virtual
 async def test_reloading_keeps_what_has_not_changed() -> None:
-    """Same service, same numbers: the desk stays with its open circuit, whatever the name and lifetimes."""
+    """Same service, same numbers: its open circuit stays, whatever the name and lifetimes."""
     crms = Crms(dead=Service(Does(FAILURE)))
     lookups = Lookups(policies(org310=asked_at("dead")), Tally(), client_for=crms.client_for)
     for number in range(4):
@@ -129,7 +131,7 @@ async def test_reloading_keeps_what_has_not_changed() -> None:
     ids=["url", "concurrency", "queue", "certificates", "breaker"],
 )
 def test_reloading_replaces_what_has_changed(changed: Organisation) -> None:
-    """What is under way ends with its old service, which is then closed; new questions go to the new desk."""
+    """What is under way ends with its old service, which is then closed; new questions go to the new one."""
 
     @virtual
     async def main() -> None:
@@ -208,7 +210,7 @@ async def test_closing_ends_retiring_desks_too() -> None:
 
 @virtual
 async def test_closing_at_once_after_a_reload_closes_every_client_once_or_more() -> None:
-    """A retiring desk whose draining has not begun is closed as well."""
+    """A retiring organisation whose draining has not begun is closed as well."""
     crms = Crms(old=Service(Does(None)))
     lookups = Lookups(policies(org310=asked_at("old")), Tally(), client_for=crms.client_for)
     asked = waits(lookups.ask(of(310)))
@@ -220,7 +222,7 @@ async def test_closing_at_once_after_a_reload_closes_every_client_once_or_more()
 
 @virtual
 async def test_closing_does_not_wait_for_ever() -> None:
-    """A retiring desk whose client ignores being cancelled delays the closing by seconds, not more."""
+    """A retiring organisation whose client ignores being cancelled delays the closing by seconds, not more."""
     crms = Crms(old=Service(Does(None, stubborn=60.0)))
     lookups = Lookups(policies(org310=asked_at("old")), Tally(), client_for=crms.client_for)
     waits(lookups.ask(of(310)))

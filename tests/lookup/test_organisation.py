@@ -506,7 +506,7 @@ async def test_after_a_stall_of_the_event_loop_nothing_is_asked_too_late() -> No
 
 @virtual
 async def test_a_desk_is_brisk_until_nothing_is_answered_for_long() -> None:
-    """A laggard among quick lookups changes nothing; when they fall silent too, the desk is slow."""
+    """One slow lookup among fast ones changes nothing; when these fall silent too, the service is slow."""
     async with lookup(Does(HEALTHY, after=1.0), Does(HEALTHY, after=0.04)) as (lookups, _, _):
         assert lookups.is_fast
         slow = waits(lookups.ask(person(0)))

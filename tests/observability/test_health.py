@@ -122,7 +122,7 @@ def test_everything_that_is_wrong_is_named() -> None:
 
 
 def test_while_kafka_is_awaited_nothing_else_is_said() -> None:
-    """Before the groundwork is done, the rest is not started: it would only distract."""
+    """Before the start is done, the rest is not started: it would only distract."""
     worker = FakeWorker(waiting_for="Kafka", lanes=FakeLanes(joined=False), restoring=True, behind={1})
     assert worker.health().not_ready() == ["waiting for Kafka"]
 

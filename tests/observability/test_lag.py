@@ -43,7 +43,7 @@ class World:
 
 
 def test_lag_is_from_the_committed_offset_to_the_end() -> None:
-    """What is fetched, judged or pending still lags, until it is committed."""
+    """What is fetched, processed or awaits its lookup still lags, until it is committed."""
     world = World(FakeLane(0, committed=40, has_work=True), FakeLane(1, committed=7))
     world.ends = {0: (100, 100), 1: (7, 7)}
     assert world.lags() == {"0": 60, "1": 0}

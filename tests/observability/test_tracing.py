@@ -70,7 +70,7 @@ def test_a_verdict_at_once_is_a_span_under_the_action_s_own() -> None:
 
 
 async def test_a_lookup_s_time_is_in_its_span() -> None:
-    """A verdict that waits makes its span when it is concluded."""
+    """A result that waits makes its span when it is concluded."""
     spans = Kept()
     answer = asyncio.get_running_loop().create_future()
     pending = traced(AwaitingLookup(answer, lambda _: EMAIL), spans).process(record())
@@ -83,14 +83,14 @@ async def test_a_lookup_s_time_is_in_its_span() -> None:
 
 @pytest.mark.parametrize("header", [None, PARENT[:-2].encode() + b"00", b"rubbish", b"\xff" * 55])
 def test_without_a_sampled_trace_there_is_no_span(header: bytes | None) -> None:
-    """And the verdict is what it was."""
+    """And the result is what it was."""
     spans = Kept()
     assert traced(EMAIL, spans).process(record(header)) is EMAIL
     assert spans.spans == []
 
 
 def test_what_is_not_judged_now_makes_no_span() -> None:
-    """It is judged again, many times perhaps."""
+    """It is processed again, perhaps many times."""
     spans = Kept()
     assert traced(None, spans).process(record()) is None
     assert spans.spans == []

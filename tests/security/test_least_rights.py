@@ -323,7 +323,7 @@ async def test_each_right_is_needed(limited: Limited) -> None:
 
 
 async def test_a_missing_right_ends_the_start(limited: Limited) -> None:
-    """The groundwork does not wait: it names what is missing, as the doctor does, and who prints the rest."""
+    """The start does not wait: it names what is missing, as the doctor does, and who prints the rest."""
     await limited.make_topics()
     without = next(acl for acl in limited.needed if acl.operation == "Write")
     limited.allow(*(acl for acl in limited.needed if acl != without))

@@ -223,7 +223,7 @@ async def test_a_new_assignment_is_followed_alone(bench: Bench) -> None:
 
 @with_bench(p0=5)
 async def test_a_recovery_that_is_over_twice_is_followed_once(bench: Bench) -> None:
-    """Faust may say so twice: no old watch judges the next assignment by old ends."""
+    """Faust may say so twice: no old watch compares the next assignment with old ends."""
     bench.catch_up.assigned("actions", [0])
     bench.catch_up.restored()
     bench.catch_up.restored()

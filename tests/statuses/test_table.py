@@ -79,7 +79,7 @@ async def test_a_tombstone_for_what_is_not_known_is_written_too(bench: Bench) ->
 
 
 async def test_a_tombstone_in_the_wrong_partition_forgets_nobody(bench: Bench) -> None:
-    """A misplaced tombstone leaves the row in its right partition alone."""
+    """A tombstone in the wrong partition leaves the row in its right partition alone."""
     await bench.table.apply(0, [(b"a", NO)])
     await bench.table.apply(1, [(b"a", None)])
     assert bench.says(b"a", 0) is False
