@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.sandbox.lookup_service import LookupService
+from streams.sandbox.lookup_service import Answer, LookupService
 from streams.sandbox.worker import Installation, WorkerProcess
 from tests.integration.steps import ready, settled
 from tests.integration.topics import action, producing, read, send, status
@@ -25,10 +26,17 @@ Make = Callable[..., Installation]
 KNOWN = 10_000
 
 
-async def slow(_: dict[str, Any]) -> web.StreamResponse:
-    """Answer after half a second or more, so that some lookups always wait; now and then with a failure."""
-    await asyncio.sleep(0.5 + random.random() / 4)
-    return web.json_response({}, status=200 if random.random() < 0.9 else 500)
+def slow(moved: threading.Event) -> Answer:
+    """Answer after half a second or more, now and then with a failure; one in fifty not before `moved`."""
+
+    async def answer(_: dict[str, Any]) -> web.StreamResponse:
+        held = random.random() < 0.02
+        await asyncio.sleep(0.5 + random.random() / 4)
+        while held and not moved.is_set():  # noqa: ASYNC110 - the event is another thread's
+            await asyncio.sleep(0.05)
+        return web.json_response({}, status=200 if random.random() < 0.9 else 500)
+
+    return answer
 
 
 class Scrapes:
@@ -107,8 +115,11 @@ async def act(place: Installation, enough: asyncio.Event) -> int:
 
 async def test_actions_are_accounted_for_in_every_scrape(installation: Make) -> None:
     """With lookups under way, re-keyed actions, dead letters, a worker that joins and one that leaves."""
-    with LookupService(slow) as server:
-        place = installation(lookup_url=server.url, drain_grace=0.1, dead_letter_ceiling=1)
+    moved = threading.Event()
+    with LookupService(slow(moved)) as server:
+        place = installation(
+            lookup_url=server.url, lookup_deadline=25, drain_grace=0.1, dead_letter_ceiling=1
+        )
         first = await ready(place)
         one = Scrapes(first)
         rows = [status(number, True) for number in range(0, KNOWN, 2)]
@@ -119,6 +130,7 @@ async def test_actions_are_accounted_for_in_every_scrape(installation: Make) -> 
         second = place.worker()
         second.start()
         await asyncio.to_thread(second.wait_ready)
+        moved.set()
         two = Scrapes(second)
         await settled(place, lambda: two.most("confirmation_emails") > 50)
         first.send(signal.SIGTERM)

@@ -12,7 +12,6 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -38,17 +37,12 @@ from tests.lookup.faulty_server import (
     then_reset,
 )
 from tests.lookup.leftovers import nothing_left, open_files, until
+from tests.timing import in_time
 
 QUESTION = Question(310, "c0ntact-ref", "ana@example.org")
 DEADLINE = 0.3
-SLACK = 0.1
-
-
-@contextlib.contextmanager
-def in_time(deadline: float = DEADLINE) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    assert time.monotonic() - start <= deadline + SLACK
+#: Seconds within which a service that answers does so, however busy the machine is.
+AMPLE = 30.0
 
 
 def outcome_of(reply: Reply) -> tuple[Outcome, Cause | None, ServiceHealth]:
@@ -63,6 +57,11 @@ def failure(cause: Cause) -> tuple[Outcome, Cause | None, ServiceHealth]:
     return (Outcome.ERROR, cause, ServiceHealth.FAILURE)
 
 
+def time_for(cause: Cause | None) -> float:
+    """Seconds to ask within, where that is what comes of it."""
+    return DEADLINE if cause is Cause.TIMEOUT else AMPLE
+
+
 # --- Getting through to it ---
 
 
@@ -72,7 +71,7 @@ async def test_a_refused_port_is_a_connect_failure_until_it_listens(caplog: pyte
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
     async with nothing_left(caplog), aclosing(LookupClient(Endpoint(f"http://127.0.0.1:{port}/"))) as client:
-        with in_time():
+        async with in_time(DEADLINE):
             assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
         async with FaultyServer(port=port).listening():
             assert outcome_of(await client.ask(QUESTION)) == YES
@@ -81,7 +80,7 @@ async def test_a_refused_port_is_a_connect_failure_until_it_listens(caplog: pyte
 async def test_an_unreachable_network_is_a_connect_failure(caplog: pytest.LogCaptureFixture) -> None:
     """No route is named like no listener."""
     async with nothing_left(caplog), aclosing(LookupClient(Endpoint("http://255.255.255.255/"))) as client:
-        with in_time():
+        async with in_time(DEADLINE):
             assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
 
 
@@ -101,7 +100,7 @@ async def test_a_port_that_drops_every_syn_is_a_timeout(caplog: pytest.LogCaptur
             url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
             files = open_files()
             async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
-                with in_time():
+                async with in_time(DEADLINE):
                     assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
                 await until(lambda: open_files() == files)
                 assert open_files() == files
@@ -130,9 +129,9 @@ async def test_an_unknown_host_is_a_connect_failure_until_it_is_known(
 
     async with nothing_left(caplog), FaultyServer().listening() as server:
         url = f"http://lookup.test:{server.port}/"
-        async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
+        async with aclosing(LookupClient(Endpoint(url, deadline=AMPLE))) as client:
             resolving(monkeypatch, unknown)
-            with in_time():
+            async with in_time(DEADLINE):
                 assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
             monkeypatch.undo()
             resolving(monkeypatch, lambda: "127.0.0.1")
@@ -147,10 +146,10 @@ async def test_a_name_server_that_hangs_costs_one_task_and_one_thread(
     resolving(monkeypatch, lambda: "127.0.0.1" if release.wait(10) else "")
     async with nothing_left(caplog), FaultyServer().listening() as server:
         url = f"http://lookup.test:{server.port}/"
-        async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
+        async with aclosing(LookupClient(Endpoint(url, deadline=AMPLE))) as client:
             threads, tasks = threading.active_count(), len(asyncio.all_tasks())
-            with in_time():
-                replies = await asyncio.gather(*(client.ask(QUESTION) for _ in range(50)))
+            async with in_time(DEADLINE):
+                replies = await asyncio.gather(*(client.ask(QUESTION, within=DEADLINE) for _ in range(50)))
             assert Counter(map(outcome_of, replies)) == {failure(Cause.TIMEOUT): 50}
             assert threading.active_count() == threads + 1
             assert len(asyncio.all_tasks()) == tasks + 1
@@ -166,12 +165,12 @@ async def test_hanging_name_servers_of_many_organisations_delay_nobody_elses_nam
     release = threading.Event()
     resolving(monkeypatch, lambda: "127.0.0.1" if release.wait(10) else "")
     async with nothing_left(caplog), FaultyServer().listening() as server:
-        dead = Endpoint(f"http://lookup.test:{server.port}/", deadline=DEADLINE)
+        dead = Endpoint(f"http://lookup.test:{server.port}/")
         async with contextlib.AsyncExitStack() as organisations:
             for _ in range(40):
                 client = await organisations.enter_async_context(aclosing(LookupClient(dead)))
                 assert (await client.ask(QUESTION, within=0.001)).outcome.cause is Cause.TIMEOUT
-            alive = Endpoint(f"http://localhost:{server.port}/", deadline=DEADLINE)
+            alive = Endpoint(f"http://localhost:{server.port}/", deadline=AMPLE)
             async with aclosing(LookupClient(alive)) as client:
                 assert outcome_of(await client.ask(QUESTION)) == YES
             release.set()
@@ -186,7 +185,7 @@ async def test_closing_does_not_wait_for_a_name_server(
     async with nothing_left(caplog):
         client = LookupClient(Endpoint("http://lookup.test/", deadline=0.05))
         assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
-        with in_time(0.0):
+        async with in_time(0.0):
             await client.aclose()
         release.set()
 
@@ -212,9 +211,9 @@ async def test_a_server_that_does_not_wait_for_the_question(
 ) -> None:
     """A connection that goes wrong before the question is read is a failure like the others."""
     async with nothing_left(caplog), FaultyServer(greeting=greeting).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
-            with in_time():
-                assert outcome_of(await client.ask(QUESTION)) == failure(cause)
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
+            async with in_time(DEADLINE):
+                assert outcome_of(await client.ask(QUESTION, within=time_for(cause))) == failure(cause)
             server.greeting = None
             assert outcome_of(await client.ask(QUESTION)) == YES
 
@@ -257,13 +256,13 @@ async def test_a_tls_failure_is_named_and_nothing_is_sent(
         )
         async with server.listening():
             client = LookupClient(
-                Endpoint(f"https://127.0.0.1:{server.port}/", deadline=DEADLINE), ssl_context=TRUST
+                Endpoint(f"https://127.0.0.1:{server.port}/", deadline=AMPLE), ssl_context=TRUST
             )
-            with in_time():
+            async with in_time(DEADLINE):
                 assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TLS)
             assert server.requests == []
         async with aclosing(client), FaultyServer(tls=GOOD, port=server.port).listening():
-            assert outcome_of(await client.ask(QUESTION, within=2.0)) == YES
+            assert outcome_of(await client.ask(QUESTION)) == YES
 
 
 async def test_without_a_context_the_system_decides_whom_to_trust() -> None:
@@ -279,7 +278,7 @@ async def test_a_tls_handshake_that_hangs_is_a_timeout(caplog: pytest.LogCapture
     async with nothing_left(caplog), FaultyServer(greeting=hang).listening() as server:
         url = f"https://127.0.0.1:{server.port}/"
         async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
-            with in_time():
+            async with in_time(DEADLINE):
                 assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
             await until(lambda: server.open_now == 0)
             assert server.open_now == 0
@@ -304,10 +303,10 @@ async def test_faults_over_tls_leave_no_socket_waiting_for_a_goodbye(
 ) -> None:
     """The same faults over TLS are named alike, in time, and no socket of theirs stays open."""
     async with nothing_left(caplog), FaultyServer(behaviour, tls=GOOD).listening() as server:
-        client = LookupClient(Endpoint(server.url, deadline=DEADLINE), ssl_context=TRUST)
+        client = LookupClient(Endpoint(server.url, deadline=AMPLE), ssl_context=TRUST)
         async with aclosing(client):
-            with in_time():
-                assert outcome_of(await client.ask(QUESTION)) == expected
+            async with in_time(DEADLINE):
+                assert outcome_of(await client.ask(QUESTION, within=time_for(expected[1]))) == expected
             server.behaviour = healthy()
             assert outcome_of(await client.ask(QUESTION)) == YES
             await until(lambda: server.open_now == 1)
@@ -364,7 +363,7 @@ async def test_a_kept_connection_that_ends_unanswered_is_tried_once_more(
     """A server that closes on the next request costs a second connection, not the right letter."""
     behaviour = in_turn(healthy(), ending, healthy(NOT_SUBSCRIBED))
     async with nothing_left(caplog), FaultyServer(behaviour).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
             assert outcome_of(await client.ask(QUESTION)) == YES
             assert outcome_of(await client.ask(QUESTION)) == NO
             assert (server.connections, len(server.requests)) == (2, 3)
@@ -373,7 +372,7 @@ async def test_a_kept_connection_that_ends_unanswered_is_tried_once_more(
 async def test_the_second_attempt_is_the_last(caplog: pytest.LogCaptureFixture) -> None:
     """A server that closes on every request sees exactly two attempts at a question."""
     async with nothing_left(caplog), FaultyServer(in_turn(healthy(), drops)).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
             await client.ask(QUESTION)
             assert outcome_of(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
             assert (server.connections, len(server.requests)) == (2, 3)
@@ -398,15 +397,16 @@ async def test_the_second_attempt_is_on_a_new_connection() -> None:
 
 async def test_the_second_attempt_has_what_is_left_of_the_deadline() -> None:
     """Two attempts take no longer than one."""
+    deadline = 1.0
 
     async def late_drop(call: Call) -> None:
-        await asyncio.sleep(DEADLINE * 0.7)
+        await asyncio.sleep(deadline * 0.4)
 
     async with FaultyServer(in_turn(healthy(), late_drop, hang)).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
             await client.ask(QUESTION)
-            with in_time():
-                assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+            async with in_time(deadline):
+                assert outcome_of(await client.ask(QUESTION, within=deadline)) == failure(Cause.TIMEOUT)
             assert len(server.requests) == 3
 
 
@@ -423,7 +423,7 @@ async def test_the_second_attempt_has_what_is_left_of_the_deadline() -> None:
 async def test_once_the_server_has_said_anything_nothing_is_sent_again(ending: Behaviour) -> None:
     """A kept connection that ends within an answer is a failure: the service has seen the question."""
     async with FaultyServer(in_turn(healthy(), ending)).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
             await client.ask(QUESTION)
             assert outcome_of(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
             assert len(server.requests) == 2
@@ -444,20 +444,25 @@ async def test_a_connection_closed_while_idle_is_not_even_tried() -> None:
 
 async def test_a_late_answer_is_never_the_next_questions() -> None:
     """After a timeout the connection is gone, and with it the answer that was on its way."""
+    came = asyncio.Event()
 
     async def late_yes(call: Call) -> None:
         await asyncio.sleep(DEADLINE * 1.2)
-        await healthy(SUBSCRIBED)(call)
+        try:
+            await healthy(SUBSCRIBED)(call)
+        finally:
+            came.set()
 
     async with FaultyServer(
         in_turn(healthy(NOT_SUBSCRIBED), late_yes, healthy(NOT_SUBSCRIBED))
     ).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
             assert outcome_of(await client.ask(QUESTION)) == NO
-            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
-            for _ in range(3):
+            assert outcome_of(await client.ask(QUESTION, within=DEADLINE)) == failure(Cause.TIMEOUT)
+            assert outcome_of(await client.ask(QUESTION)) == NO
+            await came.wait()
+            for _ in range(2):
                 assert outcome_of(await client.ask(QUESTION)) == NO
-                await asyncio.sleep(DEADLINE * 0.1)  # while the late answer comes
 
 
 STRAY_FIRST, STRAY = response(NOT_SUBSCRIBED + b" " * 20), response(SUBSCRIBED)
@@ -487,7 +492,7 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys(parts: list[bytes], pa
         call.keep = True
 
     async with FaultyServer(twice).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
+        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
             for _ in range(3):
                 sent.clear()
                 assert outcome_of(await client.ask(QUESTION)) == NO
@@ -566,6 +571,7 @@ async def test_ten_thousand_questions_at_once_share_the_sockets(caplog: pytest.L
     """A flood of questions opens no more sockets than allowed, and all of them have ended by the deadline."""
     deadline = 2.0
     took: list[float] = []
+    could: list[float] = []
 
     async def timed(client: LookupClient) -> Reply:
         start = time.monotonic()
@@ -573,26 +579,36 @@ async def test_ten_thousand_questions_at_once_share_the_sockets(caplog: pytest.L
         took.append(time.monotonic() - start)
         return reply
 
+    async def bare() -> None:
+        """Only wait for as long: ten thousand of these beside them show what the machine can do."""
+        start = time.monotonic()
+        await asyncio.sleep(deadline)
+        could.append(time.monotonic() - start)
+
     async with nothing_left(caplog), FaultyServer().listening() as server:
         async with aclosing(LookupClient(Endpoint(server.url, deadline=deadline, connections=16))) as client:
+            beside = asyncio.gather(*(bare() for _ in range(10_000)))
+            cpu = time.thread_time()
             replies = await asyncio.gather(*(timed(client) for _ in range(10_000)))
+            cpu = time.thread_time() - cpu
+            await beside
             counts = Counter(map(outcome_of, replies))
-            assert counts[YES] > 500
+            assert counts[YES] > 250 * cpu  # in two seconds of a core of our own: 500
             never_asked = (Outcome.ERROR, Cause.SATURATED, ServiceHealth.NEUTRAL)
             assert set(counts) <= {YES, never_asked, failure(Cause.TIMEOUT)}
             assert server.most_open <= 16
             assert len(server.requests) <= 10_000 - counts[never_asked]
-            assert max(took) < deadline + 0.25
+            assert max(took) < max(could) + 0.25
             assert outcome_of(await client.ask(QUESTION)) == YES
 
 
 async def test_waiting_for_a_turn_that_never_comes_is_not_the_services_failure() -> None:
     """A question that found all connections taken by hanging ones was never asked."""
     async with FaultyServer(hang).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, connections=2, deadline=DEADLINE))) as client:
+        async with aclosing(LookupClient(Endpoint(server.url, connections=2, deadline=1.0))) as client:
             taken = [asyncio.create_task(client.ask(QUESTION)) for _ in range(2)]
             await until(lambda: len(server.requests) == 2)
-            with in_time(0.05):
+            async with in_time(0.05):
                 replies = await asyncio.gather(*(client.ask(QUESTION, within=0.05) for _ in range(5)))
             assert set(map(outcome_of, replies)) == {(Outcome.ERROR, Cause.SATURATED, ServiceHealth.NEUTRAL)}
             assert set(map(outcome_of, await asyncio.gather(*taken))) == {failure(Cause.TIMEOUT)}
@@ -619,8 +635,9 @@ async def test_a_cancelled_question_raises_and_leaves_nothing(
             await until(lambda: bool(server.open_now and (server.requests or scheme == "https")))
             await asyncio.sleep(0.01)  # into the headers, the body or the handshake
             asking.cancel()
-            with in_time(0.0), pytest.raises(asyncio.CancelledError):
-                await asking
+            async with in_time(0.0):
+                with pytest.raises(asyncio.CancelledError):
+                    await asking
             await until(lambda: server.open_now == 0)
             assert server.open_now == 0
 
@@ -657,7 +674,7 @@ async def test_closing_ends_the_questions_under_way(caplog: pytest.LogCaptureFix
         client = LookupClient(Endpoint(server.url, connections=2))
         asking = [asyncio.create_task(client.ask(QUESTION)) for _ in range(4)]
         await until(lambda: len(server.requests) == 2)
-        with in_time(0.0):
+        async with in_time(0.0):
             await client.aclose()
             replies = await asyncio.gather(*asking)
         assert {reply.outcome.outcome for reply in replies} == {Outcome.ERROR}

@@ -222,7 +222,7 @@ async def test_closing_at_once_after_a_reload_closes_every_client_once_or_more()
 
 @virtual
 async def test_closing_does_not_wait_for_ever() -> None:
-    """A retiring organisation whose client ignores being cancelled delays the closing by seconds, not more."""
+    """A retiring organisation whose client ignores a cancellation delays closing by seconds, no more."""
     crms = Crms(old=Service(Does(None, stubborn=60.0)))
     lookups = Lookups(policies(org310=asked_at("old")), Tally(), client_for=crms.client_for)
     waits(lookups.ask(of(310)))
