@@ -23,6 +23,7 @@ from examples.mailer.settings import Settings, WrongSetting, describe, read_sett
 
 async def mail(settings: Settings) -> None:
     """Mail until SIGTERM or SIGINT."""
+    from examples.mailer.alive import Pulse
     from examples.mailer.letters import Letters
     from examples.mailer.links import Links
     from examples.mailer.mailer import Mailer
@@ -33,6 +34,10 @@ async def mail(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     letters = Letters(settings.from_, Links(settings.link_base, settings.link_secret))
+    try:
+        Pulse(settings.alive_file).beat()
+    except OSError:
+        raise WrongSetting("MAILER_ALIVE_FILE must name a file that can be written, or made.") from None
     try:
         sent = Sent(settings.sent_file, settings.sent_days, time.time)
     except sqlite3.Error:

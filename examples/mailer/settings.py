@@ -75,12 +75,12 @@ class Settings:
     smtp_user: str = _setting("User at the server; unset: no login", "")
     smtp_password: str = _setting("Password at the server", "", secret=True)
     sent_file: str = _setting("Remembers which ids were sent; on a volume that stays", "mailer-sent.sqlite")
-    sent_days: int = _setting("For so many days; longer than the topic's retention", 30, least=1)
+    sent_days: int = _setting("For so many days; longer than the topic's retention", 30, least=1, most=36_500)
     alive_file: str = _setting("Touched while the mailer is at work, for `healthy`; unset: no file", "")
     retry_first: float = _setting(
-        "Seconds before the second attempt; then twice as long, and so on", 1.0, least=0.01
+        "Seconds before the second attempt; then twice as long, and so on", 1.0, least=0.01, most=3_600
     )
-    retry_longest: float = _setting("Seconds between two attempts at most", 60.0, least=0.01)
+    retry_longest: float = _setting("Seconds between two attempts at most", 60.0, least=0.01, most=86_400)
 
 
 class Described(NamedTuple):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,11 @@ def test_the_readme_has_every_setting() -> None:
         ({"MAILER_SMTP_PORT": "smtp"}, "MAILER_SMTP_PORT must be a whole number"),
         ({"MAILER_SMTP_PORT": "65536"}, "MAILER_SMTP_PORT must be a whole number from 1 to 65535"),
         ({"MAILER_SMTP_SECURITY": "ssl"}, "MAILER_SMTP_SECURITY must be none, starttls, tls"),
+        ({"MAILER_SMTP_PORT": "9" * 5_000}, "MAILER_SMTP_PORT must be a whole number from 1 to 65535"),
+        ({"MAILER_SENT_DAYS": "9" * 400}, "MAILER_SENT_DAYS must be a whole number from 1 to 36500"),
+        ({"MAILER_RETRY_FIRST": "9" * 400}, "MAILER_RETRY_FIRST must be a number from 0.01 to 3600"),
+        ({"MAILER_RETRY_LONGEST": "inf"}, "MAILER_RETRY_LONGEST must be a number from 0.01 to 86400"),
+        ({"MAILER_LINK_SECRET_FILE": "/" + "x" * 5_000, "MAILER_LINK_SECRET": ""}, "must name a file"),
         ({"MAILER_RETRY_FIRST": "nan"}, "MAILER_RETRY_FIRST must be a number from 0.01"),
         ({"MAILER_SMTP_USER": "u"}, "MAILER_SMTP_USER and MAILER_SMTP_PASSWORD go together"),
         (
@@ -85,3 +93,27 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], says: str) -> None:
     with pytest.raises(WrongSetting, match=says) as refusal:
         read_settings(GIVEN | environ)
     assert "short" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["MAILER_SENT_FILE", "MAILER_ALIVE_FILE"])
+@pytest.mark.parametrize("file", ["no-such-folder/file", "x" * 5_000], ids=["no folder", "long"])
+def test_a_file_that_cannot_be_written_is_told_before_the_first_letter(
+    name: str, file: str, tmp_path: Path
+) -> None:
+    """One sentence with the setting's name and exit code 2, and not a traceback in the middle of the work."""
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.mailer"],
+        env={
+            "PATH": os.environ["PATH"],
+            **GIVEN,
+            "MAILER_SENT_FILE": str(tmp_path / "sent"),
+            name: str(tmp_path / file),
+        },
+        cwd=README.parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"{name} must name a file that can be written, or made.\n"
