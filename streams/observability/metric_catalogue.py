@@ -25,13 +25,13 @@ TAKEN = Described(
     "confirmation_actions_taken",
     "counter",
     (),
-    "Actions that lanes took from what was read; a re-keyed one is taken twice.",
+    "Actions that lanes took; a re-keyed one is taken twice.",
 )
 EMAILS = Described(
     "confirmation_emails",
     "counter",
     ("variant", "reason"),
-    "Confirmation emails that are committed to the topic.",
+    "Confirmation emails that were written and committed.",
 )
 IGNORED = Described(
     "confirmation_actions_ignored",
@@ -43,7 +43,7 @@ REKEYED = Described(
     "confirmation_actions_rekeyed",
     "counter",
     (),
-    "Actions found where their supporter's status is not: their producer keys or hashes otherwise.",
+    "Actions moved to their supporter's partition: their producer has another key or partitioner.",
 )
 RELEASED = Described(
     "confirmation_actions_released",
@@ -55,13 +55,13 @@ DEAD_LETTERS = Described(
     "confirmation_dead_letters",
     "counter",
     ("topic", "error_class"),
-    "Records kept as dead letters, by the topic they came from.",
+    "Records kept as dead letters, by the topic that they came from.",
 )
 LOOKUPS = Described(
     "confirmation_lookups",
     "counter",
     ("organisation", "outcome", "cause"),
-    "Lookup outcomes of actions whose status was missing; cause is empty unless outcome is error.",
+    "Actions without a known status, by the outcome of their lookup; cause is empty unless it is error.",
 )
 DELAY = Described(
     "confirmation_delay_seconds",
@@ -79,13 +79,13 @@ IN_FLIGHT = Described(
     "confirmation_actions_in_flight",
     "gauge",
     (),
-    "Actions taken of which nothing is committed yet, in lanes that are closing too.",
+    "Actions taken and neither committed nor released yet, those in closing lanes included.",
 )
 OLDEST = Described(
     "confirmation_oldest_action_timestamp_seconds",
     "gauge",
     ("topic", "partition"),
-    "When the oldest action that waits was written, or, if it is not read yet, seen; absent without one.",
+    "When the oldest waiting action was written, or, if not read yet, seen; absent if none waits.",
 )
 LAG = Described(
     "confirmation_lag_records",
@@ -103,7 +103,7 @@ PENDING = Described(
     "confirmation_lane_pending_lookups",
     "gauge",
     ("topic", "partition"),
-    "Actions that wait for a lookup.",
+    "Actions that await their lookups.",
 )
 STILL = Described(
     "confirmation_lane_still_seconds",
@@ -139,13 +139,13 @@ BREAKER = Described(
     "confirmation_lookup_breaker_state",
     "gauge",
     ("organisation", "state"),
-    "Circuit breakers in each state: one of an organisation with an entry, any number for other.",
+    "Circuit breakers in each state: one for an organisation with an entry, any number for other.",
 )
 EVENT_LOOP_LAG = Described(
     "confirmation_event_loop_lag_seconds",
     "histogram",
     (),
-    "How much too late the event loop awoke, ten times a second: what blocks it delays every email.",
+    "How late the event loop is, ten times a second: what blocks it delays every email.",
 )
 BUILD_INFO = Described(
     "confirmation_build_info",
@@ -153,7 +153,7 @@ BUILD_INFO = Described(
     ("version",),
     "Always 1; the version that runs.",
 )
-READY = Described("confirmation_ready", "gauge", (), "1 when the worker is ready: what /readyz answers.")
+READY = Described("confirmation_ready", "gauge", (), "1 if the worker is ready, as /readyz says, else 0.")
 
 #: What a worker shows at /metrics, beside what prometheus-client shows of any Python process.
 CATALOGUE = (

@@ -82,33 +82,45 @@ class Settings(BaseModel):
     kafka_bootstrap_servers: Servers = _other(
         ("127.0.0.1:9092",),
         "host:port, several with commas; IPv6 in brackets, as in [::1]:9092",
-        "Brokers to ask first; they name the others",
+        "The brokers that are asked first; they name the others",
     )
     group_id: PlainName = _other(
-        "confirmation-streams", _TOPIC, "Consumer group; also begins every transactional.id"
+        "confirmation-streams", _TOPIC, "Consumer group, and the beginning of every transactional.id"
     )
     group_instance_id: PlainName | None = _other(
-        None, _TOPIC, "Static membership: a name that no other live worker has (a StatefulSet's pod name)"
+        None, _TOPIC, "Static membership: a name that no other live worker has, as a StatefulSet's pod name"
     )
     session_timeout: Seconds = _number(
-        10, 6, 60, "s", "Partitions of a worker that died without a word wait this long"
+        10,
+        6,
+        60,
+        "s",
+        "session.timeout.ms: so long after a crash a worker's partitions are given to others",
     )
-    heartbeat_interval: Seconds = _number(3, 0.5, 20, "s", "Pause between two signs of life to the group")
+    heartbeat_interval: Seconds = _number(
+        3, 0.5, 20, "s", "heartbeat.interval.ms: the pause between two heartbeats"
+    )
     rebalance_timeout: Seconds = _number(
-        15, 2, 300, "s", "A rebalance waits this long for a worker that does not rejoin"
+        15, 2, 300, "s", "A rebalance waits so long for a worker that does not join again"
     )
     max_poll_interval: Seconds = _number(
-        300, 10, 3600, "s", "A worker that takes no records for this long leaves the group"
+        300, 10, 3600, "s", "A worker that takes no records for so long leaves the group"
     )
     transaction_timeout: Seconds = _number(
-        10, 2, 900, "s", "The broker ends a dead worker's transaction after this; readers wait until then"
+        10,
+        2,
+        900,
+        "s",
+        "transaction.timeout.ms: after a crash a transaction stays open so long, and readers wait for it",
     )
 
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _other(
         "PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", "Kafka's security.protocol: TLS, SASL, both"
     )
     kafka_ca_file: PemFile = _other(
-        None, _PEM, "Certificate authorities that may vouch for the brokers; unset: the system's"
+        None,
+        _PEM,
+        "Certificate authorities that are trusted for the brokers' certificates; unset: the system's",
     )
     kafka_client_certificate_file: PemFile = _other(
         None, _PEM, "Mutual TLS: the worker's certificate, with any intermediate ones after it"
@@ -116,10 +128,12 @@ class Settings(BaseModel):
     kafka_client_key_file: PemFile = _other(None, _PEM, "Mutual TLS: the key of that certificate")
     kafka_client_key_password: SecretStr | None = _secret("any text", "Password of that key, if it has one")
     kafka_host_name_check: Literal["required", "off"] = _other(
-        "required", "required, off", "Whether a broker's certificate must bear the name that it is called by"
+        "required",
+        "required, off",
+        "Whether a broker's certificate must have the host name by which the worker calls it",
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = _other(
-        None, "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", "How user and password are proved to the brokers"
+        None, "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", "How the brokers check user and password"
     )
     kafka_sasl_user: Annotated[str, AfterValidator(sasl_user)] | None = _other(
         None, "printable text", "User at the brokers"
@@ -133,9 +147,15 @@ class Settings(BaseModel):
     dead_letters_topic: PlainName = _other(
         "actions.dlq", _TOPIC, "Written: actions from which no email can be made"
     )
-    topic_partitions: int = _number(8, 1, 1000, "partitions", "Of topics that the worker has to create")
+    topic_partitions: int = _number(
+        8,
+        1,
+        1000,
+        "partitions",
+        "Partitions of topics that the worker creates, where no other topic says how many",
+    )
     topic_replication: int = _number(
-        1, 1, 10, "replicas", "Of topics that the worker has to create; 3 in production"
+        1, 1, 10, "replicas", "Replicas of topics that the worker creates; 3 in production"
     )
     actions_start: Literal["earliest", "latest"] | None = _other(
         None,
@@ -168,41 +188,45 @@ class Settings(BaseModel):
     lookup_deadline: Seconds = _number(
         2, 0.05, 30, "s", "A lookup that has not answered by then has failed: two buttons"
     )
-    lookup_concurrency: int = _number(64, 1, 1000, "lookups", "Under way at once for one organisation")
+    lookup_concurrency: int = _number(
+        64, 1, 1000, "lookups", "How many lookups of one organisation are under way at once"
+    )
     lookup_keep_subscribed: Seconds = _number(
-        86_400, 0, 31_536_000, "s", "How long the answer 'subscribed' is believed; 0: only once"
+        86_400, 0, 31_536_000, "s", "How long the answer 'subscribed' is kept; 0: it is used once"
     )
     lookup_keep_not_subscribed: Seconds = _number(
-        3_600, 0, 31_536_000, "s", "How long the answer 'not subscribed' is believed; 0: only once"
+        3_600, 0, 31_536_000, "s", "How long the answer 'not subscribed' is kept; 0: it is used once"
     )
     max_pending_lookups: int = _number(
-        512, 1, MOST_PENDING_LOOKUPS, "lookups", "Unanswered at once in one partition"
+        512, 1, MOST_PENDING_LOOKUPS, "lookups", "How many actions of one partition may await their lookups"
     )
     pending_lookups_per_organisation: int = _number(
         128,
         1,
         MOST_PENDING_LOOKUPS,
         "lookups",
-        "Of these, for one organisation; more get two buttons at once",
+        "How many of these may be of one organisation; more get two buttons at once",
     )
 
     # Flow
-    chunk_records: int = _number(2000, 1, 50_000, "records", "Handed to a lane in one piece")
+    chunk_records: int = _number(
+        2000, 1, 50_000, "records", "How many records a lane is given at once, at most"
+    )
     max_unsettled: int = _number(
         20_000,
         100,
         1_000_000,
         "records",
-        "Taken and not yet committed in one partition; then fetching pauses",
+        "How many records of one partition may be taken and not committed; then it is not fetched",
     )
     dead_letter_ceiling: float = _number(
-        0.5, 0, 1, "share", "More dead letters than this among the last 1,000 actions stop the partition"
+        0.5, 0, 1, "share", "A larger share of dead letters among its last 1,000 actions stops a partition"
     )
     stuck_after: Seconds = _number(
-        30, 5, 3600, "s", "A lane with work and no progress for this long is not alive"
+        30, 5, 3600, "s", "After so long without progress, a lane that has work makes /livez fail"
     )
     drain_grace: Seconds = _number(
-        5, 0, 300, "s", "A worker that is told to stop finishes its emails this long"
+        5, 0, 300, "s", "A worker that is told to stop waits so long for lookups under way"
     )
 
     # Web page and log
@@ -215,7 +239,7 @@ class Settings(BaseModel):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
-    ] = _other("info", "debug, info, warning, error", "Least important message that is logged")
+    ] = _other("info", "debug, info, warning, error", "The lowest level that is logged")
     log_style: Literal["auto", "json", "text"] = _other(
         "auto", "auto, json, text", "How log lines look; auto is text in a terminal and JSON elsewhere"
     )
