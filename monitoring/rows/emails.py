@@ -51,7 +51,7 @@ def waiting() -> list[Any]:
         ),
         number(
             "Unaccounted actions",
-            "Actions of which nobody knows what became. Always 0, or a person looks.",
+            "Actions whose outcome nobody knows. Must be 0: if not, a person must look.",
             "none",
             Query(f"sum(abs({_UNACCOUNTED}))", "unaccounted"),
             {1: RED},
@@ -83,7 +83,7 @@ def waiting() -> list[Any]:
         ),
         number(
             "Dead letters",
-            "Records of which nothing could be made, within the time that is shown. Each wants a look.",
+            "Records kept as dead letters, within the time that is shown. Look at each of them.",
             "none",
             Query("round(sum(increase(confirmation_dead_letters_total{WORKERS}[$__range])))", "dead letters"),
             {1: YELLOW},
@@ -129,7 +129,7 @@ def waiting() -> list[Any]:
         ),
         lines(
             "Oldest waiting action by partition",
-            "Age of the oldest action without its email. A line that climbs a second a second stands still.",
+            "Age of the oldest action without its email. Nothing moves if it rises by 1 s each second.",
             "s",
             Query(
                 "max by (topic, partition) "
@@ -148,7 +148,7 @@ def waiting() -> list[Any]:
         ),
         heat(
             "Delay",
-            "From an action's timestamp to the commit of its email: a column is the spread of a moment.",
+            "From an action's timestamp to the commit of its email: each column is one moment's delays.",
             "s",
             f"sum by (le) (increase({_DELAYS}))",
         ),
@@ -193,7 +193,7 @@ def promise() -> list[Any]:
         ),
         lines(
             "Unaccounted actions by worker",
-            "Taken, less emails, ignored, dead letters, moved, released, in flight. Below 0: counted twice.",
+            "Taken, less emails, ignored, dead letters, re-keyed, released, in flight. Below 0: done twice.",
             "none",
             Query(_UNACCOUNTED, "{{instance}}"),
             steps={1: RED},
@@ -214,7 +214,7 @@ def promise() -> list[Any]:
         ),
         stacked(
             "Dead letters by cause",
-            "Records of which nothing can be made, a minute, by their topic and what is wrong. Normal: none.",
+            "Records kept as dead letters, a minute, by their topic and what is wrong. Normal: none.",
             "cpm",
             Query(
                 "60 * sum by (topic, error_class) "

@@ -58,7 +58,7 @@ def lookups() -> list[Any]:
         ),
         heat(
             "Lookup duration",
-            "How long exchanges with the services took, failed ones too: a column is the spread of a moment.",
+            "How long exchanges with the services took, failed ones too: each column is one moment.",
             "s",
             f"sum by (le) (increase({durations}))",
             width=12,

@@ -28,7 +28,7 @@ def partitions() -> list[Any]:
         ),
         lines(
             "Pending lookups by partition",
-            "Actions that wait for a lookup, each no longer than its deadline. Others overtake them.",
+            "Actions that await their lookups, each no longer than its deadline. Others leave before them.",
             "short",
             Query(
                 "sum by (topic, partition) (confirmation_lane_pending_lookups{WORKERS})",
@@ -37,7 +37,7 @@ def partitions() -> list[Any]:
         ),
         lines(
             "Standstill by partition",
-            "For how long a lane with work has made no progress. From 30 s (default) /livez says no.",
+            "For how long a lane with work has made no progress. After 30 s (default) /livez fails.",
             "s",
             Query(
                 "max by (topic, partition) (confirmation_lane_still_seconds{WORKERS})",
@@ -47,13 +47,13 @@ def partitions() -> list[Any]:
         ),
         lines(
             "Partitions by worker",
-            "How many lanes each worker has: those of actions, and of actions that were moved.",
+            "How many lanes each worker has: those of actions, and of re-keyed actions.",
             "none",
             Query("count by (instance) (confirmation_lane_still_seconds{WORKERS})", "{{instance}}"),
         ),
         lines(
             "In flight by worker",
-            "Actions taken of which nothing is committed yet, in lanes that are closing too.",
+            "Actions taken and neither committed nor released yet, those in closing lanes included.",
             "short",
             Query("sum by (instance) (confirmation_actions_in_flight{WORKERS})", "{{instance}}"),
         ),
@@ -121,7 +121,7 @@ def process() -> list[Any]:
         logarithmic(
             lines(
                 "Event loop lag",
-                "How much too late it awoke, in the worst of 100 times. What blocks it delays every email.",
+                "How late it is, in the worst of 100 cases. What blocks it delays every email.",
                 "s",
                 Query(
                     "histogram_quantile(0.99, sum by (instance, le) "
