@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import orjson
 
+from streams.sandbox.people import Supporter
 from tests.lookup.faulty_server import Behaviour, Call, drops, hang, resets, response
 from tests.privacy.people import EMAIL, FIRST, LAST, REF, SHORT_REF
 
@@ -70,20 +71,11 @@ LOOKUPS: dict[str, Behaviour] = {
 
 def person(number: int, org_id: int, **contact: Any) -> dict[str, Any]:
     """Return an action of the person; every second one has a contactRef that is no hash."""
-    return {
-        "schema": "proca:action:2",
-        "stage": "supporter_confirm",
-        "actionId": number,
-        "orgId": org_id,
-        "contact": {
-            "firstName": FIRST,
-            "lastName": LAST,
-            "email": EMAIL,
-            "contactRef": f"{SHORT_REF}-{number}" if number % 2 else f"{REF}",
-            **contact,
-        },
-        "action": {"customFields": {"comment": f"I am {FIRST} {LAST}, {EMAIL}"}},
-    }
+    supporter = Supporter(org_id, EMAIL, f"{SHORT_REF}-{number}" if number % 2 else REF, FIRST)
+    comment = {"customFields": {"comment": f"I am {FIRST} {LAST}, {EMAIL}"}}
+    action = supporter.action(number, action=comment)
+    action["contact"] |= {"lastName": LAST, **contact}
+    return action
 
 
 def unreadable() -> Iterator[tuple[bytes | None, bytes | None]]:

@@ -133,7 +133,7 @@ def _lookups(run: ModeRun, group: Group) -> str:
         case Group.AFFECTED:
             return f"{run.failed_exchanges if run.asked.affected is None else run.asked.affected:,}"
         case Group.HEALTHY:
-            return "–" if run.asked.healthy is None else f"{run.asked.healthy:,}"
+            return f"{run.asked.healthy:,}"
         case Group.KNOWN:
             return "0"
 

@@ -46,10 +46,10 @@ _decode = msgspec.json.Decoder(_Action).decode
 
 
 class Asked(NamedTuple):
-    """How often an organisation's CRM was asked; None: nobody was there to count."""
+    """How often each organisation's CRM was asked; None: nobody was there to count."""
 
     affected: int | None
-    healthy: int | None
+    healthy: int
 
 
 @dataclass(frozen=True, slots=True)
