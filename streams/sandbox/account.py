@@ -22,6 +22,24 @@ Part = TypeVar("Part")
 """A part of the actions that is counted apart: a phase of the demo, a group of the drill."""
 
 
+class SeenLookup(msgspec.Struct):
+    """What an email says of its lookup."""
+
+    cause: str | None = None
+
+
+class SeenEmail(msgspec.Struct):
+    """What is counted of an email."""
+
+    id: str
+    variant: str
+    reason: str
+    lookup: SeenLookup | None = None
+
+
+_decode = msgspec.json.Decoder(SeenEmail).decode
+
+
 class Delay(NamedTuple):
     """How long an action's email took."""
 
@@ -52,7 +70,7 @@ class Tally:
         """Actions that have no email, whatever the reason."""
         return self.actions - self.emails.total()
 
-    def add(self, email: Email, delay: Delay) -> None:
+    def add(self, email: SeenEmail, delay: Delay) -> None:
         """Count the first email of an action."""
         self.emails[email.variant, email.reason] += 1
         if email.lookup is not None and email.lookup.cause:
@@ -60,24 +78,6 @@ class Tally:
         self.delays.append(delay)
         if email.reason.startswith("known_"):
             self.known_delays.append(delay)
-
-
-class Lookup(msgspec.Struct):
-    """What an email says of its lookup."""
-
-    cause: str | None = None
-
-
-class Email(msgspec.Struct):
-    """What is counted of an email."""
-
-    id: str
-    variant: str
-    reason: str
-    lookup: Lookup | None = None
-
-
-_decode = msgspec.json.Decoder(Email).decode
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class _Fate(Generic[Part]):
     sent_at: float | None = None
     emails: int = 0
     dead_letters: list[str] = field(default_factory=list)
-    first: Email | None = None
+    first: SeenEmail | None = None
     seen_at: float = 0.0
 
 
@@ -144,7 +144,7 @@ class Account(Generic[Part]):
         try:
             email = _decode(arrival.record.value)
         except (msgspec.MsgspecError, TypeError):
-            email = Email(f"unreadable at {arrival.record.partition}/{arrival.record.offset}", "", "")
+            email = SeenEmail(f"unreadable at {arrival.record.partition}/{arrival.record.offset}", "", "")
         fate = self._fates[email.id]
         fate.emails += 1
         if fate.first is None:

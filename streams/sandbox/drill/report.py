@@ -17,7 +17,7 @@ from rich.text import Text
 from streams.sandbox.drill.crowd import Group
 from streams.sandbox.drill.figures import Delays, GroupFigures, Timeline
 from streams.sandbox.drill.run import DEADLINE, RATE, ModeRun
-from streams.sandbox.drill.verdict import Verdict, all_held
+from streams.sandbox.drill.verdict import GoalVerdict, all_held
 from streams.sandbox.lookup_service import Behaviour
 
 Runs = Mapping[Behaviour, ModeRun]
@@ -31,7 +31,7 @@ _LEGEND = (
 )
 
 
-def show(console: Console, runs: Runs, verdicts: Sequence[Verdict]) -> None:
+def show(console: Console, runs: Runs, verdicts: Sequence[GoalVerdict]) -> None:
     """Print the tables and the verdicts."""
     stack = Stack(
         Text(_EMAILS, style="bold"),
@@ -47,7 +47,7 @@ def show(console: Console, runs: Runs, verdicts: Sequence[Verdict]) -> None:
     console.print(stack)
 
 
-def document(runs: Runs, verdicts: Sequence[Verdict], affected: int) -> dict[str, Any]:
+def document(runs: Runs, verdicts: Sequence[GoalVerdict], affected: int) -> dict[str, Any]:
     """The same as JSON can hold it. Delays and times in seconds, null where there is none."""
     return {
         "actions": affected,
@@ -149,7 +149,7 @@ def strip(timeline: Timeline, seconds: float) -> str:
     return signs
 
 
-def _line(verdict: Verdict) -> Text:
+def _line(verdict: GoalVerdict) -> Text:
     line = Text(
         "held    " if verdict.held else "missed  ", style="bold green" if verdict.held else "bold red"
     )

@@ -17,7 +17,7 @@ ONCE_OPEN = 0.1
 """What an action of the dead CRM may wait once its breaker is open, at p99."""
 
 
-class Verdict(NamedTuple):
+class GoalVerdict(NamedTuple):
     """One goal, and whether it was reached."""
 
     goal: str
@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
     held: bool
 
 
-def verdicts(runs: Mapping[Behaviour, Figures], deadline: float) -> list[Verdict]:
+def verdicts(runs: Mapping[Behaviour, Figures], deadline: float) -> list[GoalVerdict]:
     """Judge every run; what is compared with the healthy one is left out where there is none."""
     dead: dict[Behaviour, Figures] = {
         mode: run for mode, run in runs.items() if mode is not Behaviour.HEALTHY
@@ -43,37 +43,37 @@ def verdicts(runs: Mapping[Behaviour, Figures], deadline: float) -> list[Verdict
     return found
 
 
-def _counts(runs: Mapping[Behaviour, Figures]) -> Verdict:
+def _counts(runs: Mapping[Behaviour, Figures]) -> GoalVerdict:
     details = []
     for mode, run in runs.items():
         doubled = sum(each.doubled for each in run.groups.values()) + run.uncalled
         missing = sum(each.missing for each in run.groups.values())
         details.append(f"{mode} {run.actions - missing:,} of {run.actions:,}, {doubled} doubled")
-    return Verdict(
+    return GoalVerdict(
         "Every action has its one email",
         "; ".join(details),
         all(run.exactly_once for run in runs.values()),
     )
 
 
-def _unmoved(group: Group, healthy: Figures, dead: Mapping[Behaviour, Figures]) -> Verdict:
+def _unmoved(group: Group, healthy: Figures, dead: Mapping[Behaviour, Figures]) -> GoalVerdict:
     base = healthy.groups[group].delays.p99
     limit = None if base is None else base + SLACK
     goal = f"{str(group).capitalize()}: delay p99 within {_ms(SLACK)} of the healthy run's"
     return _within(goal, {mode: run.groups[group].delays for mode, run in dead.items()}, limit)
 
 
-def _within(goal: str, delays: Mapping[Behaviour, Delays], limit: float | None) -> Verdict:
+def _within(goal: str, delays: Mapping[Behaviour, Delays], limit: float | None) -> GoalVerdict:
     """A mode without any delay to judge says nothing, and is shown as such."""
     details = ", ".join(f"{mode} {_ms(each.p99)}" for mode, each in delays.items())
     held = limit is not None and all(each.p99 is None or each.p99 <= limit for each in delays.values())
-    return Verdict(goal, f"at most {_ms(limit)}: {details}", held)
+    return GoalVerdict(goal, f"at most {_ms(limit)}: {details}", held)
 
 
 def _ms(seconds: float | None) -> str:
     return "–" if seconds is None else f"{seconds * 1000:,.0f} ms"
 
 
-def all_held(found: Sequence[Verdict]) -> bool:
+def all_held(found: Sequence[GoalVerdict]) -> bool:
     """Whether there is nothing to explain."""
     return all(verdict.held for verdict in found)

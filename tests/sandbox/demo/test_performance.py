@@ -8,7 +8,7 @@ from streams.commands.audit.matching import Counts, Owed
 from streams.commands.audit.outcome import AuditResult
 from streams.commands.topic_reader import RecordId
 from streams.messages.strict_json import ErrorClass
-from streams.sandbox.account import Delay, Email, Tally
+from streams.sandbox.account import Delay, SeenEmail, Tally
 from streams.sandbox.demo.performance import objections
 from streams.sandbox.demo.phases import Phase
 from streams.sandbox.lookup_service import Behaviour
@@ -20,7 +20,7 @@ def tallies(*error_classes: ErrorClass) -> list[Tally]:
     """Two phases with an email each, and these dead letters in the first."""
     both = [Tally(actions=1) for _ in PHASES]
     for tally in both:
-        tally.add(Email("id", "two_button", "no_lookup"), Delay(0.0, 0.1))
+        tally.add(SeenEmail("id", "two_button", "no_lookup"), Delay(0.0, 0.1))
     both[0].dead_letters.update(error_classes)
     return both
 

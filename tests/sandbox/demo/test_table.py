@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from streams.sandbox.account import Delay, Email, Lookup, Tally
+from streams.sandbox.account import Delay, SeenEmail, SeenLookup, Tally
 from streams.sandbox.demo.phases import Phase, script
 from streams.sandbox.demo.table import figures, line
 from streams.sandbox.lookup_service import Behaviour
@@ -17,9 +17,9 @@ PHASES = [Phase("healthy", Behaviour.HEALTHY, 7), Phase("refusing", Behaviour.RE
 def tallies() -> list[Tally]:
     healthy, refusing = Tally(actions=11100), Tally(actions=2)
     for _ in range(11100):
-        healthy.add(Email("id", "one_button", "known_subscribed"), Delay(0.0, 1.2345))
-    refusing.add(Email("id", "two_button", "lookup_failed", Lookup("connect")), Delay(0.0, 0.01))
-    refusing.add(Email("id", "two_button", "lookup_failed", Lookup("circuit_open")), Delay(0.0, 0.02))
+        healthy.add(SeenEmail("id", "one_button", "known_subscribed"), Delay(0.0, 1.2345))
+    refusing.add(SeenEmail("id", "two_button", "lookup_failed", SeenLookup("connect")), Delay(0.0, 0.01))
+    refusing.add(SeenEmail("id", "two_button", "lookup_failed", SeenLookup("circuit_open")), Delay(0.0, 0.02))
     return [healthy, refusing]
 
 

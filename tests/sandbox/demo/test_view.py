@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from streams.sandbox.account import Delay, Email, Tally
+from streams.sandbox.account import Delay, SeenEmail, Tally
 from streams.sandbox.demo.phases import script
 from streams.sandbox.demo.view import LiveView, View, open_view
 
@@ -17,7 +17,7 @@ PHASES = script(7, 0)
 def some_tallies() -> list[Tally]:
     tallies = [Tally() for _ in PHASES]
     tallies[0].actions = 1
-    tallies[0].add(Email("id", "one_button", "known_subscribed"), Delay(0.0, 0.012))
+    tallies[0].add(SeenEmail("id", "one_button", "known_subscribed"), Delay(0.0, 0.012))
     return tallies
 
 

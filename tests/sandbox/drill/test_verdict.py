@@ -6,7 +6,7 @@ from typing import Any
 
 from streams.sandbox.drill.crowd import Group
 from streams.sandbox.drill.figures import Delays, Figures, GroupFigures
-from streams.sandbox.drill.verdict import Verdict, all_held, verdicts
+from streams.sandbox.drill.verdict import GoalVerdict, all_held, verdicts
 from streams.sandbox.lookup_service import Behaviour
 
 
@@ -31,7 +31,7 @@ def run(
     )
 
 
-def judge(healthy: Figures, hanging: Figures) -> list[Verdict]:
+def judge(healthy: Figures, hanging: Figures) -> list[GoalVerdict]:
     return verdicts({Behaviour.HEALTHY: healthy, Behaviour.HANGING: hanging}, deadline=1.0)
 
 
