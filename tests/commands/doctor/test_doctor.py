@@ -53,10 +53,7 @@ async def test_a_live_installation_has_no_problems(
     await asyncio.to_thread(worker.wait_ready)
     await send(place.bootstrap_servers, place.names.statuses, [status(number, True) for number in range(20)])
     await send(place.bootstrap_servers, place.names.actions, [keyed(action(number)) for number in range(20)])
-    for _ in range(100):
-        if worker.counter("confirmation_emails_total") == 20:
-            break
-        await asyncio.sleep(0.1)
+    await asyncio.to_thread(worker.wait_counter, 20, "confirmation_emails_total")
     live = Topics(place.bootstrap_servers, place.group, 4)
     findings, code = await findings_of(live, "--probe")
     assert (problems(findings), code) == ([], 0)
