@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
 from streams.sandbox.kafka import EmbeddedKafka
+from tests.lookup.virtual_time import VirtualLoop, nothing_left
 
 # The background job of a script ignores Ctrl-C, and so would each process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -27,6 +29,19 @@ def kafka() -> Iterator[EmbeddedKafka]:
 def unique_name() -> Callable[[str], str]:
     """A function from a prefix to the name of a topic, group or transactional id that no other test has."""
     return lambda prefix: f"{prefix}-{secrets.token_hex(4)}"
+
+
+def pytest_asyncio_loop_factories(item: pytest.Function) -> dict[str, type[asyncio.AbstractEventLoop]]:
+    """Run the async tests that use ``virtual_time`` on a loop whose clock jumps."""
+    virtual = "virtual_time" in item.fixturenames
+    return {"virtual": VirtualLoop} if virtual else {"real": asyncio.SelectorEventLoop}
+
+
+@pytest.fixture
+async def virtual_time() -> AsyncIterator[None]:
+    """Time jumps to the next timer; a task that is left, or a callback that failed, fails the test."""
+    yield
+    nothing_left()
 
 
 @pytest.fixture(autouse=True)

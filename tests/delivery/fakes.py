@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -14,17 +13,6 @@ from streams.delivery.lane import Lane
 from streams.delivery.lane_state import LaneLimits
 from streams.delivery.results import AwaitingLookup, Processed, RecordOutcome, Release, Result
 from streams.delivery.transaction import Denied, Fenced, Outgoing, Position, RecordTooLarge, TransactionFailed
-from tests.lookup.virtual_time import run
-
-
-def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an async test on a loop whose clock jumps; leftover tasks and failed callbacks fail the test."""
-
-    @functools.wraps(test)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
-        run(test(*args, **kwargs))
-
-    return wrapper
 
 
 def microseconds() -> float:
@@ -270,10 +258,3 @@ class Bench:
 
         await self.lane.open(first)
         return self.lane
-
-
-async def opened(log: FakeLog | None = None, **limits: Any) -> Bench:
-    """A bench whose lane is open."""
-    bench = Bench(log, **limits)
-    await bench.open()
-    return bench

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,10 +16,8 @@ from tests.delivery.fakes import (
     Ending,
     FakeLog,
     FakeRecord,
-    in_virtual_time,
     known,
     lookup,
-    opened,
     soon,
 )
 
@@ -33,6 +32,31 @@ def held(bench: Bench) -> int:
     return bench.lane._held_bytes
 
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+Opens = Callable[..., Awaitable[Bench]]
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Opens]:
+    """Makes benches with open lanes, which are closed in the end."""
+    benches: list[Bench] = []
+
+    async def opened(log: FakeLog | None = None, **limits: Any) -> Bench:
+        bench = Bench(log, **limits)
+        benches.append(bench)
+        await bench.open()
+        return bench
+
+    yield opened
+    for bench in benches:
+        await bench.lane.close()
+
+
+@pytest.fixture
+async def bench(opened: Opens) -> Bench:
+    return await opened()
+
+
 def later() -> asyncio.Future[Any]:
     return asyncio.get_running_loop().create_future()
 
@@ -40,23 +64,18 @@ def later() -> asyncio.Future[Any]:
 # -- writing ------------------------------------------------------------------------------------------------
 
 
-@in_virtual_time
-async def test_known_records_leave_at_once_in_one_transaction_with_their_offset() -> None:
+async def test_known_records_leave_at_once_in_one_transaction_with_their_offset(bench: Bench) -> None:
     """A chunk of known records is one transaction, in order, with the next offset and no metadata."""
-    bench = await opened()
     bench.lane.offer(known(0, 1, 2))
     await soon()
     assert bench.log.transactions == [([0, 1, 2], 3, "")]
     assert bench.observer.offsets == [0, 1, 2]
     assert not bench.lane.has_work
     assert held(bench) == 0
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_emails_leave_in_the_order_of_their_decisions() -> None:
+async def test_emails_leave_in_the_order_of_their_decisions(bench: Bench) -> None:
     """Answers are written as they come, known records before them; offsets do not matter."""
-    bench = await opened()
     bench.lane.offer([*lookup(0, 1, 2), *known(3)])
     await soon()
     bench.processor.answer(2)
@@ -65,13 +84,10 @@ async def test_emails_leave_in_the_order_of_their_decisions() -> None:
     bench.processor.answer(1)
     await soon()
     assert bench.log.offsets == [3, 2, 0, 1]
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_a_waiting_record_holds_back_only_itself() -> None:
+async def test_a_waiting_record_holds_back_only_itself(bench: Bench) -> None:
     """Everything behind a waiting record is written and listed; the committed offset stays at it."""
-    bench = await opened()
     bench.lane.offer([*known(0), *lookup(1), *known(2, 3, 4)])
     await soon()
     assert bench.log.offsets == [0, 2, 3, 4]
@@ -85,13 +101,10 @@ async def test_a_waiting_record_holds_back_only_itself() -> None:
     assert bench.log.offsets[-1] == 1
     assert bench.log.position == Position(6, "")
     assert held(bench) == 0
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_what_is_decided_during_a_transaction_goes_into_the_next() -> None:
+async def test_what_is_decided_during_a_transaction_goes_into_the_next(bench: Bench) -> None:
     """While one transaction is under way decisions gather; one transaction takes them all."""
-    bench = await opened()
     under_way = later()
     bench.transactions.commits.append(under_way)
     bench.lane.offer(known(0))
@@ -103,49 +116,37 @@ async def test_what_is_decided_during_a_transaction_goes_into_the_next() -> None
     under_way.set_result(Ending.DONE)
     await soon()
     assert [offsets for offsets, _, _ in bench.log.transactions] == [[0], [1, 2, 3]]
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_a_record_that_asks_for_nothing_moves_the_offset_only() -> None:
+async def test_a_record_that_asks_for_nothing_moves_the_offset_only(bench: Bench) -> None:
     """A result without a record to write is settled and counted like any other."""
-    bench = await opened()
     bench.lane.offer([FakeRecord(0, None), *known(1), FakeRecord(2, None)])
     await soon()
     assert bench.log.transactions == [([1], 3, "")]
     assert bench.observer.outcomes == [("tombstone",), ("email",), ("tombstone",)]
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_an_idle_lane_begins_no_transaction() -> None:
+async def test_an_idle_lane_begins_no_transaction(bench: Bench) -> None:
     """Without work there is no transaction, for however long."""
-    bench = await opened()
     await asyncio.sleep(3600)
     assert bench.transactions.attempts == 0
     bench.lane.offer(lookup(0))
     await asyncio.sleep(3600)
     assert bench.transactions.attempts == 0
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_gaps_in_the_log_count_as_settled() -> None:
+async def test_gaps_in_the_log_count_as_settled(bench: Bench) -> None:
     """Offsets that the log skips are never waited for."""
-    bench = await opened()
     bench.lane.offer([*known(3), *lookup(7), *known(12)])
     await soon()
     assert listed(bench.log) == (7, [(8, 12)])
     bench.processor.answer(7)
     await soon()
     assert bench.log.position == Position(13, "")
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_a_jump_of_the_log_beyond_every_span_is_followed() -> None:
+async def test_a_jump_of_the_log_beyond_every_span_is_followed(bench: Bench) -> None:
     """Where retention deleted millions of offsets, the lane goes on at what is there."""
-    bench = await opened()
     first = 3 * commit_metadata.MAX_SPAN
     bench.lane.offer([*lookup(first), *known(first + 1)])
     await soon()
@@ -156,14 +157,12 @@ async def test_a_jump_of_the_log_beyond_every_span_is_followed() -> None:
     bench.processor.answer(first)
     await asyncio.sleep(0.1)
     assert bench.log.offsets == [first + 1, first, first + commit_metadata.MAX_SPAN]
-    await bench.lane.close()
 
 
 # -- opening, and reading again -----------------------------------------------------------------------------
 
 
-@in_virtual_time
-async def test_a_successor_skips_what_the_metadata_lists() -> None:
+async def test_a_successor_skips_what_the_metadata_lists(opened: Opens) -> None:
     """A new lane writes what was waiting, and nothing that its predecessor wrote."""
     first = await opened()
     first.lane.offer([*lookup(0), *known(1, 2), *lookup(3), *known(4)])
@@ -174,11 +173,9 @@ async def test_a_successor_skips_what_the_metadata_lists() -> None:
     await soon()
     assert first.log.offsets == [1, 2, 4, 0, 3, 5]
     assert first.log.position == Position(6, "")
-    await second.lane.close()
 
 
-@in_virtual_time
-async def test_the_predecessors_runs_outlive_a_successor_that_did_not_reach_them() -> None:
+async def test_the_predecessors_runs_outlive_a_successor_that_did_not_reach_them(opened: Opens) -> None:
     """A chain of lanes that each get one record further loses no run and doubles no record."""
     log = FakeLog()
     bench = await opened(log)
@@ -195,13 +192,10 @@ async def test_the_predecessors_runs_outlive_a_successor_that_did_not_reach_them
     await soon()
     assert log.offsets == [4, 5, 7, 0, 1, 2, 3, 6, 8]
     assert log.position == Position(9, "")
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_records_read_again_after_a_seek_are_skipped() -> None:
+async def test_records_read_again_after_a_seek_are_skipped(bench: Bench) -> None:
     """Records that the lane has taken, waiting or written, are not taken twice."""
-    bench = await opened()
     bench.lane.offer([*known(0), *lookup(1), *known(2)])
     await soon()
     bench.lane.offer([*known(0), *lookup(1), *known(2, 3)])
@@ -211,11 +205,9 @@ async def test_records_read_again_after_a_seek_are_skipped() -> None:
     await soon()
     assert bench.log.offsets == [0, 2, 3, 1]
     assert held(bench) == 0
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_unreadable_metadata_is_counted_and_the_records_are_done_again() -> None:
+async def test_unreadable_metadata_is_counted_and_the_records_are_done_again(opened: Opens) -> None:
     """Nothing is skipped by guess: what lies behind the committed offset is written again."""
     log = FakeLog(position=Position(1, "cs9.from.the.future"))
     bench = await opened(log)
@@ -224,10 +216,8 @@ async def test_unreadable_metadata_is_counted_and_the_records_are_done_again() -
     await soon()
     assert log.offsets == [1, 2]
     assert log.position == Position(3, "")
-    await bench.lane.close()
 
 
-@in_virtual_time
 async def test_a_first_lane_pins_where_it_begins() -> None:
     """Where the group has committed nothing, the beginning is committed before any record."""
     log = FakeLog(position=Position(None, ""))
@@ -240,7 +230,6 @@ async def test_a_first_lane_pins_where_it_begins() -> None:
     await bench.lane.close()
 
 
-@in_virtual_time
 async def test_transactions_that_cannot_open_say_so() -> None:
     """Opening a lane raises what the transactions raise; closing it afterwards is fine."""
     bench = Bench()
@@ -256,12 +245,8 @@ async def test_transactions_that_cannot_open_say_so() -> None:
 # -- bugs and other bad records -----------------------------------------------------------------------------
 
 
-@in_virtual_time
-async def test_a_processor_that_raises_costs_only_that_record() -> None:
-    """A record on which our code fails gets the dead letter of an internal error; its neighbours their
-    emails.
-    """
-    bench = await opened()
+async def test_a_processor_that_raises_costs_only_that_record(bench: Bench) -> None:
+    """A record on which our code fails gets the dead letter of an internal error; its neighbours their emails."""
     bench.processor.bugs = {1}
     bench.lane.offer(known(0, 1, 2))
     await soon()
@@ -273,15 +258,10 @@ async def test_a_processor_that_raises_costs_only_that_record() -> None:
     assert bench.processor.faults == [(1, "ZeroDivisionError")]
     assert bench.log.position == Position(3, "")
     assert not bench.crashes
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_an_answer_that_is_an_error_or_cannot_be_concluded_is_a_fault() -> None:
-    """An exception, a cancellation, or a bug in drawing the conclusion: the record gets the dead letter of an
-    internal error.
-    """
-    bench = await opened()
+async def test_an_answer_that_is_an_error_or_cannot_be_concluded_is_a_fault(bench: Bench) -> None:
+    """An exception, a cancellation, or a bug in drawing the conclusion: the record gets the dead letter of an internal error."""
     bench.lane.offer(lookup(0, 1, 2, 3))
     await soon()
     bench.processor.answers[0].set_exception(ValueError())
@@ -291,14 +271,13 @@ async def test_an_answer_that_is_an_error_or_cannot_be_concluded_is_a_fault() ->
     await soon()
     assert bench.processor.faults == [(0, "ValueError"), (1, "CancelledError"), (2, "ZeroDivisionError")]
     assert bench.log.offsets == [0, 1, 2, 3]
-    await bench.lane.close()
 
 
 @pytest.mark.parametrize("waiting", [False, True])
-@in_virtual_time
-async def test_when_even_the_dead_letter_fails_the_lane_stops_and_passes_nothing(waiting: bool) -> None:
+async def test_when_even_the_dead_letter_fails_the_lane_stops_and_passes_nothing(
+    bench: Bench, waiting: bool
+) -> None:
     """The last resort failing crashes once; no commit passes the record, and the caller sees no exception."""
-    bench = await opened()
     bench.processor.hopeless = True
     if waiting:
         bench.lane.offer([*lookup(0), *known(1)])
@@ -311,13 +290,10 @@ async def test_when_even_the_dead_letter_fails_the_lane_stops_and_passes_nothing
     assert [type(exc) for exc in bench.crashes] == [RecursionError]
     assert bench.log.position.offset == 0
     assert 0 not in bench.log.offsets
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_a_processor_that_says_not_now_is_asked_again_by_itself() -> None:
+async def test_a_processor_that_says_not_now_is_asked_again_by_itself(bench: Bench) -> None:
     """Without any other event the record is offered again within ASK_AGAIN seconds, in its order."""
-    bench = await opened()
     bench.processor.not_now = True
     bench.lane.offer(known(0, 1))
     await asyncio.sleep(0.5)
@@ -326,11 +302,9 @@ async def test_a_processor_that_says_not_now_is_asked_again_by_itself() -> None:
     bench.processor.not_now = False
     await asyncio.sleep(Lane.ASK_AGAIN + 0.001)
     assert bench.log.offsets == [0, 1]
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_a_record_too_large_for_its_topic_is_replaced_once() -> None:
+async def test_a_record_too_large_for_its_topic_is_replaced_once(opened: Opens) -> None:
     """Its neighbours are written as they are, it is refused once, and everything is one transaction."""
     log = FakeLog(limits={"confirmation-emails": 10})
     bench = await opened(log)
@@ -345,7 +319,6 @@ async def test_a_record_too_large_for_its_topic_is_replaced_once() -> None:
     assert bench.observer.offsets == [0, 1, 2, 3]
     assert bench.observer.failures == []
     assert held(bench) == 0
-    await bench.lane.close()
 
 
 # -- transactions that fail
@@ -353,10 +326,8 @@ async def test_a_record_too_large_for_its_topic_is_replaced_once() -> None:
 
 
 @pytest.mark.parametrize("ending", [Ending.FAILED, Ending.ANSWER_LOST])
-@in_virtual_time
-async def test_an_unknown_result_is_looked_up_and_every_record_written_once(ending: Ending) -> None:
+async def test_an_unknown_result_is_looked_up_and_all_is_written_once(bench: Bench, ending: Ending) -> None:
     """Whether the transaction took effect or not, its records, and those after them, are there once."""
-    bench = await opened()
     bench.transactions.commits.append(ending)
     bench.lane.offer([*lookup(0), *known(1, 2)])
     await soon()
@@ -369,11 +340,9 @@ async def test_an_unknown_result_is_looked_up_and_every_record_written_once(endi
     assert len(bench.observer.failures) == 1
     assert bench.lane.commit_failure is None
     assert held(bench) == 0
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_transactions_that_fail_are_tried_with_backoff_and_the_failure_shows() -> None:
+async def test_transactions_that_fail_are_tried_with_backoff_and_the_failure_shows(opened: Opens) -> None:
     """Attempts space out up to the limit, the failure is visible until it ends, and nothing is doubled."""
     bench = await opened(backoff=0.1, backoff_most=5.0)
     bench.transactions.commits.append(Ending.FAILED)
@@ -390,11 +359,9 @@ async def test_transactions_that_fail_are_tried_with_backoff_and_the_failure_sho
     assert 60 < loop.time() - began < 100
     assert bench.observer.failures == ["Failed"] + ["Down"] * 20
     assert bench.log.offsets == [0]
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_backoff_begins_anew_after_a_success() -> None:
+async def test_backoff_begins_anew_after_a_success(opened: Opens) -> None:
     """A later failure is not punished for an earlier one: the first reopening is at once."""
     bench = await opened(backoff=10.0, backoff_most=60.0)
     for offset in range(3):
@@ -402,13 +369,10 @@ async def test_backoff_begins_anew_after_a_success() -> None:
         bench.lane.offer(known(offset))
         await soon()
     assert bench.log.offsets == [0, 1, 2]
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_records_taken_while_kafka_is_down_are_written_afterwards() -> None:
+async def test_records_taken_while_kafka_is_down_are_written_afterwards(bench: Bench) -> None:
     """Processing goes on during an outage: nothing is lost, doubled, or out of order."""
-    bench = await opened()
     bench.transactions.commits.append(Ending.ANSWER_LOST)
     bench.transactions.opens += [Ending.FAILED] * 3
     bench.lane.offer(known(0))
@@ -418,11 +382,9 @@ async def test_records_taken_while_kafka_is_down_are_written_afterwards() -> Non
     bench.processor.answer(2)
     await asyncio.sleep(10)
     assert bench.log.offsets == [0, 1, 3, 2]
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_a_failed_attempt_is_not_forgotten_when_it_comes_to_closing() -> None:
+async def test_a_failed_attempt_is_not_forgotten_when_it_comes_to_closing(opened: Opens) -> None:
     """Closed during an outage, the lane leaves everything to its successor, which writes it once."""
     bench = await opened(backoff=60.0)
     bench.transactions.commits += [Ending.FAILED]
@@ -435,11 +397,9 @@ async def test_a_failed_attempt_is_not_forgotten_when_it_comes_to_closing() -> N
     successor.lane.offer(known(0, 1))
     await soon()
     assert bench.log.offsets == [0, 1]
-    await successor.lane.close()
 
 
-@in_virtual_time
-async def test_fenced_then_closed_writes_nothing_more() -> None:
+async def test_fenced_then_closed_writes_nothing_more(opened: Opens) -> None:
     """A lane whose partition moved waits, takes no new epoch, and goes in peace."""
     bench = await opened(fence_patience=4.0)
     successor = await opened(bench.log)
@@ -453,11 +413,9 @@ async def test_fenced_then_closed_writes_nothing_more() -> None:
     successor.lane.offer(known(0))
     await soon()
     assert bench.log.offsets == [0]
-    await successor.lane.close()
 
 
-@in_virtual_time
-async def test_fenced_and_still_ours_reopens_after_its_patience() -> None:
+async def test_fenced_and_still_ours_reopens_after_its_patience(opened: Opens) -> None:
     """When no rebalance explains the fencing in time, the lane takes its partition back and goes on."""
     bench = await opened(fence_patience=4.0)
     bench.log.epoch += 1
@@ -468,11 +426,9 @@ async def test_fenced_and_still_ours_reopens_after_its_patience() -> None:
     await asyncio.sleep(0.2)
     assert bench.log.offsets == [0]
     assert bench.lane.commit_failure is None
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_only_what_the_log_lacks_is_written_after_somebody_else_progressed() -> None:
+async def test_only_what_the_log_lacks_is_written_after_somebody_else_progressed(opened: Opens) -> None:
     """Records that another lane wrote meanwhile are dropped, waiting ones too; ours are kept."""
     first = await opened(fence_patience=1.0)
     first.lane.offer(lookup(0, 1, 2, 3))
@@ -494,12 +450,9 @@ async def test_only_what_the_log_lacks_is_written_after_somebody_else_progressed
     assert first.log.position == Position(5, "")
     assert held(first) == 0
     assert not first.lane.has_work
-    await first.lane.close()
-    await second.lane.close()
 
 
-@in_virtual_time
-async def test_two_lanes_that_both_believe_in_themselves_double_nothing() -> None:
+async def test_two_lanes_that_both_believe_in_themselves_double_nothing(opened: Opens) -> None:
     """Taking the partition from each other for a while, they still write each record once."""
     log = FakeLog()
     one = await opened(log, fence_patience=1.0)
@@ -513,51 +466,39 @@ async def test_two_lanes_that_both_believe_in_themselves_double_nothing() -> Non
     await asyncio.sleep(10)
     assert sorted(log.offsets) == list(range(20))
     assert held(one) == held(two) == 0
-    await one.lane.close()
-    await two.lane.close()
 
 
-@in_virtual_time
-async def test_a_refusal_by_access_rules_crashes_once() -> None:
+@pytest.mark.parametrize("ending", [Ending.DENIED, Ending.FAILED], ids=["commit", "reopening"])
+async def test_a_refusal_by_access_rules_crashes_once(bench: Bench, ending: Ending) -> None:
     """Denied, on a commit or on reopening, is reported once, and nothing more is written."""
-    for planned in ("commit", "open"):
-        bench = await opened()
-        if planned == "commit":
-            bench.transactions.commits.append(Ending.DENIED)
-        else:
-            bench.transactions.commits.append(Ending.FAILED)
-            bench.transactions.opens.append(Ending.DENIED)
-        bench.lane.offer(known(0))
-        await soon()
-        bench.lane.offer(known(1))
-        await asyncio.sleep(60)
-        assert [type(exc) for exc in bench.crashes] == [Denied]
-        assert bench.lane.commit_failure == "Denied"
-        assert bench.log.offsets == []
-        await bench.lane.close()
-        assert len(bench.crashes) == 1
+    bench.transactions.commits.append(ending)
+    bench.transactions.opens.append(Ending.DENIED)
+    bench.lane.offer(known(0))
+    await soon()
+    bench.lane.offer(known(1))
+    await asyncio.sleep(60)
+    assert [type(exc) for exc in bench.crashes] == [Denied]
+    assert bench.lane.commit_failure == "Denied"
+    assert bench.log.offsets == []
+    await bench.lane.close()
+    assert len(bench.crashes) == 1
 
 
-@in_virtual_time
-async def test_a_bug_in_the_transactions_or_the_observer_crashes_once() -> None:
+async def test_a_bug_in_the_transactions_or_the_observer_crashes_once(bench: Bench) -> None:
     """An exception that nobody foresaw is reported, not retried for ever."""
-    bench = await opened()
     broken = later()
     broken.set_exception(KeyError())
     bench.transactions.commits.append(broken)
     bench.lane.offer(known(0))
     await soon()
     assert [type(exc) for exc in bench.crashes] == [KeyError]
-    await bench.lane.close()
 
 
 # -- closing ------------------------------------------------------------------------------------------------
 
 
-@in_virtual_time
-async def test_closing_with_grace_waits_for_answers_and_writes_them() -> None:
+async def test_closing_with_grace_waits_for_answers_and_writes_them(bench: Bench) -> None:
     """Answers within the grace are written, the rest is left; closing takes no longer than needed."""
-    bench = await opened()
     bench.lane.offer(lookup(0, 1, 2))
     await soon()
     loop = asyncio.get_running_loop()
@@ -573,10 +514,8 @@ async def test_closing_with_grace_waits_for_answers_and_writes_them() -> None:
     assert bench.log.offsets == [1, 0]
 
 
-@in_virtual_time
-async def test_closing_with_grace_ends_with_the_last_answer() -> None:
+async def test_closing_with_grace_ends_with_the_last_answer(bench: Bench) -> None:
     """When nothing waits any more the lane does not sit out its grace."""
-    bench = await opened()
     bench.lane.offer(lookup(0))
     await soon()
     loop = asyncio.get_running_loop()
@@ -587,12 +526,8 @@ async def test_closing_with_grace_ends_with_the_last_answer() -> None:
     assert bench.log.offsets == [0]
 
 
-@in_virtual_time
-async def test_closing_without_grace_leaves_what_waits_to_the_successor() -> None:
-    """What is decided is committed, what awaits its lookup or was not processed is not; late answers change
-    nothing.
-    """
-    bench = await opened()
+async def test_closing_without_grace_leaves_what_waits_to_the_successor(bench: Bench) -> None:
+    """What is decided is committed, what awaits its lookup or was not processed is not; late answers change nothing."""
     bench.lane.offer([*lookup(0), *known(1), *lookup(2)])
     await bench.lane.close()
     assert bench.log.offsets == [1]
@@ -605,10 +540,8 @@ async def test_closing_without_grace_leaves_what_waits_to_the_successor() -> Non
     assert bench.transactions.closed
 
 
-@in_virtual_time
-async def test_nothing_is_taken_after_closing() -> None:
+async def test_nothing_is_taken_after_closing(bench: Bench) -> None:
     """Records offered later are dropped, unjudged: the partition's next owner reads them."""
-    bench = await opened()
     await bench.lane.close()
     bench.lane.offer(known(0))
     await soon()
@@ -618,30 +551,23 @@ async def test_nothing_is_taken_after_closing() -> None:
     assert not bench.lane.has_work
 
 
-@in_virtual_time
-async def test_closing_while_a_transaction_hangs_ends_within_its_limit() -> None:
+@pytest.mark.parametrize("where", ["commit", "open"])
+async def test_closing_while_a_transaction_hangs_ends_within_its_limit(opened: Opens, where: str) -> None:
     """A commit that never returns is given up after close_within seconds."""
-    for where in ("commit", "open"):
-        bench = await opened(close_within=4.0)
-        if where == "commit":
-            bench.transactions.commits.append(later())
-        else:
-            bench.transactions.commits.append(Ending.FAILED)
-            bench.transactions.opens.append(later())
-        bench.lane.offer(known(0))
-        await soon()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        await bench.lane.close()
-        assert 4.0 <= loop.time() - began < 5.1
-        assert bench.transactions.closed
-        assert bench.log.offsets == []
+    bench = await opened(close_within=4.0)
+    bench.transactions.commits.append(later() if where == "commit" else Ending.FAILED)
+    bench.transactions.opens.append(later())
+    bench.lane.offer(known(0))
+    await soon()
+    began = asyncio.get_running_loop().time()
+    await bench.lane.close()
+    assert 4.0 <= asyncio.get_running_loop().time() - began < 5.1
+    assert bench.transactions.closed
+    assert bench.log.offsets == []
 
 
-@in_virtual_time
-async def test_closing_during_a_transaction_lets_it_end_and_writes_what_gathered() -> None:
+async def test_closing_during_a_transaction_lets_it_end_and_writes_what_gathered(bench: Bench) -> None:
     """The transaction under way and the decisions behind it are both made lasting."""
-    bench = await opened()
     under_way = later()
     bench.transactions.commits.append(under_way)
     bench.lane.offer(known(0))
@@ -655,8 +581,7 @@ async def test_closing_during_a_transaction_lets_it_end_and_writes_what_gathered
 # -- how much it holds --------------------------------------------------------------------------------------
 
 
-@in_virtual_time
-async def test_a_full_inbox_accepts_no_further_chunk_until_there_is_room() -> None:
+async def test_a_full_inbox_accepts_no_further_chunk_until_there_is_room(opened: Opens) -> None:
     """At its limit of uncommitted records the lane processes no more; its inbox fills, and empties again."""
     bench = await opened(uncommitted=4, inbox=3)
     under_way = later()
@@ -674,11 +599,9 @@ async def test_a_full_inbox_accepts_no_further_chunk_until_there_is_room() -> No
     assert bench.lane.accepts
     assert bench.log.offsets == list(range(7))
     assert all(len(offsets) <= 4 for offsets, _, _ in bench.log.transactions)
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_the_oldest_record_is_known_wherever_it_waits() -> None:
+async def test_the_oldest_record_is_known_wherever_it_waits(opened: Opens) -> None:
     """Whether it waits for its answer or a transaction, or is in one: the earliest timestamp shows."""
     bench = await opened(uncommitted=4)
     assert bench.lane.oldest_timestamp_ms is None
@@ -698,11 +621,9 @@ async def test_the_oldest_record_is_known_wherever_it_waits() -> None:
     await asyncio.sleep(0.1)
     assert bench.lane.oldest_timestamp_ms is None
     assert bench.lane.committed == 6
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_bytes_held_are_limited_and_given_back() -> None:
+async def test_bytes_held_are_limited_and_given_back(opened: Opens) -> None:
     """The lane holds no more than the limit and one record; every way of settling gives bytes back."""
     bench = await opened(uncommitted_bytes=1000, inbox=3)
     big = [FakeRecord(offset, b"lookup" + b"x" * 594) for offset in range(5)]
@@ -717,23 +638,18 @@ async def test_bytes_held_are_limited_and_given_back() -> None:
     assert bench.log.offsets == [0, 1, 2, 3, 4]
     assert bench.lane.accepts
     assert held(bench) == 0
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_one_record_beyond_the_byte_limit_still_passes() -> None:
+async def test_one_record_beyond_the_byte_limit_still_passes(opened: Opens) -> None:
     """A limit smaller than a single record slows down; it does not stop."""
     bench = await opened(uncommitted_bytes=1)
     bench.lane.offer(known(0, 1, 2))
     await asyncio.sleep(0.2)
     assert bench.log.offsets == [0, 1, 2]
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_pending_lookups_are_limited_to_what_the_metadata_can_list() -> None:
+async def test_pending_lookups_are_limited_to_what_the_metadata_can_list(bench: Bench) -> None:
     """A processor that asks without end is stopped; the commits fit the broker's cap (the fake checks)."""
-    bench = await opened()
     chunk = [
         FakeRecord(n, b"known" if n % 2 else b"lookup") for n in range(2 * commit_metadata.MAX_AWAITING + 9)
     ]
@@ -746,38 +662,30 @@ async def test_pending_lookups_are_limited_to_what_the_metadata_can_list() -> No
     await asyncio.sleep(0.1)
     assert len(bench.processor.asked) == asked + 2
     assert bench.lane.awaiting_lookup == commit_metadata.MAX_AWAITING + 1
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_known_records_pass_while_as_many_lookups_as_may_be_are_pending() -> None:
+async def test_known_records_pass_while_as_many_lookups_as_may_be_are_pending(bench: Bench) -> None:
     """With every place for lookups taken, an email that needs none still leaves at once."""
-    bench = await opened()
     bench.lane.offer(lookup(*range(commit_metadata.MAX_AWAITING)))
     bench.lane.offer(known(commit_metadata.MAX_AWAITING, commit_metadata.MAX_AWAITING + 1))
     await soon()
     assert bench.log.offsets == [commit_metadata.MAX_AWAITING, commit_metadata.MAX_AWAITING + 1]
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_long_chunks_are_processed_in_slices() -> None:
+async def test_long_chunks_are_processed_in_slices(opened: Opens) -> None:
     """One offer processes no more than a slice before other tasks run; the rest follows by itself."""
     bench = await opened(uncommitted=100_000)
     bench.lane.offer(known(*range(3 * Lane.SLICE)))
     assert len(bench.processor.asked) == Lane.SLICE
     await soon()
     assert bench.log.offsets == list(range(3 * Lane.SLICE))
-    await bench.lane.close()
 
 
 # -- what others see ----------------------------------------------------------------------------------------
 
 
-@in_virtual_time
-async def test_a_lane_without_work_is_never_still() -> None:
+async def test_a_lane_without_work_is_never_still(bench: Bench) -> None:
     """Idle for a day, then given work: the clock starts at the work."""
-    bench = await opened()
     await asyncio.sleep(86_400)
     assert bench.lane.stalled_for == 0.0
     bench.lane.offer(lookup(0))
@@ -787,13 +695,10 @@ async def test_a_lane_without_work_is_never_still() -> None:
     bench.processor.answer(0)
     await soon()
     assert bench.lane.stalled_for == 0.0
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_an_answer_that_never_comes_shows_although_others_progress() -> None:
+async def test_an_answer_that_never_comes_shows_although_others_progress(bench: Bench) -> None:
     """A lane whose committed offset does not move is still, however much it writes behind it."""
-    bench = await opened()
     bench.lane.offer(lookup(0))
     for offset in range(1, 31):
         await asyncio.sleep(1.0)
@@ -801,24 +706,18 @@ async def test_an_answer_that_never_comes_shows_although_others_progress() -> No
     await soon()
     assert len(bench.log.written) == 30
     assert bench.lane.stalled_for == pytest.approx(30.0, abs=0.1)
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_transactions_that_hang_show() -> None:
+async def test_transactions_that_hang_show(bench: Bench) -> None:
     """A commit that neither ends nor fails makes the lane still: that is a bug, and a restart may help."""
-    bench = await opened()
     bench.transactions.commits.append(later())
     bench.lane.offer(known(0))
     await asyncio.sleep(100)
     assert bench.lane.stalled_for == pytest.approx(100.0)
-    await bench.lane.close()
 
 
-@in_virtual_time
-async def test_a_broker_that_does_not_answer_has_its_whole_time() -> None:
+async def test_a_broker_that_does_not_answer_has_its_whole_time(bench: Bench) -> None:
     """The seconds that a lookup took before count no more once its email is being committed."""
-    bench = await opened()
     bench.transactions.commits.append(later())
     bench.lane.offer(lookup(0))
     await asyncio.sleep(3.0)
@@ -826,4 +725,3 @@ async def test_a_broker_that_does_not_answer_has_its_whole_time() -> None:
     await soon()
     await asyncio.sleep(2.0)
     assert bench.lane.stalled_for == pytest.approx(2.0, abs=0.1)
-    await bench.lane.close()

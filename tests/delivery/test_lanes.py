@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 from streams.delivery.lane import Lane
 from streams.delivery.lanes import ChunkLost, Lanes
 from streams.delivery.transaction import Denied, Position
-from tests.delivery.fakes import Bench, Ending, FakeLog, in_virtual_time, known, lookup, soon
+from tests.delivery.fakes import Bench, Ending, FakeLog, known, lookup, soon
 
 
 class FakeGate:
@@ -61,14 +61,22 @@ class Worker:
         return beginning
 
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[Worker]:
+    worker = Worker()
+    yield worker
+    await worker.lanes.close(0.0)
+
+
 def hanging(bench: Bench) -> None:
     bench.transactions.opens.append(asyncio.get_running_loop().create_future())
 
 
-@in_virtual_time
-async def test_lanes_open_in_the_background_and_accept_only_then() -> None:
+async def test_lanes_open_in_the_background_and_accept_only_then(worker: Worker) -> None:
     """An assignment returns at once; a partition's chunks are accepted from when its own lane is open."""
-    worker = Worker()
     slow = asyncio.get_running_loop().create_future()
     worker.prepare = lambda bench: bench.transactions.opens.append(slow) if 1 in worker.benches else None
     began = asyncio.get_running_loop().time()
@@ -88,24 +96,18 @@ async def test_lanes_open_in_the_background_and_accept_only_then() -> None:
     assert worker.lanes.opening == {}
     assert len(worker.lanes) == 2
     assert worker.logs[1].offsets == [], "a chunk from before the opening was taken"
-    await worker.lanes.close(0.0)
 
 
-@in_virtual_time
-async def test_records_are_taken_where_the_gate_is_open_and_the_lane_has_room() -> None:
+async def test_records_are_taken_where_the_gate_is_open_and_the_lane_has_room(worker: Worker) -> None:
     """Both must agree: a lane with room is not enough while its partition's statuses are being read."""
-    worker = Worker()
     await worker.lanes.assigned(iter([0, 1]), 7)
     worker.gate.closed = {1}
     await soon()
     assert [worker.lanes.accepts(number) for number in range(3)] == [True, False, False]
-    await worker.lanes.close(0.0)
 
 
-@in_virtual_time
-async def test_the_gate_hears_of_an_assignment_before_any_lane_opens() -> None:
+async def test_the_gate_hears_of_an_assignment_before_any_lane_opens(worker: Worker) -> None:
     """No record slips past it; and of a revocation, since what it follows may not be ours any more."""
-    worker = Worker()
     heard: list[list[str]] = []
     worker.prepare = lambda _: heard.append(list(worker.gate.told))
     await worker.lanes.assigned([0], 7)
@@ -115,10 +117,10 @@ async def test_the_gate_hears_of_an_assignment_before_any_lane_opens() -> None:
     assert worker.gate.told == ["assigned [0]", "revoked"]
 
 
-@in_virtual_time
-async def test_the_group_is_joined_from_the_first_assignment_until_the_partitions_are_revoked() -> None:
+async def test_the_group_is_joined_from_the_first_assignment_until_the_revocation(
+    worker: Worker,
+) -> None:
     """Also an empty assignment is one; from a revocation to the next one the worker has not joined."""
-    worker = Worker()
     joined = [worker.lanes.joined]
     await worker.lanes.assigned([], 7)
     joined.append(worker.lanes.joined)
@@ -129,10 +131,8 @@ async def test_the_group_is_joined_from_the_first_assignment_until_the_partition
     assert joined == [False, True, True, False]
 
 
-@in_virtual_time
-async def test_a_partition_that_is_not_ours_accepts_nothing() -> None:
+async def test_a_partition_that_is_not_ours_accepts_nothing(worker: Worker) -> None:
     """Chunks of partitions that were never assigned, or were revoked, are dropped."""
-    worker = Worker()
     await worker.lanes.assigned([0], 1)
     await soon()
     await worker.lanes.revoked([0])
@@ -144,10 +144,8 @@ async def test_a_partition_that_is_not_ours_accepts_nothing() -> None:
     assert list(worker.lanes) == []
 
 
-@in_virtual_time
-async def test_a_chunk_of_another_generation_is_dropped() -> None:
+async def test_a_chunk_of_another_generation_is_dropped(worker: Worker) -> None:
     """Only what was fetched in the generation of the last assignment reaches a lane."""
-    worker = Worker()
     await worker.lanes.assigned([0], 4)
     await soon()
     for generation in (3, 5):
@@ -157,13 +155,10 @@ async def test_a_chunk_of_another_generation_is_dropped() -> None:
     worker.lanes.offer(0, 4, known(0))
     await soon()
     assert worker.logs[0].offsets == [0]
-    await worker.lanes.close(0.0)
 
 
-@in_virtual_time
-async def test_a_kept_partition_keeps_its_lane_in_the_new_generation() -> None:
+async def test_a_kept_partition_keeps_its_lane_in_the_new_generation(worker: Worker) -> None:
     """A lane outlives a rebalance that leaves it its partition, with what is pending; old chunks are late."""
-    worker = Worker()
     await worker.lanes.assigned([0, 1], 4)
     await soon()
     worker.lanes.offer(0, 4, lookup(0))
@@ -176,13 +171,10 @@ async def test_a_kept_partition_keeps_its_lane_in_the_new_generation() -> None:
     assert worker.logs[0].offsets == [1, 0]
     assert len(worker.benches[0]) == 1
     assert worker.bench(1).transactions.closed
-    await worker.lanes.close(0.0)
 
 
-@in_virtual_time
-async def test_a_lane_that_was_opening_through_a_rebalance_takes_the_new_generation() -> None:
+async def test_a_lane_that_was_opening_through_a_rebalance_takes_the_new_generation(worker: Worker) -> None:
     """Assigned again before it was open, the partition's chunks are of the newer generation."""
-    worker = Worker()
     hung = asyncio.get_running_loop().create_future()
     worker.prepare = lambda bench: bench.transactions.opens.append(hung)
     await worker.lanes.assigned([0], 4)
@@ -195,10 +187,8 @@ async def test_a_lane_that_was_opening_through_a_rebalance_takes_the_new_generat
     await soon()
     assert worker.logs[0].offsets == [0]
     assert len(worker.benches[0]) == 1
-    await worker.lanes.close(0.0)
 
 
-@in_virtual_time
 async def test_a_chunk_behind_a_lost_one_ends_the_worker() -> None:
     """What was read beyond the end of all that the lane was offered is not taken: it would hide a loss."""
     worker = Worker({0: FakeLog(position=Position(10, ""))})
@@ -215,10 +205,8 @@ async def test_a_chunk_behind_a_lost_one_ends_the_worker() -> None:
     await worker.lanes.close(0.0)
 
 
-@in_virtual_time
-async def test_revoking_while_opening_leaves_nothing_open() -> None:
+async def test_revoking_while_opening_leaves_nothing_open(worker: Worker) -> None:
     """A lane that has not opened yet never does; its transactions are closed, its epoch not taken."""
-    worker = Worker()
     worker.prepare = hanging
     await worker.lanes.assigned([0, 1], 1)
     await soon()
@@ -232,10 +220,8 @@ async def test_revoking_while_opening_leaves_nothing_open() -> None:
     assert len(worker.lanes) == 0
 
 
-@in_virtual_time
-async def test_a_swallowed_cancellation_does_not_bring_a_revoked_lane_to_life() -> None:
+async def test_a_swallowed_cancellation_does_not_bring_a_revoked_lane_to_life(worker: Worker) -> None:
     """When opening ends well although it was cancelled, the lane is closed, not kept."""
-    worker = Worker()
 
     def deaf(bench: Bench) -> None:
         open_in_earnest = bench.transactions.open
@@ -256,10 +242,8 @@ async def test_a_swallowed_cancellation_does_not_bring_a_revoked_lane_to_life() 
     assert worker.bench(0).transactions.closed
 
 
-@in_virtual_time
-async def test_reassigned_to_the_same_worker_the_old_lanes_answers_change_nothing() -> None:
+async def test_reassigned_to_the_same_worker_the_old_lanes_answers_change_nothing(worker: Worker) -> None:
     """What waited in the old lane is done by the new one; the old lookups' late answers are ignored."""
-    worker = Worker()
     await worker.lanes.assigned([0], 1)
     await soon()
     worker.lanes.offer(0, 1, [*lookup(0), *known(1)])
@@ -277,13 +261,10 @@ async def test_reassigned_to_the_same_worker_the_old_lanes_answers_change_nothin
     await soon()
     assert [record.value for record in worker.logs[0].written] == [b"known", b"found"]
     assert worker.logs[0].position == Position(2, "")
-    await worker.lanes.close(0.0)
 
 
-@in_virtual_time
-async def test_closing_gives_every_lane_the_same_grace() -> None:
+async def test_closing_gives_every_lane_the_same_grace(worker: Worker) -> None:
     """Lanes close side by side: answers within the grace are written, and it is not added up."""
-    worker = Worker()
     await worker.lanes.assigned([0, 1, 2], 1)
     await soon()
     for partition in range(3):
@@ -297,10 +278,8 @@ async def test_closing_gives_every_lane_the_same_grace() -> None:
     assert [worker.logs[partition].offsets for partition in range(3)] == [[1], [1], [1]]
 
 
-@in_virtual_time
-async def test_an_opening_that_fails_is_tried_again_with_a_new_lane() -> None:
+async def test_an_opening_that_fails_is_tried_again_with_a_new_lane(worker: Worker) -> None:
     """Until the cluster is there the failure is named; then the lane opens, and works."""
-    worker = Worker()
     worker.prepare = lambda bench: (
         bench.transactions.opens.append(Ending.FAILED) if len(worker.benches[0]) < 4 else None
     )
@@ -315,10 +294,8 @@ async def test_an_opening_that_fails_is_tried_again_with_a_new_lane() -> None:
     await soon()
     assert worker.logs[0].offsets == [0]
     assert not worker.crashes
-    await worker.lanes.close(0.0)
 
 
-@in_virtual_time
 async def test_a_cluster_that_cannot_say_where_a_partition_begins_is_asked_again() -> None:
     """A failure of Kafka while pinning the beginning is no reason to end the worker."""
     worker = Worker({0: FakeLog(position=Position(None, ""))})
@@ -333,10 +310,8 @@ async def test_a_cluster_that_cannot_say_where_a_partition_begins_is_asked_again
 
 
 @pytest.mark.parametrize("refusal", [Ending.DENIED, RuntimeError()])
-@in_virtual_time
-async def test_what_no_retry_can_mend_is_reported_once(refusal: Ending | Exception) -> None:
+async def test_what_no_retry_can_mend_is_reported_once(worker: Worker, refusal: Ending | Exception) -> None:
     """A refusal by access rules, or a bug, ends the worker; the lane is let go and never accepts."""
-    worker = Worker()
 
     def refusing(bench: Bench) -> None:
         future = asyncio.get_running_loop().create_future()
@@ -353,13 +328,10 @@ async def test_what_no_retry_can_mend_is_reported_once(refusal: Ending | Excepti
     assert not worker.lanes.accepts(0)
     assert 0 in worker.lanes.opening
     assert worker.bench(0).transactions.closed
-    await worker.lanes.close(0.0)
 
 
-@in_virtual_time
-async def test_a_lane_that_cannot_even_be_made_is_reported() -> None:
+async def test_a_lane_that_cannot_even_be_made_is_reported(worker: Worker) -> None:
     """A bug in making the lane does not vanish in a background task."""
-    worker = Worker()
 
     def broken(bench: Bench) -> None:
         raise ZeroDivisionError
@@ -368,13 +340,10 @@ async def test_a_lane_that_cannot_even_be_made_is_reported() -> None:
     await worker.lanes.assigned([0], 1)
     await soon()
     assert [type(exc) for exc in worker.crashes] == [ZeroDivisionError]
-    await worker.lanes.close(0.0)
 
 
-@in_virtual_time
-async def test_a_lane_that_closes_is_in_flight_until_it_has_let_go() -> None:
+async def test_a_lane_that_closes_is_in_flight_until_it_has_let_go(worker: Worker) -> None:
     """What a revoked lane holds counts as long as it waits for its lookups, and is then handed over."""
-    worker = Worker()
     await worker.lanes.assigned([0], 1)
     await soon()
     worker.lanes.offer(0, 1, [*known(0), *lookup(1)])

@@ -20,7 +20,6 @@ from streams.kafka.topics import (
     ensure_topics,
 )
 from streams.sandbox.kafka import EmbeddedKafka
-from tests.delivery.fakes import in_virtual_time
 
 
 def topic_names(prefix: str) -> TopicNames:
@@ -151,7 +150,7 @@ async def test_without_the_right_to_read_configurations_the_default_limit_is_tak
     assert forbidden.max_message_bytes == dict.fromkeys(written, DEFAULT_MAX_MESSAGE_BYTES)
 
 
-@in_virtual_time
+@pytest.mark.usefixtures("virtual_time")
 async def test_a_topic_that_is_not_known_everywhere_yet_is_asked_for_again() -> None:
     """The default limit is not taken for a topic's own only because it was made a moment ago."""
     admin = FakeAdmin(dict.fromkeys(NAMES.all, 2), config_code=UNKNOWN_TOPIC)

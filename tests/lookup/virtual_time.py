@@ -34,15 +34,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.jump.now
 
 
+def nothing_left() -> None:
+    """Fail when a callback failed, or another task than this one is left."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "tasks are left"
+    assert loop.accidents == []
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run to the end in no time. Fails when a callback failed, or a task is left."""
+    """Run to the end in no time; nothing may be left."""
 
     async def checked() -> T:
         result = await main
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        assert asyncio.all_tasks() == {asyncio.current_task()}, "tasks are left"
-        assert loop.accidents == []
+        nothing_left()
         return result
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

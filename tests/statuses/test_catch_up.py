@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +16,6 @@ from aiokafka.errors import IllegalStateError, KafkaConnectionError
 from streams.delivery.offsets import Extent, Offsets
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.statuses.catch_up import CatchUp
-from tests.delivery.fakes import in_virtual_time
 
 LOOKS = 10 * CatchUp.LOOK_EVERY  # time for several looks
 
@@ -65,34 +64,23 @@ class Bench:
         return [number for number in self.cluster.ends if self.catch_up.whole(number)]
 
 
-def with_bench(
-    **ends: int,
-) -> Callable[[Callable[[Bench], Awaitable[None]]], Callable[[], None]]:
-    """Run a test with a bench in virtual time, the consumer turning meanwhile."""
+def with_bench(**ends: int) -> pytest.MarkDecorator:
+    """Give a test a bench with these ends of partitions."""
+    return pytest.mark.parametrize("bench", [ends], indirect=True, ids=[pytest.HIDDEN_PARAM])
 
-    def decorate(test: Callable[[Bench], Awaitable[None]]) -> Callable[[], None]:
-        @in_virtual_time
-        async def wrapper() -> None:
-            bench = Bench(**ends)
-            turning = asyncio.create_task(bench.cluster.turn())
-            try:
-                await test(bench)
-            finally:
-                watch = bench.catch_up._watch
-                bench.catch_up.stop()
-                turning.cancel()
-                for task in filter(None, (turning, watch)):
-                    with suppress(asyncio.CancelledError):
-                        await task
 
-        # Not functools.wraps: pytest would take the bench for a fixture.
-        def run() -> None:
-            wrapper()
-
-        run.__doc__, run.__name__ = test.__doc__, test.__name__
-        return run
-
-    return decorate
+@pytest.fixture
+async def bench(request: pytest.FixtureRequest, virtual_time: None) -> AsyncIterator[Bench]:
+    """Its consumer turns meanwhile."""
+    bench = Bench(**request.param)
+    turning = asyncio.create_task(bench.cluster.turn())
+    yield bench
+    watch = bench.catch_up._watch
+    bench.catch_up.stop()
+    turning.cancel()
+    for task in filter(None, (turning, watch)):
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 @with_bench(p0=0)
@@ -351,19 +339,15 @@ async def test_markers_gaps_and_open_transactions_on_a_real_topic(
         await admin.close()
 
 
-def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+@with_bench(p0=5)
+async def test_nothing_personal_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """What is logged names a topic and a failure's class, and not its text."""
     caplog.set_level(logging.DEBUG)
-
-    @with_bench(p0=5)
-    async def scenario(bench: Bench) -> None:
-        bench.cluster.troubles["ends"] = [KafkaConnectionError("canary")]
-        bench.cluster.troubles["positions"] = [IllegalStateError("canary")]
-        bench.catch_up.assigned("actions", [0])
-        bench.catch_up.restored()
-        await asyncio.sleep(5)
-
-    scenario()
+    bench.cluster.troubles["ends"] = [KafkaConnectionError("canary")]
+    bench.cluster.troubles["positions"] = [IllegalStateError("canary")]
+    bench.catch_up.assigned("actions", [0])
+    bench.catch_up.restored()
+    await asyncio.sleep(5)
     assert "KafkaConnectionError" in caplog.text
     assert "IllegalStateError" in caplog.text
     assert "canary" not in caplog.text

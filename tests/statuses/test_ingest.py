@@ -20,7 +20,6 @@ from streams.observability.metric_catalogue import DEAD_LETTERS, STATUSES
 from streams.observability.metrics import Metrics
 from streams.statuses.ingest import StatusIngest
 from streams.statuses.table import StatusTable
-from tests.delivery.fakes import in_virtual_time
 from tests.statuses.fake_changelog import CHANGELOG, FakeChangelog, SentRow, faust_table
 
 CANARY = "canary-7f3a"
@@ -67,6 +66,14 @@ class Bench:
         return self.table.subscribed(2, key, 0.0)
 
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    return Bench()
+
+
 def row(ref: str, subscribed: object, as_of: str = "2026-11-24T10:00:00Z") -> tuple[bytes, bytes]:
     document = {"orgId": 310, "contactRef": ref, "subscribed": subscribed, "asOf": as_of}
     return b"310:" + ref.encode(), orjson.dumps(document)
@@ -78,10 +85,8 @@ def chunk(*rows: tuple[bytes | None, bytes | None], generation: int = 7) -> Chun
     )
 
 
-@in_virtual_time
-async def test_a_chunk_is_applied_in_its_order_counted_and_settled() -> None:
+async def test_a_chunk_is_applied_in_its_order_counted_and_settled(bench: Bench) -> None:
     """Rows, an older one, and a tombstone: the table has what should stay, and the chunk is settled."""
-    bench = Bench()
     given = chunk(row("a", True), row("b", False), row("a", False, "2026-11-23T10:00:00Z"), (b"310:b", None))
     await bench.statuses.ingest(given)
     assert (bench.says(b"310:a"), bench.says(b"310:b")) == (True, None)
@@ -90,20 +95,16 @@ async def test_a_chunk_is_applied_in_its_order_counted_and_settled() -> None:
     assert [topic for topic, _, _ in bench.changelog.sent] == [CHANGELOG]
 
 
-@in_virtual_time
-async def test_the_same_chunk_again_changes_nothing() -> None:
+async def test_the_same_chunk_again_changes_nothing(bench: Bench) -> None:
     """Reading a chunk a second time, after a crash between changelog and commit, leaves the same table."""
-    bench = Bench()
     rows = [row("a", True), (b"310:b", None), row("a", False, "2026-11-25T10:00:00Z")]
     await bench.statuses.ingest(chunk(*rows))
     await bench.statuses.ingest(chunk(*rows))
     assert bench.says(b"310:a") is False
 
 
-@in_virtual_time
-async def test_what_cannot_be_read_is_kept_and_the_old_row_stays() -> None:
+async def test_what_cannot_be_read_is_kept_and_the_old_row_stays(bench: Bench) -> None:
     """Bad rows become dead letters with place and reason; their neighbours are applied."""
-    bench = Bench()
     await bench.statuses.ingest(chunk(row("a", True)))
     bad: list[tuple[bytes | None, bytes | None]] = [
         row("a", "false"),
@@ -131,10 +132,8 @@ async def test_what_cannot_be_read_is_kept_and_the_old_row_stays() -> None:
     assert bench.metrics.total(DEAD_LETTERS, topic="actions") == 0
 
 
-@in_virtual_time
-async def test_a_chunk_is_tried_until_kafka_takes_it() -> None:
+async def test_a_chunk_is_tried_until_kafka_takes_it(bench: Bench) -> None:
     """Failing changelog: nothing is settled or counted until it works, and dead letters are sent once."""
-    bench = Bench()
     bench.changelog.trouble = []
     given = chunk((b"310:a", b"{"), row("b", True))
     real_apply, calls = bench.table.apply, []
@@ -154,10 +153,8 @@ async def test_a_chunk_is_tried_until_kafka_takes_it() -> None:
     assert bench.metrics.total(DEAD_LETTERS, topic="statuses") == 1
 
 
-@in_virtual_time
-async def test_rows_wait_for_their_dead_letters() -> None:
+async def test_rows_wait_for_their_dead_letters(bench: Bench) -> None:
     """While the dead letters' topic takes nothing, nothing is settled: no record is lost between the two."""
-    bench = Bench()
     bench.letters_trouble = [KafkaConnectionError(), KafkaConnectionError()]
     given = chunk((b"310:a", b"{"), row("b", True))
     learning = asyncio.create_task(bench.statuses.ingest(given))
@@ -169,10 +166,8 @@ async def test_rows_wait_for_their_dead_letters() -> None:
     assert len(bench.letters) == 1
 
 
-@in_virtual_time
-async def test_a_dead_letter_without_room_is_shortened_and_stops_nothing() -> None:
+async def test_a_dead_letter_without_room_is_shortened_and_stops_nothing(bench: Bench) -> None:
     """A row too large for the dead letters' topic is cut and says so; the statuses behind it are learned."""
-    bench = Bench()
     bench.letters_trouble = [MessageSizeTooLargeError()]
     large = b"{" * (3 * SHORTENED_TO)
     given = chunk((b"310:a", large), (None, None), (b"310:b", b"["), row("c", True))
@@ -184,20 +179,16 @@ async def test_a_dead_letter_without_room_is_shortened_and_stops_nothing() -> No
     assert bench.says(b"310:c") is True
 
 
-@in_virtual_time
-async def test_a_chunk_of_an_earlier_generation_is_dropped() -> None:
+async def test_a_chunk_of_an_earlier_generation_is_dropped(bench: Bench) -> None:
     """After a rebalance the chunk is somebody else's: it is neither applied nor settled."""
-    bench = Bench()
     given = chunk(row("a", True), generation=6)
     await bench.statuses.ingest(given)
     assert not given.settled
     assert bench.changelog.sent == []
 
 
-@in_virtual_time
-async def test_a_rebalance_ends_the_trying() -> None:
+async def test_a_rebalance_ends_the_trying(bench: Bench) -> None:
     """A chunk that Kafka does not take is let go when the group has a new generation."""
-    bench = Bench()
     bench.changelog.trouble = [KafkaConnectionError() for _ in range(100)]
     given = chunk(row("a", True))
     learning = asyncio.create_task(bench.statuses.ingest(given))
@@ -209,10 +200,8 @@ async def test_a_rebalance_ends_the_trying() -> None:
     assert bench.counted() == {"applied": 0, "outdated": 0, "dead_letter": 0}
 
 
-@in_virtual_time
-async def test_a_bug_is_not_swallowed() -> None:
+async def test_a_bug_is_not_swallowed(bench: Bench) -> None:
     """Anything but Kafka's failure ends the agent, which /livez then reports; nothing is settled."""
-    bench = Bench()
     bench.changelog.trouble = [ZeroDivisionError()]
     given = chunk(row("a", True))
     with pytest.raises(ZeroDivisionError):
@@ -220,16 +209,10 @@ async def test_a_bug_is_not_swallowed() -> None:
     assert not given.settled
 
 
-def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_personal_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Bad rows and failures leave no key, value or exception text in the log."""
     caplog.set_level(logging.DEBUG)
-
-    @in_virtual_time
-    async def scenario() -> None:
-        bench = Bench()
-        bench.letters_trouble = [KafkaConnectionError(CANARY), MessageSizeTooLargeError(CANARY)]
-        await bench.statuses.ingest(chunk((CANARY.encode(), CANARY.encode()), row(CANARY, True)))
-
-    scenario()
+    bench.letters_trouble = [KafkaConnectionError(CANARY), MessageSizeTooLargeError(CANARY)]
+    await bench.statuses.ingest(chunk((CANARY.encode(), CANARY.encode()), row(CANARY, True)))
     assert "KafkaConnectionError" in caplog.text
     assert CANARY not in "".join(logging.Formatter().format(each) for each in caplog.records)

@@ -16,7 +16,6 @@ from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.statuses.lookup_cache import LookupCache
 from streams.statuses.row import Row, decode_row
 from streams.statuses.table import StatusTable
-from tests.delivery.fakes import in_virtual_time
 from tests.statuses.fake_changelog import FakeChangelog, faust_table
 
 EXISTING, NON_EXISTING = LookupOutcome(Outcome.EXISTING), LookupOutcome(Outcome.NON_EXISTING)
@@ -58,10 +57,16 @@ class Bench:
         await asyncio.gather(task, return_exceptions=True)
 
 
-@in_virtual_time
-async def test_answers_are_kept_for_the_lifetime_of_their_kind() -> None:
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    return Bench()
+
+
+async def test_answers_are_kept_for_the_lifetime_of_their_kind(bench: Bench) -> None:
     """Subscribed and not subscribed have lifetimes of their own, from the moment of the answer."""
-    bench = Bench()
     bench.answers.keep(0, b"a", 310, EXISTING)
     bench.answers.keep(1, b"b", 310, NON_EXISTING)
     await bench.running(bench.answers.write, 1)
@@ -69,10 +74,8 @@ async def test_answers_are_kept_for_the_lifetime_of_their_kind() -> None:
     assert bench.row(b"b", 1) == Row(False, NOW, NOW + HOUR)
 
 
-@in_virtual_time
-async def test_a_lifetime_is_shortened_by_up_to_a_tenth() -> None:
+async def test_a_lifetime_is_shortened_by_up_to_a_tenth(bench: Bench) -> None:
     """Answers of one burst expire at different times, none of them late."""
-    bench = Bench()
     for random, key in ((0.0, b"a"), (0.5, b"b"), (1.0, b"c")):
         bench.random = random
         bench.answers.keep(0, key, 310, EXISTING)
@@ -81,49 +84,39 @@ async def test_a_lifetime_is_shortened_by_up_to_a_tenth() -> None:
     assert [each and each.expires_at for each in found] == [NOW + DAY, NOW + 0.95 * DAY, NOW + 0.9 * DAY]
 
 
-@in_virtual_time
-async def test_failures_are_never_kept() -> None:
+async def test_failures_are_never_kept(bench: Bench) -> None:
     """A failed lookup of any cause leaves the status missing."""
-    bench = Bench()
     for cause in Cause:
         bench.answers.keep(0, b"a", 310, LookupOutcome(Outcome.ERROR, cause))
     await bench.running(bench.answers.write, 1)
     assert bench.changelog.sent == []
 
 
-@in_virtual_time
-async def test_a_lifetime_of_zero_keeps_nothing() -> None:
+async def test_a_lifetime_of_zero_keeps_nothing(bench: Bench) -> None:
     """An organisation that says 0 is asked each time."""
-    bench = Bench()
     bench.answers.keep(0, b"a", 311, EXISTING)
     await bench.running(bench.answers.write, 1)
     assert bench.changelog.sent == []
 
 
-@in_virtual_time
-async def test_answers_of_a_moment_are_written_together() -> None:
+async def test_answers_of_a_moment_are_written_together(bench: Bench) -> None:
     """What gathers in a twentieth of a second is one batch, and an answer waits no longer than that."""
-    bench = Bench()
     for number in range(10):
         bench.answers.keep(0, b"%d" % number, 310, EXISTING)
     await bench.running(bench.answers.write, LookupCache.GATHER + 0.001)
     assert [len(rows) for _, _, rows in bench.changelog.sent] == [10]
 
 
-@in_virtual_time
-async def test_a_crm_row_is_not_overwritten_by_an_answer() -> None:
+async def test_a_crm_row_is_not_overwritten_by_an_answer(bench: Bench) -> None:
     """An answer that comes after the CRM's own word is let go."""
-    bench = Bench()
     await bench.table.apply(0, [(b"a", Row(False, 1.0))])
     bench.answers.keep(0, b"a", 310, EXISTING)
     await bench.running(bench.answers.write, 1)
     assert bench.row(b"a") == Row(False, 1.0)
 
 
-@in_virtual_time
-async def test_of_partitions_that_are_gone_nothing_is_written() -> None:
+async def test_of_partitions_that_are_gone_nothing_is_written(bench: Bench) -> None:
     """An answer for a partition that was revoked meanwhile is dropped; the others are written."""
-    bench = Bench()
     bench.answers.keep(0, b"a", 310, EXISTING)
     bench.answers.keep(1, b"b", 310, EXISTING)
     bench.partitions = {1}
@@ -131,10 +124,8 @@ async def test_of_partitions_that_are_gone_nothing_is_written() -> None:
     assert [partition for _, partition, _ in bench.changelog.sent] == [1]
 
 
-@in_virtual_time
-async def test_what_kafka_does_not_take_is_not_kept_and_later_answers_are() -> None:
+async def test_what_kafka_does_not_take_is_not_kept_and_later_answers_are(bench: Bench) -> None:
     """A failed write costs another lookup, and nothing else."""
-    bench = Bench()
     bench.changelog.trouble = [KafkaConnectionError()]
     writing = asyncio.create_task(bench.answers.write())
     bench.answers.keep(0, b"a", 310, EXISTING)
@@ -146,10 +137,8 @@ async def test_what_kafka_does_not_take_is_not_kept_and_later_answers_are() -> N
     await asyncio.gather(writing, return_exceptions=True)
 
 
-@in_virtual_time
-async def test_while_kafka_hangs_memory_is_bounded() -> None:
+async def test_while_kafka_hangs_memory_is_bounded(bench: Bench) -> None:
     """Answers beyond the bound are not kept; when Kafka is back, there is room again."""
-    bench = Bench()
     bench.answers.WAITING_MOST = 10  # type: ignore[misc]  # the test's own bound
     bench.changelog.gate = asyncio.Event()
     writing = asyncio.create_task(bench.answers.write())
@@ -167,10 +156,8 @@ async def test_while_kafka_hangs_memory_is_bounded() -> None:
     await asyncio.gather(writing, return_exceptions=True)
 
 
-@in_virtual_time
-async def test_many_answers_are_written_piece_by_piece() -> None:
+async def test_many_answers_are_written_piece_by_piece(bench: Bench) -> None:
     """A backlog does not become one long stretch of work: between pieces the event loop has its turn."""
-    bench = Bench()
     count = 2 * LookupCache.WRITE_SIZE + 1
     for number in range(count):
         bench.answers.keep(0, b"%d" % number, 310, EXISTING)
@@ -179,10 +166,8 @@ async def test_many_answers_are_written_piece_by_piece() -> None:
     assert sizes == [LookupCache.WRITE_SIZE, LookupCache.WRITE_SIZE, 1]
 
 
-@in_virtual_time
-async def test_the_sweep_forgets_what_has_expired() -> None:
+async def test_the_sweep_forgets_what_has_expired(bench: Bench) -> None:
     """Expired answers go, from store and changelog; others and CRM rows stay."""
-    bench = Bench()
     rows = [
         (b"old", Row(True, 1.0, NOW - 1)),
         (b"fresh", Row(True, 1.0, NOW + DAY)),
@@ -195,10 +180,8 @@ async def test_the_sweep_forgets_what_has_expired() -> None:
     assert bench.changelog.values()[-2:] == [(b"old", None), (b"older", None)]
 
 
-@in_virtual_time
-async def test_the_sweep_takes_a_few_rows_at_a_time() -> None:
+async def test_the_sweep_takes_a_few_rows_at_a_time(bench: Bench) -> None:
     """A large table is swept in steps with pauses between, never in one go."""
-    bench = Bench()
     bench.answers.SWEEP_SIZE = 10  # type: ignore[misc]  # the test's own step
     await bench.table.apply(0, [(b"%d" % number, Row(True, 1.0, 5.0)) for number in range(35)])
     await bench.running(bench.answers.sweep, 1.5)
@@ -207,10 +190,8 @@ async def test_the_sweep_takes_a_few_rows_at_a_time() -> None:
     assert list(bench.table.rows.keys(0)) == []
 
 
-@in_virtual_time
-async def test_the_sweep_outlives_kafka_s_failures_and_lost_partitions() -> None:
+async def test_the_sweep_outlives_kafka_s_failures_and_lost_partitions(bench: Bench) -> None:
     """A step that fails is made up for in a later round; a partition that is gone is left alone."""
-    bench = Bench()
     await bench.table.apply(0, [(b"a", Row(True, 1.0, 5.0))])
     await bench.table.apply(1, [(b"b", Row(True, 1.0, 5.0))])
     bench.partitions = {0}
@@ -241,20 +222,14 @@ async def test_the_sweep_lets_go_of_a_partition_that_is_revoked(
     await asyncio.gather(sweeping, return_exceptions=True)
 
 
-def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_personal_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Keys hold a contactRef: failures to write or sweep do not show them, nor an exception's text."""
     caplog.set_level(logging.DEBUG)
-
-    @in_virtual_time
-    async def scenario() -> None:
-        bench = Bench()
-        bench.changelog.trouble = [KafkaConnectionError("canary")]
-        bench.answers.keep(0, b"310:canary", 310, EXISTING)
-        await bench.running(bench.answers.write, 1)
-        await bench.table.apply(0, [(b"310:canary", Row(True, 1.0, 5.0))])
-        bench.changelog.trouble = [KafkaConnectionError("canary")]
-        await bench.running(bench.answers.sweep, 5)
-
-    scenario()
+    bench.changelog.trouble = [KafkaConnectionError("canary")]
+    bench.answers.keep(0, b"310:canary", 310, EXISTING)
+    await bench.running(bench.answers.write, 1)
+    await bench.table.apply(0, [(b"310:canary", Row(True, 1.0, 5.0))])
+    bench.changelog.trouble = [KafkaConnectionError("canary")]
+    await bench.running(bench.answers.sweep, 5)
     assert "KafkaConnectionError" in caplog.text
     assert "canary" not in caplog.text
