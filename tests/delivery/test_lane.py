@@ -246,7 +246,7 @@ async def test_transactions_that_cannot_open_say_so() -> None:
 
 
 async def test_a_processor_that_raises_costs_only_that_record(bench: Bench) -> None:
-    """A record on which our code fails gets the dead letter of an internal error; its neighbours their emails."""
+    """A record on which our code fails becomes a dead letter (internal error); its neighbours get emails."""
     bench.processor.bugs = {1}
     bench.lane.offer(known(0, 1, 2))
     await soon()
@@ -261,7 +261,7 @@ async def test_a_processor_that_raises_costs_only_that_record(bench: Bench) -> N
 
 
 async def test_an_answer_that_is_an_error_or_cannot_be_concluded_is_a_fault(bench: Bench) -> None:
-    """An exception, a cancellation, or a bug in drawing the conclusion: the record gets the dead letter of an internal error."""
+    """An exception, a cancellation, or a bug in our conclusion: a dead letter with class internal error."""
     bench.lane.offer(lookup(0, 1, 2, 3))
     await soon()
     bench.processor.answers[0].set_exception(ValueError())
@@ -527,7 +527,7 @@ async def test_closing_with_grace_ends_with_the_last_answer(bench: Bench) -> Non
 
 
 async def test_closing_without_grace_leaves_what_waits_to_the_successor(bench: Bench) -> None:
-    """What is decided is committed, what awaits its lookup or was not processed is not; late answers change nothing."""
+    """Results that are ready are committed, other records are not; late answers change nothing."""
     bench.lane.offer([*lookup(0), *known(1), *lookup(2)])
     await bench.lane.close()
     assert bench.log.offsets == [1]

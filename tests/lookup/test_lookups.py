@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from streams.lookup.client import Endpoint, LookupClient, Question
 from streams.lookup.lookups import LookupPolicy, Lookups
 from streams.lookup.organisation import CIRCUIT_OPEN, CLOSING, TIMEOUT, UNEXPECTED
 from streams.settings.organisations_file import Organisation, Organisations
-from tests.lookup.test_organisation import EXISTING, FAILURE, Does, Service, Tally, person, virtual, waits
+from tests.lookup.test_organisation import EXISTING, FAILURE, Does, Service, Tally, person, waits
 
 POLICY = BreakerPolicy(minimum_calls=4, jitter=0.0)
 
@@ -43,24 +45,36 @@ def of(org_id: int, number: int = 1) -> Question:
     return person(number)._replace(org_id=org_id)
 
 
-@virtual
-async def test_an_organisation_without_a_lookup_has_no_answer() -> None:
+Opens = Callable[..., Lookups]
+
+
+@pytest.fixture
+async def opened(virtual_time: None) -> AsyncIterator[Opens]:
+    """Makes lookups, which are closed in the end."""
+    made: list[Lookups] = []
+
+    def opened(organisations: Organisations, client_for: Any, observer: Any = None) -> Lookups:
+        made.append(Lookups(organisations, observer or Tally(), client_for=client_for))
+        return made[-1]
+
+    yield opened
+    for lookups in made:
+        await lookups.aclose()
+
+
+async def test_an_organisation_without_a_lookup_has_no_answer(opened: Opens) -> None:
     """None, neither an outcome nor a future, and nothing is opened for it."""
-    lookups = Lookups(policies(), Tally(), client_for=Crms().client_for)
+    lookups = opened(policies(), Crms().client_for)
     assert lookups.ask(of(310)) is None
     assert lookups.is_fast(310)
     assert list(lookups) == []
-    await lookups.aclose()
 
 
-@virtual
-async def test_one_organisations_dead_service_does_not_touch_another() -> None:
+async def test_one_organisations_dead_service_does_not_touch_another(opened: Opens) -> None:
     """While one hangs with everything it may have out, and then is given up on, the other answers as ever."""
     crms = Crms(dead=Service(Does(None)), well=Service(Does()))
-    lookups = Lookups(
-        policies(org310=asked_at("dead", concurrency=4), org311=asked_at("well")),
-        Tally(),
-        client_for=crms.client_for,
+    lookups = opened(
+        policies(org310=asked_at("dead", concurrency=4), org311=asked_at("well")), crms.client_for
     )
     hanging = [waits(lookups.ask(of(310, number))) for number in range(20)]
     await asyncio.sleep(0.1)
@@ -70,45 +84,35 @@ async def test_one_organisations_dead_service_does_not_touch_another() -> None:
     assert lookups.ask(of(310)) == CIRCUIT_OPEN
     assert await waits(lookups.ask(of(311))) == EXISTING
     assert [(lookup.org_id, lookup.state) for lookup in lookups] == [(310, State.OPEN), (311, State.CLOSED)]
-    await lookups.aclose()
 
 
-@virtual
-async def test_organisations_of_the_default_have_desks_of_their_own() -> None:
+async def test_organisations_of_the_default_have_desks_of_their_own(opened: Opens) -> None:
     """The default's service is asked for each, and one's open circuit leaves the other's alone."""
     failing, well = Service(Does(FAILURE)), Service(Does())
     clients = iter([failing, well])
-    lookups = Lookups(policies(asked_at("shared")), Tally(), client_for=lambda _: next(clients))
+    lookups = opened(policies(asked_at("shared")), lambda _: next(clients))
     for number in range(4):
         await waits(lookups.ask(of(1, number)))
     assert lookups.ask(of(1)) == CIRCUIT_OPEN
     assert await waits(lookups.ask(of(2))) == EXISTING
-    await lookups.aclose()
 
 
-@virtual
-async def test_made_up_organisations_share_a_desk_in_the_end() -> None:
-    """Beyond the most organisations there may be, ids without an entry share one; an entry still gets its
-    own.
-    """
+async def test_made_up_organisations_share_a_desk_in_the_end(opened: Opens) -> None:
+    """Beyond the most organisations there may be, ids without an entry share one; an entry still gets its own."""
     crms = Crms(shared=Service(), own=Service())
-    lookups = Lookups(
-        policies(asked_at("shared"), org310=asked_at("own")), Tally(), client_for=crms.client_for
-    )
+    lookups = opened(policies(asked_at("shared"), org310=asked_at("own")), crms.client_for)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lookups_module, "MOST_ORGANISATIONS", 3)
         for org_id in range(1, 10):
             assert await waits(lookups.ask(of(org_id))) == EXISTING
         assert await waits(lookups.ask(of(310))) == EXISTING
     assert [lookup.org_id for lookup in lookups] == [1, 2, 3, None, 310]
-    await lookups.aclose()
 
 
-@virtual
-async def test_reloading_keeps_what_has_not_changed() -> None:
+async def test_reloading_keeps_what_has_not_changed(opened: Opens) -> None:
     """Same service, same numbers: its open circuit stays, whatever the name and lifetimes."""
     crms = Crms(dead=Service(Does(FAILURE)))
-    lookups = Lookups(policies(org310=asked_at("dead")), Tally(), client_for=crms.client_for)
+    lookups = opened(policies(org310=asked_at("dead")), crms.client_for)
     for number in range(4):
         await waits(lookups.ask(of(310, number)))
     before = list(lookups)
@@ -116,7 +120,6 @@ async def test_reloading_keeps_what_has_not_changed() -> None:
     assert list(lookups) == before
     assert lookups.ask(of(310)) == CIRCUIT_OPEN
     assert crms.opened == ["dead"]
-    await lookups.aclose()
 
 
 @pytest.mark.parametrize(
@@ -130,41 +133,35 @@ async def test_reloading_keeps_what_has_not_changed() -> None:
     ],
     ids=["url", "concurrency", "queue", "certificates", "breaker"],
 )
-def test_reloading_replaces_what_has_changed(changed: Organisation) -> None:
+async def test_reloading_replaces_what_has_changed(opened: Opens, changed: Organisation) -> None:
     """What is under way ends with its old service, which is then closed; new questions go to the new one."""
+    services = {"old": iter([Service(Does(after=0.5)), Service()]), "new": iter([Service()])}
+    made: list[Service] = []
 
-    @virtual
-    async def main() -> None:
-        services = {"old": iter([Service(Does(after=0.5)), Service()]), "new": iter([Service()])}
-        made: list[Service] = []
+    def client_for(policy: LookupPolicy) -> Service:
+        assert policy.lookup is not None
+        made.append(next(services[policy.lookup.url]))
+        return made[-1]
 
-        def client_for(policy: LookupPolicy) -> Service:
-            assert policy.lookup is not None
-            made.append(next(services[policy.lookup.url]))
-            return made[-1]
-
-        lookups = Lookups(policies(org310=asked_at("old")), Tally(), client_for=client_for)
-        before = waits(lookups.ask(of(310)))
-        lookups.reload(policies(org310=changed))
-        after = waits(lookups.ask(of(310)))
-        assert lookups.waiting == 2
-        assert await after == EXISTING
-        assert not before.done()
-        assert await before == EXISTING
-        await asyncio.sleep(0.01)
-        assert [service.closed for service in made] == [True, False]
-        await lookups.aclose()
-        assert [len(service.asked) for service in made] == [1, 1]
-
-    main()
+    lookups = opened(policies(org310=asked_at("old")), client_for)
+    before = waits(lookups.ask(of(310)))
+    lookups.reload(policies(org310=changed))
+    after = waits(lookups.ask(of(310)))
+    assert lookups.waiting == 2
+    assert await after == EXISTING
+    assert not before.done()
+    assert await before == EXISTING
+    await asyncio.sleep(0.01)
+    assert [service.closed for service in made] == [True, False]
+    await lookups.aclose()
+    assert [len(service.asked) for service in made] == [1, 1]
 
 
-@virtual
-async def test_a_removed_organisation_is_asked_no_more() -> None:
+async def test_a_removed_organisation_is_asked_no_more(opened: Opens) -> None:
     """It has no lookup any more, its client is closed, and its state is told as closed a last time."""
     crms = Crms(dead=Service(*[Does(FAILURE)] * 4))
     tally = Tally()
-    lookups = Lookups(policies(org310=asked_at("dead")), tally, client_for=crms.client_for)
+    lookups = opened(policies(org310=asked_at("dead")), crms.client_for, tally)
     for number in range(4):
         await waits(lookups.ask(of(310, number)))
     lookups.reload(policies())
@@ -173,15 +170,13 @@ async def test_a_removed_organisation_is_asked_no_more() -> None:
     assert tally.states == [State.CLOSED, State.OPEN, State.CLOSED]
     await asyncio.sleep(0.01)
     assert crms.services["dead"].closed
-    await lookups.aclose()
 
 
-@virtual
-async def test_a_retired_desk_says_no_more_about_its_breaker() -> None:
+async def test_a_retired_desk_says_no_more_about_its_breaker(opened: Opens) -> None:
     """What its last lookups do to it must not look like its successor's state; their outcomes are told."""
     crms = Crms(old=Service(Does(FAILURE, after=0.3)), new=Service())
     tally = Tally()
-    lookups = Lookups(policies(org310=asked_at("old")), tally, client_for=crms.client_for)
+    lookups = opened(policies(org310=asked_at("old")), crms.client_for, tally)
     for number in range(4):
         waits(lookups.ask(of(310, number)))
     lookups.reload(policies(org310=asked_at("new")))
@@ -189,14 +184,12 @@ async def test_a_retired_desk_says_no_more_about_its_breaker() -> None:
     await asyncio.sleep(0.5)
     assert tally.states == [State.CLOSED, State.CLOSED]
     assert len(tally.answers) == 5
-    await lookups.aclose()
 
 
-@virtual
-async def test_closing_ends_retiring_desks_too() -> None:
+async def test_closing_ends_retiring_desks_too(opened: Opens) -> None:
     """All futures are cancelled, all clients closed, and nothing is opened any more."""
     crms = Crms(old=Service(Does(None)), new=Service(Does(None)))
-    lookups = Lookups(policies(org310=asked_at("old")), Tally(), client_for=crms.client_for)
+    lookups = opened(policies(org310=asked_at("old")), crms.client_for)
     asked = [waits(lookups.ask(of(310)))]
     lookups.reload(policies(org310=asked_at("new")))
     asked.append(waits(lookups.ask(of(310))))
@@ -208,11 +201,10 @@ async def test_closing_ends_retiring_desks_too() -> None:
     assert list(lookups) == []
 
 
-@virtual
-async def test_closing_at_once_after_a_reload_closes_every_client_once_or_more() -> None:
+async def test_closing_at_once_after_a_reload_closes_every_client_once_or_more(opened: Opens) -> None:
     """A retiring organisation whose draining has not begun is closed as well."""
     crms = Crms(old=Service(Does(None)))
-    lookups = Lookups(policies(org310=asked_at("old")), Tally(), client_for=crms.client_for)
+    lookups = opened(policies(org310=asked_at("old")), crms.client_for)
     asked = waits(lookups.ask(of(310)))
     lookups.reload(policies())
     await lookups.aclose()
@@ -220,11 +212,10 @@ async def test_closing_at_once_after_a_reload_closes_every_client_once_or_more()
     assert crms.services["old"].closed
 
 
-@virtual
-async def test_closing_does_not_wait_for_ever() -> None:
+async def test_closing_does_not_wait_for_ever(opened: Opens) -> None:
     """A retiring organisation whose client ignores a cancellation delays closing by seconds, no more."""
     crms = Crms(old=Service(Does(None, stubborn=60.0)))
-    lookups = Lookups(policies(org310=asked_at("old")), Tally(), client_for=crms.client_for)
+    lookups = opened(policies(org310=asked_at("old")), crms.client_for)
     waits(lookups.ask(of(310)))
     await asyncio.sleep(0.1)
     lookups.reload(policies())
