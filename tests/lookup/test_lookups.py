@@ -97,8 +97,8 @@ async def test_organisations_of_the_default_have_desks_of_their_own(opened: Open
     assert await waits(lookups.ask(of(2))) == EXISTING
 
 
-async def test_made_up_organisations_share_a_desk_in_the_end(opened: Opens) -> None:
-    """Beyond the most organisations there may be, ids without an entry share one; an entry still gets its own."""
+async def test_made_up_organisations_share_one_in_the_end(opened: Opens) -> None:
+    """Beyond the most organisations, ids without an entry share one; an entry still gets its own."""
     crms = Crms(shared=Service(), own=Service())
     lookups = opened(policies(asked_at("shared"), org310=asked_at("own")), crms.client_for)
     with pytest.MonkeyPatch.context() as patch:
