@@ -16,6 +16,7 @@ import pytest
 
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import LookupService, subscribed
+from streams.sandbox.ports import free_port
 from streams.sandbox.worker import Installation
 
 ROOT = Path(__file__).parent.parent
@@ -92,6 +93,24 @@ def test_an_address_is_asked_about_as_it_was_typed(
     assert done.returncode == 0, done.stderr
     ref = urlsafe_b64encode(hashlib.sha256(address.encode()).digest()).decode().rstrip("=")
     assert lookup.questions == [{"email": address, "contactRef": ref}]
+
+
+def test_a_password_that_the_locale_cannot_read_is_named() -> None:
+    """The sentence says what is wrong with it, without it: any text would be allowed."""
+    environ = {"STREAMS_LOOKUP_PASSWORD": "Żółw", "STREAMS_LOOKUP_URL": "http://127.0.0.1:9/"}
+    done = run("ascii", "streams", "settings", **environ)
+    assert done.returncode == 2
+    assert b"STREAMS_LOOKUP_PASSWORD is not text in this locale's encoding, ascii" in done.stderr
+
+
+def test_a_folder_that_rocksdb_would_write_otherwise_is_refused(tmp_path: Path) -> None:
+    """RocksDB's library writes names in UTF-8: it would look for the table in another folder, in vain."""
+    environ = {"STREAMS_STORE_FOLDER": str(tmp_path / "Żółw"), "STREAMS_WEB_PORT": str(free_port())}
+    done = run("ascii", "streams", "worker", **environ)
+    assert done.returncode == 2
+    assert done.stderr.rstrip().endswith(
+        b"in a locale of ascii, a folder's name may have letters of ASCII only"
+    )
 
 
 def test_an_address_in_no_known_encoding_is_refused() -> None:

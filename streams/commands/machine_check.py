@@ -6,7 +6,9 @@ Looked at before the worker starts, so that a mistake is one sentence with the s
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
@@ -39,10 +41,14 @@ def _folder(settings: Settings) -> Iterator[str]:
         tempfile.TemporaryFile(dir=folder).close()
     except RuntimeError:
         yield f"{name}: this user has no home folder, so name one without ~"
-    except UnicodeError:
-        yield f"{name}: its name is no text in this locale's encoding"
+        return
     except OSError as error:
         yield f"{name} cannot be written ({error.strerror}); with STREAMS_STORE=memory no folder is needed"
+        return
+    # RocksDB's library encodes names as UTF-8, whatever the locale does.
+    if str(folder).encode(errors="backslashreplace") != os.fsencode(folder):
+        encoding = sys.getfilesystemencoding()
+        yield f"{name}: in a locale of {encoding}, a folder's name may have letters of ASCII only"
 
 
 def _address(host: str, port: int) -> Iterator[str]:

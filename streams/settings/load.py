@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from pydantic import ValidationError
@@ -21,20 +22,36 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     rows = zip(Settings.model_fields, describe(), strict=True)
     known = [Known(field, row.name, row.bare_name, row.secret) for field, row in rows]
     given, problems = collect(environ, known)
-    wrong: set[str] = set()
+    wrong = {field for field, one in given.items() if not _is_text(field, one.text)}
+    encoding = sys.getfilesystemencoding()
+    problems += [
+        f"{given[field].name} is not text in this locale's encoding, {encoding}"
+        for field in given
+        if field in wrong
+    ]
+    texts = {field: one.text for field, one in given.items() if field not in wrong}
     try:
-        settings = Settings.model_validate({field: one.text for field, one in given.items()})
+        settings = Settings.model_validate(texts)
     except ValidationError as error:
-        wrong = {str(each["loc"][0]) for each in error.errors(include_url=False, include_context=False)}
-        problems += [_wrong_value(field, given[field]) for field in Settings.model_fields if field in wrong]
+        refused = {str(each["loc"][0]) for each in error.errors(include_url=False, include_context=False)}
+        problems += [_wrong_value(field, given[field]) for field in Settings.model_fields if field in refused]
         # The rest is valid by itself, and may still contradict itself: say that in the same breath.
-        settings = Settings.model_validate(
-            {field: one.text for field, one in given.items() if field not in wrong}
-        )
+        settings = Settings.model_validate({field: texts[field] for field in texts.keys() - refused})
+        wrong |= refused
     problems += [sentence for fields, sentence in inconsistencies(settings) if wrong.isdisjoint(fields)]
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def _is_text(field: str, text: str) -> bool:
+    if field.endswith(("_file", "_folder")):  # whose name may be of any bytes
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python keeps bytes that it cannot read as lone surrogates
+        return False
+    return True
 
 
 def _wrong_value(field: str, given: Given) -> str:
