@@ -115,7 +115,7 @@ class _Run:
             open_transactions=snapshot.emails.held_back,
             compacted=snapshot.emails_compacted,
         )
-        await self._judge(found, owed)
+        await self._classify(found, owed)
         found.unasked, found.unattributed = matching.resolve(
             lambda number: (
                 range(counted[number].stop, snapshot.actions.end[number] + _LOOK_AHEAD),
@@ -219,7 +219,7 @@ class _Run:
                 self._email_times.note(number, records)
                 matching.rescue(records)
 
-    async def _judge(self, found: AuditResult, owed: Iterable[Owed]) -> None:
+    async def _classify(self, found: AuditResult, owed: Iterable[Owed]) -> None:
         """Tell what is missing from what is not there yet, and from what cannot be known."""
         snapshot = self._snapshot
         candidates = []

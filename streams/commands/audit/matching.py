@@ -77,12 +77,12 @@ class _Side:
 
 
 class Matching:
-    """See the module."""
+    """Takes records of both topics in chunks, and knows at any time which actions have no email yet."""
 
     def __init__(
         self, topic: str, counted: Mapping[int, range], dead: Mapping[int, Collection[int]] | None = None
     ) -> None:
-        """Prepare.
+        """Begin without any record.
 
         Args:
             topic: of the actions.

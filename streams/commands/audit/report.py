@@ -67,7 +67,7 @@ def time_of(milliseconds: int) -> str:
 
 
 def as_lines(found: AuditResult, topic: str, listed: int) -> list[str]:
-    """Return an audit as lines; the last one is the verdict."""
+    """Return an audit as lines; the last one sums them up."""
     counts = found.counts
     lines = [
         f"{counts.records:>12,}  action records read",
