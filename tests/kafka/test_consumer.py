@@ -97,6 +97,11 @@ class Bench:
         return {tp: offset for tp in tps if (offset := self.consumer._new_offset(tp)) is not None}
 
 
+@pytest.fixture
+async def bench() -> Bench:
+    return Bench()
+
+
 def records(topic: str, partition: int, *offsets: int) -> list[FakeRecord]:
     return [FakeRecord(topic, partition, offset) for offset in offsets]
 
@@ -128,32 +133,28 @@ async def test_records_of_an_earlier_generation_are_dropped() -> None:
     assert bench.delivered == []
 
 
-async def test_a_stopped_flow_delivers_nothing() -> None:
+async def test_a_stopped_flow_delivers_nothing(bench: Bench) -> None:
     """While a rebalance goes on, records stay undelivered, and are read again after it."""
-    bench = Bench()
     bench.consumer.stop_flow()
     await bench.deliver(*records(PLAIN, 0, 1))
     assert bench.delivered == []
 
 
-async def test_partitions_that_were_not_asked_for_are_not_delivered() -> None:
+async def test_partitions_that_were_not_asked_for_are_not_delivered(bench: Bench) -> None:
     """What the client has buffered of a paused partition waits for its turn."""
-    bench = Bench()
     await bench.deliver(*records(PLAIN, 0, 1), *records(PLAIN, 1, 1), active={TP(PLAIN, 1)})
     assert bench.offsets() == [(1, [1])]
 
 
-async def test_a_topic_without_chunks_is_delivered_the_stock_way() -> None:
+async def test_a_topic_without_chunks_is_delivered_the_stock_way(bench: Bench) -> None:
     """A table's changelog gets single messages."""
-    bench = Bench()
     bench.consumer._to_message = lambda _, record: record  # type: ignore[method-assign]  # records are fakes
     await bench.deliver(*records(STOCK, 0, 1, 2))
     assert bench.delivered == records(STOCK, 0, 1, 2)
 
 
-async def test_a_chunk_that_waited_in_vain_is_read_again() -> None:
+async def test_a_chunk_that_waited_in_vain_is_read_again(bench: Bench) -> None:
     """Suspended while the agent's queue was full: it counts as not delivered, and blocks no commit."""
-    bench = Bench()
     bench.full = asyncio.Event()
     delivering = asyncio.create_task(bench.deliver(*records(PLAIN, 0, 1)))
     await asyncio.sleep(0)
@@ -168,9 +169,8 @@ async def test_a_chunk_that_waited_in_vain_is_read_again() -> None:
     assert bench.offsets() == [(0, [1])]
 
 
-async def test_a_cancelled_worker_s_delivery_ends() -> None:
+async def test_a_cancelled_worker_s_delivery_ends(bench: Bench) -> None:
     """A cancellation that no rebalance explains goes on to whoever cancelled."""
-    bench = Bench()
     bench.full = asyncio.Event()
     delivering = asyncio.create_task(bench.deliver(*records(PLAIN, 0, 1)))
     await asyncio.sleep(0)
@@ -182,9 +182,8 @@ async def test_a_cancelled_worker_s_delivery_ends() -> None:
 # -- what is fetched -------------------------------------------------------------------------------------
 
 
-async def test_a_partition_that_its_owner_closed_is_not_fetched() -> None:
+async def test_a_partition_that_its_owner_closed_is_not_fetched(bench: Bench) -> None:
     """Only what its owner accepts is asked for; topics without an owner always are."""
-    bench = Bench()
     everything = {TP(OWNED, 0), TP(OWNED, 1), TP(PLAIN, 0), TP(STOCK, 0)}
     bench.consumer._set_active_tps(everything)
     bench.owner.accepting = {1}
@@ -193,9 +192,8 @@ async def test_a_partition_that_its_owner_closed_is_not_fetched() -> None:
     assert bench.consumer._open_partitions() == everything
 
 
-async def test_pausing_and_resuming_work_while_an_owner_is_closed() -> None:
+async def test_pausing_and_resuming_work_while_an_owner_is_closed(bench: Bench) -> None:
     """Faust pauses what it restores a table without: a closed lane must not make it forget that."""
-    bench = Bench()
     everything = {TP(OWNED, 0), TP(PLAIN, 0), TP(STOCK, 0)}
     bench.consumer._set_active_tps(everything)
     bench.owner.accepting = set()
@@ -238,9 +236,8 @@ async def draining(bench: Bench, fetch: Callable[[], Awaitable[Any]]) -> AsyncIt
     await asyncio.wait_for(task, 5)
 
 
-async def test_a_revocation_waits_for_the_fetch_under_way() -> None:
+async def test_a_revocation_waits_for_the_fetch_under_way(bench: Bench) -> None:
     """What a fetch that outlives its generation returns would be dropped as old: so none outlives it."""
-    bench = Bench()
     fetching, found = asyncio.Event(), asyncio.Event()
 
     async def fetch() -> dict[TP, Any]:
@@ -258,9 +255,8 @@ async def test_a_revocation_waits_for_the_fetch_under_way() -> None:
         await asyncio.wait_for(revoking, 5)
 
 
-async def test_a_flow_that_is_resumed_and_stopped_at_once_holds_up_no_rebalance() -> None:
+async def test_a_flow_that_is_resumed_and_stopped_at_once_holds_up_no_rebalance(bench: Bench) -> None:
     """A rebalance right behind another one's end does not wait for a fetch that waits for its own end."""
-    bench = Bench()
     bench.consumer.stop_flow()
 
     async def fetch() -> dict[TP, Any]:
@@ -293,9 +289,8 @@ async def test_only_what_is_settled_is_committed_and_nothing_before_what_is_not(
     assert bench.committable() == {TP(PLAIN, 0): 6}
 
 
-async def test_the_commit_loop_can_ask_for_some_topics_only() -> None:
+async def test_the_commit_loop_can_ask_for_some_topics_only(bench: Bench) -> None:
     """A topic or a partition may be named; others wait."""
-    bench = Bench()
     await bench.deliver(*records(PLAIN, 0, 1), *records(PLAIN, 1, 1))
     for chunk in bench.delivered:
         chunk.settle()
@@ -305,18 +300,16 @@ async def test_the_commit_loop_can_ask_for_some_topics_only() -> None:
     assert list(asked({STOCK})) == []
 
 
-async def test_an_owner_s_offsets_are_left_to_it() -> None:
+async def test_an_owner_s_offsets_are_left_to_it(bench: Bench) -> None:
     """Faust commits nothing for a topic with an owner, settled or not."""
-    bench = Bench()
     await bench.deliver(*records(OWNED, 0, 1))
     bench.delivered[0].settle()
     assert bench.committable() == {}
     assert bench.consumer.unsettled_chunks(TP(OWNED, 0)) == 0
 
 
-async def test_faust_does_not_complain_of_commits_that_are_not_its_business() -> None:
+async def test_faust_does_not_complain_of_commits_that_are_not_its_business(bench: Bench) -> None:
     """Its look for streams that stand still is left out where chunks go: its errors would be false."""
-    bench = Bench()
     looked: list[str] = []
 
     class Thread:
@@ -329,9 +322,8 @@ async def test_faust_does_not_complain_of_commits_that_are_not_its_business() ->
     assert looked == [STOCK]
 
 
-async def test_faust_s_own_acknowledgement_of_a_chunk_commits_nothing() -> None:
+async def test_faust_s_own_acknowledgement_of_a_chunk_commits_nothing(bench: Bench) -> None:
     """Faust acknowledges also what it skips: for a chunk that means nothing."""
-    bench = Bench()
     await bench.deliver(*records(PLAIN, 0, 1))
 
     class Message:
@@ -344,9 +336,8 @@ async def test_faust_s_own_acknowledgement_of_a_chunk_commits_nothing() -> None:
     assert bench.committable() == {}
 
 
-async def test_after_a_seek_what_was_delivered_before_no_longer_counts() -> None:
+async def test_after_a_seek_what_was_delivered_before_no_longer_counts(bench: Bench) -> None:
     """A chunk that is settled late, after a seek, must not commit past what is read again."""
-    bench = Bench()
     await bench.deliver(*records(PLAIN, 0, 1))
 
     async def seek(*_: Any) -> None:
@@ -360,9 +351,8 @@ async def test_after_a_seek_what_was_delivered_before_no_longer_counts() -> None
     assert bench.offsets()[1:] == [(0, [1])]
 
 
-async def test_after_a_revocation_nothing_is_committed_any_more() -> None:
+async def test_after_a_revocation_nothing_is_committed_any_more(bench: Bench) -> None:
     """What is settled after the partition is gone is somebody else's to commit."""
-    bench = Bench()
     await bench.deliver(*records(PLAIN, 0, 1), *records(PLAIN, 1, 1))
     await bench.consumer.on_partitions_revoked({TP(PLAIN, 0)})
     for chunk in bench.delivered:
@@ -370,9 +360,8 @@ async def test_after_a_revocation_nothing_is_committed_any_more() -> None:
     assert bench.committable() == {TP(PLAIN, 1): 2}
 
 
-async def test_owners_are_told_of_assignments_and_revocations() -> None:
+async def test_owners_are_told_of_assignments_and_revocations(bench: Bench) -> None:
     """Each owner hears of exactly its topic's partitions, also when there are none, and of the generation."""
-    bench = Bench()
     await bench.consumer.on_partitions_assigned({TP(OWNED, 1), TP(PLAIN, 0), TP(STOCK, 2)}, 9)
     await bench.consumer.on_partitions_revoked({TP(OWNED, 1), TP(PLAIN, 0)})
     await bench.consumer.on_partitions_assigned({TP(PLAIN, 0)}, 10)
