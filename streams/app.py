@@ -159,21 +159,24 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     )
 
     # -- what is read, and by whom --------------------------------------------------------------------------
-    @app.agent(app.topic(names.actions, schema=ChunkSchema(settings.chunk_records, lanes)))
+    @app.agent(app.topic(names.actions, schema=ChunkSchema(settings.chunk_records, lanes)), name="confirm")
     async def confirm(stream: Any) -> None:
         """Every action gets its email: hand each chunk to its partition's lane."""
         async for event in stream.noack().events():
             chunk = event.value
             lanes.offer(chunk.partition, chunk.generation, chunk.records, chunk.since)
 
-    @app.agent(app.topic(names.rekeyed, schema=ChunkSchema(settings.chunk_records, rekeyed_lanes)))
+    @app.agent(
+        app.topic(names.rekeyed, schema=ChunkSchema(settings.chunk_records, rekeyed_lanes)),
+        name="confirm_rekeyed",
+    )
     async def confirm_rekeyed(stream: Any) -> None:
         """The same for actions that had to be moved to the partition of their supporter's status first."""
         async for event in stream.noack().events():
             chunk = event.value
             rekeyed_lanes.offer(chunk.partition, chunk.generation, chunk.records, chunk.since)
 
-    @app.agent(app.topic(names.statuses, schema=ChunkSchema(settings.chunk_records)))
+    @app.agent(app.topic(names.statuses, schema=ChunkSchema(settings.chunk_records)), name="ingest_statuses")
     async def ingest_statuses(stream: Any) -> None:
         """What the CRM knows goes into the table."""
         async for event in stream.noack().events():
