@@ -9,9 +9,14 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.lookup.virtual_time import VirtualLoop, nothing_left
+
+# An example's time is the machine's, which is shared: hypothesis fails those of more than 200 ms by default.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # The background job of a script ignores Ctrl-C, and so would each process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
