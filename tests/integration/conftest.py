@@ -19,7 +19,9 @@ def installation(
     made: list[Installation] = []
 
     def make(**settings: object) -> Installation:
-        made.append(Installation(kafka.bootstrap_servers, unique_name("t"), tmp_path, **settings))
+        # Seconds. A busy machine may keep a lookup that is answered waiting for longer than the default.
+        ample = {"lookup_deadline": 20, **settings}
+        made.append(Installation(kafka.bootstrap_servers, unique_name("t"), tmp_path, **ample))
         return made[-1]
 
     yield make

@@ -42,15 +42,15 @@ async def reasons(place: Installation, count: int) -> dict[int, str]:
     return found
 
 
-async def delays(place: Installation, count: int) -> dict[int, float]:
-    """Return the seconds from each action's timestamp to its email's, as the topics have them."""
-    times: list[dict[int, int]] = []
+async def written(place: Installation, count: int) -> tuple[dict[int, float], dict[int, float]]:
+    """Return when each action and its email were written, in seconds, as the topics have it."""
+    times: list[dict[int, float]] = []
     for topic in (place.names.actions, place.names.emails):
         records = await read_count(place.bootstrap_servers, topic, count)
         assert len(records) == count
-        times.append({_action_id(orjson.loads(record.value)): record.timestamp for record in records})
+        times.append({_action_id(orjson.loads(record.value)): record.timestamp / 1000 for record in records})
     actions, emails = times
-    return {number: (emails[number] - actions[number]) / 1000 for number in actions}
+    return actions, emails
 
 
 async def kept(place: Installation, until: Callable[[list[Any]], bool], seconds: float = 30) -> list[Any]:

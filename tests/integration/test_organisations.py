@@ -99,7 +99,7 @@ async def test_sighup_reads_the_file_again_and_a_wrong_one_changes_nothing(
         await hang_up(
             table(310, [f'url = "{third.url}"', 'deadline = "never"']), "the old one stays in force"
         )
-        assert "line 3: organisation.310.deadline" in worker.tail(10)
+        assert "line 3: organisation.310.deadline" in worker.log.read_text()
         assert worker.running
         await act(place, action(3))
         assert (await reasons(place, 3))[3] == "lookup_subscribed"
