@@ -20,11 +20,10 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d)", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
-
 # What may be a password in a URL or a list of servers: all before the last @, and, where somebody left out
-# the @ and the host, what stands after a colon and is no port.
+# the @ and the host, all after a colon that begins no port.
 _LOGIN = re.compile(r"^([a-z+]*://)?.*@", re.IGNORECASE | re.DOTALL)
-_NO_PORT = re.compile(r":(?!//)(?=[^:/,?\s]*[^\d:/,?\s])[^:/,?\s]+")
+_NO_PORT = re.compile(r":(?!//)(?=[^:/,?\s]*[^\d:/,?\s])[^,]+")
 
 
 def without_secrets(text: str) -> str:

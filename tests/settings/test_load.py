@@ -118,6 +118,8 @@ def test_a_wrong_value_is_not_also_called_a_contradiction() -> None:
         ("STREAMS_LOOKUP_URL", "https://crm:s?cr3t@crm.example/"),
         ("STREAMS_LOOKUP_URL", "https://crm:s@cr3t@crm.example/"),
         ("STREAMS_LOOKUP_URL", "https://crm:s3cr3t"),
+        ("STREAMS_LOOKUP_URL", "https://crm:xs3/cr3t"),
+        ("STREAMS_LOOKUP_USER", "crm:my s3:cr3t"),
         ("STREAMS_LOOKUP_URL", "crm:s3cr3t@crm.example"),
         ("STREAMS_LOOKUP_USER", "crm:s3cr3t"),
         ("STREAMS_OTLP_ENDPOINT", "https://crm:s3/cr3t@otel.example/"),
