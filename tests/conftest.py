@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from hypothesis import settings
+from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.sandbox.kafka import EmbeddedKafka
+from tests.clients import administering
 from tests.lookup.virtual_time import VirtualLoop, nothing_left
 
 # An example's time is the machine's, which is shared: hypothesis fails those of more than 200 ms by default.
@@ -28,6 +30,13 @@ def kafka() -> Iterator[EmbeddedKafka]:
     """A started one-broker cluster for the whole session; topics and groups in it have unique names."""
     with EmbeddedKafka() as cluster:
         yield cluster
+
+
+@pytest.fixture
+async def admin(kafka: EmbeddedKafka) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client of that cluster."""
+    async with administering(kafka.bootstrap_servers) as client:
+        yield client
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +26,7 @@ from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.ports import free_port
 from streams.sandbox.worker import Installation, WorkerProcess
 from streams.startup import Startup, Undecided, starting_offsets
+from tests.clients import administering, happens, make_topics
 
 Choice = Literal["earliest", "latest"] | None
 
@@ -97,6 +98,7 @@ class Bench:
     """Groundworks for one group and its topics."""
 
     def __init__(self, servers: str, prefix: str) -> None:
+        self.servers = servers
         self.connection = {"bootstrap_servers": servers}
         self.group = prefix
         names = (
@@ -132,9 +134,7 @@ class Bench:
 
     async def actions(self, *counts: int) -> None:
         """Make the actions topic, with so many records in each of its partitions."""
-        admin = AIOKafkaAdminClient(**self.connection)
-        await admin.start()
-        await admin.create_topics([NewTopic(self.names.actions, len(counts), 1)])
+        await make_topics(self.servers, len(counts), self.names.actions)
         producer = AIOKafkaProducer(**self.connection)
         await producer.start()
         for partition, count in enumerate(counts):
@@ -142,19 +142,13 @@ class Bench:
                 await producer.send_and_wait(self.names.actions, b"x", partition=partition)
         await producer.stop()
         # Retention has deleted the first record of the first partition.
-        await admin.delete_records({self.places[0]: RecordsToDelete(before_offset=1)})
-        await admin.close()
+        async with administering(**self.connection) as admin:
+            await admin.delete_records({self.places[0]: RecordsToDelete(before_offset=1)})
 
 
 @pytest.fixture
 def bench(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> Bench:
     return Bench(kafka.bootstrap_servers, unique_name("t"))
-
-
-async def happens(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.kafka
@@ -214,10 +208,7 @@ async def test_offsets_that_are_committed_are_left_alone(bench: Bench) -> None:
 async def test_topics_that_cannot_work_together_end_the_start(bench: Bench) -> None:
     """No waiting and no retry where only a person can help."""
     await bench.actions(1, 1)
-    admin = AIOKafkaAdminClient(**bench.connection)
-    await admin.start()
-    await admin.create_topics([NewTopic(bench.names.statuses, 3, 1)])
-    await admin.close()
+    await make_topics(bench.servers, 3, bench.names.statuses)
     startup = bench.startup()
     with pytest.raises(TopicsUnfit):
         await startup.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -20,14 +20,6 @@ pytestmark = pytest.mark.kafka
 
 PARTITIONS = 4
 TIMEOUT = 2  # seconds, of transactions
-
-
-@pytest.fixture
-async def admin(kafka: EmbeddedKafka) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await client.start()
-    yield client
-    await client.close()
 
 
 async def test_a_deleted_emails_topic_lets_no_commit_pass_and_loses_nothing(

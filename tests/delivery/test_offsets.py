@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import CoordinatorNotAvailableError, KafkaError
 from aiokafka.protocol.commit import OffsetFetchResponse_v3
 from aiokafka.structs import OffsetAndMetadata
@@ -15,6 +15,7 @@ from aiokafka.structs import OffsetAndMetadata
 from streams.delivery.offsets import Extent, Offsets
 from streams.delivery.transaction import Position
 from streams.sandbox.kafka import EmbeddedKafka
+from tests.clients import administering, make_topics
 
 pytestmark = pytest.mark.kafka
 
@@ -22,12 +23,7 @@ pytestmark = pytest.mark.kafka
 @pytest.fixture
 async def topic(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> str:
     name = unique_name("actions")
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(name, 2, 1)])
-    finally:
-        await admin.close()
+    await make_topics(kafka.bootstrap_servers, 2, name)
     return name
 
 
@@ -88,10 +84,8 @@ async def test_extents_are_the_first_offset_and_the_high_watermark(
     assert await offsets.extents([zero, one]) == {zero: Extent(0, 5), one: Extent(0, 0)}
     await producer.abort_transaction()
     await producer.stop()
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    await admin.delete_records({zero: RecordsToDelete(before_offset=3)})
-    await admin.close()
+    async with administering(kafka.bootstrap_servers) as admin:
+        await admin.delete_records({zero: RecordsToDelete(before_offset=3)})
     extents = await offsets.extents([zero])
     assert extents[zero].first == 3
     assert extents[zero].end == 6  # with the abort marker

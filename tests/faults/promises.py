@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record import MemoryRecords
@@ -106,14 +104,3 @@ async def assert_no_transaction_open(place: Installation, seconds: float = 8) ->
     while found := await open_transactions(place.bootstrap_servers, outputs, partitions):
         assert time.monotonic() < until, f"open transactions: {found}"
         await asyncio.sleep(0.2)
-
-
-@asynccontextmanager
-async def administering(place: Installation) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client of the cluster, directly."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap_servers)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()

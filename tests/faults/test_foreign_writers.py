@@ -20,8 +20,9 @@ from aiokafka.coordinator.protocol import (
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams.sandbox.worker import Installation, WorkerProcess, problems
+from tests.clients import administering
 from tests.faults.kafka_proxy import KafkaProxy
-from tests.faults.promises import act, administering, assert_kept, reason_of, supporter_in
+from tests.faults.promises import act, assert_kept, reason_of, supporter_in
 from tests.integration.steps import ready, settled
 from tests.integration.topics import producing, read, send, status
 
@@ -35,7 +36,7 @@ PARTITIONS = 4
 async def with_status_topic(install: Make, **settings: object) -> Installation:
     """Make an installation whose status topic is there before the first worker, and may lose old segments."""
     place = install(topic_partitions=PARTITIONS, **settings)
-    async with administering(place) as admin:
+    async with administering(place.bootstrap_servers) as admin:
         policy = {"cleanup.policy": "compact,delete"}
         await admin.create_topics([NewTopic(place.names.statuses, PARTITIONS, 1, topic_configs=policy)])
     return place
@@ -69,7 +70,7 @@ async def test_the_table_is_whole_whatever_its_topic_s_partitions_end_or_begin_w
             await end()
     await send(place.bootstrap_servers, topic, [status(deleted, True), status(kept, True)])
     await send(place.bootstrap_servers, topic, [status(all_deleted, True)])
-    async with administering(place) as admin:
+    async with administering(place.bootstrap_servers) as admin:
         for partition in (1, 2):
             await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(1)})
     worker = place.worker()
@@ -131,7 +132,7 @@ async def test_deleted_offsets_are_a_person_s_decision(install: Make) -> None:
     sent = await act(place, range(3))
     await assert_kept(place, sent)
     assert worker.stop() == 0
-    async with administering(place) as admin:
+    async with administering(place.bootstrap_servers) as admin:
         coordinator = await admin.find_coordinator(place.group)
         answer = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([place.group]))
         assert answer.results == [(place.group, 0)]
@@ -155,7 +156,7 @@ async def test_deleted_beginnings_of_the_actions_topic_are_passed_over(install: 
     await assert_kept(place, sent)
     assert worker.stop() == 0
     await act(place, range(2, 5))
-    async with administering(place) as admin:
+    async with administering(place.bootstrap_servers) as admin:
         await admin.delete_records({TopicPartition(place.names.actions, 0): RecordsToDelete(4)})
     await ready(place)
     sent += [4, *await act(place, [5])]
@@ -167,7 +168,7 @@ async def test_deleted_beginnings_of_the_actions_topic_are_passed_over(install: 
 
 async def add_partitions(place: Installation, count: int) -> None:
     """Give every topic of `place` `count` partitions."""
-    async with administering(place) as admin:
+    async with administering(place.bootstrap_servers) as admin:
         await admin.create_partitions({name: NewPartitions(count) for name in place.names.all})
     place.settings["TOPIC_PARTITIONS"] = str(count)
 

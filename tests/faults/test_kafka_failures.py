@@ -12,8 +12,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.worker import Installation, WorkerProcess, problems
+from tests.clients import administering
 from tests.faults.kafka_proxy import Answer, Api, HoldRequest, KafkaProxy
-from tests.faults.promises import act, administering, assert_kept, reason_of
+from tests.faults.promises import act, assert_kept, reason_of
 from tests.integration.steps import ready, settled
 from tests.integration.topics import action, keyed, read_count, send
 
@@ -49,7 +50,7 @@ async def watched(worker: WorkerProcess, seconds: float) -> tuple[set[int], set[
 
 async def set_topic(place: Installation, topic: str, **configs: object) -> None:
     """Set a topic's configuration to exactly this."""
-    async with administering(place) as admin:
+    async with administering(place.bootstrap_servers) as admin:
         given = {name.replace("_", "."): str(value) for name, value in configs.items()}
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, given)])
 

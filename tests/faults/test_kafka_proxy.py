@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from streams.sandbox.kafka import EmbeddedKafka
+from tests.clients import make_topics
 from tests.faults.kafka_proxy import (
     Answer,
     Api,
@@ -29,10 +29,7 @@ pytestmark = pytest.mark.kafka
 @pytest.fixture
 async def topic(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> str:
     name = unique_name("proxied")
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, 1, 1)])
-    await admin.close()
+    await make_topics(kafka.bootstrap_servers, 1, name)
     return name
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.worker import Installation, WorkerProcess
+from tests.clients import make_topics
 from tests.faults.kafka_proxy import (
     Answer,
     Api,
@@ -169,10 +169,7 @@ async def test_the_trap_is_real(
 ) -> None:
     """Without a new epoch a late EndTxn commits the half of the next transaction that is written by then."""
     topic = unique_name("torn")
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1)])
-    await admin.close()
+    await make_topics(kafka.bootstrap_servers, 1, topic)
     async with producing(proxy.bootstrap_servers, transactional_id=unique_name("plain")) as plain:
         late = proxy.add(Api.END_TXN, Straggle())
         async with plain.transaction():

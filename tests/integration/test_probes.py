@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.delivery.lane_state import LaneLimits
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import LookupService, hanging
 from streams.sandbox.worker import Installation, WorkerProcess, problems
 from streams.settings.load import load_settings
+from tests.clients import make_topics
 from tests.faults.kafka_proxy import Api, HoldRequest, KafkaProxy
 from tests.integration.steps import act, emails_of, settled
 from tests.integration.topics import action
@@ -72,10 +72,7 @@ async def ready(place: Installation, worker: WorkerProcess) -> None:
 async def busy_days(place: Installation, seen: dict[str, Seen], proxy: KafkaProxy) -> None:
     """A recovery that somebody's open transaction holds up, a dead lookup, silence, and a long rebalance."""
     names = place.names
-    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(names.changelog, 2, 1, topic_configs={"cleanup.policy": "compact"})])
-    await admin.close()
+    await make_topics(place.bootstrap_servers, 2, names.changelog, cleanup_policy="compact")
     worker = place.worker(kafka_bootstrap_servers=proxy.bootstrap_servers)
     producer = AIOKafkaProducer(
         bootstrap_servers=place.bootstrap_servers, transactional_id=f"{place.group}-somebody"

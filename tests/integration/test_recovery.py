@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faust.stores.rocksdb import RocksDBOptions, Store
 
 from streams.sandbox.errors import ProcessFailed
 from streams.sandbox.worker import Installation, WorkerProcess
 from streams.statuses.row import Row, encode_row
+from tests.clients import administering, make_topics
 from tests.integration.steps import act, reasons
 from tests.integration.topics import action, send, status
 
@@ -147,17 +148,13 @@ async def test_what_is_restored_is_what_the_changelog_comes_to(
 
 async def lose_the_beginning(servers: str, topic: str, partition: int) -> None:
     """Delete the first 1,000 records of a partition, as a topic's retention does that was once set."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    try:
+    async with administering(servers) as admin:
         for policy in ("delete", "compact"):
             resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": policy})
             await admin.alter_configs([resource])
             if policy == "delete":
                 place = TopicPartition(topic, partition)
                 await admin.delete_records({place: RecordsToDelete(before_offset=1_000)})
-    finally:
-        await admin.close()
 
 
 async def send_plain(servers: str, topic: str, partition: int, key: bytes, value: bytes) -> None:
@@ -234,11 +231,7 @@ async def until_it_has_all(worker: WorkerProcess, seconds: float = 30) -> None:
 
 async def with_changelog(place: Installation) -> None:
     """Make the changelog of a group that never ran, of 20,000 rows, a fifth of them forgotten."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap_servers)
-    await admin.start()
-    compact = {"cleanup.policy": "compact"}
-    await admin.create_topics([NewTopic(place.names.changelog, PARTITIONS, 1, topic_configs=compact)])
-    await admin.close()
+    await make_topics(place.bootstrap_servers, PARTITIONS, place.names.changelog, cleanup_policy="compact")
     rows = [(b"310:ref%08d" % number, encode_row(Row(number % 2 == 0, 1.0))) for number in range(ROWS)]
     await send(
         place.bootstrap_servers, place.names.changelog, [*rows, *((key, None) for key, _ in rows[::5])]

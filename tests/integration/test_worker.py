@@ -14,6 +14,7 @@ from aiohttp import web
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 from streams.sandbox.lookup_service import LookupService, subscribed
 from streams.sandbox.worker import Installation
+from tests.clients import make_topics
 from tests.integration.steps import Make, emails_of, ready, settled
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 
@@ -225,13 +226,9 @@ async def test_aborted_actions_get_no_email(installation: Make) -> None:
 
 async def test_unequal_partition_counts_stop_the_start(installation: Make) -> None:
     """Topics actions with 4 and supporter-status with 3 partitions: exit code not 0, both counts named."""
-    from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-
     place = installation()
-    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(place.names.actions, 4, 1), NewTopic(place.names.statuses, 3, 1)])
-    await admin.close()
+    await make_topics(place.bootstrap_servers, 4, place.names.actions)
+    await make_topics(place.bootstrap_servers, 3, place.names.statuses)
     worker = place.worker()
     worker.start()
     assert await asyncio.to_thread(worker.wait) != 0

@@ -12,13 +12,13 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faust.types import TP
 
 from streams.kafka.chunks import Chunk, ChunkSchema
 from streams.kafka.consumer import ChunkConsumer
 from streams.kafka.faust_driver import SCHEME
 from streams.sandbox.kafka import EmbeddedKafka
+from tests.clients import administering, happens, make_topics
 
 OWNED, PLAIN, STOCK = "owned", "plain", "stock"
 
@@ -424,14 +424,9 @@ class Reading:
             await self.app.stop()
 
 
-async def happens(condition: Callable[[], bool], seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.02)
-
-
-async def committed(admin: AIOKafkaAdminClient, group: str, topic: str) -> list[int | None]:
-    found = await admin.list_consumer_group_offsets(group)
+async def committed(servers: str, group: str, topic: str) -> list[int | None]:
+    async with administering(servers) as admin:
+        found = await admin.list_consumer_group_offsets(group)
     positions = [found.get(TopicPartition(topic, number)) for number in range(2)]
     return [None if position is None else position.offset for position in positions]
 
@@ -443,9 +438,7 @@ async def test_chunks_of_a_real_topic_and_what_is_committed_of_them(
     """Committed records in order, none twice; commits follow what is settled; a successor goes on there."""
     group = unique_name("chunks")
     owned, plain = f"{group}-owned", f"{group}-plain"
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(owned, 2, 1), NewTopic(plain, 2, 1)])
+    await make_topics(kafka.bootstrap_servers, 2, owned, plain)
     producer = AIOKafkaProducer(
         bootstrap_servers=kafka.bootstrap_servers, transactional_id=group, linger_ms=5
     )
@@ -477,9 +470,11 @@ async def test_chunks_of_a_real_topic_and_what_is_committed_of_them(
         for chunk in [*of_first, *of_second[:3], *of_second[4:]]:
             chunk.settle()
         expected = [1_000, of_second[2].next_offset]
-        async with asyncio.timeout(10):
-            while await committed(admin, group, plain) != expected:  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0.05)
+
+        async def as_expected() -> bool:
+            return await committed(kafka.bootstrap_servers, group, plain) == expected
+
+        await happens(as_expected, 10)
 
         reading.owner.accepting = {1}
         await happens(lambda: len(reading.offsets_seen.get((owned, 1), ())) == 1_000)
@@ -493,6 +488,5 @@ async def test_chunks_of_a_real_topic_and_what_is_committed_of_them(
         await happens(lambda: sum(map(len, successor.offsets_seen.values())) == 2_000 + 1_000 - expected[1])
         assert successor.offsets_seen[plain, 1][0] == expected[1]
         assert (plain, 0) not in successor.offsets_seen
-    assert await committed(admin, group, owned) in ([None, None], [-1, -1])
-    assert await committed(admin, group, plain) == expected
-    await admin.close()
+    assert await committed(kafka.bootstrap_servers, group, owned) in ([None, None], [-1, -1])
+    assert await as_expected()

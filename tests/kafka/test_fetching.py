@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import ConsumerRecord
 
 from streams.kafka.fetching import (
@@ -20,6 +19,7 @@ from streams.kafka.fetching import (
     pace_fetches,
 )
 from streams.sandbox.kafka import EmbeddedKafka
+from tests.clients import make_topics
 
 
 class FetchFailed(Exception):
@@ -127,10 +127,7 @@ async def test_a_bare_record_says_all_that_is_its_own(
 ) -> None:
     """Offset, timestamp, key, value and headers are as in a ConsumerRecord, which other topics still get."""
     bare, whole = (TopicPartition(unique_name(name), 0) for name in ("bare", "whole"))
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1) for topic, _ in (bare, whole)])
-    await admin.close()
+    await make_topics(kafka.bootstrap_servers, 1, bare.topic, whole.topic)
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
         for topic, _ in (bare, whole):
             for value in (b"one", None):

@@ -7,12 +7,12 @@ from typing import Any
 
 import faust
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
 from faust.exceptions import NotReady
 
 from streams.kafka.faust_driver import SCHEME, ChunkProducer
 from streams.sandbox.kafka import EmbeddedKafka
+from tests.clients import make_topics
 from tests.integration.topics import read_count
 
 Row = tuple[bytes | None, bytes | None, list[Any]]
@@ -37,10 +37,7 @@ async def producer(kafka: EmbeddedKafka) -> AsyncIterator[ChunkProducer]:
 async def topic(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> str:
     """A topic of two partitions that takes records up to 100,000 bytes."""
     name = unique_name("many")
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, 2, 1, topic_configs={"max.message.bytes": "100000"})])
-    await admin.close()
+    await make_topics(kafka.bootstrap_servers, 2, name, max_message_bytes="100000")
     return name
 
 

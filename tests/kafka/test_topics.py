@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,6 @@ from streams.kafka.topics import (
     TopicsUnfit,
     ensure_topics,
 )
-from streams.sandbox.kafka import EmbeddedKafka
 
 
 def topic_names(prefix: str) -> TopicNames:
@@ -165,14 +164,6 @@ async def test_a_topic_that_is_not_known_everywhere_yet_is_asked_for_again() -> 
 
 
 # -- on a real Kafka -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def admin(kafka: EmbeddedKafka) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await client.start()
-    yield client
-    await client.close()
 
 
 async def settings_of(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:

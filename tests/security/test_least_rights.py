@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from streams.settings.connection import client_options
 from streams.settings.load import load_settings
 from streams.settings.table import Settings
 from streams.startup import Startup
+from tests.clients import administering, happens
 from tests.integration.topics import action, keyed, read_count, send, status
 from tests.security.broker import LIMITED, LIMITED_PASSWORD, SecureBroker, administrator
 
@@ -285,38 +287,23 @@ _DONE_WITH: dict[tuple[str, str], Callable[[Limited, str], int | None]] = {
 
 async def settled(condition: Callable[[], Any]) -> Any:
     """Wait until a change of rights has reached the broker from its controller; it takes milliseconds."""
-    async with asyncio.timeout(15):
-        while not (found := await asyncio.to_thread(condition)):  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.05)
-        return found
+    return await happens(lambda: asyncio.to_thread(condition), 15)
 
 
 async def test_each_right_is_needed(limited: Limited) -> None:
     """Without any one of them, what the worker does with it is refused; given back, it goes through again."""
     await limited.make_topics()
     limited.allow(*limited.needed)
-    admin = AIOKafkaAdminClient(**limited.connection)
-    await admin.start()
-    try:
+    async with administering(**limited.connection) as admin:
         for acl in limited.needed:
-            attempt = _DONE_WITH[acl.resource, acl.operation]
-
-            def works(acl: Acl = acl, attempt: Any = attempt) -> bool:
-                return attempt(limited, acl.name) is None
-
-            await settled(works)
+            attempt = partial(_DONE_WITH[acl.resource, acl.operation], limited, acl.name)
+            await settled(lambda attempt=attempt: attempt() is None)
             limited.take_away(acl)
-
-            def denied(acl: Acl = acl, attempt: Any = attempt) -> bool:
-                return attempt(limited, acl.name) in _DENIED
-
-            await settled(denied)
+            await settled(lambda attempt=attempt: attempt() in _DENIED)
             # And the worker's own look at the start finds this one and no other.
             expected = [] if acl.operation == "DescribeConfigs" else [acl]
             assert await authorization.missing(admin, limited.needed) == expected
             limited.allow(acl)
-    finally:
-        await admin.close()
 
 
 # -- what is said -----------------------------------------------------------------------------------------
@@ -328,12 +315,12 @@ async def test_a_missing_right_ends_the_start(limited: Limited) -> None:
     without = next(acl for acl in limited.needed if acl.operation == "Write")
     limited.allow(*(acl for acl in limited.needed if acl != without))
 
-    admin = AIOKafkaAdminClient(**limited.connection)
-    await admin.start()
-    async with asyncio.timeout(15):
-        while await authorization.missing(admin, limited.needed) != [without]:  # noqa: ASYNC110 - no event for it
-            await asyncio.sleep(0.05)
-    await admin.close()
+    async with administering(**limited.connection) as admin:
+
+        async def only_that_is_missing() -> bool:
+            return await authorization.missing(admin, limited.needed) == [without]
+
+        await happens(only_that_is_missing, 15)
     startup = limited.startup()
     with pytest.raises(AccessRefused) as refused:
         await startup.start()
@@ -348,9 +335,7 @@ async def test_a_missing_right_ends_the_start(limited: Limited) -> None:
 
 async def test_topics_are_made_with_the_right_to_make_them(limited: Limited) -> None:
     """With Create on its six topics a worker makes them; without it the start ends with a sentence."""
-    admin = AIOKafkaAdminClient(**limited.connection)
-    await admin.start()
-    try:
+    async with administering(**limited.connection) as admin:
         with pytest.raises(TopicsUnfit, match="is missing and the cluster does not make it: TopicAuth"):
             await ensure_topics(admin, limited.names, partitions=1, replication=1)
         limited.allow(*limited.needed, *to_make_topics(limited.names))
@@ -366,5 +351,3 @@ async def test_topics_are_made_with_the_right_to_make_them(limited: Limited) -> 
             found.max_message_bytes[limited.names.dead_letters]
             > found.max_message_bytes[limited.names.emails]
         )  # DescribeConfigs
-    finally:
-        await admin.close()

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import IllegalStateError, KafkaConnectionError
 
 from streams.delivery.offsets import Extent, Offsets
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.statuses.catch_up import CatchUp
+from tests.clients import administering, happens, make_topics
 
 LOOKS = 10 * CatchUp.LOOK_EVERY  # time for several looks
 
@@ -278,21 +279,13 @@ class Reader:
             await self._consumer.stop()
 
 
-async def happens(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.02)
-
-
 @pytest.mark.kafka
 async def test_markers_gaps_and_open_transactions_on_a_real_topic(
     kafka: EmbeddedKafka, unique_name: Callable[[str], str]
 ) -> None:
     """Markers, an empty log and a lost beginning hold nobody up; an open transaction is awaited."""
     servers, topic = kafka.bootstrap_servers, unique_name("statuses")
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 4, 1)])
+    await make_topics(servers, 4, topic)
     producers = [
         AIOKafkaProducer(bootstrap_servers=servers, transactional_id=unique_name("crm")) for _ in range(2)
     ]
@@ -313,7 +306,8 @@ async def test_markers_gaps_and_open_transactions_on_a_real_topic(
         async with finished.transaction():
             for value in (b"lost", b"kept"):
                 await finished.send_and_wait(topic, value, partition=3)
-        await admin.delete_records({TopicPartition(topic, 3): RecordsToDelete(before_offset=1)})
+        async with administering(servers) as admin:
+            await admin.delete_records({TopicPartition(topic, 3): RecordsToDelete(before_offset=1)})
         await dead.begin_transaction()
         await dead.send_and_wait(topic, b"open", partition=3)
         async with finished.transaction():
@@ -336,7 +330,6 @@ async def test_markers_gaps_and_open_transactions_on_a_real_topic(
         await offsets.stop()
         for producer in producers:
             await producer.stop()
-        await admin.close()
 
 
 @with_bench(p0=5)

@@ -1,0 +1,39 @@
+"""What tests of several folders do to a cluster, and how they wait for what has no event."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from inspect import isawaitable
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+
+@asynccontextmanager
+async def administering(bootstrap_servers: str, **connection: Any) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client of the cluster, directly."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **connection)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def make_topics(bootstrap_servers: str, partitions: int, *names: str, **configs: str) -> None:
+    """Make topics with one replica; `configs` has Kafka's names with underscores for dots."""
+    settings = {name.replace("_", "."): value for name, value in configs.items()}
+    async with administering(bootstrap_servers) as admin:
+        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings) for name in names])
+
+
+async def happens(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """Wait until a condition, which may be a coroutine function, holds; return what it said."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if isawaitable(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.02)
