@@ -9,8 +9,8 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from hypothesis import settings
 from aiokafka.admin import AIOKafkaAdminClient
+from hypothesis import settings
 
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.clients import administering
