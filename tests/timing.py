@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 _TICK = 0.005  # seconds
+_LOOKS = 1_000
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for ``condition``; when it does not come the assertion that follows says what is wrong."""
+    for _ in range(_LOOKS):  # looks, and not seconds: a busy machine looks less often
+        if condition():
+            break
+        await asyncio.sleep(_TICK)
 
 
 @asynccontextmanager

@@ -9,10 +9,12 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
+
+from tests.timing import until
 
 SECRETS = ("ana@example.org", "c0ntact-ref", "s3cret", "Basic ", "ECHO")
 """What no log line may hold: of the question, of the credentials, of the reply."""
@@ -23,14 +25,6 @@ gc.freeze()  # what was imported stays anyway: the collections below need not wa
 def open_files() -> int:
     """Descriptors that this process has open."""
     return len(os.listdir("/proc/self/fd"))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for ``condition``; when it does not come the assertion that follows says what is wrong."""
-    for _ in range(1_000):  # looks, and not seconds: a busy machine looks less often
-        if condition():
-            break
-        await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager

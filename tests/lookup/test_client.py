@@ -39,8 +39,8 @@ from tests.lookup.faulty_server import (
     then_hang,
     then_reset,
 )
-from tests.lookup.leftovers import nothing_left, until, watching_strain
-from tests.timing import in_time
+from tests.lookup.leftovers import nothing_left, watching_strain
+from tests.timing import in_time, until
 
 QUESTION = Question(310, "c0ntact-ref", "ana@example.org")
 DEADLINE = 0.3

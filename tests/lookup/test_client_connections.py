@@ -36,8 +36,8 @@ from tests.lookup.faulty_server import (
     then_hang,
     then_reset,
 )
-from tests.lookup.leftovers import nothing_left, open_files, until
-from tests.timing import in_time
+from tests.lookup.leftovers import nothing_left, open_files
+from tests.timing import in_time, until
 
 QUESTION = Question(310, "c0ntact-ref", "ana@example.org")
 DEADLINE = 0.3
