@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
@@ -293,7 +294,7 @@ class TestAsyncApi:
 
     @pytest.fixture
     def document(self) -> Any:
-        return plain_yaml((examples.SCHEMAS / "asyncapi.yaml").read_text())
+        return yaml.safe_load((examples.SCHEMAS / "asyncapi.yaml").read_text())
 
     def test_it_is_asyncapi_3_and_every_reference_leads_somewhere(self, document: Any) -> None:
         """No reference dangles, inside the file or to a schema beside it."""
@@ -355,40 +356,3 @@ def _references(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from _references(value)
-
-
-def plain_yaml(text: str) -> Any:
-    """Read YAML of nested mappings and lists with scalars on one line; every scalar is a text."""
-    lines = []
-    for line in text.splitlines():
-        content = line.strip()
-        if content and not content.startswith("#"):
-            indent = len(line) - len(line.lstrip())
-            if content.startswith("- ") and ": " in content:  # a mapping in a list: one level further in
-                lines.append((indent, "-"))
-                indent, content = indent + 2, content[2:]
-            lines.append((indent, content))
-    return _block(lines)
-
-
-def _block(lines: list[tuple[int, str]]) -> Any:
-    """Take from the front of ``lines`` all that is indented as the first."""
-    level = lines[0][0]
-    items: list[Any] = []
-    mapping: dict[str, Any] = {}
-    while lines and lines[0][0] == level:
-        content = lines.pop(0)[1]
-        if content == "-":
-            items.append(_block(lines))
-        elif content.startswith("- "):
-            items.append(content[2:])
-        else:
-            name, colon, value = content.partition(":")
-            assert colon, content
-            assert name not in mapping, f"{name} twice"
-            value = value.strip()
-            assert ": " not in value, content
-            mapping[name] = value.strip("'") if value else _block(lines)
-    assert not lines or lines[0][0] < level, lines[0]
-    assert not (items and mapping)
-    return items or mapping

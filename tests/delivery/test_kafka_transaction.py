@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
@@ -25,6 +25,8 @@ from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Fenced, Outgoing, Position, RecordTooLarge, TransactionFailed
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.timing import in_time, until
+from tests.chaos.reading import open_transactions, read_all
+from tests.clients import make_topics
 
 pytestmark = pytest.mark.kafka
 
@@ -69,22 +71,9 @@ class Cluster:
     async def read(self, topic: str, partition: int = 0) -> list[Any]:
         """All records that a reader of committed data sees, once no transaction is open there."""
         await self.no_open_transaction_on(topic, partition)
-        consumer = AIOKafkaConsumer(
-            **self.connection, isolation_level="read_committed", max_partition_fetch_bytes=8 << 20
-        )
-        await consumer.start()
-        try:
-            place = TopicPartition(topic, partition)
-            consumer.assign([place])
-            await consumer.seek_to_beginning(place)
-            end = (await consumer.end_offsets([place]))[place]  # with read_committed: the last stable offset
-            records: list[Any] = []
-            while await consumer.position(place) < end:
-                for batch in (await consumer.getmany(timeout_ms=100)).values():
-                    records += batch
-            return records
-        finally:
-            await consumer.stop()
+        records: list[Any] = []
+        await read_all(self.kafka.bootstrap_servers, topic, 2, records.append)
+        return [record for record in records if record.partition == partition]
 
     async def values(self, topic: str | None = None) -> list[bytes]:
         return [record.value for record in await self.read(topic or self.emails)]
@@ -100,14 +89,8 @@ class Cluster:
 
     async def open_transaction_on(self, topic: str, partition: int = 0) -> bool:
         """Whether readers of committed data wait for something there."""
-        place = TopicPartition(topic, partition)
-        ends = []
-        for isolation in ("read_committed", "read_uncommitted"):
-            consumer = AIOKafkaConsumer(**self.connection, isolation_level=isolation)
-            await consumer.start()
-            ends.append((await consumer.end_offsets([place]))[place])
-            await consumer.stop()
-        return ends[0] != ends[1]
+        found = await open_transactions(self.kafka.bootstrap_servers, [topic], 2)
+        return f"{topic}/{partition}" in found
 
     async def limit(self, topic: str, value: int) -> None:
         """Set max.message.bytes of `topic`, and wait until the broker goes by it."""
@@ -128,8 +111,7 @@ async def cluster(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> As
     asyncio.get_running_loop().set_exception_handler(lambda _, context: accidents.append(context["message"]))
     cluster = Cluster(kafka, unique_name("transactions"))
     await cluster.admin.start()
-    topics = (cluster.place.topic, cluster.emails, cluster.dead_letters)
-    await cluster.admin.create_topics([NewTopic(topic, 2, 1) for topic in topics])
+    await make_topics(kafka.bootstrap_servers, 2, cluster.place.topic, cluster.emails, cluster.dead_letters)
     await cluster.offsets.start()
     yield cluster
     for transactions in cluster.made:

@@ -66,15 +66,6 @@ async def test_actions_of_every_codec_are_read(installation: Make) -> None:
     assert {email["actionId"] for email in await emails_of(place, 5)} == {1, 2, 3, 4, 5}
 
 
-async def test_without_a_lookup_whoever_is_not_known_gets_two_buttons(installation: Make) -> None:
-    """No lookup configured: two buttons, reason no_lookup, at once."""
-    place = installation()
-    await ready(place)
-    await send(place.bootstrap_servers, place.names.actions, [keyed(action(1))])
-    (email,) = await emails_of(place, 1)
-    assert (email["variant"], email["reason"]) == ("two_button", "no_lookup")
-
-
 async def test_the_same_act_twice_is_two_emails_and_two_acts_are_two(installation: Make) -> None:
     """An email per record: a repeated actionId is a reminder, also across a restart; ids differ by place."""
     place = installation()

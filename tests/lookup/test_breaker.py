@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -155,21 +157,15 @@ def test_a_thousand_failed_probes_are_no_overflow() -> None:
     assert breaker.open_until - clock.now == POLICY.longest_pause
 
 
-def test_a_probe_that_proves_nothing_gives_its_place_back() -> None:
-    """A neutral probe neither closes nor opens it; the very next caller probes."""
+@pytest.mark.parametrize("ends", [Breaker.cancel, partial(Breaker.settle, health=ServiceHealth.NEUTRAL)])
+def test_a_probe_that_proves_nothing_gives_its_place_back(ends: Callable[[Breaker, Ticket], None]) -> None:
+    """A neutral or cancelled probe decides nothing; the very next caller probes, and can close it."""
     breaker, _, probe = probing()
-    breaker.settle(probe, ServiceHealth.NEUTRAL)
-    assert breaker.state is State.HALF_OPEN
-    assert admitted(breaker).admission is Admission.PROBE
-    assert breaker.admit() is None
-
-
-def test_a_cancelled_probe_gives_its_place_back() -> None:
-    """After a probe that was cancelled (a rebalance, a shutdown) the next caller probes, and can close it."""
-    breaker, _, probe = probing()
-    breaker.cancel(probe)
+    ends(breaker, probe)
     assert breaker.state is State.HALF_OPEN
     second = admitted(breaker)
+    assert second.admission is Admission.PROBE
+    assert breaker.admit() is None
     breaker.settle(second, ServiceHealth.HEALTHY)
     assert breaker.state is State.CLOSED
 
