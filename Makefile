@@ -10,7 +10,7 @@ PYTHON := python3.11 python3.12 python3.13 python3.14 python3 python
 FITS   := import ensurepip, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo drill test chaos check-deploy bench lint kafka lock clean
+.PHONY: help demo drill test test-slow chaos check-deploy bench lint kafka lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -53,6 +53,11 @@ else
 	@echo "Running chaos and protocol faults, one at a time (some minutes more) ..."
 	@$(RUN) -m pytest $(ALONE)
 endif
+
+test-slow: $(STAMP) ## Run the tests that make test leaves out: they take long, and rarely fall
+	@$(RUN) -m tests.downloads
+	@echo "Running every test that is marked slow, one at a time (some minutes) ..."
+	@$(RUN) -m pytest -m slow $(ARGS)
 
 check-deploy: $(STAMP) ## Build, validate and judge what is deployed, and test the alerts
 	@$(RUN) -m tests.deploy
