@@ -1,7 +1,5 @@
 """``python -m bench``: measure, say what came of each goal, and keep it all in ``bench/results.json``."""
 
-from __future__ import annotations
-
 import json
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Reads what a contender wrote, as a mailer would, and says what is wrong with it."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Iterator

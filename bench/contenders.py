@@ -1,7 +1,5 @@
 """Who runs: each contender is a process of its own, told by environment variables where its topics are."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Runs scenarios on one broker, round by round, and tells how it goes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Medians, spreads and ratios. Pure."""
 
-from __future__ import annotations
-
 import statistics
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Compares a run with an earlier one, by ratio to the bare loop of the same run: machines differ. Pure."""
 
-from __future__ import annotations
-
 from bench import figures
 from bench.results import Results
 

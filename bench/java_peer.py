@@ -1,7 +1,5 @@
 """Kafka Streams: its jars from Maven Central beside those of the embedded Kafka, its peer compiled once."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Rounds of the scenarios in which actions flow: delay at given rates, and while lookups hang."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

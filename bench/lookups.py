@@ -1,7 +1,5 @@
 """The lookup service of a scenario as a process of its own, and the loop that does nothing but ask it."""
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

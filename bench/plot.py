@@ -1,7 +1,5 @@
 """The plot of the README: throughput and delay, side by side, as PNG and SVG."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from bench import figures

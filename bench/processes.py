@@ -3,8 +3,6 @@
 What is measured is read from /proc, so this needs Linux.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Quix Streams in a virtual environment of its own: it must not choose the versions of our packages."""
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 import sys

@@ -4,8 +4,6 @@ The clock is the broker's, which stamps every email when it is appended; CPU tim
 the contender runs. A contender's own figures are not asked for.
 """
 
-from __future__ import annotations
-
 import secrets
 import shutil
 import tempfile

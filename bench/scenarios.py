@@ -1,7 +1,5 @@
 """What is compared: each scenario is a few lines of values. How it is run is in the other modules."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal

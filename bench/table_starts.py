@@ -1,7 +1,5 @@
 """A table of many statuses in our worker: how fast it is fed, how fast it starts, what it weighs."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """Topics of a round: made, filled and asked how far they are. All by librdkafka, which costs little CPU."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterable

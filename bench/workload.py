@@ -1,7 +1,5 @@
 """The actions and statuses that every contender is given, and the letter that each action must get. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime

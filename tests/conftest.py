@@ -1,7 +1,5 @@
 """What tests of more than one folder need."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import secrets

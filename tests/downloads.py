@@ -1,7 +1,5 @@
 """``python -m tests.downloads``: fetches what the tests need, once, before their time-outs run."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The examples of ``schemas/examples`` as the bytes they are, and what is expected of each."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Programs for Node.js, which comes as a wheel; versions and hashes stand in each one's package-lock.json."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import subprocess

@@ -3,8 +3,6 @@
 ``python -m tests.reference_tables`` writes them anew between their markers.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from enum import StrEnum

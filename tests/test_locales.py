@@ -1,7 +1,5 @@
 """The command line in locales whose encodings lack what is to be written, as real processes."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

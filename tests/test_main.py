@@ -1,7 +1,5 @@
 """The command line as a person or a script sees it: real processes, exit codes and one-sentence errors."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """What `make` sets up with, on machines that have other Pythons than ours."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

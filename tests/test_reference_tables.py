@@ -1,7 +1,5 @@
 """The tables in docs/reference.md say what the code says."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

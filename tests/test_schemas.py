@@ -3,8 +3,6 @@
 Every example is validated against its schema here, and replayed through the real decoder or encoder.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What must be so before the first record is read."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import signal

@@ -3,8 +3,6 @@
 Everything is read from the source, so that an import inside a function or for a type checker counts too.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The package as `pip install` gets it: what is in the wheel, and what documents and sentences say of it."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

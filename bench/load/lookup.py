@@ -1,7 +1,5 @@
 """The lookup service of a scenario: everybody is subscribed; at /slow the answer takes so many seconds."""
 
-from __future__ import annotations
-
 import signal
 import sys
 

@@ -4,8 +4,6 @@ An open loop: an action is due when it is due, however slow the contender is. On
 the machine was busy is timed from when it was due, so that waiting is not hidden.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """Reads emails as a mailer does, `read_committed`, and notes when each one was there, until SIGTERM."""
 
-from __future__ import annotations
-
 import json
 import signal
 import sys

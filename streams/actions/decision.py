@@ -4,8 +4,6 @@ Consent is never guessed upward. Only a positive answer, from the table or from 
 letter; every doubt and every failure is the two-button one.
 """
 
-from __future__ import annotations
-
 from streams.messages.decode import LookupOutcome, Outcome, Reason, Variant
 
 _KNOWN = {

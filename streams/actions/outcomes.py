@@ -4,8 +4,6 @@ There is a fifth way to leave a lane, without an outcome here: to be released
 (:class:`streams.delivery.results.Release`), because somebody else has settled the record or will settle it.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -4,8 +4,6 @@ The partition follows from the key as Java's default partitioner has it (murmur2
 status of the same supporter meet in one partition. What a line becomes is decided in ``keyed_lines``.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping

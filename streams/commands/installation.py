@@ -1,7 +1,5 @@
 """What the settings say of one installation, and how its topics are laid out and configured."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import logging

@@ -7,8 +7,6 @@ compacted topic takes no record without one. A status line with ``"forget": true
     {"orgId": 310, "contactRef": "q2…", "forget": true}
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import msgspec

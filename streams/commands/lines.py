@@ -3,8 +3,6 @@
 A block at a time, because one turn of the event loop per line would cost more than sending the line.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

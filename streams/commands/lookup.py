@@ -1,7 +1,5 @@
 """The command ``streams lookup``."""
 
-from __future__ import annotations
-
 import sys
 
 import click

@@ -5,8 +5,6 @@ and its circuit breaker, which belong to a running worker. Shown is what came of
 nor a secret.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """How far a long command is: a bar on a terminal, elsewhere a line now and then. Always on standard error."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

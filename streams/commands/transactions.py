@@ -4,8 +4,6 @@ For commands that a person runs. There is one way out of every failure: say so, 
 a new epoch and looks again at what is there.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """A text on the command line as it was typed, also in a locale whose encoding cannot read it."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The command ``streams worker``: the worker process, by Faust's own command line."""
 
-from __future__ import annotations
-
 import sys
 
 import click

@@ -10,8 +10,6 @@ and keeps the metadata (a mirror that translates offsets) has made the distances
 pure arithmetic on offsets.
 """
 
-from __future__ import annotations
-
 import base64
 import zlib
 from collections.abc import Iterable, Iterator

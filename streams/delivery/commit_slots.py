@@ -7,8 +7,6 @@ With slots free it commits at once; the more lanes have something, the longer ea
 interval to set, and the number of transactions a second does not grow with the number of partitions.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """The life of a lane, and the numbers that bound what it holds and how long it waits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import IntEnum
 

@@ -1,7 +1,5 @@
 """What the cluster knows of offsets: a group's committed ones, and where a partition begins and ends."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple

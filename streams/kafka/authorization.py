@@ -5,8 +5,6 @@ were missing, and the coordinator's refusal like a cluster that is not well. Bro
 a topic or group since Kafka 2.3 (KIP-430); older ones are not asked, and neither is one that tells nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

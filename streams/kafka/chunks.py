@@ -5,8 +5,6 @@ whatever became of it. Here a topic opts in with a :class:`ChunkSchema`, the age
 objects, and only `Chunk.settle` lets an offset be committed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 

@@ -6,8 +6,6 @@ OpenSSL says of the broker's certificate, what the broker says of ours or of the
 hangs up, what its port speaks.
 """
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from collections.abc import Iterable, Mapping

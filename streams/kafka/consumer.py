@@ -4,8 +4,6 @@ Assignment, rebalance, commit loop and flow control are stock Faust. Topics with
 :class:`~streams.kafka.chunks.ChunkSchema` are delivered the stock way.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import Counter, defaultdict, deque

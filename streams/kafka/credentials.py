@@ -1,7 +1,5 @@
 """The options of an aiokafka client, as Faust wants them: its own clients connect like all others."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The options that a worker's Faust app is made with."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -15,8 +15,6 @@ The records: aiokafka wraps each one in a ConsumerRecord of eleven fields, which
 that unpacking takes. What those say beyond the record itself, a chunk says for all of its records.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any

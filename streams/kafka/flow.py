@@ -6,8 +6,6 @@ is gone, while the consumer's position is past it: a standby's table gets holes,
 active, and a lane would take a lost chunk for a gap in the log.
 """
 
-from __future__ import annotations
-
 from mode.utils.queues import FlowControlEvent
 
 

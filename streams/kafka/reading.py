@@ -5,8 +5,6 @@ which the whole of it may be copied each time; then it is copied twice more. A f
 4 MiB, and the copies were a twelfth of the CPU of an action.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial

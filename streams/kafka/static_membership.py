@@ -9,8 +9,6 @@ A membership that nobody takes away lasts a session time-out from its last sign 
 earlier was taken by a namesake; ours ends then, as a Java client's would, and the newer worker stays.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable

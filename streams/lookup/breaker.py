@@ -9,8 +9,6 @@ A ticket bears the number of state changes at the time when it was issued, and c
 So a slow answer to a call from before the opening can neither close the breaker nor open it again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum

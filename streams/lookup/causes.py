@@ -5,8 +5,6 @@ aiohttp's own errors through for malformed replies, so the outermost exception s
 from says it.
 """
 
-from __future__ import annotations
-
 import ssl
 
 import aiohttp

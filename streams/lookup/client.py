@@ -6,8 +6,6 @@ through it. Nothing here logs: a lookup's fate is counted by the caller, and not
 side is repeated anywhere.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import contextlib

@@ -7,8 +7,6 @@ organisation and name. They are daemon threads: a name server that hangs does no
 ending.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import socket

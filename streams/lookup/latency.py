@@ -1,7 +1,5 @@
 """Whether a lookup service answers so fast that waiting for it delays nobody: times in, yes or no out."""
 
-from __future__ import annotations
-
 FAST = 0.05
 """Seconds. A service is fast while its oldest open lookup is younger than this."""
 

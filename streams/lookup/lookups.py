@@ -1,7 +1,5 @@
 """The lookups of all organisations: whose service is asked, and what a new organisations file changes."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import ssl

@@ -5,8 +5,6 @@ anybody can count it: 194 kB of gzip can be 200 MB of spaces, and a second in wh
 nothing else.
 """
 
-from __future__ import annotations
-
 import zlib
 
 import httpx

@@ -4,8 +4,6 @@ An action meets its status only in the partition of ``orgId:contactRef``. A prod
 else, or hashes otherwise (librdkafka's default is CRC32), puts it where its row is not.
 """
 
-from __future__ import annotations
-
 from murmurhash2 import murmurhash2
 
 _SEED = 0x9747B28C  # as ``org.apache.kafka.common.utils.Utils.murmur2`` has it

@@ -1,7 +1,5 @@
 """The W3C trace context that a record carries in its ``traceparent`` and ``tracestate`` headers."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How late the event loop is: whatever blocks it delays every email of this worker at once."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 

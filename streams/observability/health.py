@@ -5,8 +5,6 @@ no reason to restart: it would only add to the trouble. And with every lookup de
 two-button letter is normal service.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any

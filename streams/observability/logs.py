@@ -8,8 +8,6 @@ Our own lines carry ``extra={"event": …}``, one name for each kind of line, an
 (``topic``, ``partition``, ``offset``, ``trace_id``).
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -5,8 +5,6 @@ its work. It is replaced instead: punctuation by its like in ASCII, any other ch
 Python (a backslash, u and four digits).
 """
 
-from __future__ import annotations
-
 import codecs
 import io
 import sys

@@ -1,7 +1,5 @@
 """The one quantile of this project: audit, worker page, drill, demo and bench use it. Pure."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections.abc import Sequence

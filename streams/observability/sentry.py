@@ -4,8 +4,6 @@ Sentry's defaults collect local variables, and in ours are people's addresses: e
 one is off, and what is left is redacted like a log line.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

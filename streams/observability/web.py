@@ -1,7 +1,5 @@
 """The pages of a worker: /metrics, /livez, /readyz, and the live page at /."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ An action is told by its record's place (topic, partition, offset), of which an 
 same actionId may come again. The records of the topics may come in any order, an email before its action.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field

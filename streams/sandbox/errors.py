@@ -1,7 +1,5 @@
 """What can go wrong with the processes and servers of the sandbox."""
 
-from __future__ import annotations
-
 
 class SandboxError(RuntimeError):
     """The sandbox cannot go on. The text is a sentence for people, where it helps with a log's last lines."""

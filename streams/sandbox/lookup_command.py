@@ -3,8 +3,6 @@
 Runs until SIGINT or SIGTERM. While it runs, ``curl -X PUT -d hanging http://localhost:8081/`` changes it.
 """
 
-from __future__ import annotations
-
 import signal
 
 import click

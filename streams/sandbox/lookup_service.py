@@ -6,8 +6,6 @@ the same as ``behave``, so that it can be changed from a shell. The control has 
 own port really is closed while it refuses connections.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import zlib

@@ -3,8 +3,6 @@
 It has a thread and an event loop of its own, so that nothing else in the process delays what it measures.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

@@ -3,8 +3,6 @@
 Every address is at a domain that is reserved for examples (RFC 2606, section 3).
 """
 
-from __future__ import annotations
-
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator

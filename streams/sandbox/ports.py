@@ -1,7 +1,5 @@
 """Ports that stay ours from before a server starts until long after it was killed."""
 
-from __future__ import annotations
-
 import errno
 import socket
 import sys

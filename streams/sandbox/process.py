@@ -1,7 +1,5 @@
 """One process that ends when we do, however that happens: started, looked at and ended."""
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Mapping, Sequence

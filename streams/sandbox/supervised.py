@@ -1,7 +1,5 @@
 """Our side of the supervisor process: start it, ask it, and let go of it."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -12,8 +12,6 @@ cannot remove a folder. Here, the supervisor forks from its only thread, so it i
 the kernel ends its processes if even the supervisor is killed.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """Worker processes for everything that shows or tests them: demo, drill, chaos, integration tests."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@ Protocols, mechanisms and their names are Kafka's (``security.protocol``, ``sasl
 keys and passwords are read once: rotated ones are taken by a restart.
 """
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Iterator
 from pathlib import Path

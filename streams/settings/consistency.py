@@ -1,7 +1,5 @@
 """Settings that are each allowed and impossible together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from streams.settings.connection import connection_inconsistencies

@@ -4,8 +4,6 @@
 them. It is read once, at the start: a rotated secret is taken by a restart.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches

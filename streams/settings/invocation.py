@@ -1,7 +1,5 @@
 """How this program is called here, for hints that can be pasted into the terminal that shows them."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil

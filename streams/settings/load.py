@@ -1,7 +1,5 @@
 """The settings that an environment gives, or everything that is wrong with them at once."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 

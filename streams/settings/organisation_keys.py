@@ -4,8 +4,6 @@ A reader takes the TOML value and returns it as it is used, or raises ValueError
 allowed stands beside it.
 """
 
-from __future__ import annotations
-
 import re
 import ssl
 from collections.abc import Callable

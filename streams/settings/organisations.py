@@ -1,7 +1,5 @@
 """Lookup configuration per organisation: from the organisations file, or one for all from plain settings."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 

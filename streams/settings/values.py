@@ -4,8 +4,6 @@ Each function takes the value, returns it as it is used, and raises ValueError w
 stands once, in the settings table, and the value itself may be a secret.
 """
 
-from __future__ import annotations
-
 import re
 from ipaddress import ip_address
 from pathlib import Path

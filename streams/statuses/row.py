@@ -5,8 +5,6 @@ The CRM's row beats an answer; of two CRM rows the older ``asOf`` never overwrit
 is pure; :mod:`streams.statuses.table` keeps the rows.
 """
 
-from __future__ import annotations
-
 import msgspec
 
 

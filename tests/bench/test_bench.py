@@ -1,7 +1,5 @@
 """The bench itself, at sizes whose figures mean nothing."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The reader must see what is wrong, or its silence says nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """What a long run must outlive, and what must never be counted."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Sequence

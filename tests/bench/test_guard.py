@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from bench import guard
 from bench.results import Measured, Results
 from bench.rounds import Round

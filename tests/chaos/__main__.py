@@ -1,7 +1,5 @@
 """``python -m tests.chaos``: everything breaks, in a seeded order, and every action gets its one email."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import logging

@@ -3,8 +3,6 @@
 ``python -m tests.chaos.crm`` writes its URL on standard output and ends when standard input does.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import time

@@ -4,8 +4,6 @@
 the lines ``cut`` and ``heal`` on standard input, answering each, and ends when standard input does.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

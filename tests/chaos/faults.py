@@ -1,7 +1,5 @@
 """What is done to workers and brokers. Each fault proves that it bit, and says how."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """The steady producer: acks=all, idempotent, and honest about what it does not know."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

@@ -1,7 +1,5 @@
 """The worker processes: who runs, who should, and who ended unasked."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

@@ -4,8 +4,6 @@ The verdict knows the load and Kafka, and nothing of the app. A record is recogn
 stands in a field that nobody reads, since an actionId may come again.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 #: Supporters below this number are in the status topic before the first action.

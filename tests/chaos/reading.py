@@ -1,7 +1,5 @@
 """Reads whole topics as a mailer would, and puts them into the ledgers."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Who is who in the cluster, asked in the Kafka protocol at each question, over connections of its own."""
 
-from __future__ import annotations
-
 import asyncio
 import struct
 import time

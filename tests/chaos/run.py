@@ -1,7 +1,5 @@
 """One run: set up, feed and break, drain, stop, judge."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import shutil

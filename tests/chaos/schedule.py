@@ -1,7 +1,5 @@
 """When which fault comes: drawn from a seed, written and read as JSON lines. Pure."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """A short run of ``make chaos``: three brokers, two workers, five faults, and the verdict."""
 
-from __future__ import annotations
-
 import logging
 
 import pytest

@@ -1,7 +1,5 @@
 """Somebody deletes the emails topic under a running worker, and makes it again."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Callable

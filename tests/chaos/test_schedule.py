@@ -1,7 +1,5 @@
 """Schedules: the same seed, the same faults; what is written can be read."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.chaos.schedule import KINDS, QUIET, draw, dump, load

@@ -1,7 +1,5 @@
 """The verdict on small histories written by hand: what it must see, and what it must not."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

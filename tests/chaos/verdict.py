@@ -3,8 +3,6 @@
 Memory is some thirty bytes a record: arrays by serial, and by partition and offset.
 """
 
-from __future__ import annotations
-
 import hashlib
 import uuid
 from array import array

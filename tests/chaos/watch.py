@@ -1,7 +1,5 @@
 """A mailer that reads along during the faults, and someone who looks at the offsets once a second."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

@@ -1,7 +1,5 @@
 """Topics of their own on the session's Kafka, and the commands as a person runs them."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """How commands end, and what a shell is told."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pty

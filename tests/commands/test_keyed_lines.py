@@ -1,7 +1,5 @@
 """Keys of actions and statuses, from whatever a line holds."""
 
-from __future__ import annotations
-
 import pytest
 
 from streams.commands.keyed_lines import Unsendable, action_message, status_message

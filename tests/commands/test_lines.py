@@ -1,7 +1,5 @@
 """Lines from iterables, files and pipes."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import os

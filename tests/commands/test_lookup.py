@@ -1,7 +1,5 @@
 """One lookup, asked by hand."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What a worker needs of its machine is looked at before it starts."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import socket

@@ -1,7 +1,5 @@
 """How far a long command is."""
 
-from __future__ import annotations
-
 import os
 import pty
 import threading

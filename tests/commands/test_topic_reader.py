@@ -1,7 +1,5 @@
 """The reader of one topic, on a real Kafka."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 

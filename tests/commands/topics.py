@@ -1,7 +1,5 @@
 """Topics as a worker leaves them, written directly: a worker cannot be made to lose or double an email."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -3,8 +3,6 @@
 Its jar is no part of a broker. It is fetched beside the embedded Kafka's jars, for the tests alone.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """kafkajs."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

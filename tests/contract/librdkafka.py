@@ -1,7 +1,5 @@
 """librdkafka, by Confluent's client for Python: what Go, .NET, PHP, Ruby and Rust programs read with."""
 
-from __future__ import annotations
-
 import secrets
 import time
 

@@ -1,7 +1,5 @@
 """What a client saw of the topic, in a form in which clients can be compared."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, NamedTuple
 

@@ -3,8 +3,6 @@
 The form of a batch's head: https://kafka.apache.org/documentation/#recordbatch
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from pathlib import Path

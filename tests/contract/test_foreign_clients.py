@@ -4,8 +4,6 @@ The topic is as a bad day leaves it: emails of every reason, in batches of every
 told to use, between records of transactions that were aborted.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import uuid

@@ -1,7 +1,5 @@
 """The settled offsets beyond the committed one, as text in the commit's metadata."""
 
-from __future__ import annotations
-
 import base64
 import string
 import zlib

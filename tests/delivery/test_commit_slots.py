@@ -1,7 +1,5 @@
 """Commit slots: how many transactions a worker has under way at once."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

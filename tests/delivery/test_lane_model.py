@@ -1,7 +1,5 @@
 """Lanes under arbitrary interleavings of all that can happen to them, against what must always hold."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import deque

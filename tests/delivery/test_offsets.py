@@ -1,7 +1,5 @@
 """What a real cluster says of offsets."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 

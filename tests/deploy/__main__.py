@@ -3,8 +3,6 @@
 ``--write-rules`` makes the Prometheus Operator's rules from those in monitoring/.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

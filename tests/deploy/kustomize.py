@@ -1,7 +1,5 @@
 """A real kustomize of one exact version, built once into .cache; Go comes from PyPI where there is none."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """One bad change for each policy: a policy that lets it pass checks nothing."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """What must hold for every document that is deployed, beyond its form. Pure: documents in, sentences out."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The Prometheus Operator's rules: those of monitoring/ in its envelope, made from them and never by hand."""
 
-from __future__ import annotations
-
 import yaml
 
 from tests.deploy.kustomize import ROOT

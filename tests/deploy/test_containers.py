@@ -1,7 +1,5 @@
 """Dockerfile, compose file and lock files, as far as no engine is needed."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """What can be said of k8s/ without building it; ``make check-deploy`` builds and judges everything."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

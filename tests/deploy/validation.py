@@ -4,8 +4,6 @@ Ours hold only the fields that we use and allow no other, so a misspelt one is f
 definitions would let pass.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The commands that the documents tell people to type."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The architecture names rooms, modules and functions as they are."""
 
-from __future__ import annotations
-
 import re
 
 from tests.docs.commands import ROOT

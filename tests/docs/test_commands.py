@@ -1,7 +1,5 @@
 """Every command in the documents does what it is there for."""
 
-from __future__ import annotations
-
 import asyncio
 import importlib.util
 import json

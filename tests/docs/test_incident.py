@@ -1,7 +1,5 @@
 """The plot of the incident."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 from typing import Any

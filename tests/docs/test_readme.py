@@ -1,7 +1,5 @@
 """What the README shows is what the code takes: its examples, its counters, and its length."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """Workers as processes, and a proxy between them and a cluster."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -5,8 +5,6 @@ client id. The bodies that are read or written here are decoded with the client 
 versions are those that it speaks.
 """
 
-from __future__ import annotations
-
 import asyncio
 import struct
 from collections.abc import Callable, Iterator

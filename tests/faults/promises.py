@@ -1,7 +1,5 @@
 """What must hold after any fault, seen by clients that are not the worker's."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter

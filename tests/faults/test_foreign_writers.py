@@ -1,7 +1,5 @@
 """What others do to the topics and the group: their transactions, deletions, more partitions, strangers."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The proxy itself: what it passes on, and what it breaks."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """A real worker behind a proxy that loses, delays, repeats and forges the requests of its transactions."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any

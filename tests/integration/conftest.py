@@ -1,7 +1,5 @@
 """Workers as processes, on the session's Kafka."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Steps that several tests of a worker take."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any

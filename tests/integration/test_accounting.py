@@ -1,7 +1,5 @@
 """What the counters of a worker say of its actions, scrape by scrape, while partitions come and go."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random

@@ -1,7 +1,5 @@
 """Answers of the lookup are kept for their lifetime, in the table; failures never are."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One organisation's dead CRM is nobody else's trouble."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Workers that are killed while emails flow."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections import Counter

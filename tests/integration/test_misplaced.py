@@ -1,7 +1,5 @@
 """Actions that lie in the wrong partition, and partitions that stop."""
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Each organisation is asked as its entry in the organisations file says."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import signal

@@ -1,7 +1,5 @@
 """What the probes say while something else is down, for longer than their own limits."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Iterator

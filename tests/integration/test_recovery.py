@@ -1,7 +1,5 @@
 """The table is restored from its changelog row by row, whatever lies in there and whatever happens."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable

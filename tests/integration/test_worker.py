@@ -1,7 +1,5 @@
 """The main job of one worker, from topic to topic."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Writing actions and statuses, and reading what became of them, independently of the app."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable

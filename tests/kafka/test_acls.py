@@ -1,7 +1,5 @@
 """The least a worker must be allowed, by its settings, and as it is printed; tests/security proves it."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from pathlib import Path

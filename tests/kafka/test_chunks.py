@@ -1,7 +1,5 @@
 """What an agent gets from the transport."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is said of brokers that do not let us in; what a real broker says is in tests/security."""
 
-from __future__ import annotations
-
 import ssl
 from pathlib import Path
 

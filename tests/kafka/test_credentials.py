@@ -1,7 +1,5 @@
 """Faust's own clients get the same options as all others."""
 
-from __future__ import annotations
-
 import ssl
 from typing import Any
 

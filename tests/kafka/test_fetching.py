@@ -1,7 +1,5 @@
 """The pace of fetches."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace

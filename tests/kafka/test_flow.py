@@ -1,7 +1,5 @@
 """Flow control: what was handed over since the flow began is not thrown away."""
 
-from __future__ import annotations
-
 from mode.utils.queues import FlowControlQueue
 
 from streams.kafka.flow import FlowControl

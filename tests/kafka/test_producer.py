@@ -1,7 +1,5 @@
 """Many records of one partition at once, on a real Kafka."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 

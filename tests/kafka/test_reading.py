@@ -1,7 +1,5 @@
 """Large answers, read in pieces."""
 
-from __future__ import annotations
-
 import asyncio
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """When a static member's answers show that a namesake took its membership."""
 
-from __future__ import annotations
-
 import pytest
 
 from streams.kafka.static_membership import Membership

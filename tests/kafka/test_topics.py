@@ -1,7 +1,5 @@
 """The topics: made where they are missing, refused where they cannot work together."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field

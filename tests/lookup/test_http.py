@@ -1,7 +1,5 @@
 """What the httpx client for lookups is, whoever uses it."""
 
-from __future__ import annotations
-
 from streams.lookup.http import EXCHANGE, Exchange, open_http
 from tests.lookup.faulty_server import FaultyServer, response, says
 

@@ -1,7 +1,5 @@
 """Whether a service is quick enough to be waited for."""
 
-from __future__ import annotations
-
 from streams.lookup.latency import FAST, Latency
 
 LONG = FAST * 2

@@ -1,7 +1,5 @@
 """Lookups of one organisation under arbitrary interleavings of all that can happen to them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """An organisation's lookups over real sockets, in real time."""
 
-from __future__ import annotations
-
 import asyncio
 
 from streams.lookup.breaker import BreakerPolicy, State

@@ -1,7 +1,5 @@
 """The mailer as a process, and the server that it sends its letters to."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

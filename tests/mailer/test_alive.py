@@ -1,7 +1,5 @@
 """What a container's health check sees."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

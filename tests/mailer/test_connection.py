@@ -1,7 +1,5 @@
 """Encrypted and as somebody: to a broker with TLS and SASL, and to SMTP servers with TLS, early or late."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

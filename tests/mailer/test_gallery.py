@@ -1,7 +1,5 @@
 """Letters to look at: a page, and files that open."""
 
-from __future__ import annotations
-
 import json
 import stat
 import subprocess

@@ -1,7 +1,5 @@
 """What stands in a letter, and what people cannot make stand in it."""
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """The mailer as a process, between a real Kafka and a real SMTP server that says what a test wants."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import uuid

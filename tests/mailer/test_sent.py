@@ -1,7 +1,5 @@
 """What is remembered, and for how long."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from examples.mailer.sent import Sent

@@ -1,7 +1,5 @@
 """What the mailer refuses to start with."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

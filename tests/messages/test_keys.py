@@ -1,7 +1,5 @@
 """Kafka's default partitioner."""
 
-from __future__ import annotations
-
 from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Trace ids and sampling, as records' headers tell them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

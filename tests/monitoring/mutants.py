@@ -1,7 +1,5 @@
 """Alerts with a mistake in each, so that one can see whether the alert tests notice."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Iterator

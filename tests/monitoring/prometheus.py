@@ -1,7 +1,5 @@
 """A real Prometheus in a process of its own, that scrapes what a test names."""
 
-from __future__ import annotations
-
 import json
 import math
 import subprocess

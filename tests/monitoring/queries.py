@@ -1,7 +1,5 @@
 """Every query of the dashboard and of the rules, and what Grafana would put into them."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """The dashboard is up to date, asks only for what workers show, and explains itself."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

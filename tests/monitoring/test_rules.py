@@ -1,7 +1,5 @@
 """The alert rules: each fires when it should and else not, asks for what exists, and is in the runbook."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess

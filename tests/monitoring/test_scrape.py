@@ -1,7 +1,5 @@
 """A real Prometheus scrapes a real worker, and is asked all that the dashboard and the rules ask."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A worker without Kafka that ends as its argument says. Run as a process."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -1,7 +1,5 @@
 """The last line in the log of a worker that ends by itself."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

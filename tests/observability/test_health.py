@@ -1,7 +1,5 @@
 """When a worker should be restarted, and when it does its work."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """What a log line looks like."""
 
-from __future__ import annotations
-
 import json
 import logging
 import logging.config

@@ -1,7 +1,5 @@
 """The names of metrics."""
 
-from __future__ import annotations
-
 from streams.observability import metric_catalogue as catalogue
 from streams.observability.metric_catalogue import AUDIT_CATALOGUE, CATALOGUE, Described
 

@@ -1,7 +1,5 @@
 """Standard output and error in an encoding that lacks most characters."""
 
-from __future__ import annotations
-
 import io
 import sys
 

@@ -1,7 +1,5 @@
 """Errors to Sentry, without anybody's data."""
 
-from __future__ import annotations
-
 import gzip
 import logging
 import sys

@@ -1,7 +1,5 @@
 """The worker's pages, over a real socket."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -3,8 +3,6 @@
 Run as a process. The real thing cannot be made to fail that way from outside.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from typing import Any

@@ -1,7 +1,5 @@
 """Lookup services that fail, and say on the way whatever they were asked; and inputs that nobody can read."""
 
-from __future__ import annotations
-
 import asyncio
 import zlib
 from collections.abc import Iterator

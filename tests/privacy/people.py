@@ -1,7 +1,5 @@
 """The person whom no log may name, and everything about her that the scan looks for."""
 
-from __future__ import annotations
-
 from streams.sandbox.people import somebody
 
 FIRST, LAST = "Zyxwanda", "Quillfeather"

@@ -1,7 +1,5 @@
 """What takes Sentry's events and OpenTelemetry's spans in a test, and keeps them as text."""
 
-from __future__ import annotations
-
 import gzip
 import threading
 from collections.abc import Iterator

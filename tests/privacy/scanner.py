@@ -1,7 +1,5 @@
 """Finds somebody's data in a text, however it was written down on the way."""
 
-from __future__ import annotations
-
 import base64
 import html
 import re

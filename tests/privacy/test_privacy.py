@@ -1,7 +1,5 @@
 """Nothing that a worker or a command says names anybody, whatever goes wrong."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

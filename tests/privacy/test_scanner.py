@@ -1,7 +1,5 @@
 """The scan finds what it is there to find."""
 
-from __future__ import annotations
-
 import base64
 import html
 import json

@@ -1,7 +1,5 @@
 """Records of the three topics as a worker leaves them, without a Kafka."""
 
-from __future__ import annotations
-
 import json
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """What is counted of the actions of a demo or drill."""
 
-from __future__ import annotations
-
 import itertools
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """Signals that end a demo or drill."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 

@@ -1,7 +1,5 @@
 """The service behaves as it is told, as seen by the worker's own client over a real socket."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import time

@@ -1,7 +1,5 @@
 """The independent reader, on a real Kafka."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable

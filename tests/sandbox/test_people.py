@@ -1,7 +1,5 @@
 """The made-up people are as varied, and as harmless, as they must be."""
 
-from __future__ import annotations
-
 import json
 from itertools import islice
 from random import Random

@@ -1,7 +1,5 @@
 """Ports that nobody else gets."""
 
-from __future__ import annotations
-
 import socket
 import sys
 

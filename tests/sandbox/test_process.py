@@ -1,7 +1,5 @@
 """A process that is started, looked at and ended."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable, Iterator

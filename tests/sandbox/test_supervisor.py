@@ -1,7 +1,5 @@
 """The process that owns the brokers, and what it leaves behind: nothing."""
 
-from __future__ import annotations
-
 import json
 import os
 import select

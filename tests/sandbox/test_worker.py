@@ -1,7 +1,5 @@
 """What a worker process is given, and what is read of it; tests/integration runs it."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Iterator

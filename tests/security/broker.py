@@ -1,7 +1,5 @@
 """One real broker with a listener for each way to connect, right ones and wrong ones, and an authorizer."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

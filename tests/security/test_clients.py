@@ -1,7 +1,5 @@
 """Every Kafka client of the product connects as the settings say."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """TLS, mutual TLS and SASL against a real broker: what works, and what each mistake is told as."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -5,8 +5,6 @@ to it, take an epoch, give a sign of life to the group, ask how large a record m
 right on the list, so there is nothing to argue for the rest.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator

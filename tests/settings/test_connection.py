@@ -1,7 +1,5 @@
 """How clients connect: what the settings make of certificates and passwords, and what they refuse."""
 
-from __future__ import annotations
-
 import os
 import ssl
 from pathlib import Path

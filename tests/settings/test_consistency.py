@@ -1,7 +1,5 @@
 """Rules between settings: configurations that cannot work do not start."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What the environment gives: names, and secrets in mounted files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from streams.settings.environment import Given, Known, collect

@@ -1,7 +1,5 @@
 """A hint names the program as it can be typed where the hint is read."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Settings: what is given is checked, all at once, and nothing secret is shown."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

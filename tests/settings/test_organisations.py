@@ -1,7 +1,5 @@
 """Whose lookup is asked how."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

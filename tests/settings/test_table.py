@@ -1,7 +1,5 @@
 """The table of settings: ranges, masks, and what is shown of each."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Values of a single setting that a range or a choice cannot describe."""
 
-from __future__ import annotations
-
 import pytest
 
 from streams.settings.load import load_settings

@@ -1,7 +1,5 @@
 """Until a partition's statuses are whole, no letter is chosen from them."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable

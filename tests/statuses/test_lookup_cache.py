@@ -1,7 +1,5 @@
 """Lookup answers on their way into the table, and out of it."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import logging

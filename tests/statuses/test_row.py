@@ -1,7 +1,5 @@
 """Which of two statuses wins."""
 
-from __future__ import annotations
-
 import math
 
 import msgspec

@@ -1,7 +1,5 @@
 """Percentiles of delays in memory that does not grow with their number. Pure."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from streams.observability.quantile import quantile

@@ -1,7 +1,5 @@
 """An audit's result as a file for node-exporter's textfile collector, so that an alert can tell of a miss."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile

@@ -1,7 +1,5 @@
 """Where a range begins or ends, as a person writes it: a time, a time ago, or an offset. Pure."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import NamedTuple

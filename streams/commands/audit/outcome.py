@@ -1,7 +1,5 @@
 """What an audit is asked for, and what it comes to. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

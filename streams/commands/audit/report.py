@@ -1,7 +1,5 @@
 """An audit as text for people and as JSON for programs. No address, name or contactRef is in either."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

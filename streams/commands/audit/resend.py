@@ -9,8 +9,6 @@ It is always the two-button letter, with reason ``no_lookup``: nobody is asked, 
 upward. It has the id that the email should have had, and a header ``resent: 1``.
 """
 
-from __future__ import annotations
-
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field

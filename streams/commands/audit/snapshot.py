@@ -7,8 +7,6 @@ of committed records may not see so far yet: the end markers of a transaction ar
 commit, and an open transaction holds everything after it back.
 """
 
-from __future__ import annotations
-
 import asyncio
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence

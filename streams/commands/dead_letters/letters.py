@@ -1,7 +1,5 @@
 """What lies on the dead letters topic."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 

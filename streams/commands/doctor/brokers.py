@@ -1,7 +1,5 @@
 """The brokers: how many answer, and whether they are alike."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient

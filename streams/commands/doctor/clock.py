@@ -4,8 +4,6 @@ No Kafka response carries the broker's clock, except the append time of a record
 topic of its own, which is made and removed again: only where somebody asks for it.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The command ``streams doctor``."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

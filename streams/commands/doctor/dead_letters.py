@@ -1,7 +1,5 @@
 """Dead letters: new ones, and partitions that have stopped because there are too many. Pure."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 

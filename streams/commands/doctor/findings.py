@@ -1,7 +1,5 @@
 """What a check comes to. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Keys and partitions of a sample of records: do actions and statuses meet? And what do their stamps say?"""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The lookups: can each be reached from here? One connection each, or, if asked to, one real question."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ssl

@@ -1,7 +1,5 @@
 """Open transactions: what makes readers of committed records stand still."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple

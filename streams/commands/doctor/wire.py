@@ -4,8 +4,6 @@ After Kafka's protocol guide: ListTransactions and DescribeTransactions 0 (KIP-6
 (KIP-482): compact arrays and strings, tagged fields.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any

@@ -1,7 +1,5 @@
 """The sentence at the top of the page: whether emails leave, and whether a person must act. Pure policy."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """What was counted in the last minutes, second by second: a page that is opened now shows the past too."""
 
-from __future__ import annotations
-
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

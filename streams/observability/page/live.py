@@ -1,7 +1,5 @@
 """The worker's page over HTTP: a closed list of files, and a JSON document that they ask for every second."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import logging

@@ -1,7 +1,5 @@
 """How each organisation's lookup did in the last minute, and for how long its breaker has not been closed."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable

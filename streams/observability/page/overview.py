@@ -4,8 +4,6 @@ Nothing in it is about a person: counts, numbers of partitions and organisations
 What is not known is None, never 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

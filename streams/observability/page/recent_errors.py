@@ -1,7 +1,5 @@
 """The last warnings and errors of the log for the page: bounded, and redacted as the log is."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass

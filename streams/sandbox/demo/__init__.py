@@ -1,7 +1,5 @@
 """The whole path on one machine, in a minute: Kafka, a lookup service that fails, a worker, an audit."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from streams.sandbox.interrupts import Interrupted, Interrupts

@@ -3,8 +3,6 @@
 The mailer is a command, whatever it is: it gets one JSON object a line, and what it says is shown.
 """
 
-from __future__ import annotations
-
 import asyncio
 import shlex
 from asyncio.subprocess import PIPE, STDOUT

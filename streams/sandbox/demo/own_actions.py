@@ -1,7 +1,5 @@
 """A file of the user's own actions, fed over and over."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from itertools import cycle, islice

@@ -1,7 +1,5 @@
 """What the lookup service goes through while the demo runs, and for how long."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Set the stage, let the performance happen, and clear the stage, however it ends."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import tempfile

@@ -1,7 +1,5 @@
 """The demo's figures as text: one row a phase. Pure."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

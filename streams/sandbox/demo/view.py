@@ -1,7 +1,5 @@
 """What is seen of the demo: a live table on a terminal, plain lines anywhere else."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Which state an organisation's circuit breaker is in over time, as its metric shows it."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import time

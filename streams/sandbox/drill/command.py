@@ -1,7 +1,5 @@
 """``streams drill``: replays the incident, prints what became of it, and cleans up."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -1,7 +1,5 @@
 """Who acts in a drill: three groups, on one topic, in one order that mixes them, the same in every mode."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from enum import StrEnum
 

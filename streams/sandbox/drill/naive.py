@@ -3,8 +3,6 @@
 Kept for comparison, and with the faults that the drill shows: do not build on it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections import Counter

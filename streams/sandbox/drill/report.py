@@ -1,7 +1,5 @@
 """The drill's result: tables for a person, and the same as JSON."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """One mode after the other: a fresh worker, the same actions, and what became of them."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

@@ -1,7 +1,5 @@
 """What a drill must show, and whether it did. Pure; every time is in seconds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -8,8 +8,6 @@ archive that does not fit its build or its class path, and goes on without.
 The first one-broker cluster writes the archive when it stops (3 to 6 s, once); everybody after it gains.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

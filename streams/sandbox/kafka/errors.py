@@ -1,7 +1,5 @@
 """What can go wrong with the embedded Kafka."""
 
-from __future__ import annotations
-
 from streams.sandbox.errors import SandboxError
 
 

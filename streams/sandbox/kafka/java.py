@@ -1,7 +1,5 @@
 """Find a Java runtime that can run Kafka."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The command line of a JVM that runs one of Kafka's programs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

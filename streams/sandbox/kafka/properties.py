@@ -3,8 +3,6 @@
 Every key is Kafka's own, see "Broker Configs" in its documentation. What is not here has Kafka's default.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The folders of a cluster on disk: one a broker, formatted once by Kafka's own tool."""
 
-from __future__ import annotations
-
 import fcntl
 import re
 import signal

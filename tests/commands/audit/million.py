@@ -3,8 +3,6 @@
 ``python -m tests.commands.audit.million [COUNT]``; it is not a test.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import random

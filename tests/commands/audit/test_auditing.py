@@ -1,7 +1,5 @@
 """The audit of live topics."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Callable

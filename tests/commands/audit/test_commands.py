@@ -1,7 +1,5 @@
 """``streams audit`` as a person or a script sees it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path

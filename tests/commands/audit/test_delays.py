@@ -1,7 +1,5 @@
 """Percentiles without keeping every delay."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

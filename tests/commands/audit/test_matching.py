@@ -1,7 +1,5 @@
 """Matching emails to actions by id."""
 
-from __future__ import annotations
-
 import random
 from types import SimpleNamespace
 from typing import Any

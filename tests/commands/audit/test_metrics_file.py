@@ -1,7 +1,5 @@
 """An audit's result as a file that node-exporter reads."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where a range begins or ends, as a person writes it."""
 
-from __future__ import annotations
-
 import pytest
 
 from streams.commands.audit.moments import Moment, moment

@@ -1,7 +1,5 @@
 """Writing what is missing, once."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import subprocess

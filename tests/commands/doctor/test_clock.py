@@ -1,7 +1,5 @@
 """Clocks."""
 
-from __future__ import annotations
-
 import pytest
 
 from streams.commands.doctor.clock import conclude

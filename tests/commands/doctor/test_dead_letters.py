@@ -1,7 +1,5 @@
 """What the newest dead letters say."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from streams.commands.dead_letters.letters import DeadLetter

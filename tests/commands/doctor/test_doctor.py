@@ -1,7 +1,5 @@
 """``streams doctor`` on a real Kafka, with a real worker where one is needed."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -1,7 +1,5 @@
 """What a check comes to, and the exit code."""
 
-from __future__ import annotations
-
 import pytest
 
 from streams.commands.doctor.findings import Finding, exit_code, note, ok, problem, seconds, warning

@@ -1,7 +1,5 @@
 """How far the group is behind."""
 
-from __future__ import annotations
-
 from streams.commands.doctor.findings import Severity
 from streams.commands.doctor.groups import check_lag, check_readers
 

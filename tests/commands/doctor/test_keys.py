@@ -1,7 +1,5 @@
 """Keys and partitions of a sample."""
 
-from __future__ import annotations
-
 import zlib
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """The layout of topics."""
 
-from __future__ import annotations
-
 import pytest
 
 from streams.commands.doctor.findings import Severity

@@ -1,7 +1,5 @@
 """Lookups: connected to, or asked."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import ssl

@@ -1,7 +1,5 @@
 """Open transactions."""
 
-from __future__ import annotations
-
 from streams.commands.doctor.findings import Severity
 from streams.commands.doctor.transactions import STILL, OpenTransaction, check_open, check_stable_ends
 

@@ -4,8 +4,6 @@ With ``PAGE_PICTURES=docs`` the pictures of the documentation are made anew: it 
 that there is a past to show.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import math

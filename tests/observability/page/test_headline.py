@@ -1,7 +1,5 @@
 """The sentence at the top: the worst problem first, and no person called for what ends by itself."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

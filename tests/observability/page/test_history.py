@@ -1,7 +1,5 @@
 """The ring of points, the growth of logs, and dead letters by kind."""
 
-from __future__ import annotations
-
 from streams.observability.page.history import DeadLetterHistory, DeadLetterKind, History, LogGrowth, Point
 
 

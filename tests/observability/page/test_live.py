@@ -1,7 +1,5 @@
 """The page over HTTP, on real sockets."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import re

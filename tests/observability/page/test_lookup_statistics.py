@@ -1,7 +1,5 @@
 """What the page knows of each organisation's lookup."""
 
-from __future__ import annotations
-
 import pytest
 
 from streams.lookup.breaker import State

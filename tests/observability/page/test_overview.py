@@ -1,7 +1,5 @@
 """What the page shows, from parts of a worker that a test can set."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The last warnings and errors: bounded, one entry for each kind, redacted."""
 
-from __future__ import annotations
-
 import logging
 from logging.config import dictConfig
 

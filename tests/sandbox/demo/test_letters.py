@@ -1,7 +1,5 @@
 """Which emails are given to a mailer, and what becomes of one that does not do its work."""
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -1,7 +1,5 @@
 """A file of the user's own actions."""
 
-from __future__ import annotations
-
 from itertools import islice
 from pathlib import Path
 

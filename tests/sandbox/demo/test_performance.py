@@ -1,7 +1,5 @@
 """When a demo did not show what it should."""
 
-from __future__ import annotations
-
 import pytest
 
 from streams.commands.audit.matching import Counts, Owed

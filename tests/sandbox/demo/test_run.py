@@ -1,7 +1,5 @@
 """The whole demo, made short: a real Kafka, a real worker process, and the line at the end."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """The figures as they are shown."""
 
-from __future__ import annotations
-
 import io
 
 from rich.console import Console

@@ -1,7 +1,5 @@
 """Live on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import io
 
 import pytest

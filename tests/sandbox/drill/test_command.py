@@ -1,7 +1,5 @@
 """The whole drill, small."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

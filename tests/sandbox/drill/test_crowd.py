@@ -1,7 +1,5 @@
 """Who acts in a drill."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from streams.commands.keyed_lines import action_message, status_message

@@ -1,7 +1,5 @@
 """The figures of a run."""
 
-from __future__ import annotations
-
 from streams.sandbox.account import Account
 from streams.sandbox.drill.crowd import Group
 from streams.sandbox.drill.figures import Delays, Figures, Timeline, figures, opened_at

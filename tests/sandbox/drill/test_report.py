@@ -1,7 +1,5 @@
 """How a breaker's states are drawn."""
 
-from __future__ import annotations
-
 from streams.sandbox.drill.report import strip
 
 

@@ -1,7 +1,5 @@
 """Judging a drill."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from streams.sandbox.drill.crowd import Group

@@ -1,7 +1,5 @@
 """The cluster as a client and an operator see it, on a real Kafka."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import select

@@ -1,7 +1,5 @@
 """`streams kafka`, as a person in a terminal has it."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

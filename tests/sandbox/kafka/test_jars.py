@@ -1,7 +1,5 @@
 """Where the jars come from, against a Maven repository of our own that serves what the cache holds."""
 
-from __future__ import annotations
-
 import pwd
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Which Java is taken."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

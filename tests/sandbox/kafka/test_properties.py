@@ -1,7 +1,5 @@
 """The generated server.properties."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
