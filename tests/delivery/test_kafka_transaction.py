@@ -24,9 +24,9 @@ from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Fenced, Outgoing, Position, RecordTooLarge, TransactionFailed
 from streams.sandbox.kafka import EmbeddedKafka
-from tests.timing import in_time, until
 from tests.chaos.reading import open_transactions, read_all
 from tests.clients import make_topics
+from tests.timing import in_time, until
 
 pytestmark = pytest.mark.kafka
 
