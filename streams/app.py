@@ -53,7 +53,9 @@ from streams.statuses.catch_up import CatchUp
 from streams.statuses.ingest import StatusIngest
 from streams.statuses.lookup_cache import LookupCache
 from streams.statuses.recovery import ChangelogOwner, ChunkTables
+from streams.statuses.repair import StoreRepair
 from streams.statuses.rocksdb import table_options
+from streams.statuses.store_owner import StoreOwner
 from streams.statuses.table import StatusTable
 
 
@@ -89,7 +91,11 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         schema=ChunkSchema(settings.chunk_records, ChangelogOwner()),
         key_type=bytes,
         value_type=bytes,
-        options=table_options(settings),
+        options=table_options(
+            settings,
+            owner=lambda: startup.ids and StoreOwner(settings.group_id, names.changelog, *startup.ids),
+            on_set_aside=metrics.store_set_aside,
+        ),
     )
     statuses = StatusTable(table, lambda: app.producer.send_many, lambda: app.consumer_generation_id)  # type: ignore[attr-defined]  # our ChunkProducer
     ingest = StatusIngest(
@@ -99,7 +105,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         names.dead_letters,
         lambda: app.consumer_generation_id,
     )
-    catch_up = CatchUp(names.statuses, startup.offsets, lambda: app.consumer)
+    catch_up = CatchUp(names.statuses, startup.offsets, lambda: app.consumer, statuses.away)
 
     # -- lookups and lanes: an email leaves as soon as its own decision is made -----------------------------
     lookup_statistics = LookupStatistics(metrics, time.monotonic)
@@ -158,6 +164,14 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         statuses, organisations.lifetime, now=time.time, random=random.random, partitions=lanes.partitions
     )
 
+    store_repair = StoreRepair(
+        statuses,
+        changelog=names.changelog,
+        connection=connection,
+        offsets=startup.offsets,
+        partitions=lanes.partitions,
+    )
+
     # -- what is read, and by whom --------------------------------------------------------------------------
     @app.agent(app.topic(names.actions, schema=ChunkSchema(settings.chunk_records, lanes)), name="confirm")
     async def confirm(stream: Any) -> None:
@@ -200,6 +214,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     for task in (
         lookup_cache.write,
         lookup_cache.sweep,
+        store_repair.run,
         spare_garbage_collector,
         reload_on_hangup,
         watch_event_loop,

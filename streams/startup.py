@@ -27,7 +27,9 @@ from streams.kafka import authorization
 from streams.kafka.acls import least
 from streams.kafka.connection_check import AccessRefused, access_problem
 from streams.kafka.flow import FlowControl
+from streams.kafka.topic_ids import Ids, ids_of
 from streams.kafka.topics import TopicNames, Topics, TopicsUnfit, ensure_topics
+from streams.settings import store_folder
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,8 @@ class Startup(Service):
         self._choice = choice
         self.offsets = Offsets(group, connection)
         self.topics: Topics | None = None
+        #: The ids of the cluster and of the changelog topic; None until they are known.
+        self.ids: Ids | None = None
         #: What is awaited, for /readyz; None when all is done.
         self.waiting_for: str | None = "Kafka"
 
@@ -169,6 +173,7 @@ class Startup(Service):
             self.topics = await ensure_topics(
                 admin, self._names, partitions=self._partitions, replication=self._replication
             )
+            self.ids = await ids_of(admin, self._names.changelog)
         finally:
             await admin.close()
         await self.offsets.start()
@@ -234,6 +239,8 @@ class App(faust.App):
     def _create_directories(self) -> None:  # called by Faust at the start
         if self.conf.store.scheme != "memory":  # which keeps nothing on a disk
             self.conf.datadir.mkdir(parents=True, exist_ok=True)
+            self._folder_lock = store_folder.lock(self.conf.datadir)  # until this process ends
+            store_folder.make_private(self.conf.datadir)
             super()._create_directories()
 
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
+from streams.settings import store_folder
 from streams.settings.table import Settings
 
 #: Options of ``faust worker`` that put its web server elsewhere than the settings say.
@@ -39,6 +40,9 @@ def _folder(settings: Settings) -> Iterator[str]:
         folder = settings.store_folder.expanduser()  # as Faust does
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+        os.close(store_folder.lock(folder))
+    except store_folder.FolderInUse as error:
+        yield str(error)
     except RuntimeError:
         yield f"{name}: this user has no home folder, so name one without ~"
         return

@@ -38,7 +38,7 @@ class ReportingWorker(faust.Worker):
             gc.collect()  # tasks and connections that are found unfinished complain now, and not afterwards
             log.critical("the worker ends because of an error: %s", why(reason), extra={"event": "crashed"})
             logging.disable()
-            sys.exit(getattr(end, "code", 0) or 1)
+            sys.exit(getattr(reason, "exit_code", 0) or getattr(end, "code", 0) or 1)
 
     def _reason(self, end: BaseException) -> BaseException | None:
         starting: Any = self._starting_fut

@@ -135,6 +135,24 @@ STATUSES = Described(
     ("result",),
     "Rows read from the status topic: applied, outdated, or dead_letter.",
 )
+STORE_SET_ASIDE = Described(
+    "confirmation_store_set_aside",
+    "counter",
+    ("reason",),
+    "Stores of a partition that were set aside and restored from the changelog, by reason.",
+)
+STORES_AWAY = Described(
+    "confirmation_stores_away",
+    "gauge",
+    (),
+    "Partitions whose store cannot be used now (its disk is full, say): their statuses count as missing.",
+)
+ACTIONS_LOST = Described(
+    "confirmation_actions_lost",
+    "counter",
+    ("topic", "partition"),
+    "Offsets that were deleted from the topic before a worker read them: their actions get no email.",
+)
 BREAKER = Described(
     "confirmation_lookup_breaker_state",
     "gauge",
@@ -176,6 +194,9 @@ CATALOGUE = (
     TRANSACTIONS_FAILED,
     METADATA_REFUSED,
     STATUSES,
+    STORE_SET_ASIDE,
+    STORES_AWAY,
+    ACTIONS_LOST,
     BREAKER,
     EVENT_LOOP_LAG,
     BUILD_INFO,

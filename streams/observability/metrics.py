@@ -28,6 +28,7 @@ from streams.delivery.lane import Lane
 from streams.delivery.results import Processed, Release
 from streams.messages.decode import ErrorClass, LookupOutcome
 from streams.observability.metric_catalogue import (
+    ACTIONS_LOST,
     CATALOGUE,
     DEAD_LETTERS,
     DELAY,
@@ -42,6 +43,7 @@ from streams.observability.metric_catalogue import (
     RELEASED,
     STATUSES,
     STILL,
+    STORE_SET_ASIDE,
     TAKEN,
     TRANSACTIONS,
     TRANSACTIONS_FAILED,
@@ -119,6 +121,9 @@ class Metrics(Collector):
         self._counts[STATUSES.name].update(
             {(result,): 0 for result in ("applied", "outdated", "dead_letter")}
         )
+        self._counts[STORE_SET_ASIDE.name].update(
+            {(reason,): 0 for reason in ("damaged", "ahead", "foreign", "unmarked")}
+        )
         for plain in (TAKEN, REKEYED, TRANSACTIONS, METADATA_REFUSED):
             self._counts[plain.name][()] = 0
 
@@ -173,6 +178,14 @@ class Metrics(Collector):
     def answered(self, org_id: int | None, outcome: LookupOutcome, seconds: float) -> None:  # noqa: ARG002 - an observer's
         """Note one exchange with a lookup service."""
         self._lookup_durations[str(outcome.outcome)].observe((seconds,))
+
+    def store_set_aside(self, reason: str) -> None:
+        """Count a partition's store that was set aside."""
+        self._counts[STORE_SET_ASIDE.name][(reason,)] += 1
+
+    def actions_lost(self, topic: str, partition: int, count: int) -> None:
+        """Count offsets that were deleted before they were read."""
+        self._counts[ACTIONS_LOST.name][topic, str(partition)] += count
 
     def lagged(self, seconds: float) -> None:
         """Note how late the event loop was."""

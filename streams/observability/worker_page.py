@@ -74,6 +74,7 @@ def observe(
     metrics.gauge(catalogue.OLDEST, lags.waiting_since)
     metrics.gauge(catalogue.BUILD_INFO, lambda: [((version,), 1.0)])
     metrics.gauge(catalogue.READY, lambda: [((), not health.not_ready())])
+    metrics.gauge(catalogue.STORES_AWAY, lambda: [((), catch_up.stores_away())])
     metrics.gauge(
         catalogue.BREAKER,
         lambda: [((metrics.label(each.org_id), each.state.value), 1) for each in lookups],

@@ -28,11 +28,26 @@ class CatchUp:
     #: Seconds between two looks at how far the reading is.
     LOOK_EVERY = 0.05
 
-    def __init__(self, topic: str, offsets: Offsets, consumer: Callable[[], Any]) -> None:
-        """Watch the reading of `topic` by the consumer (a ChunkConsumer) that `consumer` returns."""
+    def __init__(
+        self,
+        topic: str,
+        offsets: Offsets,
+        consumer: Callable[[], Any],
+        away: Callable[[int], object] = lambda _partition: None,
+    ) -> None:
+        """Watch the reading of `topic`.
+
+        Args:
+            topic: the status topic.
+            offsets: the cluster's.
+            consumer: returns the consumer, a ChunkConsumer.
+            away: why a partition's store cannot be used now, or None. Its letters do not wait for statuses,
+                which nobody can keep.
+        """
         self._topic = topic
         self._offsets = offsets
         self._consumer = consumer
+        self._away = away
         self._assigned: dict[str, set[int]] = {}  # by topic of actions
         self._behind: set[int] = set()
         self._watch: asyncio.Task[None] | None = None
@@ -44,13 +59,18 @@ class CatchUp:
         """Assigned partitions whose statuses are not whole yet."""
         return self._behind
 
+    def stores_away(self) -> int:
+        """Return how many assigned partitions have a store that cannot be used now."""
+        ours = set().union(*self._assigned.values())
+        return sum(self._away(partition) is not None for partition in ours)
+
     def gate(self, topic: str) -> StatusGate:
         """Return what holds back the records of `topic`, one of those whose actions need statuses."""
         return StatusGate(self, topic)
 
     def whole(self, partition: int) -> bool:
         """Whether letters may be chosen from this partition's statuses."""
-        return not self.restoring and partition not in self._behind
+        return not self.restoring and (partition not in self._behind or self._away(partition) is not None)
 
     def assigned(self, topic: str, partitions: Iterable[int]) -> None:
         """Start anew: of `topic` we have exactly these partitions, of other topics those we were told of."""

@@ -13,7 +13,7 @@ from streams.actions.dead_letter import SHORTENED_TO, dead_letter_headers, short
 from streams.kafka.chunks import Chunk
 from streams.messages.decode import ErrorClass, Undecodable, decode_supporter_status
 from streams.statuses.row import Row
-from streams.statuses.table import Change, SendMany, StatusTable
+from streams.statuses.table import Change, SendMany, StatusTable, StoreAway
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ class StatusIngest:
                     else (key, value, headers)
                     for key, value, headers in dead_letters
                 ]
+                await asyncio.sleep(self.RETRY_EVERY)
+            except StoreAway:  # the store has said why
                 await asyncio.sleep(self.RETRY_EVERY)
             except KafkaError as exc:
                 log.warning(

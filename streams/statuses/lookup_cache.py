@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from streams.messages.decode import LookupOutcome, Outcome
 from streams.statuses.row import Row
-from streams.statuses.table import StatusTable
+from streams.statuses.table import StatusTable, StoreAway
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,8 @@ class LookupCache:
                 try:
                     for start in range(0, len(rows), self.WRITE_SIZE):  # the event loop gets its turns
                         await self._statuses.apply(partition, rows[start : start + self.WRITE_SIZE])
+                except StoreAway:
+                    continue  # it will be asked again
                 except KafkaError as exc:
                     log.warning(
                         "of %d answers of partition %d some are not kept (%s)",
@@ -111,6 +113,8 @@ class LookupCache:
         while partition in self._partitions() and (some := list(islice(keys, self.SWEEP_SIZE))):
             try:
                 await self._statuses.sweep(partition, some, self._now())
+            except StoreAway:
+                return
             except KafkaError as exc:
                 log.warning(
                     "the sweep of partition %d waits (%s)",

@@ -24,7 +24,6 @@ from typing import Any, cast
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError, KafkaTimeoutError
-from faust.exceptions import ConsistencyError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.types import TP
@@ -48,17 +47,6 @@ class ChangelogOwner:
     def accepts(self, partition: int) -> bool:  # noqa: ARG002 - all alike
         """Return True: Faust pauses the partitions of a changelog itself."""
         return True
-
-
-class StoreAhead(ConsistencyError):
-    """A store contains more than its changelog: it is the copy of another topic."""
-
-    def __init__(self, tp: TP, contained: int, end: int) -> None:
-        """Describe the store of `tp`: it contains offset `contained`, and the topic ends before `end`."""
-        super().__init__(
-            f"the store of partition {tp.partition} contains offset {contained} of topic {tp.topic}, which"
-            f" ends before offset {end}: the topic was made anew, or the store belongs to another one"
-        )
 
 
 class ChunkRecovery(Recovery):
@@ -145,9 +133,13 @@ class ChunkRecovery(Recovery):
             offsets: dict[TP, int | None] = cast(
                 Any, self.active_offsets if tp in self.active_tps else self.standby_offsets
             )
-            contained = offsets[tp]
+            rows = rows_of(self.tp_to_table[tp])
+            contained = rows.begin(tp.partition, offsets[tp])
             if contained is not None and contained >= end:
-                raise StoreAhead(tp, contained, end)
+                rows.begin_anew(tp.partition)
+                contained = None
+            if rows.away(tp.partition) is not None:
+                contained = end - 1  # nothing can be restored now: letters leave without these statuses
             offsets[tp] = reached = first - 1 if contained is None else max(contained, first - 1)
             start[tp] = reached + 1
             if tp in self.active_tps:

@@ -1,4 +1,8 @@
-"""Faust's RocksDB store, whose options hold for a database that is there already too.
+"""Faust's RocksDB store, which is a copy of the changelog: what is wrong with it never stops a letter.
+
+Each partition has a database in a folder of its own. One that is damaged, or that belongs to somebody
+else, is set aside (its folder is renamed) and restored from the changelog. One that cannot be used now (the
+disk is full, say) is away: its rows count as missing, and :mod:`streams.statuses.repair` brings it back.
 
 rocksdict takes the options that it is given for new databases only. One that it opens again has those of
 its last run as RocksDB wrote them down: without the Bloom filter, and with a block cache of 8 MiB whatever is
@@ -8,16 +12,61 @@ instead of 3 (250,000 rows in a partition). Options by column family are taken i
 
 from __future__ import annotations
 
+import logging
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import rocksdict
 from faust.stores import STORES, rocksdb
+from faust.types import TP
 
 from streams.settings.table import Settings
+from streams.statuses.store_owner import StoreOwner, belongs_to, write_owner
+from streams.statuses.table import StoreAway
+
+log = logging.getLogger(__name__)
+
+#: What RocksDB says where the database is as it should be, and its surroundings are not.
+_NO_ROOM = re.compile(r"No space left|Disk quota exceeded")
+_IN_USE = re.compile(r"/LOCK: ")
+_SURROUNDINGS = re.compile(r"Permission denied|Read-only file system|Too many open files|Input/output error")
 
 
-def table_options(settings: Settings) -> dict[str, Any]:
-    """Return the options of the Faust table, and make Faust's ``rocksdb://`` name the store below."""
+class SetAside(StrEnum):
+    """Why a store was set aside."""
+
+    DAMAGED = "damaged"  # RocksDB cannot open it, or cannot read a row
+    AHEAD = "ahead"  # it contains more than its changelog: it is the copy of another topic
+    FOREIGN = "foreign"  # made for another group, cluster or changelog
+    UNMARKED = "unmarked"  # nothing says for whom it was made
+
+
+_WHY = {
+    SetAside.DAMAGED: "it is damaged",
+    SetAside.AHEAD: "it contains more than its changelog does",
+    SetAside.FOREIGN: "it was made for another group, cluster or changelog topic",
+    SetAside.UNMARKED: "nothing in it says for which group and changelog topic it was made",
+}
+
+
+def table_options(
+    settings: Settings,
+    *,
+    owner: Callable[[], StoreOwner | None],
+    on_set_aside: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return the options of the Faust table, and make Faust's ``rocksdb://`` name the store below.
+
+    Args:
+        settings: of the worker.
+        owner: for whom stores are made here; None: not known yet.
+        on_set_aside: is told the reason (a :class:`SetAside`) whenever a store is set aside.
+    """
     if settings.store != "rocksdb":
         return {}
     STORES.aliases["rocksdb"] = f"{__name__}:Store"
@@ -28,16 +77,326 @@ def table_options(settings: Settings) -> dict[str, Any]:
         "write_buffer_size": 4 << 20,  # bytes
         # Bits a key. With Faust's 3, asking for keys that are not there filled the block cache with 60 MB.
         "bloom_filter_size": 10,
+        "owner": owner,
+        "on_set_aside": on_set_aside,
     }
 
 
 class Store(rocksdb.Store):
-    """A RocksDB store that opens each partition with the options of its column family."""
+    """A RocksDB store that opens each partition with the options of its column family, or goes on without."""
+
+    def __init__(self, *args: Any, options: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        """Take what Faust's store takes; among its options, those of :func:`table_options`."""
+        given = dict(options or {})
+        self._owner: Callable[[], StoreOwner | None] = given.pop("owner", lambda: None)
+        self._on_set_aside: Callable[[str], None] = given.pop("on_set_aside", lambda _reason: None)
+        super().__init__(*args, options=given, **kwargs)
+        #: Partitions whose store cannot be used now, with the reason.
+        self.away: dict[int, str] = {}
+        #: Databases that are being brought up to date, and are not read from yet.
+        self._coming_back: dict[int, Any] = {}
+        self.rows = RocksRows(self)
+
+    # -- opening ------------------------------------------------------------------------------------------
 
     def _open_for_partition(self, partition: int) -> Any:
-        options = self.rocksdb_options.as_options()
-        db = rocksdict.Rdict(
-            str(self.partition_path(partition)), options=options, column_families={"default": options}
-        )
-        db.set_read_options(rocksdict.ReadOptions())
+        """Open a partition's database; set it aside first if it is damaged or not ours.
+
+        Raises:
+            StoreAway: it cannot be used now.
+        """
+        path = self.partition_path(partition)
+        try:
+            owner = self._owner()
+            if owner is not None and path.exists() and (found := belongs_to(path, owner)) is not True:
+                # A folder without a mark is restored, too. Commit metadata and offsets would not tell whether
+                # it is a copy of this changelog: one made for another group may be as long.
+                self.set_aside(partition, SetAside.UNMARKED if found is None else SetAside.FOREIGN)
+            try:
+                db = self._opened(path)
+            except Exception as error:  # rocksdict has no other class
+                if _passing(error):
+                    raise
+                self.set_aside(partition, SetAside.DAMAGED)
+                db = self._opened(path)
+            if owner is not None:
+                write_owner(path, owner)
+        except Exception as error:
+            raise StoreAway(_reason(error)) from None
+        self.away.pop(partition, None)
         return db
+
+    def _opened(self, path: Path) -> Any:
+        options = self.rocksdb_options.as_options()
+        db = rocksdict.Rdict(str(path), options=options, column_families={"default": options})
+        try:
+            db.set_read_options(rocksdict.ReadOptions())
+            _contained(db, self.offset_key)
+        except Exception:
+            db.close()
+            raise
+        return db
+
+    def open(self, partition: int) -> bool:
+        """Open a partition's database if it is not open; return whether it can be used."""
+        self._drop(self._coming_back.pop(partition, None))
+        try:
+            self._db_for_partition(partition)
+        except StoreAway as error:
+            self._tell_away(partition, str(error))
+            return False
+        return True
+
+    async def _try_open_db_for_partition(
+        self,
+        partition: int,
+        max_retries: int = 30,
+        retry_delay: float = 1.0,
+        generation_id: int = 0,
+    ) -> Any:
+        """Open it; wait where somebody still reads what this process had open. Else go on without."""
+        for _ in range(max_retries):
+            if self.open(partition) or self.away.get(partition) != _LOCKED:
+                return
+            if generation_id != self.app.consumer_generation_id:
+                return
+            await self.sleep(retry_delay)
+
+    async def need_active_standby_for(self, tp: TP) -> bool:
+        """Return whether this worker keeps a copy of `tp`: always, as each worker has a folder of its own."""
+        self.open(tp.partition)
+        return True
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Return the offset up to and with which the store contains the changelog; None: nothing of it."""
+        return self.contained(tp.partition)
+
+    def contained(self, partition: int) -> int | None:
+        """Return the same for a partition; None also while its store is away."""
+        if not self.open(partition):
+            return None
+        try:
+            return _contained(self._dbs[partition], self.offset_key)
+        except Exception as error:
+            self.failed(partition, error)
+            return None
+
+    def revoke_partitions(self, table: Any, tps: set[TP]) -> None:
+        """Close what is not ours any more."""
+        for tp in tps:
+            if tp.topic in table.changelog_topic.topics:
+                self.away.pop(tp.partition, None)
+                self._drop(self._coming_back.pop(tp.partition, None))
+        super().revoke_partitions(table, tps)
+
+    # -- trouble ------------------------------------------------------------------------------------------
+
+    def failed(self, partition: int, error: Exception) -> None:
+        """Go on without a partition's store, after `error` of a read or a write.
+
+        A full or broken disk is the disk of all partitions: their stores are away together, and come back
+        together. A damaged store is set aside alone.
+        """
+        if not _passing(error):
+            try:
+                self.set_aside(partition, SetAside.DAMAGED)
+            except OSError as refused:
+                error = refused
+            else:
+                self.away[partition] = _WHY[SetAside.DAMAGED]
+                return
+        for each in {*self._dbs, partition}:
+            self._drop(self._dbs.pop(each, None))
+            self._tell_away(each, _reason(error))
+
+    def set_aside(self, partition: int, reason: SetAside) -> None:
+        """Rename a partition's folder, so that the next opening makes a new one.
+
+        Of each partition the last folder that was set aside is kept, for a person to look at.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
+        self._drop(self._dbs.pop(partition, None))
+        self._drop(self._coming_back.pop(partition, None))
+        path = self.partition_path(partition)
+        for old in path.parent.glob(f"{path.name}.set-aside-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        aside = path.with_name(f"{path.name}.set-aside-{time.time_ns()}")
+        path.rename(aside)
+        self._on_set_aside(reason)
+        log.warning(
+            "the store in %s is set aside as %s, because %s: it is restored from the changelog, and nothing"
+            " is lost; if this happens again, look at the disk and at STREAMS_STORE_FOLDER",
+            path,
+            aside.name,
+            _WHY[reason],
+            extra={"event": "store_set_aside", "partition": partition, "reason": str(reason)},
+        )
+
+    def _tell_away(self, partition: int, reason: str) -> None:
+        if self.away.get(partition) != reason:
+            self.away[partition] = reason
+            log.warning(
+                "the store in %s cannot be used now: %s; until it can, its statuses count as missing, emails"
+                " leave all the same, and no restart is needed",
+                self.partition_path(partition),
+                reason,
+                extra={"event": "store_away", "partition": partition},
+            )
+
+    @staticmethod
+    def _drop(db: Any) -> None:
+        if db is not None:
+            db.close()
+
+    # -- coming back --------------------------------------------------------------------------------------
+
+    def begin_return(self, partition: int) -> int | None:
+        """Open the store of a partition that is away, for :meth:`write_returning`; return what it contains.
+
+        Raises:
+            StoreAway: it cannot be used yet.
+        """
+        reason = self.away.get(partition, "")
+        self._drop(self._coming_back.pop(partition, None))
+        try:
+            self._coming_back[partition] = db = self._open_for_partition(partition)
+        except StoreAway as error:
+            self._tell_away(partition, str(error))
+            raise
+        self.away[partition] = reason
+        return _contained(db, self.offset_key)
+
+    def write_returning(self, partition: int, changes: Mapping[bytes, bytes | None], contained: int) -> None:
+        """Apply `changes` to a store that comes back.
+
+        Raises:
+            StoreAway: it cannot be used after all, or the partition was given to somebody else.
+        """
+        db = self._coming_back.get(partition)
+        if db is None:
+            raise StoreAway("it is opened anew")
+        try:
+            write_rows(db, changes, contained, self.offset_key)
+        except Exception as error:
+            self._drop(self._coming_back.pop(partition))
+            if not _passing(error):
+                self.set_aside(partition, SetAside.DAMAGED)
+            raise StoreAway(_reason(error)) from None
+
+    def end_return(self, partition: int) -> None:
+        """Use a store that is complete again. Does nothing if the partition was given to somebody else."""
+        if (db := self._coming_back.pop(partition, None)) is not None:
+            self._dbs[partition] = db
+            self.away.pop(partition, None)
+            log.info(
+                "the store in %s is in use again",
+                self.partition_path(partition),
+                extra={"event": "store_back", "partition": partition},
+            )
+
+
+class RocksRows:
+    """Rows in the store above. No error of RocksDB leaves it: the partition goes on without its store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """Return the raw row of `key`, or None; also None where it cannot be read, or nothing is open."""
+        db = self._store._dbs.get(partition)  # Faust opens it with the assignment, and closes it
+        if db is None:
+            return None
+        try:
+            found: bytes | None = db.get(key)
+        except Exception as error:
+            self._store.failed(partition, error)
+            return None
+        return found
+
+    def put(
+        self, partition: int, changes: Mapping[bytes, bytes | None], contained: int | None = None
+    ) -> None:
+        """Apply `changes` as one batch, with the offset that they bring the store to."""
+        db = self._store._dbs.get(partition)
+        if db is None:
+            return
+        try:
+            write_rows(db, changes, contained, self._store.offset_key)
+        except Exception as error:
+            self._store.failed(partition, error)
+
+    def keys(self, partition: int) -> Iterator[bytes]:
+        """Walk over the keys of a partition as they are now, as long as its store stays open."""
+        db = self._store._dbs.get(partition)
+        if db is None:
+            return
+        try:
+            for key in db.keys():  # noqa: SIM118 - no dict
+                if self._store._dbs.get(partition) is not db:
+                    return
+                if key != self._store.offset_key:
+                    yield key
+        except Exception as error:
+            if self._store._dbs.get(partition) is db:
+                self._store.failed(partition, error)
+
+    def away(self, partition: int) -> str | None:
+        """Return why the partition's store cannot be used now, or None."""
+        return self._store.away.get(partition)
+
+    def begin(self, partition: int, known: int | None) -> int | None:  # noqa: ARG002 - port
+        """Open the store if it is not open, and return which offset of the changelog it contains."""
+        return self._store.contained(partition)
+
+    def begin_anew(self, partition: int) -> None:
+        """Set the store aside, as it contains more than its changelog, and open a new one."""
+        try:
+            self._store.set_aside(partition, SetAside.AHEAD)
+        except OSError as error:
+            self._store.failed(partition, error)
+        else:
+            self._store.open(partition)
+
+
+def write_rows(
+    db: Any, changes: Mapping[bytes, bytes | None], contained: int | None, offset_key: bytes
+) -> None:
+    """Write `changes` and the offset that they bring the database to, all or nothing."""
+    batch = rocksdict.WriteBatch(raw_mode=True)
+    for key, raw in changes.items():
+        if raw is None:
+            batch.delete(key)
+        else:
+            batch.put(key, raw)
+    if contained is not None:
+        batch.put(offset_key, b"%d" % contained)  # as Faust's set_persisted_offset has it
+    db.write(batch)
+
+
+def _contained(db: Any, offset_key: bytes) -> int | None:
+    raw = db.get(offset_key)
+    return None if raw is None else int(raw)
+
+
+_LOCKED = "this process has not let go of it yet"
+
+
+def _passing(error: Exception) -> bool:
+    """Whether the surroundings of the store are to blame, and not what is in it."""
+    if isinstance(error, OSError):
+        return True
+    text = str(error)
+    return any(pattern.search(text) for pattern in (_NO_ROOM, _IN_USE, _SURROUNDINGS))
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if _NO_ROOM.search(text):
+        return "its disk is full (no space left)"
+    if _IN_USE.search(text):
+        return _LOCKED
+    if (found := _SURROUNDINGS.search(text)) is not None:
+        return f"the disk or its rights ({found[0]})"
+    return f"it cannot be opened ({type(error).__name__})"

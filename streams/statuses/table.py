@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import msgspec
@@ -22,8 +23,12 @@ Change = tuple[bytes, Row | None]
 SendMany = Callable[[str, int, Iterable[tuple[bytes | None, bytes | None, list[Any]]]], Awaitable[int | None]]
 
 
+class StoreAway(Exception):
+    """A partition's store cannot be used now. The text says why; it comes back by itself."""
+
+
 class Rows(Protocol):
-    """Raw rows of a store."""
+    """Raw rows of a store. None of its methods raises because of what is on the disk."""
 
     def get(self, partition: int, key: bytes) -> bytes | None:
         """Return the raw row of `key`."""
@@ -41,6 +46,21 @@ class Rows(Protocol):
 
     def keys(self, partition: int) -> Iterator[bytes]:
         """Walk over the keys of a partition as they are now; what changes meanwhile may be missed."""
+        ...
+
+    def away(self, partition: int) -> str | None:
+        """Return why the partition's store cannot be used now, or None. Its rows then count as missing."""
+        ...
+
+    def begin(self, partition: int, known: int | None) -> int | None:
+        """Open the store if it is not open, and return the last offset of the changelog that it contains.
+
+        None: it contains nothing, or is away. `known` is what recovery has put into it since the start.
+        """
+        ...
+
+    def begin_anew(self, partition: int) -> None:
+        """Forget what the store contains: it is not a copy of the changelog."""
         ...
 
 
@@ -75,48 +95,23 @@ class MemoryRows:
         """Walk over a copy of the partition's keys."""
         return iter([key for key, place in self._partitions.items() if place == partition])
 
+    def away(self, partition: int) -> str | None:  # noqa: ARG002 - port
+        """Return None: memory is always there."""
+        return None
 
-class RocksRows:
-    """Rows in Faust's RocksDB store."""
+    def begin(self, partition: int, known: int | None) -> int | None:  # noqa: ARG002 - port
+        """Return what recovery has put here."""
+        return known
 
-    def __init__(self, store: Any) -> None:
-        self._store = store
-
-    def get(self, partition: int, key: bytes) -> bytes | None:
-        """Return the raw row of `key`, or None; also None where the partition is not open."""
-        db = self._store._dbs.get(partition)  # Faust opens it with the assignment, and closes it
-        found: bytes | None = None if db is None else db.get(key)
-        return found
-
-    def put(
-        self, partition: int, changes: Mapping[bytes, bytes | None], contained: int | None = None
-    ) -> None:
-        """Apply `changes` as one batch, with the offset that they bring the store to."""
-        import rocksdict  # here, since a worker with the memory store needs no RocksDB
-
-        db = self._store._dbs.get(partition)
-        if db is None:
-            return
-        batch = rocksdict.WriteBatch(raw_mode=True)
-        for key, raw in changes.items():
-            if raw is None:
-                batch.delete(key)
-            else:
-                batch.put(key, raw)
-        if contained is not None:
-            batch.put(self._store.offset_key, b"%d" % contained)  # as Faust's set_persisted_offset has it
-        db.write(batch)
-
-    def keys(self, partition: int) -> Iterator[bytes]:
-        """Walk over the keys of a partition as they are now."""
-        db = self._store._dbs.get(partition)
-        return iter(()) if db is None else (key for key in db.keys() if key != self._store.offset_key)  # noqa: SIM118 - no dict
+    def begin_anew(self, partition: int) -> None:
+        """Forget the partition's rows."""
+        self.put(partition, dict.fromkeys(self.keys(partition)))
 
 
 def rows_of(table: Any) -> Rows:
     """Return the rows in the store of a Faust table."""
     store = table.data
-    return RocksRows(store) if hasattr(store, "_db_for_partition") else MemoryRows(store)
+    return store.rows if hasattr(store, "rows") else MemoryRows(store)
 
 
 class StatusTable:
@@ -155,8 +150,9 @@ class StatusTable:
         Raises:
             KafkaError: the changelog was not written, and the store is as before. Applying the same again is
                 harmless.
+            StoreAway: the store cannot be used now, so nobody knows which of the changes win.
         """
-        async with self._locks[partition]:  # changelog and store must agree on the order
+        async with self._in_use(partition):
             winning: dict[bytes, Row | None] = {}
             applied = 0
             for key, row in changes:
@@ -174,11 +170,33 @@ class StatusTable:
 
         Raises:
             KafkaError: the changelog was not written, and nothing is forgotten.
+            StoreAway: the store cannot be used now.
         """
-        async with self._locks[partition]:
+        async with self._in_use(partition):
             expired = {key: None for key in keys if _expired(self._row(partition, key), now)}
             await self._write(partition, expired)
             return len(expired)
+
+    @property
+    def store(self) -> Any:
+        """Faust's store of the table."""
+        return self._table.data
+
+    def away(self, partition: int) -> str | None:
+        """Return why the partition's store cannot be used now, or None."""
+        return self.rows.away(partition)
+
+    def lock(self, partition: int) -> asyncio.Lock:
+        """Return the lock of a partition: changelog and store must agree on the order of what is written."""
+        return self._locks[partition]
+
+    @asynccontextmanager
+    async def _in_use(self, partition: int) -> AsyncIterator[None]:
+        """Hold the partition's lock. Raises StoreAway."""
+        async with self.lock(partition):
+            if (reason := self.rows.away(partition)) is not None:
+                raise StoreAway(reason)
+            yield
 
     async def _write(self, partition: int, changes: Mapping[bytes, Row | None]) -> None:
         if not changes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.stores import STORES
 
 SentRow = tuple[bytes | None, bytes | None, list[Any]]
 
@@ -38,10 +39,11 @@ class FakeChangelog:
         return [(key, value) for there, _, rows in self.sent if there == topic for key, value, _ in rows]
 
 
-def faust_table(store: str, folder: Path, *partitions: int) -> Any:
+def faust_table(store: str, folder: Path, *partitions: int, **more: Any) -> Any:
     """A real Faust table whose store has `partitions` open, as after an assignment. Needs a running loop."""
     app = faust.App("test", env={}, broker="kafka://127.0.0.1:1", store=f"{store}://", datadir=str(folder))
-    options = {"driver": "rocksdict", "block_cache_size": 1 << 20} if store == "rocksdb" else {}
+    STORES.aliases["rocksdb"] = "streams.statuses.rocksdb:Store"
+    options = {"driver": "rocksdict", "block_cache_size": 1 << 20, **more} if store == "rocksdb" else {}
     table = app.Table("supporter-status", key_type=bytes, value_type=bytes, options=options)
     app.finalize()
     if store == "rocksdb":

@@ -28,7 +28,7 @@ from mode.utils.queues import FlowControlQueue
 from streams.delivery.offsets import Extent
 from streams.kafka.chunks import Chunk
 from streams.kafka.flow import FlowControl
-from streams.statuses.recovery import ChangelogOwner, ChunkTables, StoreAhead
+from streams.statuses.recovery import ChangelogOwner, ChunkTables
 from streams.statuses.row import Row, encode_row
 from streams.statuses.table import rows_of
 from tests.statuses.fake_changelog import CHANGELOG, faust_table
@@ -473,14 +473,19 @@ async def test_a_refusal_ends_the_worker(recovering: Bench) -> None:
         await asyncio.wait_for(recovering.task, 5)
 
 
-async def test_a_store_of_another_changelog_ends_the_worker(recovering: Bench) -> None:
-    """It contains more than there is: the reason names the topic, the partition and both offsets."""
+async def test_a_store_that_contains_more_than_its_changelog_is_restored(
+    recovering: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is the copy of another topic: its rows are forgotten, and all of the changelog is read."""
     recovering.restore(FakeRecord(7, b"a", YES))
+    recovering.cluster.ends[0] = 5
     await recovering.assign(GENERATION, 0)
-    with pytest.raises(
-        StoreAhead, match=f"partition 0 contains offset 7 of topic {CHANGELOG}.*before offset 7"
-    ):
-        await asyncio.wait_for(recovering.task, 5)
+    await asyncio.wait_for(recovering.cluster.until("seek_wait"), 5)
+    assert recovering.cluster.seeks[-1][TP(CHANGELOG, 0)] == 0
+    rows = rows_of(recovering.table)
+    assert rows.get(0, b"a") is None
+    if recovering.table.data.url.scheme == "rocksdb":
+        assert "contains more than its changelog" in caplog.text
 
 
 async def test_only_a_few_chunks_wait(bench: Bench) -> None:

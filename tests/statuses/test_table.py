@@ -14,8 +14,9 @@ from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streams.statuses.rocksdb import RocksRows
 from streams.statuses.row import Row, decode_row, encode_row, overwrites
-from streams.statuses.table import Change, MemoryRows, RocksRows, StatusTable
+from streams.statuses.table import Change, MemoryRows, StatusTable
 from tests.statuses.fake_changelog import CHANGELOG, FakeChangelog, faust_table
 
 NOW = 1_000.0
