@@ -22,6 +22,7 @@ from importlib.metadata import version
 from typing import Any
 
 from aiokafka import TopicPartition
+from faust.types import TP
 
 from streams.actions.dead_letter import DeadLetterLimit
 from streams.actions.processor import ActionProcessor
@@ -83,6 +84,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         partitions=settings.topic_partitions,
         replication=settings.topic_replication,
         choice=settings.actions_start,
+        on_lost=metrics.actions_lost,
     )
 
     # -- the statuses: a table, fed by the CRM's topic and by lookup answers --------------------------------
@@ -156,8 +158,17 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
             slots=slots,
         )
 
+    async def seek(topic: str, partition: int, offset: int) -> None:
+        await app.consumer.seek(TP(topic, partition), offset)
+
     lanes, rekeyed_lanes = (
-        Lanes(partial(lane, topic), partial(startup.first_offset, topic), crash, catch_up.gate(topic))
+        Lanes(
+            partial(lane, topic),
+            partial(startup.begin, topic),
+            crash,
+            catch_up.gate(topic),
+            partial(seek, topic),
+        )
         for topic in (names.actions, names.rekeyed)
     )
     lookup_cache = LookupCache(

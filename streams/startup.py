@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -23,6 +23,8 @@ from faust.app.base import BootStrategy
 from mode import Service
 
 from streams.delivery.offsets import Extent, Offsets
+from streams.delivery.starting import StartingPositions
+from streams.delivery.transaction import Position
 from streams.kafka import authorization
 from streams.kafka.acls import least
 from streams.kafka.connection_check import AccessRefused, access_problem
@@ -48,9 +50,9 @@ def starting_offsets(
 ) -> dict[TopicPartition, int] | Undecided:
     """Return where to begin in each partition that has no committed offset.
 
-    A partition that was added later begins at its beginning. A group without any offset begins where `choice`
-    says; without a choice only if there is nothing to read: mailing a topic's whole history again, or passing
-    over what an outage left unread, is not decided by a default.
+    Where the group has offsets in other partitions, a partition's lane says where it begins. A group without
+    any offset begins where `choice` says; without a choice only if there is nothing to read: mailing a
+    topic's whole history again, or passing over what an outage left unread, is not decided by a default.
     """
     absent = {topic_partition for topic_partition, offset in committed.items() if offset is None}
     records = sum(extents[topic_partition].end - extents[topic_partition].first for topic_partition in absent)
@@ -80,6 +82,7 @@ class Startup(Service):
         partitions: int,
         replication: int,
         choice: Literal["earliest", "latest"] | None,
+        on_lost: Callable[[str, int, int], None] = lambda _topic, _partition, _count: None,
         **kwargs: Any,
     ) -> None:
         """Describe what to wait for; nothing is connected before it starts.
@@ -91,6 +94,7 @@ class Startup(Service):
             partitions: of topics that have to be made.
             replication: of topics that have to be made.
             choice: where a group without committed offsets begins.
+            on_lost: is told topic, partition and how many offsets were deleted before they were read.
             kwargs: for the service.
         """
         super().__init__(**kwargs)
@@ -100,7 +104,10 @@ class Startup(Service):
         self._partitions = partitions
         self._replication = replication
         self._choice = choice
+        self._on_lost = on_lost
+        self._lost: dict[TopicPartition, int | None] = {}
         self.offsets = Offsets(group, connection)
+        self._starting = StartingPositions(self.offsets, (names.actions, names.rekeyed), names.emails)
         self.topics: Topics | None = None
         #: The ids of the cluster and of the changelog topic; None until they are known.
         self.ids: Ids | None = None
@@ -116,10 +123,30 @@ class Startup(Service):
             else None
         )
 
-    async def first_offset(self, topic: str, partition: int) -> int:
-        """Return the first offset of a partition in which the group has none committed: one added later."""
+    async def begin(self, topic: str, partition: int, committed: Position) -> Position:
+        """Return where a partition begins, from what is committed; say what its topic has lost.
+
+        Raises:
+            OperatorNeeded: a person has to say where it begins.
+            KafkaError: the cluster cannot be asked.
+        """
+        assert self.topics is not None
         topic_partition = TopicPartition(topic, partition)
-        return (await self.offsets.extents([topic_partition]))[topic_partition].first
+        start = await self._starting.start(topic_partition, committed, self.topics.partitions)
+        if start.lost and self._lost.get(topic_partition) != committed.offset:
+            self._lost[topic_partition] = committed.offset  # a second attempt to open the lane finds the same
+            log.error(
+                "partition %d of %s: the records from offset %d to %d were deleted before a worker read them;"
+                " nobody can mail them any more. Look at the topic's retention, and at how long no worker"
+                " was running",
+                partition,
+                topic,
+                committed.offset,
+                (start.position.offset or 0) - 1,
+                extra={"event": "actions_lost", "topic": topic, "partition": partition, "count": start.lost},
+            )
+            self._on_lost(topic, partition, start.lost)
+        return start.position
 
     async def on_start(self) -> None:
         """Wait for Kafka, then for topics and offsets.
@@ -193,7 +220,16 @@ class Startup(Service):
             )
             return
         if len(start) == len(topic_partitions):
-            await self._commit(start)  # all at once: half of a decision would be another one
+            # All at once: half of a decision would be another one. The re-keyed actions belong to it: once
+            # some lanes work, an offset that is missing there could not be told from one that got lost.
+            rekeyed = [TopicPartition(self._names.rekeyed, each.partition) for each in topic_partitions]
+            firsts = await self.offsets.extents(rekeyed)
+            absent = {
+                each
+                for each, found in (await self.offsets.all_committed(rekeyed)).items()
+                if found.offset is None
+            }
+            await self._commit(start | {each: firsts[each].first for each in absent})
         self.waiting_for = None
 
     async def _commit(self, start: dict[TopicPartition, int]) -> None:

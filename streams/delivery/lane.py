@@ -150,20 +150,21 @@ class Lane:
 
     # -- life -------------------------------------------------------------------------------------------
 
-    async def open(self, beginning: Callable[[], Awaitable[int]]) -> None:
+    async def open(self, begin: Callable[[Position], Awaitable[Position]]) -> None:
         """Fence the predecessor, read how far it got, and start committing. Waits for the cluster.
 
         Args:
-            beginning: gives the offset to start at where the group has committed none.
+            begin: gives the position to start at, from the committed one.
 
         Raises:
             TransactionFailed, Denied: the transactions cannot be opened.
+            OperatorNeeded: a person has to say where this partition begins.
         """
-        position = await self._transactions.open()
-        if position.offset is None:
+        committed = await self._transactions.open()
+        position = await begin(committed)
+        if position != committed:
             # Pinned at once: a crash before the first email must not raise the question again.
-            position = Position(await beginning(), "")
-            await self._transactions.commit([], position.offset or 0, "")
+            await self._transactions.commit([], position.offset or 0, position.metadata or "")
         self._committed, ahead = self._understood(position)
         self._tracker = OffsetTracker(self._committed, ahead)
         self._state = LaneState.OPEN

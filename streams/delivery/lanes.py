@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 from aiokafka.errors import KafkaError
 
 from streams.delivery.lane import Lane
 from streams.delivery.results import Record
-from streams.delivery.transaction import TransactionFailed
+from streams.delivery.starting import OperatorNeeded
+from streams.delivery.transaction import Position, TransactionFailed
 
 log = logging.getLogger(__name__)
 
@@ -53,26 +55,32 @@ class Lanes:
 
     #: Seconds between two attempts to open a lane.
     RETRY_EVERY = 1.0
+    #: Seconds between two looks at whether a person has decided.
+    LOOK_EVERY = 3.0
 
     def __init__(
         self,
         make_lane: Callable[[int], Lane],
-        beginning: Callable[[int], Awaitable[int]],
+        begin: Callable[[int, Position], Awaitable[Position]],
         on_crash: Callable[[Exception], None],
         gate: Gate,
+        seek: Callable[[int, int], Awaitable[None]] | None = None,
     ) -> None:
         """Start without partitions.
 
         Args:
             make_lane: makes the lane of a partition number.
-            beginning: gives the first offset of a partition that the group has never committed.
+            begin: gives the position at which a partition begins, from the committed one.
             on_crash: called with what no retry can mend.
             gate: holds back records whose supporters' statuses are not read yet.
+            seek: lets the consumer read a partition from an offset on; called where a person said where to
+                begin, which is not where the consumer stands.
         """
         self._make_lane = make_lane
-        self._beginning = beginning
+        self._begin = begin
         self._on_crash = on_crash
         self._gate = gate
+        self._seek = seek
         #: Whether the group has given us an assignment, if only an empty one.
         self.joined = False
         self._generations: dict[int, int] = {}  # by partition: in which it was last assigned
@@ -161,6 +169,7 @@ class Lanes:
             self._leaving -= leaving
 
     async def _open_lane(self, partition: int) -> None:
+        waited = False
         while True:
             try:
                 lane = self._make_lane(partition)
@@ -168,11 +177,25 @@ class Lanes:
                 self._on_crash(exc)
                 return
             try:
-                await lane.open(lambda: self._beginning(partition))
+                await lane.open(partial(self._begin, partition))
+                if waited and self._seek is not None:
+                    await self._seek(partition, lane.committed)
             except asyncio.CancelledError:
                 with contextlib.suppress(Exception):
                     await lane.close()
                 raise
+            except OperatorNeeded as exc:
+                waited = True
+                if self._open_failures.get(partition) != (why := str(exc)):
+                    self._open_failures[partition] = why
+                    log.error(
+                        "partition %d waits for %s",
+                        partition,
+                        why,
+                        extra={"event": "partition_waits", "partition": partition},
+                    )
+                await lane.close()
+                await asyncio.sleep(self.LOOK_EVERY)
             except (TransactionFailed, KafkaError) as exc:
                 commit_failure = str(exc) if isinstance(exc, TransactionFailed) else type(exc).__name__
                 self._open_failures[partition] = commit_failure

@@ -17,6 +17,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -248,7 +249,8 @@ class Store(rocksdb.Store):
     @staticmethod
     def _drop(db: Any) -> None:
         if db is not None:
-            db.close()
+            with suppress(Exception):  # it writes what it holds in memory, and the disk may be full
+                db.close()
 
     # -- coming back --------------------------------------------------------------------------------------
 

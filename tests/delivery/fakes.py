@@ -253,8 +253,8 @@ class Bench:
         )
 
     async def open(self, beginning: int = 0) -> Lane:
-        async def first() -> int:
-            return beginning
+        async def begin(committed: Position) -> Position:
+            return Position(beginning, "") if committed.offset is None else committed
 
-        await self.lane.open(first)
+        await self.lane.open(begin)
         return self.lane

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from streams.delivery.lane import Lane
 from streams.delivery.lanes import ChunkLost, Lanes
+from streams.delivery.starting import OperatorNeeded
 from streams.delivery.transaction import Denied, Position
 from tests.delivery.fakes import Bench, Ending, FakeLog, known, lookup, soon
 
@@ -42,7 +43,9 @@ class Worker:
         self.prepare: Callable[[Bench], None] = lambda _: None  # sees each bench before its lane opens
         self.beginnings: list[int | Exception] = []
         self.gate = FakeGate()
-        self.lanes = Lanes(self._make, self._beginning, self.crashes.append, self.gate)
+        self.undecided: set[int] = set()
+        self.sought: list[tuple[int, int]] = []
+        self.lanes = Lanes(self._make, self._begin, self.crashes.append, self.gate, self._seek)
 
     def bench(self, partition: int) -> Bench:
         """The newest one of this partition."""
@@ -54,11 +57,16 @@ class Worker:
         self.prepare(bench)
         return bench.lane
 
-    async def _beginning(self, partition: int) -> int:
+    async def _begin(self, partition: int, committed: Position) -> Position:
+        if partition in self.undecided:
+            raise OperatorNeeded(f"a decision: of partition {partition}")
         beginning = self.beginnings.pop(0) if self.beginnings else 0
         if isinstance(beginning, Exception):
             raise beginning
-        return beginning
+        return Position(beginning, "") if committed.offset is None else committed
+
+    async def _seek(self, partition: int, offset: int) -> None:
+        self.sought.append((partition, offset))
 
 
 pytestmark = pytest.mark.usefixtures("virtual_time")
@@ -305,6 +313,27 @@ async def test_a_cluster_that_cannot_say_where_a_partition_begins_is_asked_again
     assert worker.lanes.opening == {0: "KafkaConnectionError"}
     await asyncio.sleep(1.5 * Lanes.RETRY_EVERY)
     assert worker.logs[0].position == Position(40, "")
+    assert not worker.crashes
+    await worker.lanes.close(0.0)
+
+
+@in_virtual_time
+async def test_a_partition_waits_for_a_person_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    """The reason is shown and logged once; after the decision the consumer reads from there."""
+    worker = Worker({0: FakeLog(position=Position(1_000, ""))})
+    worker.undecided = {0}
+    await worker.lanes.assigned([0], 1)
+    await soon()
+    assert worker.lanes.opening == {0: "a decision: of partition 0"}
+    await worker.lanes.assigned([0, 1], 2)
+    await asyncio.sleep(1.5 * Lanes.LOOK_EVERY)
+    assert worker.lanes.partitions() == {1}
+    worker.undecided.clear()
+    worker.logs[0].position = Position(10, "")
+    await asyncio.sleep(2 * Lanes.LOOK_EVERY)
+    assert worker.lanes.partitions() == {0, 1}
+    assert worker.sought == [(0, 10)]
+    assert len([each for each in caplog.records if each.event == "partition_waits"]) == 1  # type: ignore[attr-defined]  # ours
     assert not worker.crashes
     await worker.lanes.close(0.0)
 

@@ -1,0 +1,136 @@
+"""Where a partition begins, and when only a person can say so.
+
+A committed offset is believed as long as the log has it. Before the log's start, records were deleted unread:
+they are gone, and that is said. Beyond its end, the log was cut or the topic made anew: going on at any place
+may leave somebody out or write to somebody twice, so a person decides. The same holds where an offset was
+committed once and is missing now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from aiokafka import TopicPartition
+
+from streams.delivery.commit_metadata import Run, UnreadableMetadata, decode, encode
+from streams.delivery.offsets import Extent, Offsets
+from streams.delivery.transaction import Position
+
+
+class OperatorNeeded(Exception):
+    """This partition waits until a person says where it begins. The text says why, and how to."""
+
+
+class Start(NamedTuple):
+    """Where a partition begins."""
+
+    position: Position
+    lost: int = 0  #: offsets that were deleted before they were settled
+
+
+def start_of(topic_partition: TopicPartition, position: Position, extent: Extent, *, known: bool) -> Start:
+    """Return where to begin. Pure.
+
+    Args:
+        topic_partition: the partition.
+        position: what the group has committed for it.
+        extent: of its log.
+        known: whether the group has worked on this partition before; asked only if nothing is committed.
+
+    Raises:
+        OperatorNeeded: a person has to say.
+    """
+    place = f"{topic_partition.topic}/{topic_partition.partition}"
+    remedy = (
+        f"say where to go on with `streams start-at {topic_partition.topic} {topic_partition.partition}"
+        " earliest`, `latest` or an offset"
+    )
+    committed = position.offset
+    if committed is None:
+        if known and extent.first < extent.end:
+            raise OperatorNeeded(
+                f"a decision: the committed offset of {place} is missing, and the group has worked on it"
+                f" ({extent.end - extent.first:,} records are there); {remedy}"
+            )
+        return Start(Position(extent.first, ""))
+    if committed > extent.end:
+        raise OperatorNeeded(
+            f"a decision: the committed offset {committed:,} of {place} is beyond the end of its log,"
+            f" {extent.end:,}: records were cut off, or the topic was made anew; {remedy}"
+        )
+    if committed >= extent.first:
+        return Start(position)
+    try:
+        runs = decode(committed, position.metadata)
+    except UnreadableMetadata:
+        runs = []
+    settled = sum(max(0, min(last + 1, extent.first) - first) for first, last in runs)
+    kept: list[Run] = [(max(first, extent.first), last) for first, last in runs if last >= extent.first]
+    begin = extent.first
+    if kept and kept[0][0] == begin:  # the committed offset is never a settled one
+        begin = kept.pop(0)[1] + 1
+    return Start(Position(begin, encode(begin, kept)), extent.first - committed - settled)
+
+
+class StartingPositions:
+    """Asks the cluster what :func:`start_of` has to know."""
+
+    def __init__(self, offsets: Offsets, inputs: Sequence[str], emails: str) -> None:
+        """Prepare.
+
+        Args:
+            offsets: the cluster's, and the group's.
+            inputs: the topics whose partitions begin here, all with the same number of partitions.
+            emails: the topic with an email in the partition of its action.
+        """
+        self._offsets = offsets
+        self._inputs = tuple(inputs)
+        self._emails = emails
+        #: Found to be new, and from then on known to be, while their offsets are committed one by one.
+        self._new: set[TopicPartition] = set()
+
+    async def start(self, topic_partition: TopicPartition, position: Position, partitions: int) -> Start:
+        """Return where a partition begins.
+
+        Args:
+            topic_partition: the partition, one of `partitions` of its topic.
+            position: what the group has committed for it.
+            partitions: how many there are.
+
+        Raises:
+            OperatorNeeded: a person has to say.
+            KafkaError: the cluster cannot be asked.
+        """
+        extent = (await self._offsets.extents([topic_partition]))[topic_partition]
+        known = position.offset is None and await self._known(topic_partition, partitions)
+        return start_of(topic_partition, position, extent, known=known)
+
+    async def _known(self, topic_partition: TopicPartition, partitions: int) -> bool:
+        """Whether the group has worked on a partition that has no committed offset.
+
+        Partitions are added at the end, and a worker commits an offset for each partition of each input as
+        soon as it has it, also where there is nothing to read. So a partition is new if no input has an
+        offset for it or for a later one, and no email is in its partition. An input of which the group has no
+        offset at all is new as a whole.
+        """
+        if topic_partition in self._new:
+            return False
+        topic, partition = topic_partition
+        everything = [
+            TopicPartition(each, number)
+            for each in self._inputs
+            for number in range(max(partitions, partition + 1))
+        ]
+        positions = await self._offsets.all_committed(everything)
+        committed = {each for each in everything if positions[each].offset is not None}
+        if not any(each.topic == topic for each in committed):
+            self._new.update(each for each in everything if each.topic == topic)
+            return False
+        if any(each.partition >= partition for each in committed):
+            return True
+        written = TopicPartition(self._emails, partition)
+        if (await self._offsets.extents([written]))[written].end:
+            return True
+        self._new.update(each for each in everything if each.partition >= partition)
+        return False
