@@ -15,6 +15,7 @@ try:
     from streams.commands.feed import feed, status
     from streams.commands.lookup import lookup
     from streams.commands.settings import settings
+    from streams.commands.start_at import start_at
     from streams.commands.worker import worker
     from streams.sandbox.demo_command import demo
     from streams.sandbox.drill_command import drill
@@ -42,6 +43,7 @@ for command in (
     resend,
     dead_letters,
     doctor,
+    start_at,
     acls,
 ):
     main.add_command(command)

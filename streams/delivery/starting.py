@@ -21,6 +21,12 @@ from streams.delivery.transaction import Position
 class OperatorNeeded(Exception):
     """This partition waits until a person says where it begins. The text says why, and how to."""
 
+    def __init__(self, topic_partition: TopicPartition, reason: str) -> None:
+        topic, partition = topic_partition
+        self.reason = reason
+        self.remedy = f"`streams start-at {topic} {partition} earliest|latest|OFFSET` says where to go on"
+        super().__init__(f"a decision: {reason}; {self.remedy}")
+
 
 class Start(NamedTuple):
     """Where a partition begins."""
@@ -42,22 +48,20 @@ def start_of(topic_partition: TopicPartition, position: Position, extent: Extent
         OperatorNeeded: a person has to say.
     """
     place = f"{topic_partition.topic}/{topic_partition.partition}"
-    remedy = (
-        f"say where to go on with `streams start-at {topic_partition.topic} {topic_partition.partition}"
-        " earliest`, `latest` or an offset"
-    )
     committed = position.offset
     if committed is None:
         if known and extent.first < extent.end:
             raise OperatorNeeded(
-                f"a decision: the committed offset of {place} is missing, and the group has worked on it"
-                f" ({extent.end - extent.first:,} records are there); {remedy}"
+                topic_partition,
+                f"the committed offset of {place} is missing, and the group has worked on it before"
+                f" ({extent.end - extent.first:,} offsets are there)",
             )
         return Start(Position(extent.first, ""))
     if committed > extent.end:
         raise OperatorNeeded(
-            f"a decision: the committed offset {committed:,} of {place} is beyond the end of its log,"
-            f" {extent.end:,}: records were cut off, or the topic was made anew; {remedy}"
+            topic_partition,
+            f"the committed offset {committed:,} of {place} is beyond the end of its log, {extent.end:,}:"
+            " records were cut off, or the topic was made anew",
         )
     if committed >= extent.first:
         return Start(position)

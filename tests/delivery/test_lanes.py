@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from streams.delivery.lane import Lane
@@ -59,7 +60,7 @@ class Worker:
 
     async def _begin(self, partition: int, committed: Position) -> Position:
         if partition in self.undecided:
-            raise OperatorNeeded(f"a decision: of partition {partition}")
+            raise OperatorNeeded(TopicPartition("actions", partition), "it is beyond the end")
         beginning = self.beginnings.pop(0) if self.beginnings else 0
         if isinstance(beginning, Exception):
             raise beginning
@@ -317,14 +318,13 @@ async def test_a_cluster_that_cannot_say_where_a_partition_begins_is_asked_again
     await worker.lanes.close(0.0)
 
 
-@in_virtual_time
 async def test_a_partition_waits_for_a_person_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
     """The reason is shown and logged once; after the decision the consumer reads from there."""
     worker = Worker({0: FakeLog(position=Position(1_000, ""))})
     worker.undecided = {0}
     await worker.lanes.assigned([0], 1)
     await soon()
-    assert worker.lanes.opening == {0: "a decision: of partition 0"}
+    assert worker.lanes.opening[0].startswith("a decision: it is beyond the end; `streams start-at actions 0")
     await worker.lanes.assigned([0, 1], 2)
     await asyncio.sleep(1.5 * Lanes.LOOK_EVERY)
     assert worker.lanes.partitions() == {1}

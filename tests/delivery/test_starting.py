@@ -33,7 +33,7 @@ def test_an_offset_beyond_the_end_waits_for_a_person() -> None:
 
 def test_a_missing_offset_of_a_partition_that_was_worked_on_waits_for_a_person() -> None:
     """A new partition begins at its first record, one with nothing to read too."""
-    with pytest.raises(OperatorNeeded, match=r"decision.*actions/3 is missing.*250 records"):
+    with pytest.raises(OperatorNeeded, match=r"decision.*actions/3 is missing.*250 offsets"):
         start_of(PLACE, Position(None, ""), Extent(10, 260), known=True)
     assert start_of(PLACE, Position(None, ""), Extent(10, 260), known=False) == Start(Position(10, ""))
     assert start_of(PLACE, Position(None, ""), Extent(7, 7), known=True) == Start(Position(7, ""))

@@ -21,6 +21,7 @@ from streams.commands.doctor.lookups import check_lookups
 from streams.commands.installation import Described, Installation, describe
 from streams.commands.topic_reader import TopicReader
 from streams.delivery.offsets import Offsets
+from streams.delivery.starting import OperatorNeeded, StartingPositions
 from streams.kafka import authorization
 from streams.kafka.acls import least
 from streams.kafka.connection_check import access_problem
@@ -193,6 +194,11 @@ class _Looking:
                 positions = await offsets.all_committed(self._places(actions))
                 committed = {place.partition: position.offset for place, position in positions.items()}
                 ends = await reader.stable_ends(self._numbers(actions))
+                findings += await self._starts(offsets)
+                committed = {
+                    number: offset for number, offset in committed.items() if (offset or 0) <= ends[number]
+                }
+                ends = {number: end for number, end in ends.items() if number in committed}
                 waiting = {
                     number: range(offset, ends[number])
                     for number, offset in committed.items()
@@ -208,6 +214,24 @@ class _Looking:
                 findings += groups.check_lag(actions, committed, ends, oldest, time.time())
             if self._numbers(emails):
                 findings += groups.check_readers(emails, await groups.readers_of(admin, emails) or [])
+        return findings
+
+    async def _starts(self, offsets: Offsets) -> list[Finding]:
+        """Tell which partitions a worker would not, or not wholly, go on with."""
+        inputs = [name for name in (self._names.actions, self._names.rekeyed) if self._numbers(name)]
+        starting = StartingPositions(offsets, inputs, self._names.emails)
+        findings = []
+        for topic in inputs:
+            positions = await offsets.all_committed(self._places(topic))
+            for place, position in positions.items():
+                try:
+                    start = await starting.start(place, position, len(positions))
+                except OperatorNeeded as needed:
+                    findings.append(
+                        problem(groups.CHECK, f"it waits for a decision: {needed.reason}", needed.remedy)
+                    )
+                else:
+                    findings += groups.check_lost(place, start.lost)
         return findings
 
     async def dead_letters(self) -> list[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -85,6 +86,21 @@ def check_lag(
         f"{number}: {end - (committed.get(number) or 0):,}" for number, end in sorted(ends.items())
     )
     return findings or [ok(CHECK, f"{topic}: {total:,} offsets behind (by partition {listed})")]
+
+
+def check_lost(topic_partition: TopicPartition, lost: int) -> list[Finding]:
+    """Tell of `lost` offsets that were deleted before a worker read them. Pure."""
+    if not lost:
+        return []
+    topic, partition = topic_partition
+    return [
+        problem(
+            CHECK,
+            f"{topic}/{partition}: up to {lost:,} records were deleted before a worker read them: nobody can"
+            " mail them any more",
+            "make the topic's retention longer than any outage; the worker goes on with what is left",
+        )
+    ]
 
 
 async def readers_of(admin: AIOKafkaAdminClient, topic: str) -> list[str] | None:

@@ -1,0 +1,197 @@
+"""What the log of the actions has lost is said, and what only a person can decide waits for a person."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
+from aiokafka.structs import OffsetAndMetadata
+from click.testing import CliRunner, Result
+
+from streams.__main__ import main
+from streams.messages.keys import partition_of
+from streams.sandbox.worker import Installation, WorkerProcess
+from tests.integration.steps import emails_of, ready, settled
+from tests.integration.topics import action, keyed, producing
+
+pytestmark = pytest.mark.kafka
+
+
+async def act_in(place: Installation, partition: int, *numbers: int) -> None:
+    """Put actions on a partition, whatever their keys say: of a topic with one partition, or misplaced."""
+    async with producing(place.bootstrap_servers) as producer:
+        for number in numbers:
+            key, value = keyed(action(number))
+            await producer.send_and_wait(place.names.actions, value, key=key, partition=partition)
+
+
+async def commit(place: Installation, partition: int, offset: int, metadata: str = "") -> None:
+    """Commit for the group, which has no members."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=place.bootstrap_servers, group_id=place.group, enable_auto_commit=False
+    )
+    await consumer.start()
+    consumer.assign([where := TopicPartition(place.names.actions, partition)])
+    await consumer.commit({where: OffsetAndMetadata(offset, metadata)})
+    await consumer.stop()
+
+
+async def mailed(place: Installation, count: int) -> list[int]:
+    return sorted(email["actionId"] for email in await emails_of(place, count))
+
+
+async def command(place: Installation, *arguments: str) -> Result:
+    """Run a command with the installation's settings."""
+    environ = {f"STREAMS_{name}": value for name, value in place.settings.items()}
+    return await asyncio.to_thread(CliRunner().invoke, main, list(arguments), env=environ)
+
+
+async def problems_of(place: Installation) -> str:
+    result = await command(place, "doctor", "--json")
+    found = [each for each in json.loads(result.stdout) if each["level"] == "problem"]
+    assert (result.exit_code > 0) is bool(found)
+    return "\n".join(each["text"] + each["remedy"] for each in found)
+
+
+async def waiting(place: Installation, worker: WorkerProcess, words: str) -> None:
+    """Wait until /readyz says that a partition waits for a decision."""
+    await settled(place, lambda: any(words in each for each in worker.problems()), 60)
+
+
+async def test_records_that_were_deleted_unread_are_an_error_and_counted(
+    installation: Callable[..., Installation],
+) -> None:
+    """The rest is mailed; the log names partition and offsets, and doctor does until a worker goes on."""
+    place = installation(topic_partitions=1)
+    worker = await ready(place)
+    await act_in(place, 0, *range(5))
+    assert await mailed(place, 5) == [*range(5)]
+    assert worker.stop() == 0
+    await act_in(place, 0, *range(5, 25))
+    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap_servers)
+    await admin.start()
+    where = TopicPartition(place.names.actions, 0)
+    await admin.delete_records({where: RecordsToDelete(15)})
+    await admin.close()
+    assert "up to 10 records were deleted" in await problems_of(place)
+    worker = await ready(place)
+    assert await mailed(place, 15) == [*range(5), *range(15, 25)]
+    assert worker.counter("confirmation_actions_lost_total", topic=where.topic, partition="0") == 10
+    (line,) = [each for each in worker.log.read_text().splitlines() if '"event":"actions_lost"' in each]
+    assert '"level":"error"' in line
+    assert "from offset 5 to 14 were deleted" in line
+    assert "were deleted" not in await problems_of(place)
+    assert worker.stop() == 0
+
+
+async def test_an_offset_beyond_the_end_of_the_log_waits_for_a_person(
+    installation: Callable[..., Installation],
+) -> None:
+    """The other partition goes on; /readyz and doctor say why; a command lets it go on, without a restart."""
+    place = installation(topic_partitions=2)
+    worker = await ready(place)
+    own = [n for n in range(60) if _partition(n) == 0][:10]
+    others = [n for n in range(60) if _partition(n) == 1][:5]
+    await act_in(place, 0, *own[:5])
+    assert await mailed(place, 5) == own[:5]
+    assert worker.stop() == 0
+    await commit(place, 0, 1_000)
+    await act_in(place, 0, *own[5:])
+    await act_in(place, 1, *others)
+    worker.start()
+    await waiting(place, worker, "committed offset 1,000")
+    assert await mailed(place, 10) == sorted(own[:5] + others)
+    assert "committed offset 1,000" in (found := await problems_of(place))
+    assert "start-at" in found
+    refused = await command(place, "start-at", place.names.actions, "1", "latest")
+    assert refused.exit_code == 2
+    assert "does not wait" in refused.stderr
+    for wrong in ("now", "11"):
+        assert (await command(place, "start-at", place.names.actions, "0", wrong)).exit_code == 2
+    done = await command(place, "start-at", place.names.actions, "0", "5")
+    assert done.exit_code == 0, done.output
+    await asyncio.to_thread(worker.wait_ready)
+    assert await mailed(place, 15) == sorted(own + others)
+    assert "decision" not in await problems_of(place)
+    assert worker.stop() == 0, worker.tail()
+
+
+async def test_a_lost_offset_is_not_taken_for_a_new_partition(
+    installation: Callable[..., Installation],
+) -> None:
+    """Nobody gets a second letter; the partition waits, and goes on at the end when a person says so."""
+    place = installation(topic_partitions=2)
+    worker = await ready(place)
+    own = [n for n in range(60) if _partition(n) == 1][:10]
+    await act_in(place, 1, *own[:9])
+    assert await mailed(place, 9) == own[:9]
+    assert worker.stop() == 0
+    await forget_offset(place, 1)
+    worker.start()
+    await waiting(place, worker, f"{place.names.actions}/1 is missing")
+    assert "is missing" in await problems_of(place)
+    done = await command(place, "start-at", place.names.actions, "1", "latest")
+    assert done.exit_code == 0, done.output
+    await asyncio.to_thread(worker.wait_ready)
+    await act_in(place, 1, own[9])
+    assert await mailed(place, 10) == own
+    assert worker.stop() == 0, worker.tail()
+
+
+def _partition(number: int) -> int:
+    """The partition that an action belongs to: there it is not moved."""
+    return partition_of(keyed(action(number))[0], 2)
+
+
+class _OffsetDeleteResponse(Response):  # type: ignore[misc]  # aiokafka ships no types
+    API_KEY = 47
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("error_code", Int16),
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            Array(
+                ("name", String("utf-8")), ("partitions", Array(("partition", Int32), ("error_code", Int16)))
+            ),
+        ),
+    )
+
+
+class _OffsetDeleteStruct(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+    API_KEY = 47
+    API_VERSION = 0
+    RESPONSE_TYPE = _OffsetDeleteResponse
+    SCHEMA = Schema(
+        ("group", String("utf-8")),
+        ("topics", Array(("name", String("utf-8")), ("partitions", Array(Int32)))),
+    )
+
+
+class _OffsetDelete(Request[_OffsetDeleteStruct]):  # type: ignore[misc]  # aiokafka ships no types
+    """What kafka-consumer-groups --delete-offsets sends."""
+
+    API_KEY = 47
+
+    def __init__(self, group: str, topic: str, partition: int) -> None:
+        self._fields = group, [(topic, [partition])]
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(*self._fields)
+
+
+async def forget_offset(place: Installation, partition: int) -> None:
+    """Delete what the group has committed for a partition."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap_servers)
+    await admin.start()
+    response: Any = await admin._send_request(_OffsetDelete(place.group, place.names.actions, partition))
+    await admin.close()
+    assert response.error_code == 0
+    assert [code for _, found in response.topics for _, code in found] == [0]
