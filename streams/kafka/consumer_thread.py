@@ -10,7 +10,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.kafka import static_membership as membership
-from streams.kafka.fetching import leave_records_bare, pace_fetches
+from streams.kafka.fetching import follow_leaders, leave_records_bare, pace_fetches
 from streams.kafka.reading import read_in_pieces
 
 #: Seconds that a fetch may take beyond its time-out.
@@ -61,6 +61,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher = cast(Any, self._consumer)._fetcher
         read_in_pieces(fetcher._client)
         pace_fetches(fetcher)
+        follow_leaders(fetcher)
         leave_records_bare(fetcher, cast(Any, self.consumer).takes_chunks)
         coordinator = cast(Any, self._consumer)._coordinator
         coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none

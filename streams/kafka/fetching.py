@@ -1,4 +1,4 @@
-"""Fetches at a pace that pays, and hands records over as their batch has them.
+"""Fetches at a pace that pays, from the leaders of today, and hands records over as their batch has them.
 
 The pace: aiokafka asks again as soon as the last answer is in. With actions trickling in, that is hundreds
 of fetches a second that bring a handful of records each, and a transaction for each handful: half a core in
@@ -11,6 +11,10 @@ waits than a pause would gather, there is none.
 aiokafka also names every assigned partition in every fetch request (it has no fetch sessions, KIP-227), so
 each one lengthens the pause.
 
+The leaders: where a partition without a committed offset begins, only its leader knows. aiokafka goes on
+asking a broker that is no longer the leader until it next reads the metadata, which is after five minutes;
+and its request holds up every other partition that the same broker is asked about.
+
 The records: aiokafka wraps each one in a ConsumerRecord of eleven fields, which takes a third of all the time
 that unpacking takes. What those say beyond the record itself, a chunk says for all of its records.
 """
@@ -21,6 +25,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import KafkaError
 
 #: Seconds between the end of a fetch and the next one from the same broker, at least.
 PAUSE = 0.02
@@ -63,6 +68,21 @@ def _backlogged(assignment: Any, request: Any) -> bool:
             if state is not None and state.highwater is not None:
                 waiting += max(0, state.highwater - offset)
     return waiting >= BACKLOG
+
+
+def follow_leaders(fetcher: Any) -> None:
+    """Make an aiokafka `fetcher` read the metadata when a broker that it asks for offsets does not lead."""
+    ask = fetcher._proc_offset_request
+
+    async def ask_or_look(node_id: int, topics: Any) -> Any:
+        try:
+            return await ask(node_id, topics)
+        except KafkaError as exc:
+            if exc.invalid_metadata:
+                fetcher._client.force_metadata_update()
+            raise
+
+    fetcher._proc_offset_request = ask_or_look
 
 
 def leave_records_bare(fetcher: Any, of_topic: Callable[[str], bool]) -> None:

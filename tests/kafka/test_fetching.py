@@ -1,4 +1,4 @@
-"""The pace of fetches."""
+"""The pace of fetches, the brokers that are asked, and what a record is handed over as."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,12 +7,19 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NotLeaderForPartitionError,
+    RequestTimedOutError,
+)
 from aiokafka.structs import ConsumerRecord
 
 from streams.kafka.fetching import (
     BACKLOG,
     PAUSE,
     PAUSE_PER_PARTITION,
+    follow_leaders,
     leave_records_bare,
     pace_fetches,
 )
@@ -55,6 +62,7 @@ def request(partitions: int) -> Any:
 
 
 @pytest.mark.parametrize("highwater", [None, (BACKLOG - 1) // 3])
+@pytest.mark.usefixtures("virtual_time")
 async def test_what_trickles_in_is_gathered(highwater: int | None) -> None:
     """Two fetches from a broker have a pause between them, and the first has none before it."""
     fetcher = Fetcher()
@@ -67,6 +75,7 @@ async def test_what_trickles_in_is_gathered(highwater: int | None) -> None:
     assert second - first >= PAUSE * 0.99
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_the_more_partitions_the_longer_the_pause() -> None:
     """With many, the next fetch from a broker waits as long as the last one's partitions are worth."""
     fetcher = Fetcher()
@@ -78,6 +87,7 @@ async def test_the_more_partitions_the_longer_the_pause() -> None:
     assert third - second < 400 * PAUSE_PER_PARTITION
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_a_backlog_is_not_waited_for() -> None:
     """Where the partitions together have more than a pause would gather, only their number counts."""
     fetcher = Fetcher()
@@ -87,6 +97,7 @@ async def test_a_backlog_is_not_waited_for() -> None:
     assert 40 * PAUSE_PER_PARTITION * 0.99 <= fetcher.asked_at[-1] - fetcher.asked_at[0] < 10 * PAUSE
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_brokers_do_not_wait_for_each_other() -> None:
     """A pause concerns one broker."""
     fetcher = Fetcher()
@@ -96,6 +107,7 @@ async def test_brokers_do_not_wait_for_each_other() -> None:
         await fetcher._proc_fetch_request(Assignment(), 1, request(1))
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_a_failed_fetch_is_paused_after_too() -> None:
     """What goes wrong is raised, and not repeated faster than what goes right."""
     fetcher = Fetcher(FetchFailed)
@@ -107,6 +119,7 @@ async def test_a_failed_fetch_is_paused_after_too() -> None:
 
 
 @pytest.mark.parametrize("asked_before", [0, 1], ids=["while it fetches", "while it pauses"])
+@pytest.mark.usefixtures("virtual_time")
 async def test_a_cancelled_fetch_has_found_nothing(asked_before: int) -> None:
     """The fetcher's close awaits what it has cancelled, and goes on."""
     fetcher = Fetcher(seconds=0 if asked_before else 60)
@@ -117,6 +130,35 @@ async def test_a_cancelled_fetch_has_found_nothing(asked_before: int) -> None:
     await asyncio.sleep(0)
     fetch.cancel()
     assert await fetch is False
+
+
+class Client:
+    """Counts how often the metadata was asked for."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def force_metadata_update(self) -> None:
+        self.looks += 1
+
+
+@pytest.mark.parametrize(
+    ("error", "looks"),
+    [(NotLeaderForPartitionError, 1), (KafkaConnectionError, 1), (RequestTimedOutError, 0)],
+)
+async def test_a_broker_that_is_not_the_leader_is_a_reason_to_look_for_it(
+    error: type[KafkaError], looks: int
+) -> None:
+    """The error is raised as before, and the metadata is read at once."""
+
+    async def refuse(node_id: int, topics: Any) -> Any:
+        raise error
+
+    fetcher = SimpleNamespace(_client=Client(), _proc_offset_request=refuse)
+    follow_leaders(fetcher)
+    with pytest.raises(error):
+        await fetcher._proc_offset_request(1, {"statuses": [(0, -2)]})
+    assert fetcher._client.looks == looks
 
 
 @pytest.mark.kafka
