@@ -28,6 +28,7 @@ COMMANDS = [
     "resend",
     "dead-letters",
     "doctor",
+    "start-at",
     "acls",
 ]
 

@@ -73,6 +73,9 @@ TESTED_ELSEWHERE = {
     "streams.kafka.connection_check": "tests/security asks a real broker with every mistake",
     "streams.kafka.authorization": "tests/security asks a real broker without each right",
     "streams.kafka.faust_driver": "its consumer and producer have test files of their own",
+    "streams.statuses.rocks_rows": "test_rocksdb reads damaged rows with it",
+    "streams.statuses.store_owner": "test_rocksdb gives stores to other owners",
+    "streams.statuses.repair": "tests/integration/test_store.py fills a disk and damages rows under a worker",
     "streams.kafka.consumer_thread": "test_consumer reads real topics with it",
 }
 
@@ -145,7 +148,7 @@ def test_there_is_something_to_look_at() -> None:
     """The sources are found, and so are imports that stand inside functions."""
     assert len(SOURCES) > 50
     assert "streams.delivery.results" in imports("streams.actions.processor")
-    assert "rocksdict" in imports("streams.statuses.table")
+    assert "streams.delivery.kafka_transaction" in imports("streams.commands.start_at")
 
 
 def room_of(module: str) -> str:

@@ -40,7 +40,8 @@ def _folder(settings: Settings) -> Iterator[str]:
         folder = settings.store_folder.expanduser()  # as Faust does
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-        os.close(store_folder.lock(folder))
+        if (folder / store_folder.LOCK).exists():
+            os.close(store_folder.lock(folder))
     except store_folder.FolderInUse as error:
         yield str(error)
     except RuntimeError:

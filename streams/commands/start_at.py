@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import click
@@ -57,6 +56,8 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
         PartitionMissing, NotAnswered: it does not exist, or nothing could be committed.
         KafkaError: the cluster cannot be asked.
     """
+    import asyncio
+
     from streams.commands.installation import NotAnswered, describe
     from streams.delivery.kafka_transaction import KafkaTransactions
     from streams.delivery.offsets import Offsets

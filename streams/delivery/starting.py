@@ -35,14 +35,17 @@ class Start(NamedTuple):
     lost: int = 0  #: offsets that were deleted before they were settled
 
 
-def start_of(topic_partition: TopicPartition, position: Position, extent: Extent, *, known: bool) -> Start:
+def start_of(
+    topic_partition: TopicPartition, position: Position, extent: Extent, trace: str | None = None
+) -> Start:
     """Return where to begin. Pure.
 
     Args:
         topic_partition: the partition.
         position: what the group has committed for it.
         extent: of its log.
-        known: whether the group has worked on this partition before; asked only if nothing is committed.
+        trace: where nothing is committed, what shows that the group has worked on this partition; None: it is
+            new.
 
     Raises:
         OperatorNeeded: a person has to say.
@@ -50,10 +53,10 @@ def start_of(topic_partition: TopicPartition, position: Position, extent: Extent
     place = f"{topic_partition.topic}/{topic_partition.partition}"
     committed = position.offset
     if committed is None:
-        if known and extent.first < extent.end:
+        if trace is not None and extent.first < extent.end:
             raise OperatorNeeded(
                 topic_partition,
-                f"the committed offset of {place} is missing, and the group has worked on it before"
+                f"the committed offset of {place} is missing, and the group has worked on it: {trace}"
                 f" ({extent.end - extent.first:,} offsets are there)",
             )
         return Start(Position(extent.first, ""))
@@ -107,11 +110,11 @@ class StartingPositions:
             KafkaError: the cluster cannot be asked.
         """
         extent = (await self._offsets.extents([topic_partition]))[topic_partition]
-        known = position.offset is None and await self._known(topic_partition, partitions)
-        return start_of(topic_partition, position, extent, known=known)
+        trace = None if position.offset is not None else await self._trace(topic_partition, partitions)
+        return start_of(topic_partition, position, extent, trace)
 
-    async def _known(self, topic_partition: TopicPartition, partitions: int) -> bool:
-        """Whether the group has worked on a partition that has no committed offset.
+    async def _trace(self, topic_partition: TopicPartition, partitions: int) -> str | None:
+        """Return what shows that the group has worked on a partition without a committed offset, or None.
 
         Partitions are added at the end, and a worker commits an offset for each partition of each input as
         soon as it has it, also where there is nothing to read. So a partition is new if no input has an
@@ -119,7 +122,7 @@ class StartingPositions:
         offset at all is new as a whole.
         """
         if topic_partition in self._new:
-            return False
+            return None
         topic, partition = topic_partition
         everything = [
             TopicPartition(each, number)
@@ -130,11 +133,11 @@ class StartingPositions:
         committed = {each for each in everything if positions[each].offset is not None}
         if not any(each.topic == topic for each in committed):
             self._new.update(each for each in everything if each.topic == topic)
-            return False
-        if any(each.partition >= partition for each in committed):
-            return True
+            return None
+        if later := sorted(each for each in committed if each.partition >= partition):
+            return f"it has one for {later[0].topic}/{later[0].partition}"
         written = TopicPartition(self._emails, partition)
         if (await self._offsets.extents([written]))[written].end:
-            return True
+            return f"emails are in {self._emails}/{partition}"
         self._new.update(each for each in everything if each.partition >= partition)
-        return False
+        return None

@@ -50,6 +50,7 @@ from streams.observability.metric_catalogue import (
     UNSETTLED,
     Described,
 )
+from streams.statuses.store_owner import SetAside
 
 Sample = tuple[tuple[str, ...], float]
 
@@ -121,9 +122,7 @@ class Metrics(Collector):
         self._counts[STATUSES.name].update(
             {(result,): 0 for result in ("applied", "outdated", "dead_letter")}
         )
-        self._counts[STORE_SET_ASIDE.name].update(
-            {(reason,): 0 for reason in ("damaged", "ahead", "foreign", "unmarked")}
-        )
+        self._counts[STORE_SET_ASIDE.name].update({(reason,): 0 for reason in SetAside})
         for plain in (TAKEN, REKEYED, TRANSACTIONS, METADATA_REFUSED):
             self._counts[plain.name][()] = 0
 

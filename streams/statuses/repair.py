@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.delivery.offsets import Offsets
-from streams.statuses.rocksdb import SetAside
+from streams.statuses.store_owner import SetAside
 from streams.statuses.table import StatusTable, StoreAway
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,8 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,8 @@ from faust.stores import STORES, rocksdb
 from faust.types import TP
 
 from streams.settings.table import Settings
-from streams.statuses.store_owner import StoreOwner, belongs_to, write_owner
+from streams.statuses.rocks_rows import RocksRows, write_rows
+from streams.statuses.store_owner import SetAside, StoreOwner, belongs_to, write_owner
 from streams.statuses.table import StoreAway
 
 log = logging.getLogger(__name__)
@@ -36,15 +36,6 @@ log = logging.getLogger(__name__)
 _NO_ROOM = re.compile(r"No space left|Disk quota exceeded")
 _IN_USE = re.compile(r"/LOCK: ")
 _SURROUNDINGS = re.compile(r"Permission denied|Read-only file system|Too many open files|Input/output error")
-
-
-class SetAside(StrEnum):
-    """Why a store was set aside."""
-
-    DAMAGED = "damaged"  # RocksDB cannot open it, or cannot read a row
-    AHEAD = "ahead"  # it contains more than its changelog: it is the copy of another topic
-    FOREIGN = "foreign"  # made for another group, cluster or changelog
-    UNMARKED = "unmarked"  # nothing says for whom it was made
 
 
 _WHY = {
@@ -235,6 +226,15 @@ class Store(rocksdb.Store):
             extra={"event": "store_set_aside", "partition": partition, "reason": str(reason)},
         )
 
+    def begin_anew(self, partition: int) -> None:
+        """Set a partition's store aside, as it contains more than its changelog, and open a new one."""
+        try:
+            self.set_aside(partition, SetAside.AHEAD)
+        except OSError as error:
+            self.failed(partition, error)
+        else:
+            self.open(partition)
+
     def _tell_away(self, partition: int, reason: str) -> None:
         if self.away.get(partition) != reason:
             self.away[partition] = reason
@@ -297,84 +297,6 @@ class Store(rocksdb.Store):
                 self.partition_path(partition),
                 extra={"event": "store_back", "partition": partition},
             )
-
-
-class RocksRows:
-    """Rows in the store above. No error of RocksDB leaves it: the partition goes on without its store."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def get(self, partition: int, key: bytes) -> bytes | None:
-        """Return the raw row of `key`, or None; also None where it cannot be read, or nothing is open."""
-        db = self._store._dbs.get(partition)  # Faust opens it with the assignment, and closes it
-        if db is None:
-            return None
-        try:
-            found: bytes | None = db.get(key)
-        except Exception as error:
-            self._store.failed(partition, error)
-            return None
-        return found
-
-    def put(
-        self, partition: int, changes: Mapping[bytes, bytes | None], contained: int | None = None
-    ) -> None:
-        """Apply `changes` as one batch, with the offset that they bring the store to."""
-        db = self._store._dbs.get(partition)
-        if db is None:
-            return
-        try:
-            write_rows(db, changes, contained, self._store.offset_key)
-        except Exception as error:
-            self._store.failed(partition, error)
-
-    def keys(self, partition: int) -> Iterator[bytes]:
-        """Walk over the keys of a partition as they are now, as long as its store stays open."""
-        db = self._store._dbs.get(partition)
-        if db is None:
-            return
-        try:
-            for key in db.keys():  # noqa: SIM118 - no dict
-                if self._store._dbs.get(partition) is not db:
-                    return
-                if key != self._store.offset_key:
-                    yield key
-        except Exception as error:
-            if self._store._dbs.get(partition) is db:
-                self._store.failed(partition, error)
-
-    def away(self, partition: int) -> str | None:
-        """Return why the partition's store cannot be used now, or None."""
-        return self._store.away.get(partition)
-
-    def begin(self, partition: int, known: int | None) -> int | None:  # noqa: ARG002 - port
-        """Open the store if it is not open, and return which offset of the changelog it contains."""
-        return self._store.contained(partition)
-
-    def begin_anew(self, partition: int) -> None:
-        """Set the store aside, as it contains more than its changelog, and open a new one."""
-        try:
-            self._store.set_aside(partition, SetAside.AHEAD)
-        except OSError as error:
-            self._store.failed(partition, error)
-        else:
-            self._store.open(partition)
-
-
-def write_rows(
-    db: Any, changes: Mapping[bytes, bytes | None], contained: int | None, offset_key: bytes
-) -> None:
-    """Write `changes` and the offset that they bring the database to, all or nothing."""
-    batch = rocksdict.WriteBatch(raw_mode=True)
-    for key, raw in changes.items():
-        if raw is None:
-            batch.delete(key)
-        else:
-            batch.put(key, raw)
-    if contained is not None:
-        batch.put(offset_key, b"%d" % contained)  # as Faust's set_persisted_offset has it
-    db.write(batch)
 
 
 def _contained(db: Any, offset_key: bytes) -> int | None:

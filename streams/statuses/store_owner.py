@@ -7,11 +7,21 @@ changelog would choose wrong letters, and nothing in them tells the difference.
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 #: RocksDB leaves files alone whose names are none of its own.
 FILE = "owner.json"
+
+
+class SetAside(StrEnum):
+    """Why a store was set aside."""
+
+    DAMAGED = "damaged"  # RocksDB cannot open it, or cannot read a row
+    AHEAD = "ahead"  # it contains more than its changelog: it is the copy of another topic
+    FOREIGN = "foreign"  # made for another group, cluster or changelog
+    UNMARKED = "unmarked"  # nothing says for whom it was made
 
 
 class StoreOwner(NamedTuple):

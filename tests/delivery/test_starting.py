@@ -22,21 +22,21 @@ def test_a_committed_offset_that_the_log_has_is_believed() -> None:
     """From the log's first record to its end, with all that is settled beyond it."""
     for offset in (5, 7, 9):
         position = Position(offset, encode(offset, [(offset + 1, offset + 1)]))
-        assert start_of(PLACE, position, Extent(5, 9), known=True) == Start(position)
+        assert start_of(PLACE, position, Extent(5, 9)) == Start(position)
 
 
 def test_an_offset_beyond_the_end_waits_for_a_person() -> None:
     """The sentence names the place, both offsets and the command."""
     with pytest.raises(OperatorNeeded, match=r"decision.*1,000 of actions/3.*beyond.*10.*start-at actions 3"):
-        start_of(PLACE, Position(1_000, ""), Extent(0, 10), known=True)
+        start_of(PLACE, Position(1_000, ""), Extent(0, 10))
 
 
 def test_a_missing_offset_of_a_partition_that_was_worked_on_waits_for_a_person() -> None:
     """A new partition begins at its first record, one with nothing to read too."""
     with pytest.raises(OperatorNeeded, match=r"decision.*actions/3 is missing.*250 offsets"):
-        start_of(PLACE, Position(None, ""), Extent(10, 260), known=True)
-    assert start_of(PLACE, Position(None, ""), Extent(10, 260), known=False) == Start(Position(10, ""))
-    assert start_of(PLACE, Position(None, ""), Extent(7, 7), known=True) == Start(Position(7, ""))
+        start_of(PLACE, Position(None, ""), Extent(10, 260), "an email")
+    assert start_of(PLACE, Position(None, ""), Extent(10, 260)) == Start(Position(10, ""))
+    assert start_of(PLACE, Position(None, ""), Extent(7, 7), "an email") == Start(Position(7, ""))
 
 
 @given(st.integers(0, 30), st.sets(st.integers(1, 40)), st.integers(0, 60))
@@ -44,7 +44,7 @@ def test_what_was_deleted_unread_is_counted(committed: int, ahead: set[int], fir
     """Every offset before the log's first one is lost unless it was settled; those after it stay settled."""
     settled = {committed + each for each in ahead}
     metadata = encode(committed, runs(settled))
-    start = start_of(PLACE, Position(committed, metadata), Extent(first, 100), known=True)
+    start = start_of(PLACE, Position(committed, metadata), Extent(first, 100))
     assert start.lost == len(set(range(committed, first)) - settled)
     begin = start.position.offset or 0
     still = {each for a, b in decode(begin, start.position.metadata) for each in range(a, b + 1)}
@@ -53,7 +53,7 @@ def test_what_was_deleted_unread_is_counted(committed: int, ahead: set[int], fir
 
 def test_metadata_that_cannot_be_read_settles_nothing() -> None:
     """All that was deleted is then counted as lost."""
-    start = start_of(PLACE, Position(5, "cs9.what"), Extent(15, 20), known=True)
+    start = start_of(PLACE, Position(5, "cs9.what"), Extent(15, 20))
     assert start == Start(Position(15, ""), 10)
 
 

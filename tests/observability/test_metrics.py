@@ -27,6 +27,7 @@ from streams.observability.metric_catalogue import (
     STATUSES,
 )
 from streams.observability.metrics import OTHER, Histogram, Metrics
+from streams.statuses.store_owner import SetAside
 
 NOW = 1_764_000_000.0
 Labels = frozenset[tuple[str, str]]
@@ -313,7 +314,7 @@ def test_labels_are_bounded(given_actions: Iterable[tuple[int, bool | None, Look
         "organisation": {"310", "311", OTHER},
         "outcome": {"existing", "non_existing", "error"},
         "cause": {"", *Cause},
-        "reason": set(Reason),
+        "reason": {*Reason, *SetAside},
         "variant": {"one_button", "two_button"},
         "error_class": set(ErrorClass),
         "topic": {"actions", "supporter-status"},

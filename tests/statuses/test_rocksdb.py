@@ -11,8 +11,7 @@ import pytest
 import rocksdict
 from faust.stores import STORES
 
-from streams.statuses.rocksdb import SetAside
-from streams.statuses.store_owner import FILE, StoreOwner
+from streams.statuses.store_owner import FILE, SetAside, StoreOwner
 from tests.statuses.fake_changelog import faust_table
 
 CACHE = 3 << 20

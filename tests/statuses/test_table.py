@@ -14,7 +14,7 @@ from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.statuses.rocksdb import RocksRows
+from streams.statuses.rocks_rows import RocksRows
 from streams.statuses.row import Row, decode_row, encode_row, overwrites
 from streams.statuses.table import Change, MemoryRows, StatusTable
 from tests.statuses.fake_changelog import CHANGELOG, FakeChangelog, faust_table
