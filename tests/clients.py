@@ -21,10 +21,15 @@ async def administering(bootstrap_servers: str, **connection: Any) -> AsyncItera
 
 
 async def make_topics(bootstrap_servers: str, partitions: int, *names: str, **configs: str) -> None:
-    """Make topics with one replica; `configs` has Kafka's names with underscores for dots."""
+    """Make topics with one replica, and wait for them; `configs` has Kafka's names with `_` for dots."""
     settings = {name.replace("_", "."): value for name, value in configs.items()}
     async with administering(bootstrap_servers) as admin:
+
+        async def there() -> bool:
+            return set(names) <= set(await admin.list_topics())
+
         await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings) for name in names])
+        await happens(there)
 
 
 async def happens(condition: Callable[[], Any], seconds: float = 30) -> Any:

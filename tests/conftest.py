@@ -5,12 +5,14 @@ import logging
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from hypothesis import settings
 
 from streams.sandbox.kafka import EmbeddedKafka
+from streams.sandbox.worker import Installation
 from tests.clients import administering
 from tests.lookup.virtual_time import VirtualLoop, nothing_left
 
@@ -54,6 +56,22 @@ async def virtual_time() -> AsyncIterator[None]:
     """Time jumps to the next timer; a task that is left, or a callback that failed, fails the test."""
     yield
     nothing_left()
+
+
+@pytest.fixture
+def installation(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> Iterator[Callable[..., Installation]]:
+    """Make an installation: topics, group and settings of its own. Its workers are killed in the end."""
+    made: list[Installation] = []
+
+    def make(cluster: EmbeddedKafka = kafka, **settings: object) -> Installation:
+        made.append(Installation(cluster.bootstrap_servers, unique_name("t"), tmp_path, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.kill_all()
 
 
 @pytest.fixture(autouse=True)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 
 from streams.commands import feeder as feeding
 from streams.commands.feeder import FeedError, FeedReport, feed, feed_actions, feed_statuses
 from streams.commands.keyed_lines import action_message
 from streams.commands.lines import read_blocks
+from tests.clients import make_topics
 
 if TYPE_CHECKING:
     from streams.sandbox.kafka import EmbeddedKafka
@@ -43,19 +44,7 @@ def action(number: int, **more: object) -> bytes:
 
 
 async def create_topic(kafka: EmbeddedKafka, name: str, **config: str) -> str:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    try:
-        topic = NewTopic(
-            name, PARTITIONS, 1, topic_configs={key.replace("_", "."): v for key, v in config.items()}
-        )
-        answer = await admin.create_topics([topic])
-        assert [error[1] for error in answer.topic_errors] == [0]
-        async with asyncio.timeout(30):
-            while name not in await admin.list_topics():  # noqa: ASYNC110 - there is no event for it
-                await asyncio.sleep(0.02)
-    finally:
-        await admin.close()
+    await make_topics(kafka.bootstrap_servers, PARTITIONS, name, **config)
     return name
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.actions.dead_letter import dead_letter_headers
@@ -15,6 +15,7 @@ from streams.kafka.topics import TopicNames
 from streams.messages.decode import ErrorClass, Reason, Variant, decode_action
 from streams.messages.email import EmailWriter
 from streams.messages.keys import partition_of
+from tests.clients import administering
 from tests.integration.topics import action, keyed, producing, send
 
 
@@ -55,19 +56,16 @@ class Topics:
 
     async def create(self, **configs: dict[str, str]) -> None:
         """Make the topics; `configs` by what they are called in TopicNames."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
-        await admin.start()
-        try:
+        whats = ("actions", "statuses", "emails", "dead_letters", "changelog", "rekeyed")
+        async with administering(self.servers) as admin:
             await admin.create_topics(
                 [
                     NewTopic(
                         getattr(self.names, what), self.partitions, 1, topic_configs=configs.get(what, {})
                     )
-                    for what in ("actions", "statuses", "emails", "dead_letters", "changelog", "rekeyed")
+                    for what in whats
                 ]
             )
-        finally:
-            await admin.close()
 
     async def act(self, documents: Iterable[dict[str, Any] | bytes | None]) -> list[tuple[int, int]]:
         """Put actions (or anything) on their topic; returns their places."""

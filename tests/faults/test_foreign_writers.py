@@ -31,9 +31,9 @@ Make = Callable[..., Installation]
 PARTITIONS = 4
 
 
-async def with_status_topic(install: Make, **settings: object) -> Installation:
+async def with_status_topic(installation: Make, **settings: object) -> Installation:
     """Make an installation whose status topic is there before the first worker, and may lose old segments."""
-    place = install(topic_partitions=PARTITIONS, **settings)
+    place = installation(topic_partitions=PARTITIONS, **settings)
     async with administering(place.bootstrap_servers) as admin:
         policy = {"cleanup.policy": "compact,delete"}
         await admin.create_topics([NewTopic(place.names.statuses, PARTITIONS, 1, topic_configs=policy)])
@@ -53,9 +53,11 @@ async def reasons(place: Installation, numbers: list[int]) -> dict[int, str]:
 # -- transactions of others on the status topic ------------------------------------------------------------
 
 
-async def test_the_table_is_whole_whatever_its_topic_s_partitions_end_or_begin_with(install: Make) -> None:
+async def test_the_table_is_whole_whatever_its_topic_s_partitions_end_or_begin_with(
+    installation: Make,
+) -> None:
     """Last entries that are markers or aborted, an empty partition, deleted beginnings: ready in seconds."""
-    place = await with_status_topic(install)
+    place = await with_status_topic(installation)
     topic = place.names.statuses
     committed, aborted = somebody_in(0), somebody_in(0, 1)
     deleted, kept = somebody_in(1), somebody_in(1, 1)
@@ -83,10 +85,10 @@ async def test_the_table_is_whole_whatever_its_topic_s_partitions_end_or_begin_w
 
 
 async def test_an_open_transaction_on_the_status_topic_holds_letters_up_and_never_halves_the_table(
-    install: Make,
+    installation: Make,
 ) -> None:
     """Not ready while the transaction of a writer, alive or dead, is open: then the letters are right."""
-    place = await with_status_topic(install, actions_start="earliest")
+    place = await with_status_topic(installation, actions_start="earliest")
     topic = place.names.statuses
     servers = place.bootstrap_servers
     written, behind_it = somebody_in(0), somebody_in(0, 1)
@@ -127,9 +129,9 @@ async def test_an_open_transaction_on_the_status_topic_holds_letters_up_and_neve
 # -- deletions ---------------------------------------------------------------------------------------------
 
 
-async def test_deleted_offsets_are_a_person_s_decision(install: Make) -> None:
+async def test_deleted_offsets_are_a_person_s_decision(installation: Make) -> None:
     """The group is deleted with records unread: alive, not ready, no email, until ACTIONS_START is set."""
-    place = install(topic_partitions=2)
+    place = installation(topic_partitions=2)
     worker = await ready(place)
     sent = await act(place, range(3))
     await assert_kept(place, sent)
@@ -150,9 +152,9 @@ async def test_deleted_offsets_are_a_person_s_decision(install: Make) -> None:
 
 
 @pytest.mark.slow
-async def test_deleted_beginnings_of_the_actions_topic_are_passed_over(install: Make) -> None:
+async def test_deleted_beginnings_of_the_actions_topic_are_passed_over(installation: Make) -> None:
     """Records between the committed offset and the log's new beginning are gone: the rest is mailed."""
-    place = install(topic_partitions=1)
+    place = installation(topic_partitions=1)
     worker = await ready(place)
     sent = await act(place, range(2))
     await assert_kept(place, sent)
@@ -175,9 +177,11 @@ async def add_partitions(place: Installation, count: int) -> None:
     place.settings["TOPIC_PARTITIONS"] = str(count)
 
 
-async def test_a_partition_that_is_added_starts_at_its_beginning(proxy: KafkaProxy, install: Make) -> None:
+async def test_a_partition_that_is_added_starts_at_its_beginning(
+    proxy: KafkaProxy, installation: Make
+) -> None:
     """Every topic gets a third partition under a running worker: nothing lost, nothing doubled, nor later."""
-    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, topic_partitions=2)
+    place = installation(kafka_bootstrap_servers=proxy.bootstrap_servers, topic_partitions=2)
     worker = await ready(place)
     sent = await act(place, range(10))
     await assert_kept(place, sent)
@@ -226,9 +230,9 @@ class Stranger(AbstractPartitionAssignor):
         """Take it."""
 
 
-async def test_an_assignment_that_cannot_be_read_ends_the_worker(install: Make) -> None:
+async def test_an_assignment_that_cannot_be_read_ends_the_worker(installation: Make) -> None:
     """Another program leads the group: the worker exits, not with 0, instead of idling for ever."""
-    place = install(topic_partitions=1)
+    place = installation(topic_partitions=1)
     worker = await ready(place)
     assert worker.stop() == 0
     stranger = AIOKafkaConsumer(

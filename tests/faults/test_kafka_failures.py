@@ -61,10 +61,10 @@ async def set_topic(place: Installation, topic: str, **configs: object) -> None:
 
 @pytest.mark.slow
 async def test_a_broker_that_restarts_or_stays_away_costs_nothing_but_time(
-    own: EmbeddedKafka, install: Make
+    own: EmbeddedKafka, installation: Make
 ) -> None:
     """A restart, then 12 s without any broker: alive all the time, not ready meanwhile, one email each."""
-    place = install(own, **SETTINGS)
+    place = installation(own, **SETTINGS)
     worker = await ready(place)
     sent = await act(place, range(3))
     await asyncio.to_thread(own.restart)
@@ -87,9 +87,9 @@ async def test_a_broker_that_restarts_or_stays_away_costs_nothing_but_time(
     assert worker.stop() == 0
 
 
-async def test_requests_that_time_out_are_made_again(proxy: KafkaProxy, install: Make) -> None:
+async def test_requests_that_time_out_are_made_again(proxy: KafkaProxy, installation: Make) -> None:
     """Nothing comes through for longer than a session and a transaction last: alive, then one email each."""
-    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
+    place = installation(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
     worker = await ready(place)
     sent = await act(place, range(3))
     await assert_kept(place, sent)
@@ -103,10 +103,10 @@ async def test_requests_that_time_out_are_made_again(proxy: KafkaProxy, install:
     assert worker.running
 
 
-async def test_too_few_replicas_hold_emails_up_and_lose_none(proxy: KafkaProxy, install: Make) -> None:
+async def test_too_few_replicas_hold_emails_up_and_lose_none(proxy: KafkaProxy, installation: Make) -> None:
     """While the emails topic refuses writes (NOT_ENOUGH_REPLICAS) actions wait; afterwards one email each."""
     # By the proxy: a broker never asks for more replicas in sync than a partition has.
-    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
+    place = installation(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
     worker = await ready(place)
     sent = await act(place, range(2))
     await assert_kept(place, sent)
@@ -120,9 +120,9 @@ async def test_too_few_replicas_hold_emails_up_and_lose_none(proxy: KafkaProxy, 
     assert worker.running
 
 
-async def test_a_record_beyond_a_lowered_limit_is_kept_and_the_rest_goes_on(install: Make) -> None:
+async def test_a_record_beyond_a_lowered_limit_is_kept_and_the_rest_goes_on(installation: Make) -> None:
     """The emails topic's limit is lowered under a running worker: that action is a dead letter, once."""
-    place = install(**SETTINGS)
+    place = installation(**SETTINGS)
     await ready(place)
     sent = await act(place, range(2))
     await assert_kept(place, sent)
@@ -136,9 +136,9 @@ async def test_a_record_beyond_a_lowered_limit_is_kept_and_the_rest_goes_on(inst
     assert letter.value == large[1]
 
 
-async def test_a_zombie_that_wakes_up_doubles_nothing(proxy: KafkaProxy, install: Make) -> None:
+async def test_a_zombie_that_wakes_up_doubles_nothing(proxy: KafkaProxy, installation: Make) -> None:
     """Stopped in the middle of a commit until another worker had its partitions: one email each."""
-    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
+    place = installation(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
     zombie = await ready(place)
     sent = await act(place, range(4))
     await assert_kept(place, sent)
@@ -174,10 +174,12 @@ DENIALS = {
 
 @pytest.mark.parametrize(("codes", "error", "place_named"), DENIALS.values(), ids=list(DENIALS))
 async def test_what_the_cluster_denies_ends_the_worker_with_the_reason(
-    proxy: KafkaProxy, install: Make, codes: dict[Api, int], error: str, place_named: str
+    proxy: KafkaProxy, installation: Make, codes: dict[Api, int], error: str, place_named: str
 ) -> None:
     """An authorisation refused: exit code not 0, and the last line of the log says which and to whom."""
-    place = install(kafka_bootstrap_servers=proxy.bootstrap_servers, **{**SETTINGS, "topic_partitions": 1})
+    place = installation(
+        kafka_bootstrap_servers=proxy.bootstrap_servers, **{**SETTINGS, "topic_partitions": 1}
+    )
     rules = [
         proxy.add(
             api,
@@ -198,9 +200,9 @@ async def test_what_the_cluster_denies_ends_the_worker_with_the_reason(
     assert re.search(rf"{error}.*{place.group}\S*{place_named}", reason)
 
 
-async def test_of_two_live_workers_with_one_instance_id_the_older_ends(install: Make) -> None:
+async def test_of_two_live_workers_with_one_instance_id_the_older_ends(installation: Make) -> None:
     """The newer one takes the name over; the older exits, not with 0, and says why; one email each."""
-    place = install(group_instance_id="pod-0", **SETTINGS)
+    place = installation(group_instance_id="pod-0", **SETTINGS)
     older = await ready(place)
     sent = await act(place, range(4))
     await assert_kept(place, sent)
@@ -217,10 +219,10 @@ async def test_of_two_live_workers_with_one_instance_id_the_older_ends(install: 
 
 @pytest.mark.slow
 async def test_a_static_member_that_was_away_for_longer_than_its_session_is_no_namesake(
-    install: Make,
+    installation: Make,
 ) -> None:
     """Stopped until the group gave up on it, then woken: it joins again under its name and goes on."""
-    place = install(group_instance_id="pod-0", **SETTINGS)
+    place = installation(group_instance_id="pod-0", **SETTINGS)
     worker = await ready(place)
     sent = await act(place, range(4))
     await assert_kept(place, sent)

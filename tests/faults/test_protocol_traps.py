@@ -60,8 +60,8 @@ FAULTS: dict[str, Fault] = {
 OVER = {47, 48, 49, 90}
 
 
-def behind(proxy: KafkaProxy, install: Make, partitions: int, **settings: object) -> Installation:
-    return install(
+def behind(proxy: KafkaProxy, installation: Make, partitions: int, **settings: object) -> Installation:
+    return installation(
         kafka_bootstrap_servers=proxy.bootstrap_servers,
         topic_partitions=partitions,
         transaction_timeout=TIMEOUT,
@@ -86,10 +86,10 @@ def error_codes(answer: Any) -> set[int]:
 
 
 async def test_whatever_befalls_a_transaction_s_request_every_action_has_one_email(
-    proxy: KafkaProxy, install: Make
+    proxy: KafkaProxy, installation: Make
 ) -> None:
     """Each request of a transaction is lost, unanswered, late, cut off, or repeated: one email each."""
-    place = behind(proxy, install, len(STEPS) + 1)
+    place = behind(proxy, installation, len(STEPS) + 1)
     worker = await ready(place)
     sent = []
     for partition in range(len(STEPS) + 1):
@@ -126,9 +126,11 @@ async def arrive_too_late(rules: list[Rule]) -> None:
         assert codes <= OVER, (rule.api, codes)
 
 
-async def test_a_late_end_of_a_transaction_cannot_end_the_next_one(proxy: KafkaProxy, install: Make) -> None:
+async def test_a_late_end_of_a_transaction_cannot_end_the_next_one(
+    proxy: KafkaProxy, installation: Make
+) -> None:
     """An EndTxn that arrives in the middle of the next transaction is fenced; that transaction commits."""
-    place = behind(proxy, install, 2)
+    place = behind(proxy, installation, 2)
     worker = await ready(place)
     sent: list[int] = []
     # Its answer never came; or the connection broke, and the client repeated it by itself, with success.
@@ -181,10 +183,10 @@ async def test_the_trap_is_real(
 
 
 async def test_an_unlisted_broker_error_rebuilds_the_lane_in_process(
-    proxy: KafkaProxy, install: Make
+    proxy: KafkaProxy, installation: Make
 ) -> None:
     """Error 13 once, which kills the client's producer: one failed transaction, one email, same process."""
-    place = behind(proxy, install, 1)
+    place = behind(proxy, installation, 1)
     worker = await ready(place)
     sent = await act(place, [0])
     await assert_kept(place, sent)
@@ -214,11 +216,11 @@ def forgetful(request: pytest.FixtureRequest) -> Iterator[EmbeddedKafka]:
 
 @pytest.mark.slow
 async def test_a_transactional_id_that_expired_in_a_quiet_week_is_taken_anew(
-    forgetful: EmbeddedKafka, install: Make
+    forgetful: EmbeddedKafka, installation: Make
 ) -> None:
     """Idle until the broker has forgotten the id, then actions: one email each, the same process."""
     with KafkaProxy(forgetful) as proxy:
-        place = install(
+        place = installation(
             forgetful,
             kafka_bootstrap_servers=proxy.bootstrap_servers,
             topic_partitions=1,

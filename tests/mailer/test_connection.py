@@ -20,8 +20,9 @@ from examples.mailer.settings import WrongSetting, read_settings
 from examples.mailer.smtp import Accepted, Smtp, TryAgain
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.ports import free_port
+from tests.clients import make_topics
 from tests.integration.topics import send
-from tests.mailer.processes import Mailbox, MailerProcess, make_topics
+from tests.mailer.processes import Mailbox, MailerProcess
 from tests.mailer.test_letters import email
 from tests.mailer.test_settings import GIVEN
 
@@ -241,7 +242,7 @@ def test_the_whole_way_is_encrypted(
     assert refused.healthy() == 1
 
     mailer = MailerProcess(*make, **settings, kafka_sasl_password_file=tmp_path / "password")
-    asyncio.run(make_topics(kafka.bootstrap_servers, "emails"))
+    asyncio.run(make_topics(kafka.bootstrap_servers, 1, "emails"))
     asyncio.run(send(kafka.bootstrap_servers, "emails", [(b"key", email())]))
     mailer.start()
     try:

@@ -11,8 +11,9 @@ import orjson
 import pytest
 
 from streams.sandbox.kafka import EmbeddedKafka
+from tests.clients import make_topics
 from tests.integration.topics import producing, read_count, send
-from tests.mailer.processes import Mailbox, MailerProcess, make_topics
+from tests.mailer.processes import Mailbox, MailerProcess
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 CANARY = "canary"
@@ -32,7 +33,7 @@ def mailer(
 ) -> Iterator[tuple[MailerProcess, Callable[..., list[tuple[int, int]]], str]]:
     """A mailer that is not started, a function that puts emails on its topic, and the topic."""
     topic = unique_name("emails")
-    asyncio.run(make_topics(kafka.bootstrap_servers, topic, f"{topic}.dlq"))
+    asyncio.run(make_topics(kafka.bootstrap_servers, 1, topic, f"{topic}.dlq"))
     made = MailerProcess(kafka.bootstrap_servers, topic, mailbox.port, tmp_path)
 
     def put(*values: bytes) -> list[tuple[int, int]]:
@@ -117,7 +118,7 @@ def test_a_letter_that_waits_holds_up_its_partition_alone(
     mailbox.answers = {"later": ["451 busy"] * 1_000}
 
     async def put() -> None:
-        await make_topics(kafka.bootstrap_servers, topic, partitions=2)
+        await make_topics(kafka.bootstrap_servers, 2, topic)
         async with producing(kafka.bootstrap_servers, transactional_id=topic) as producer:
             await producer.begin_transaction()
             for partition in (0, 1):

@@ -4,13 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streams.observability.health import WorkerHealth
-from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.worker import Installation
 
 
@@ -163,18 +161,15 @@ async def test_an_agent_that_has_ended_is_a_reason_to_restart() -> None:
 
 @pytest.mark.kafka
 def test_of_two_workers_for_one_partition_both_are_ready(
-    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+    installation: Callable[..., Installation],
 ) -> None:
     """A spare replica passes its readiness probe, or a roll-out would never end."""
-    place = Installation(kafka.bootstrap_servers, unique_name("t"), tmp_path, topic_partitions=1)
+    place = installation(topic_partitions=1)
     workers = [place.worker(), place.worker()]
-    try:
-        for worker in workers:
-            worker.start()
-        until = time.monotonic() + 45
-        while [worker.get("/readyz")[0] for worker in workers] != [200, 200]:
-            assert time.monotonic() < until, [worker.get("/readyz") for worker in workers]
-            time.sleep(0.2)
-        assert [worker.get("/livez")[0] for worker in workers] == [200, 200]
-    finally:
-        place.kill_all()
+    for worker in workers:
+        worker.start()
+    until = time.monotonic() + 45
+    while [worker.get("/readyz")[0] for worker in workers] != [200, 200]:
+        assert time.monotonic() < until, [worker.get("/readyz") for worker in workers]
+        time.sleep(0.2)
+    assert [worker.get("/livez")[0] for worker in workers] == [200, 200]

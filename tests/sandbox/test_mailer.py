@@ -9,8 +9,8 @@ import pytest
 from streams.sandbox.errors import SandboxError
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.mailer import Mailer
+from tests.clients import make_topics
 from tests.integration.topics import send
-from tests.mailer.processes import make_topics
 
 pytestmark = pytest.mark.kafka
 
@@ -20,7 +20,7 @@ async def test_it_reads_what_is_committed_to_the_end(
 ) -> None:
     """Records of each topic come with the time at which they were seen; at the end nothing is left out."""
     servers, first, second = kafka.bootstrap_servers, unique_name("first"), unique_name("second")
-    await make_topics(servers, first, second)
+    await make_topics(servers, 1, first, second)
     for topic in (first, second):
         await send(servers, topic, [(b"k", b"before")])
     began = time.time()

@@ -22,7 +22,7 @@ from streams.sandbox.worker import Installation
 from streams.settings.connection import client_options
 from streams.settings.load import load_settings
 from streams.startup import Startup
-from tests.clients import administering, happens, make_topics
+from tests.clients import make_topics
 from tests.integration.topics import action, keyed, read_count, send
 from tests.security.broker import (
     LIMITED,
@@ -365,12 +365,6 @@ async def test_the_feed_works_over_tls(
     """`streams feed` connects as the settings say, like the worker."""
     topic = unique_name("actions")
     await make_topics(broker.internal, 2, topic)
-    async with administering(broker.internal) as admin:
-
-        async def there() -> bool:
-            return topic in await admin.list_topics()
-
-        await happens(there)
     path = tmp_path / "actions.jsonl"
     path.write_bytes(b"\n".join(keyed(action(number))[1] for number in range(3)))
     environ = {**os.environ, **broker.environ("SASLTLS"), "STREAMS_ACTIONS_TOPIC": topic}

