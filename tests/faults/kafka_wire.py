@@ -15,9 +15,7 @@ from typing import Any
 
 from aiokafka.protocol import commit, coordination, group, metadata, produce, transaction
 
-from streams.kafka import (
-    authorization,  # it speaks a version of Metadata that the client library does not
-)
+from streams.kafka import authorization, topic_ids  # versions of Metadata that the client library lacks
 
 #: Host and port.
 Address = tuple[str, int]
@@ -62,7 +60,7 @@ TRANSACTIONAL = frozenset(
 
 
 def _requests() -> Iterator[type[Any]]:
-    for module in (commit, coordination, group, metadata, produce, transaction, authorization):
+    for module in (commit, coordination, group, metadata, produce, transaction, authorization, topic_ids):
         for found in vars(module).values():
             if isinstance(found, type) and hasattr(found, "RESPONSE_TYPE"):
                 yield found
@@ -102,7 +100,12 @@ class Request:
 
     def response(self, frame: bytes) -> Any:
         """Decode the response to this request."""
-        return self._class.RESPONSE_TYPE.decode(BytesIO(frame[4:]))
+        return self._class.RESPONSE_TYPE.decode(BytesIO(frame[self.answer_at :]))
+
+    @property
+    def answer_at(self) -> int:
+        """Where a response's body begins: behind the correlation id and, in flexible versions, no tags."""
+        return 5 if self._class.FLEXIBLE_VERSION else 4
 
     def refusal(self, code: int) -> bytes:
         """Return a response frame that says error `code`, for every partition where there are several."""
@@ -167,7 +170,7 @@ def readdressed(request: Request, frame: bytes, to: Callable[[Address], Address]
         response.brokers = [(node, *to((host, port)), *rest) for node, host, port, *rest in response.brokers]
     elif response.port > 0:
         response.host, response.port = to((response.host, response.port))
-    return frame[:4] + response.encode()
+    return frame[: request.answer_at] + response.encode()
 
 
 def brokers_in(request: Request, frame: bytes) -> set[Address]:
