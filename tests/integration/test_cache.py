@@ -74,6 +74,7 @@ async def test_an_answer_that_expires_while_no_worker_runs_is_asked_for_again(in
         assert len(crm.questions) == 2
 
 
+@pytest.mark.slow  # tests/statuses/test_lookup_cache.py shows it without a worker
 async def test_a_failure_is_never_kept(installation: Make) -> None:
     """After a failed lookup the same person is asked about again; only the answer gets a row."""
     with LookupService(failing) as crm:
@@ -133,6 +134,7 @@ async def test_the_crm_s_row_beats_an_answer_whichever_comes_first(
         assert len(crm.questions) == 3
 
 
+@pytest.mark.slow  # tests/statuses/test_lookup_cache.py shows it without a worker
 async def test_a_lifetime_of_0_keeps_nothing(installation: Make, tmp_path: Path) -> None:
     """That organisation is asked each time, while another one's answer is kept."""
     file = tmp_path / "organisations.toml"
