@@ -133,6 +133,7 @@ class Startup(Service):
         assert self.topics is not None
         topic_partition = TopicPartition(topic, partition)
         start = await self._starting.start(topic_partition, committed, self.topics.partitions)
+        self._on_lost(topic, partition, 0)  # shown from the start: a rate needs something to begin at
         if start.lost and self._lost.get(topic_partition) != committed.offset:
             self._lost[topic_partition] = committed.offset  # a second attempt to open the lane finds the same
             log.error(

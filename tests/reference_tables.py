@@ -10,8 +10,9 @@ from pathlib import Path
 
 from streams.lookup.breaker import State
 from streams.messages.decode import Cause, ErrorClass, Outcome, Reason, Variant
-from streams.observability.metric_catalogue import CATALOGUE, Described
+from streams.observability.metric_catalogue import CATALOGUE, STORE_SET_ASIDE, Described
 from streams.settings.table import SettingRow, describe
+from streams.statuses.store_owner import SetAside
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference.md"
 #: Base units that a metric's name may end in, as Prometheus' naming rules have it.
@@ -84,7 +85,9 @@ def metrics_table(catalogue: Iterable[Described]) -> str:
 
 def labels_table() -> str:
     """Return the table of labels and the values that they can have."""
-    rows = ((code(label), ", ".join(code(value) for value in values)) for label, values in CLOSED.items())
+    closed = {code(label): values for label, values in CLOSED.items()}
+    closed[f"{code('reason')} of {code(shown_name(STORE_SET_ASIDE))}"] = SetAside
+    rows = ((label, ", ".join(code(value) for value in values)) for label, values in closed.items())
     return table(("label", "values"), rows)
 
 

@@ -95,6 +95,24 @@ def partitions() -> list[Any]:
                 "sum by (result) (rate(confirmation_statuses_total{WORKERS}[$__rate_interval]))", "{{result}}"
             ),
         ),
+        lines(
+            "Stores",
+            "Partitions that go on without their store (a full disk), and stores set aside and restored.",
+            "none",
+            Query("sum by (instance) (confirmation_stores_away{WORKERS})", "{{instance}} away"),
+            Query("sum by (reason) (confirmation_store_set_aside_total{WORKERS})", "set aside, {{reason}}"),
+            width=12,
+        ),
+        lines(
+            "Deleted unread",
+            "Records that the topic's retention deleted before a worker read them. Nobody can mail them.",
+            "none",
+            Query(
+                "sum by (topic, partition) (confirmation_actions_lost_total{WORKERS})",
+                "{{topic}} {{partition}}",
+            ),
+            width=12,
+        ),
     ]
 
 

@@ -15,7 +15,10 @@ from typing import Any
 
 from aiokafka.protocol import commit, coordination, group, metadata, produce, transaction
 
-from streams.kafka import authorization, topic_ids  # versions of Metadata that the client library lacks
+from streams.kafka import (  # they speak versions of Metadata that the client library does not
+    authorization,
+    topic_ids,
+)
 
 #: Host and port.
 Address = tuple[str, int]
@@ -83,7 +86,7 @@ class Request:
     @cached_property
     def body(self) -> Any:
         """The request's fields, e.g. `body.producer_epoch`."""
-        return self._class.decode(BytesIO(self.frame[self._body_at :]))
+        return self._class.decode(BytesIO(self.frame[self._body_at + self._tags :]))
 
     @property
     def transactional_id(self) -> str | None:
@@ -104,8 +107,13 @@ class Request:
 
     @property
     def answer_at(self) -> int:
-        """Where a response's body begins: behind the correlation id and, in flexible versions, no tags."""
-        return 5 if self._class.FLEXIBLE_VERSION else 4
+        """Where the body begins in the response to this request."""
+        return 4 + self._tags
+
+    @property
+    def _tags(self) -> int:
+        """Bytes of the tagged fields in a flexible version's headers: none are used, which takes one."""
+        return int(self._class.FLEXIBLE_VERSION)
 
     def refusal(self, code: int) -> bytes:
         """Return a response frame that says error `code`, for every partition where there are several."""
