@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.kafka.header_names import read_any_header_name
+
 FETCH = 8 << 20  # bytes of a whole answer
 FETCH_OF_PARTITION = 1 << 20  # bytes; the broker sends a larger record all the same
 _WAIT = 500  # milliseconds; the broker answers earlier when there is something to read
@@ -54,6 +56,7 @@ class TopicReader:
 
     async def start(self) -> None:
         """Connect. Raises KafkaError."""
+        read_any_header_name()
         self._consumer = AIOKafkaConsumer(
             **self._connection,
             isolation_level="read_committed",

@@ -11,6 +11,7 @@ from faust.types import TP
 
 from streams.kafka import static_membership as membership
 from streams.kafka.fetching import follow_leaders, leave_records_bare, pace_fetches
+from streams.kafka.header_names import read_any_header_name
 from streams.kafka.reading import read_in_pieces
 
 #: Seconds that a fetch may take beyond its time-out.
@@ -24,6 +25,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     """Reads only committed records, whatever Faust's own processing guarantee says."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        read_any_header_name()
         conf = self.app.conf
         self._assignor = self.app.assignor
         consumer = aiokafka.AIOKafkaConsumer(

@@ -140,7 +140,7 @@ def show(place: RecordId) -> None:
     click.echo("warning: this is personal data; do not paste it into tickets or chats", err=True)
     out = click.get_binary_stream("stdout")
     for name, value in (("key", record.key), *record.headers):
-        out.write(b"%s: %s\n" % (name.encode("utf-8", "replace"), b"" if value is None else value))
+        out.write(b"%s: %s\n" % (name.encode("utf-8", "surrogateescape"), b"" if value is None else value))
     out.write(b"\n")
     out.write(record.value or b"")
     out.flush()
