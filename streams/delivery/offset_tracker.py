@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streams.delivery.commit_metadata import MAX_SPAN, Run
+from streams.delivery.timestamps import EARLIEST_MS
 
 
 class OffsetTracker:
@@ -36,8 +37,8 @@ class OffsetTracker:
 
     @property
     def oldest_timestamp_ms(self) -> int | None:
-        """The timestamp of the first record without a result; None where all have theirs."""
-        return next(iter(self._incomplete.values()), None)
+        """The timestamp of the first record without a result that has a possible one; None without any."""
+        return next((at for at in self._incomplete.values() if at >= EARLIEST_MS), None)
 
     @property
     def committable(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+from streams.delivery.timestamps import is_known
+
 #: A partition: its topic and number.
 TopicPartitionName = tuple[str, int]
 
@@ -71,16 +73,19 @@ class PartitionLags:
     def waiting_since(self) -> list[tuple[tuple[str, str], float]]:
         """Return since when, in seconds since the epoch, the oldest action of each partition has waited.
 
-        That is its own timestamp, if the lane holds it. What lies in the log unread (the lane cannot open, or
-        may not take it before the statuses are read) has waited at least since this saw it first. Partitions
-        where nothing waits are left out.
+        That is its own timestamp, if the lane holds it and the timestamp can be true. All else has waited at
+        least since this saw it first: what lies in the log unread (the lane cannot open, or may not take it
+        before the statuses are read). Partitions where nothing waits are left out.
         """
         seen: dict[TopicPartitionName, float] = {}
         found = []
+        now = self._now()
         for topic_partition, lane, lag in self._look():
             held = None if lane is None else lane.oldest_timestamp_ms
+            if held is not None and not is_known(held, now):
+                held = None
             if held is None and lag:
-                seen[topic_partition] = self._seen.get(topic_partition, self._now())
+                seen[topic_partition] = self._seen.get(topic_partition, now)
             since = seen.get(topic_partition) if held is None else held / 1000
             if since is not None:
                 found.append(((topic_partition[0], str(topic_partition[1])), since))

@@ -26,6 +26,7 @@ from streams.actions.decision import LETTERS
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.delivery.lane import Lane
 from streams.delivery.results import Processed, Release
+from streams.delivery.timestamps import is_known
 from streams.messages.decode import ErrorClass, LookupOutcome
 from streams.observability.metric_catalogue import (
     ACTIONS_LOST,
@@ -115,7 +116,7 @@ class Metrics(Collector):
         GCCollector(registry=self.registry)
         # Shown from the start: a rate needs something to begin at.
         self._counts[EMAILS.name].update(dict.fromkeys(LETTERS, 0))
-        self._counts[IGNORED.name].update({("stage",): 0, ("tombstone",): 0})
+        self._counts[IGNORED.name].update({("stage",): 0, ("event",): 0, ("tombstone",): 0})
         classes = [(each, error_class) for each in (topic, status_topic) for error_class in ErrorClass]
         self._counts[DEAD_LETTERS.name].update(dict.fromkeys(classes, 0))
         self._counts[RELEASED.name].update({(why,): 0 for why in Release})
@@ -144,7 +145,8 @@ class Metrics(Collector):
         for timestamp, count in Counter(
             [record.timestamp for record, result in entries if isinstance(result[1], Emailed)]
         ).items():
-            self._delay.observe((now - timestamp / 1000,), count)
+            if is_known(timestamp, now):
+                self._delay.observe((now - timestamp / 1000,), count)
         for outcome, count in Counter([entry[1].outcome for entry in entries]).items():
             match outcome:
                 case Emailed(variant, reason, asked, cause, org_id):

@@ -172,15 +172,20 @@ def test_rebase_never_goes_back() -> None:
     assert tracker.commit_point() == (20, [(22, 23)])
 
 
+T = 1_764_000_000_000
+
+
 def test_the_oldest_unsettled_record_has_its_timestamp() -> None:
     """It is that of the first record without outcome, also after the window goes on from elsewhere."""
     tracker = OffsetTracker(0)
     assert tracker.oldest_timestamp_ms is None
-    for offset, timestamp in ((0, 100), (1, 101), (2, 99)):
+    for offset, timestamp in ((0, T + 100), (1, T + 101), (2, T + 99), (3, -1)):
         tracker.take(offset, timestamp)
-    assert tracker.oldest_timestamp_ms == 100
+    assert tracker.oldest_timestamp_ms == T + 100
     assert tracker.settle(0)
     assert not tracker.settle(0)
-    assert tracker.oldest_timestamp_ms == 101
+    assert tracker.oldest_timestamp_ms == T + 101
     tracker.rebase(2, [])
-    assert tracker.oldest_timestamp_ms == 99
+    assert tracker.oldest_timestamp_ms == T + 99
+    assert tracker.settle(2)
+    assert tracker.oldest_timestamp_ms is None, "a timestamp of 1970 says nothing"

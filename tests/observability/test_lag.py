@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
+
 from streams.observability.lag import PartitionLags
+
+START = 1_764_000_000.0  # seconds since the epoch
 
 
 @dataclass
 class FakeLane:
     partition: int
     committed: int = 0
-    oldest_timestamp_ms: int | None = None
+    oldest_timestamp_ms: float | None = None
     has_work: bool = False
 
 
@@ -30,7 +34,7 @@ class World:
     def __init__(self, *lanes: FakeLane, opening: dict[int, str] | None = None) -> None:
         self.lanes = FakeLanes(list(lanes), opening or {})
         self.ends: dict[int, tuple[int, int]] = {}
-        self.now = 1000.0
+        self.now = START
         self.backlog = PartitionLags(
             lambda: [("actions", self.lanes)], lambda _, number: self.ends.get(number), lambda: self.now
         )
@@ -67,10 +71,11 @@ def test_what_is_not_known_is_not_shown() -> None:
 def test_the_oldest_action_is_the_one_that_a_lane_holds() -> None:
     """Its timestamp is shown in seconds; an idle lane shows nothing."""
     world = World(
-        FakeLane(0, committed=5, oldest_timestamp_ms=995_500, has_work=True), FakeLane(1, committed=7)
+        FakeLane(0, committed=5, oldest_timestamp_ms=(START - 4.5) * 1000, has_work=True),
+        FakeLane(1, committed=7),
     )
     world.ends = {0: (9, 9), 1: (7, 7)}
-    assert world.waiting_since() == {"0": 995.5}
+    assert world.waiting_since() == {"0": START - 4.5}
 
 
 def test_what_nobody_has_read_waits_since_it_was_seen() -> None:
@@ -79,23 +84,31 @@ def test_what_nobody_has_read_waits_since_it_was_seen() -> None:
     world = World(stopped, opening={0: "BrokerDown"})
     world.ends = {0: (100, 40), 1: (9, 7)}
     assert world.lags() == {"0": 60, "1": 2}
-    assert world.waiting_since() == {"0": 1000, "1": 1000}
-    world.now = 1600
-    assert world.waiting_since() == {"0": 1000, "1": 1000}
-    stopped.oldest_timestamp_ms, stopped.has_work = 900_000, True
-    assert world.waiting_since() == {"0": 1000, "1": 900}
+    assert world.waiting_since() == {"0": START, "1": START}
+    world.now = START + 600
+    assert world.waiting_since() == {"0": START, "1": START}
+    stopped.oldest_timestamp_ms, stopped.has_work = (START - 100) * 1000, True
+    assert world.waiting_since() == {"0": START, "1": START - 100}
     stopped.oldest_timestamp_ms, stopped.has_work, stopped.committed, world.ends[1] = None, False, 9, (9, 9)
-    assert world.waiting_since() == {"0": 1000}
+    assert world.waiting_since() == {"0": START}
     world.ends[1] = (12, 9)  # something new, later
-    assert world.waiting_since() == {"0": 1000, "1": 1600}
+    assert world.waiting_since() == {"0": START, "1": START + 600}
 
 
 def test_a_partition_that_is_taken_away_is_forgotten() -> None:
     """When it comes back, its waiting begins anew: another worker may have done its work meanwhile."""
     world = World(opening={0: "BrokerDown"})
     world.ends = {0: (100, 40)}
-    assert world.waiting_since() == {"0": 1000}
+    assert world.waiting_since() == {"0": START}
     world.lanes.opening = {}
     assert world.waiting_since() == {}
-    world.now, world.lanes.opening = 2000, {0: "BrokerDown"}
-    assert world.waiting_since() == {"0": 2000}
+    world.now, world.lanes.opening = START + 1000, {0: "BrokerDown"}
+    assert world.waiting_since() == {"0": START + 1000}
+
+
+@pytest.mark.parametrize("timestamp", [-1, 0, START, START * 1_000_000, (START + 25 * 3600) * 1000])
+def test_a_timestamp_that_cannot_be_true_shows_nothing(timestamp: float) -> None:
+    """The record has waited since it was seen; there is no oldest action of 1970, and none of the future."""
+    world = World(FakeLane(0, committed=5, oldest_timestamp_ms=timestamp, has_work=True))
+    world.ends = {0: (9, 9)}
+    assert world.waiting_since() == {"0": START}

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from streams.commands.audit.delays import Delays
 from streams.commands.topic_reader import RecordId
+from streams.delivery.timestamps import is_known
 from streams.messages.decode import Undecodable, decode_action
 from streams.messages.email import EmailWriter
 
@@ -155,7 +156,7 @@ class Matching:
                 waiting[email_id] = Owed(RecordId(partition, offset), record.timestamp, action_id)
             elif counts_here:
                 counts.emails += email.copies
-                counts.delays.add(email.timestamp - record.timestamp)
+                self._note_delay(record.timestamp, email.timestamp)
                 if email.copies > 1:
                     self._doubled.add(RecordId(partition, offset))
 
@@ -177,7 +178,7 @@ class Matching:
             if owed is not None:
                 if owed.id.offset in sides[partition].counted:
                     counts.emails += 1
-                    counts.delays.add(record.timestamp - owed.timestamp)
+                    self._note_delay(owed.timestamp, record.timestamp)
             else:
                 before = early.get(email_id)
                 early[email_id] = (
@@ -193,7 +194,11 @@ class Matching:
             owed = self._owed.pop(email_id, None)
             if owed is not None and owed.id.offset in self._sides[owed.id.partition].counted:
                 self.counts.emails += 1
-                self.counts.delays.add(record.timestamp - owed.timestamp)
+                self._note_delay(owed.timestamp, record.timestamp)
+
+    def _note_delay(self, action_ms: int, email_ms: int) -> None:
+        if is_known(action_ms, email_ms / 1000):
+            self.counts.delays.add(email_ms - action_ms)
 
     def resolve(self, offsets: Callable[[int], Iterable[range]]) -> tuple[int, int]:
         """Find out where the emails belong that found no action waiting.
