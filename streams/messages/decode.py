@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from streams.messages.events import is_event
 from streams.messages.strict_json import SURELY_PLAIN, Repeated, check_limits, parse
 from streams.messages.strict_json import ErrorClass as ErrorClass
 from streams.messages.strict_json import Undecodable as Undecodable
@@ -114,7 +115,8 @@ def decode_action(value: bytes) -> Action | None:
     fields and knows exactly what is wrong with the rest.
 
     Returns:
-        The deciding fields, or None where the action is at another stage and asks for no confirmation.
+        The deciding fields, or None where the action is at another stage, or is an event, and asks for no
+        confirmation.
 
     Raises:
         Undecodable: no email can be made from it.
@@ -265,7 +267,7 @@ _decode_reply = msgspec.json.Decoder(_Reply).decode
 
 def _decode_action_slowly(value: bytes) -> Action | None:
     message = _object(parse(value))
-    if _text(message, "stage") != ASKS_FOR_CONFIRMATION:
+    if is_event(message) or _text(message, "stage") != ASKS_FOR_CONFIRMATION:
         return None
     action_id = _field(message, "actionId", int)
     org_id = _field(message, "orgId", int)
