@@ -16,7 +16,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
@@ -24,17 +24,19 @@ from typing import Any
 from aiokafka import TopicPartition
 from faust.types import TP
 
-from streams.actions.dead_letter import DeadLetterLimit
+from streams.actions.dead_letter import DeadLetterLimit, with_key
 from streams.actions.processor import ActionProcessor
-from streams.actions.rekeying import Rekeying, rekeyed_from
+from streams.actions.rekeying import Rekeying, rekeyed_from, with_first_timestamp
+from streams.delivery import batches
 from streams.delivery.commit_slots import CommitSlots
 from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.lane import Lane
 from streams.delivery.lane_state import LaneLimits
 from streams.delivery.lanes import Lanes
+from streams.delivery.transaction import Outgoing
 from streams.kafka.chunks import ChunkSchema
 from streams.kafka.faust_options import faust_options
-from streams.kafka.topics import TABLE, TopicNames
+from streams.kafka.topics import TABLE, TopicNames, Topics
 from streams.lookup.lookups import Lookups
 from streams.observability import logs
 from streams.observability.crash import ReportingWorker
@@ -100,12 +102,14 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         ),
     )
     statuses = StatusTable(table, lambda: app.producer.send_many, lambda: app.consumer_generation_id)  # type: ignore[attr-defined]  # our ChunkProducer
+
+    async def keep(dead_letters: Sequence[Outgoing]) -> None:
+        """Write dead letters of the status topic."""
+        assert startup.topics is not None
+        await batches.write(app.producer.client, dead_letters, startup.topics.max_message_bytes)  # type: ignore[attr-defined]  # our ChunkProducer
+
     ingest = StatusIngest(
-        statuses,
-        metrics,
-        lambda: app.producer.send_many,  # type: ignore[attr-defined]  # our ChunkProducer
-        names.dead_letters,
-        lambda: app.consumer_generation_id,
+        statuses, metrics, keep, names.dead_letters, lambda: app.consumer_generation_id, time.time
     )
     catch_up = CatchUp(names.statuses, startup.offsets, lambda: app.consumer, statuses.away)
 
@@ -119,7 +123,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         """End the worker, not with exit code 0: what cannot be trusted is not repaired by guessing."""
         asyncio.get_running_loop().create_task(app.crash(exc), name="crash")
 
-    def processor(topic: str, partition: int, partitions: int) -> ActionProcessor:
+    def processor(topic: str, partition: int, topics: Topics) -> ActionProcessor:
         was_rekeyed = topic == names.rekeyed
         return ActionProcessor(
             names.actions,
@@ -133,13 +137,14 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
             lookups_most_per_organisation=settings.pending_lookups_per_organisation,
             answered=lookup_cache.keep,
             dead_letter_limit=DeadLetterLimit(settings.dead_letter_ceiling),
-            rekeying=None if was_rekeyed else Rekeying(names.rekeyed, partition, partitions),
+            rekeying=None if was_rekeyed else Rekeying(names.rekeyed, partition, topics.partitions),
             rekeyed_from=rekeyed_from if was_rekeyed else None,
+            complete=with_key if names.dead_letters in topics.compacted else lambda letter: letter,
         )
 
     def lane(topic: str, partition: int) -> Lane:
         assert startup.topics is not None
-        made = processor(topic, partition, startup.topics.partitions)
+        made = processor(topic, partition, startup.topics)
         return Lane(
             partition,
             KafkaTransactions(
@@ -199,7 +204,8 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         """The same for actions that had to be moved to the partition of their supporter's status first."""
         async for event in stream.noack().events():
             chunk = event.value
-            rekeyed_lanes.offer(chunk.partition, chunk.generation, chunk.records, chunk.since)
+            records = [with_first_timestamp(record) for record in chunk.records]
+            rekeyed_lanes.offer(chunk.partition, chunk.generation, records, chunk.since)
 
     @app.agent(app.topic(names.statuses, schema=ChunkSchema(settings.chunk_records)), name="ingest_statuses")
     async def ingest_statuses(stream: Any) -> None:

@@ -1,4 +1,4 @@
-"""Dead letters: their headers, what is kept of one that is too large, and how many of them stop a partition.
+"""Dead letters: their headers, what is left of one that its topic refuses, and how many stop a partition.
 
 A dead letter is the original record (key, value and headers) with more headers behind its own, which say
 where it was read and why no email could be made from it (``schemas/dead-letter-headers.json``).
@@ -6,10 +6,12 @@ where it was read and why no email could be made from it (``schemas/dead-letter-
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from streams.delivery.transaction import Headers, Outgoing
 from streams.messages.decode import ErrorClass
 
 # The names are Kafka Streams' (KIP-1034), and its numbers are decimal text, too.
@@ -18,9 +20,13 @@ _PARTITION = "__streams.errors.partition"
 _OFFSET = "__streams.errors.offset"
 _ERROR_CLASS = "__streams.errors.exception"
 _JSON_PATH = "errors.json-path"
-_SHORTENED_FROM = "shortened-from"
+# What of the original record is missing: its bytes, and their SHA-256 in hexadecimal digits.
+_VALUE_LEFT_OUT = "shortened-from", "shortened-from-sha256"
+_KEY_LEFT_OUT = "key-left-out-bytes", "key-left-out-sha256"
+_HEADERS_LEFT_OUT = "headers-left-out-bytes", "headers-left-out-sha256"
+_MARKS = frozenset((_VALUE_LEFT_OUT[0], _KEY_LEFT_OUT[0], _HEADERS_LEFT_OUT[0]))
 
-#: Bytes that are kept of a dead letter which its topic has no room for.
+#: Bytes that are kept, at first, of each part of a dead letter which its topic has no room for.
 SHORTENED_TO = 64 * 1024
 #: The limit looks at so many actions, the last ones of its partition.
 WINDOW = 1_000
@@ -41,7 +47,7 @@ class DeadLetterOrigin(NamedTuple):
     offset: int | None
     error_class: str
     json_path: str
-    shortened: bool  # whether only the value's beginning was kept
+    shortened: bool  # whether a part of the original record is missing
 
 
 def dead_letter_headers(
@@ -75,7 +81,7 @@ def dead_letter_headers(
 
 
 def read_dead_letter_headers(headers: Iterable[tuple[str, bytes | None]]) -> DeadLetterOrigin:
-    """Read what :func:`dead_letter_headers` and :func:`shortened` wrote, or any other headers."""
+    """Read what :func:`dead_letter_headers` and :func:`reduced` wrote, or any other headers."""
     # The record may have come with headers of the same names: ours are the last.
     texts = {name: (value or b"").decode("utf-8", "replace") for name, value in headers}
     return DeadLetterOrigin(
@@ -84,11 +90,11 @@ def read_dead_letter_headers(headers: Iterable[tuple[str, bytes | None]]) -> Dea
         _number(texts.get(_OFFSET, "")),
         texts.get(_ERROR_CLASS, ""),
         texts.get(_JSON_PATH, ""),
-        _SHORTENED_FROM in texts,
+        not _MARKS.isdisjoint(texts),
     )
 
 
-def source_headers(headers: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+def source_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
     """Return the headers that the record had before it became a dead letter.
 
     Raises:
@@ -98,9 +104,50 @@ def source_headers(headers: Iterable[tuple[str, bytes]]) -> list[tuple[str, byte
     return headers[: max(at for at, (name, _) in enumerate(headers) if name == _TOPIC)]
 
 
-def shortened(value: bytes, headers: list[tuple[str, bytes]]) -> tuple[bytes, list[tuple[str, bytes]]]:
-    """Return value and headers of a dead letter which its topic has no room for, as far as it has."""
-    return value[:SHORTENED_TO], [*headers, (_SHORTENED_FROM, b"%d" % len(value))]
+def reduced(letter: Outgoing) -> Outgoing | None:
+    """Return a dead letter that its topic refuses with less in it; None: nothing is left to leave out.
+
+    First, each part of more than 64 KiB goes: all headers of the record, its key, the end of its value. Then
+    the same parts go whatever their size. Headers say how many bytes each part had, and their SHA-256. The
+    last form is a bare notice of topic, partition, offset and error class, without the SHA-256.
+    """
+    headers, key, value = source_headers(letter.headers), letter.key or b"", letter.value or b""
+    ours = letter.headers[len(headers) :]
+    marks = {name for name, _ in ours}
+    for most in (SHORTENED_TO, 0):
+        packed = b"".join(name.encode("utf-8", "surrogateescape") + (text or b"") for name, text in headers)
+        if len(packed) > most or len(headers) > most:
+            return letter._replace(headers=[*ours, *_left_out(_HEADERS_LEFT_OUT, packed)])
+        if len(key) > most and _KEY_LEFT_OUT[0] not in marks:
+            mark = _left_out(_KEY_LEFT_OUT, key)
+            return letter._replace(key=_own_key(ours), headers=[*letter.headers, *mark])
+        if len(value) > most:
+            mark = [] if _VALUE_LEFT_OUT[0] in marks else _left_out(_VALUE_LEFT_OUT, value)
+            return letter._replace(value=value[:most], headers=[*letter.headers, *mark])
+    bare = [header for header in ours if not header[0].endswith("-sha256")]
+    return letter._replace(key=_own_key(ours), headers=bare) if len(bare) < len(ours) else None
+
+
+def with_key(letter: Outgoing) -> Outgoing:
+    """Return a dead letter as a compacted topic takes it: with a key and a value.
+
+    Where the record had no key, it is the place that the record was read from, and a header says so.
+    """
+    if letter.key is not None and letter.value is not None:
+        return letter
+    ours = letter.headers[len(source_headers(letter.headers)) :]
+    headers = [*letter.headers, (_KEY_LEFT_OUT[0], b"null")] if letter.key is None else letter.headers
+    key = _own_key(ours) if letter.key is None else letter.key
+    return letter._replace(key=key, value=letter.value or b"", headers=headers)
+
+
+def _left_out(names: tuple[str, str], part: bytes) -> Headers:
+    return [(names[0], b"%d" % len(part)), (names[1], hashlib.sha256(part).hexdigest().encode())]
+
+
+def _own_key(ours: Headers) -> bytes:
+    """Where the record was read, as topic/partition/offset: no other dead letter has this key."""
+    return b"/".join(text for _, text in ours[:3])
 
 
 class DeadLetterLimit:

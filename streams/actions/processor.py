@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -12,14 +11,14 @@ from streams.actions.dead_letter import (
     DEAD_LETTER_CEILING,
     DeadLetterLimit,
     dead_letter_headers,
-    read_dead_letter_headers,
-    shortened,
+    reduced,
+    with_key,
 )
 from streams.actions.decision import decide
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
-from streams.actions.rekeying import REKEYED_FROM, Rekeying
+from streams.actions.rekeying import REKEYED_HEADERS, Rekeying
 from streams.delivery.results import AwaitingLookup, Record, Result
-from streams.delivery.transaction import Outgoing
+from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
 from streams.lookup.client import Question
 from streams.lookup.lookups import Lookups
 from streams.messages.decode import (
@@ -32,7 +31,8 @@ from streams.messages.decode import (
     decode_action,
     status_key,
 )
-from streams.messages.email import EmailWriter
+from streams.messages.email import EmailWriter, without_custom_fields
+from streams.messages.events import holds_event
 from streams.messages.trace_context import trace_id
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ _UNEXPECTED = LookupOutcome(Outcome.ERROR, Cause.UNEXPECTED)
 _SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
 _TOMBSTONE = Result(None, Ignored("tombstone"))
 _OTHER_STAGE = Result(None, Ignored("stage"))
+_EVENT = Result(None, Ignored("event"))
 _REKEYED = Rekeyed()
 #: Tallies that are kept ready in one partition; orgId is anything that a record says.
 _OUTCOMES_KEPT = 10_000
@@ -73,7 +74,8 @@ class ActionProcessor:
         answered: Callable[[int, bytes, int, LookupOutcome], None] = lambda *_: None,
         dead_letter_limit: DeadLetterLimit | None = None,
         rekeying: Rekeying | None = None,
-        rekeyed_from: Callable[[Record], tuple[int, int]] | None = None,
+        rekeyed_from: Callable[[Record], tuple[int, int] | None] | None = None,
+        complete: Callable[[Outgoing], Outgoing] = lambda letter: letter,
     ) -> None:
         """Process the records of one partition.
 
@@ -92,7 +94,8 @@ class ActionProcessor:
             dead_letter_limit: when to stop because too much is not understood; None: never.
             rekeying: moves actions that lie in the wrong partition; None: they are taken as they lie.
             rekeyed_from: gives the partition and offset in `topic` that a re-keyed record was read from
-                first; None: records are read from `topic` itself.
+                first, or None of a record that nobody re-keyed; None: records are read from `topic` itself.
+            complete: adds to a dead letter what its topic insists on.
         """
         self._topic = topic
         self._partition = partition
@@ -108,6 +111,7 @@ class ActionProcessor:
         self._understood = self._dead_letter_limit.note_good
         self._rekeying = rekeying
         self._rekeyed_from = rekeyed_from
+        self._complete = complete
         self._write = EmailWriter(topic, partition).write
         self._writers: dict[int, EmailWriter] = {}
         self._outcomes: dict[tuple[object, ...], Emailed] = {}
@@ -135,7 +139,9 @@ class ActionProcessor:
             action = decode_action(value)
             if action is None:
                 self._understood()
-                return _OTHER_STAGE
+                return _EVENT if holds_event(value) else _OTHER_STAGE
+            if self._rekeyed_from is not None and self._rekeyed_from(record) is None:
+                raise Undecodable(ErrorClass.FIELD_VALUE, "$headers.rekeyed-from")
             key = status_key(action.org_id, action.contact_ref)
         except Undecodable as exc:
             return self._dead_letter(record, exc.error_class, exc.json_path)
@@ -151,16 +157,29 @@ class ActionProcessor:
             self._understood()
         return result
 
-    def on_too_large(self, record: Record, result: Result) -> Result:
-        """Return a dead letter for what is too large for its topic; of a dead letter, a shorter one."""
-        if not isinstance(result.outcome, DeadLettered):
-            return self._dead_letter(record, ErrorClass.TOO_LARGE, "$")
+    def on_refused(self, record: Record, result: Result, refused: RecordRefused) -> Result | None:
+        """Return what to write instead of what its topic refuses, each time with less in it.
+
+        An email leaves without the lookup's custom fields; else the record becomes a dead letter, and a dead
+        letter is reduced. None: even a bare notice is refused.
+        """
         outgoing = result.outgoing
         assert outgoing is not None
-        if read_dead_letter_headers(outgoing.headers).shortened:
-            raise RuntimeError(f"{outgoing.topic} has no room for a shortened dead letter")
-        value, headers = shortened(outgoing.value or b"", outgoing.headers)
-        return Result(outgoing._replace(value=value, headers=headers), result.outcome)
+        too_large = isinstance(refused, RecordTooLarge)
+        smaller: Outgoing | None
+        match result.outcome:
+            case DeadLettered():
+                smaller = outgoing if too_large else with_key(outgoing)
+                if smaller is outgoing:
+                    smaller = reduced(outgoing)
+                else:
+                    self._complete = with_key
+                return None if smaller is None else Result(smaller, result.outcome)
+            case Emailed() if too_large and outgoing.value is not None:
+                value = without_custom_fields(outgoing.value, record.value)
+                if value is not None:
+                    return Result(outgoing._replace(value=value), result.outcome)
+        return self._dead_letter(record, ErrorClass.TOO_LARGE if too_large else ErrorClass.REFUSED, "$")
 
     def on_error(self, record: Record, exc: BaseException) -> Result:
         """Return the dead letter of a record on which our own code failed."""
@@ -229,12 +248,14 @@ class ActionProcessor:
         variant, reason = decide(subscribed, lookup)
         write, offset = self._write, record.offset
         if self._rekeyed_from is not None:
-            partition, offset = self._rekeyed_from(record)
+            origin = self._rekeyed_from(record)
+            assert origin is not None, "is a dead letter before it is asked about"
+            partition, offset = origin
             write = self._writers.setdefault(partition, EmailWriter(self._topic, partition)).write
         value, headers = write(
             offset, action, record.value, record.headers, variant, reason, lookup, self._now()
         )
-        outgoing = _new(Outgoing, (self._emails_topic, key, value, headers, None, None))
+        outgoing = _new(Outgoing, (self._emails_topic, key, value, headers, None))
         counted_by = action.org_id, reason, lookup and lookup.outcome, lookup and lookup.cause
         outcome = self._outcomes.get(counted_by)
         if outcome is None:
@@ -261,10 +282,10 @@ class ActionProcessor:
                 },
             )
         partition, offset = self._partition, record.offset
-        if self._rekeyed_from is not None:
-            with contextlib.suppress(KeyError, ValueError):  # somebody else's record: it says where it lies
-                partition, offset = self._rekeyed_from(record)
-        own = [header for header in record.headers if header[0] != REKEYED_FROM]
+        own = record.headers
+        if self._rekeyed_from is not None:  # somebody else's record says where it lies
+            partition, offset = self._rekeyed_from(record) or (partition, offset)
+            own = [header for header in own if header[0] not in REKEYED_HEADERS]
         headers = dead_letter_headers(self._topic, partition, offset, own, error_class, json_path)
         outgoing = Outgoing(self._dead_letters_topic, record.key, record.value, headers)
-        return Result(outgoing, DeadLettered(error_class))
+        return Result(self._complete(outgoing), DeadLettered(error_class))

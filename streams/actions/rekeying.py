@@ -8,12 +8,36 @@ place, so that nothing else about it differs.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from streams.delivery.results import Record
 from streams.delivery.transaction import Outgoing
 from streams.messages.keys import partition_of
 
 #: Header of a re-keyed action: "partition/offset" of its place in the actions topic.
 REKEYED_FROM = "rekeyed-from"
+#: Header of a re-keyed action: its timestamp in the actions topic, in milliseconds. The re-keyed record has
+#: the time of its writing: a broker may refuse a record whose timestamp is too old or in the future.
+REKEYED_TIMESTAMP = "rekeyed-timestamp"
+#: Both of them: no part of the action itself.
+REKEYED_HEADERS = (REKEYED_FROM, REKEYED_TIMESTAMP)
+
+# Kafka's numbers: a partition has 31 bits, an offset and a timestamp have 63.
+_FROM = re.compile(rb"(0|[1-9][0-9]{0,9})/(0|[1-9][0-9]{0,18})")
+_TIMESTAMP = re.compile(rb"-?[0-9]{1,19}")
+_PARTITIONS, _OFFSETS = 1 << 31, 1 << 63
+
+
+class RekeyedRecord(NamedTuple):
+    """A record of the internal topic, with the timestamp that it had in the actions topic."""
+
+    offset: int
+    timestamp: int  # milliseconds since the epoch
+    key: bytes | None
+    value: bytes | None
+    headers: Iterable[tuple[str, bytes | None]]
 
 
 class Rekeying:
@@ -33,23 +57,37 @@ class Rekeying:
         return partition_of(key, self._partitions) != self._partition
 
     def outgoing(self, record: Record, key: bytes) -> Outgoing:
-        """Return the action as it goes into the internal topic; it keeps its bytes, headers and timestamp."""
-        headers = [*record.headers, (REKEYED_FROM, b"%d/%d" % (self._partition, record.offset))]
+        """Return the action as it goes into the internal topic; it keeps its bytes and headers."""
+        headers = [
+            *record.headers,
+            (REKEYED_FROM, b"%d/%d" % (self._partition, record.offset)),
+            (REKEYED_TIMESTAMP, b"%d" % record.timestamp),
+        ]
         return Outgoing(
             self._topic,
             key,
             record.value,
             headers,
             partition=partition_of(key, self._partitions),
-            timestamp=record.timestamp,
         )
 
 
-def rekeyed_from(record: Record) -> tuple[int, int]:
-    """Return partition and offset of a re-keyed action in the actions topic.
+def rekeyed_from(record: Record) -> tuple[int, int] | None:
+    """Return partition and offset of a re-keyed action in the actions topic; None: we did not write it."""
+    found = _FROM.fullmatch(_last(record, REKEYED_FROM))
+    if found is None:
+        return None
+    partition, offset = int(found[1]), int(found[2])
+    return (partition, offset) if partition < _PARTITIONS and offset < _OFFSETS else None
 
-    Raises:
-        KeyError: it was not re-keyed by us.
-    """
-    partition, _, offset = dict(record.headers)[REKEYED_FROM].partition(b"/")
-    return int(partition), int(offset)
+
+def with_first_timestamp(record: Record) -> RekeyedRecord:
+    """Return a record of the internal topic with the timestamp of its action, if a header says that."""
+    found = _TIMESTAMP.fullmatch(_last(record, REKEYED_TIMESTAMP))
+    timestamp = record.timestamp if found is None else int(found[0])
+    return RekeyedRecord(record.offset, timestamp, record.key, record.value, record.headers)
+
+
+def _last(record: Record, name: str) -> bytes:
+    """The last header of a name: the action may have come with one of the same name."""
+    return dict(record.headers).get(name) or b""

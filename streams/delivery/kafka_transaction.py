@@ -21,20 +21,20 @@ from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     KafkaError,
-    MessageSizeTooLargeError,
     ProducerFenced,
-    RecordListTooLargeError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from streams.delivery.batches import BATCH_BYTES, Batch, fill_batches
+from streams.delivery.batches import BATCH_BYTES, REFUSED, TOO_LARGE, Batch, fill_batches, send_batches
 from streams.delivery.transaction import (
+    BatchRefused,
     Denied,
     Fenced,
     Outgoing,
     Position,
+    RecordRefused,
     RecordTooLarge,
     TransactionFailed,
 )
@@ -47,7 +47,6 @@ _DENIED = (
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
-_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 #: Seconds between a transaction's end and the next one's begin. The broker answers EndTxn before it has
 #: written the markers, and refuses a new transaction until then; aiokafka asks again only after 20 ms.
@@ -90,6 +89,8 @@ class KafkaTransactions:
         self._producer: AIOKafkaProducer | None = None
         self._answer_lost = False
         self._ended_at = 0.0
+        #: Where the next commit cuts a batch that the broker refused for what is in it.
+        self._cuts: tuple[Outgoing, ...] = ()
 
     @property
     def transactional_id(self) -> str:
@@ -117,17 +118,23 @@ class KafkaTransactions:
                     # tell the caller that the committed offset is no longer the one that it goes on from.
                     raise TransactionFailed("AnswerLost")
                 batches = fill_batches(
-                    producer, records, self._topic_partition.partition, self._max_message_bytes
+                    producer,
+                    records,
+                    self._topic_partition.partition,
+                    self._max_message_bytes,
+                    frozenset(map(id, self._cuts)),
                 )
                 await asyncio.sleep(max(0.0, self._ended_at + _MARKERS_NEED - time.monotonic()))
                 await producer.begin_transaction()
-                await self._produce(producer, batches)
+                await self._produce(producer, batches, records)
                 await producer.send_offsets_to_transaction(
                     {self._topic_partition: OffsetAndMetadata(offset, metadata)}, self._group
                 )
                 await producer.commit_transaction()
                 self._ended_at = time.monotonic()
-        except RecordTooLarge:
+                self._cuts = ()
+        except RecordRefused:
+            self._cuts = ()
             raise
         except Exception as exc:
             raise self._named(exc) from None
@@ -186,27 +193,34 @@ class KafkaTransactions:
                 await producer.client.close()
             _retrieve_exceptions(producer)
 
-    async def _produce(self, producer: AIOKafkaProducer, batches: list[Batch]) -> None:
-        deliveries = []
-        for topic, partition, builder, _ in batches:
-            builder.close()
-            deliveries.append(await producer.send_batch(builder, topic, partition=partition))
-        for batch, result in zip(
-            batches, await asyncio.gather(*deliveries, return_exceptions=True), strict=True
-        ):
-            if isinstance(result, _TOO_LARGE):
+    async def _produce(
+        self, producer: AIOKafkaProducer, batches: list[Batch], records: Sequence[Outgoing]
+    ) -> None:
+        for batch, result in zip(batches, await send_batches(producer, batches), strict=True):
+            if isinstance(result, REFUSED):
                 await self.close()  # the failed batch leaves a gap in the producer's sequence numbers
-                raise self._refused(batch)
+                raise self._refused(batch, records, result)
             if isinstance(result, BaseException):
                 raise result
 
-    def _refused(self, batch: Batch) -> Exception:
-        # The topic's limit was lowered under us. Which record exceeds it shows when a batch has only one.
-        size = batch.builder.size()
-        if batch.builder.record_count() == 1:
-            return RecordTooLarge(batch.first, size)
-        self._batch_bytes = size // 4
-        return TransactionFailed("BatchTooLarge")
+    def _refused(self, batch: Batch, records: Sequence[Outgoing], error: BaseException) -> Exception:
+        # Which record it is shows when a batch has only one.
+        size, count = batch.builder.size(), batch.builder.record_count()
+        if isinstance(error, TOO_LARGE):
+            if count == 1:
+                return RecordTooLarge(batch.first, size)
+            self._batch_bytes = size // 4  # the topic's limit was lowered: it holds for all batches
+            return BatchRefused("BatchTooLarge")
+        if count == 1:
+            return RecordRefused(batch.first)
+        first = records[batch.first]
+        there = [
+            each
+            for each in records[batch.first :]
+            if (each.topic, each.partition) == (first.topic, first.partition)
+        ]
+        self._cuts = (first, there[count // 2], *there[count : count + 1])
+        return BatchRefused(type(error).__name__)
 
     def _named(self, exc: Exception) -> Exception:
         # Class names only: texts of the client library may quote what was being sent.

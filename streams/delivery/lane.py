@@ -26,7 +26,15 @@ from streams.delivery.commit_slots import CommitSlots
 from streams.delivery.lane_state import LaneLimits, LaneState
 from streams.delivery.offset_tracker import OffsetTracker
 from streams.delivery.results import LaneObserver, Processed, Processor, Record, Release, Result
-from streams.delivery.transaction import Fenced, Position, RecordTooLarge, TransactionFailed, TransactionPort
+from streams.delivery.timestamps import EARLIEST_MS
+from streams.delivery.transaction import (
+    BatchRefused,
+    Fenced,
+    Position,
+    RecordRefused,
+    TransactionFailed,
+    TransactionPort,
+)
 
 log = logging.getLogger(__name__)
 
@@ -130,13 +138,13 @@ class Lane:
 
     @property
     def oldest_timestamp_ms(self) -> int | None:
-        """The earliest timestamp, in ms, of the records taken and not committed; None without any."""
+        """The earliest possible timestamp, in ms, of records taken and not committed; None without any."""
         held = [entry.record.timestamp for entries in (self._ready, self._writing) for entry in entries]
         if self._inbox:
             held.append(self._inbox[0].timestamp)
         if (waits := self._tracker.oldest_timestamp_ms) is not None:
             held.append(waits)
-        return min(held, default=None)
+        return min((at for at in held if at >= EARLIEST_MS), default=None)
 
     @property
     def halted(self) -> str | None:
@@ -312,11 +320,12 @@ class Lane:
                 outgoing = [result.outgoing for _, result in entries if result.outgoing is not None]
                 if offset != self._committed:  # a broker that does not answer has all its time from here
                     self._moved_at = self._clock()
-                await self._transactions.commit(outgoing, offset, metadata)
-        except RecordTooLarge as oversize:
-            self._replace(entries, oversize)
-            self._retry(entries)
-            return
+                try:
+                    await self._transactions.commit(outgoing, offset, metadata)
+                except RecordRefused as refused:
+                    self._replace(entries, refused)
+                    self._retry(entries)
+                    return
         except TransactionFailed as failure:
             position = await self._reopened(failure)
             if position is None:
@@ -340,11 +349,14 @@ class Lane:
         self._writing = ()
         self._wake.set()
 
-    def _replace(self, entries: list[Processed], oversize: RecordTooLarge) -> None:
+    def _replace(self, entries: list[Processed], refused: RecordRefused) -> None:
         written = [index for index, (_, result) in enumerate(entries) if result.outgoing is not None]
-        index = written[oversize.index]
+        index = written[refused.index]
         record, result = entries[index]
-        entries[index] = Processed(record, self._processor.on_too_large(record, result))
+        instead = self._processor.on_refused(record, result, refused)
+        if instead is None:  # not even a bare notice: this is the topic's fault, and it may be mended
+            raise TransactionFailed("DeadLetterRefused")
+        entries[index] = Processed(record, instead)
 
     async def _reopened(self, failure: TransactionFailed) -> Position | None:
         """Open the transactions again, however often it takes; None when the lane closes meanwhile."""
@@ -360,7 +372,9 @@ class Lane:
                 failure,
                 extra={"event": "transaction_failed", "partition": self.partition},
             )
-            if isinstance(failure, Fenced):
+            if isinstance(failure, BatchRefused):
+                wait = 0.0
+            elif isinstance(failure, Fenced):
                 wait = limits.fence_patience
             else:
                 wait = min(limits.backoff * (2 ** min(self._failures - 1, 16) - 1), limits.backoff_most)

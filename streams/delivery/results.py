@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from streams.delivery.transaction import Outgoing
+from streams.delivery.transaction import Outgoing, RecordRefused
 
 #: A consumed record: its offset, timestamp in ms, key, value and headers, as aiokafka names them.
 Record = Any
@@ -41,8 +41,8 @@ class Processor(Protocol):
         """Return the result, or what it waits for; None: not now, ask again later."""
         ...
 
-    def on_too_large(self, record: Record, result: Result) -> Result:
-        """Return what to write instead of a `result` that its topic has no room for."""
+    def on_refused(self, record: Record, result: Result, refused: RecordRefused) -> Result | None:
+        """Return what to write instead of a `result` that its topic refuses; None: there is nothing left."""
         ...
 
     def on_error(self, record: Record, exc: BaseException) -> Result:

@@ -20,7 +20,6 @@ class Outgoing(NamedTuple):
     value: bytes | None
     headers: Headers
     partition: int | None = None  # None: the same number as its source's
-    timestamp: int | None = None  # milliseconds since the epoch; None: now
 
 
 class Position(NamedTuple):
@@ -45,12 +44,23 @@ class Denied(Exception):
     """The cluster refuses by its access rules. Trying again does not help: a person must act."""
 
 
-class RecordTooLarge(Exception):
+class BatchRefused(TransactionFailed):
+    """The broker refused a batch for what is in it. Open again at once: the next commit halves the batch."""
+
+
+class RecordRefused(Exception):
+    """A record can never be written as it is. Nothing of its transaction stays."""
+
+    def __init__(self, index: int, why: str = "is refused by the broker") -> None:
+        super().__init__(f"record {index} of this transaction {why}")
+        self.index = index  # within the records given to commit
+
+
+class RecordTooLarge(RecordRefused):
     """A record exceeds what its topic takes (``max.message.bytes``). Nothing of its transaction stays."""
 
     def __init__(self, index: int, limit: int) -> None:
-        super().__init__(f"record {index} of this transaction exceeds {limit} bytes")
-        self.index = index  # within the records given to commit
+        super().__init__(index, f"exceeds {limit} bytes")
         self.limit = limit  # bytes
 
 
@@ -73,7 +83,7 @@ class TransactionPort(Protocol):
         """Write `records` and commit `offset` with `metadata` (≤ 4,096 bytes), all or nothing.
 
         Raises:
-            RecordTooLarge: one record can never be written; nothing was.
+            RecordRefused: one record can never be written as it is; nothing was.
             Fenced: somebody else has the partition.
             TransactionFailed: it failed, or its result is unknown; `open` tells which.
             Denied: the cluster refuses for good.

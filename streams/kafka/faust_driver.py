@@ -43,6 +43,11 @@ class ChunkProducer(driver.Producer):
     async def create_topic(self, *_: Any, **__: Any) -> None:
         """Topics are made, with their settings checked, before this producer starts."""
 
+    @property
+    def client(self) -> Any:
+        """The started aiokafka producer."""
+        return self._ensure_producer()
+
     async def send_many(
         self, topic: str, partition: int, rows: Iterable[tuple[bytes | None, bytes | None, list[Any]]]
     ) -> int | None:

@@ -31,6 +31,7 @@ TABLE = "supporter-status"
 #: A dead letter is the original record with more headers: its topic takes more than the one it came from.
 #: So does the internal topic of re-keyed actions.
 DEAD_LETTER_MAX_MESSAGE_BYTES = 2 * DEFAULT_MAX_MESSAGE_BYTES
+_LIMIT, _POLICY = "max.message.bytes", "cleanup.policy"
 #: Seconds between two looks at a topic that was just made.
 _SETTLING = (0.1,) * 20
 _DENIED = (ClusterAuthorizationFailedError, TopicAuthorizationFailedError)
@@ -82,7 +83,8 @@ class Topics:
     """What was found."""
 
     partitions: int  # of every topic
-    max_message_bytes: dict[str, int]  # by topic
+    max_message_bytes: dict[str, int]  # by topic that is written to
+    compacted: frozenset[str] = frozenset()  # of those: such a topic refuses records without a key
 
 
 async def ensure_topics(
@@ -128,7 +130,19 @@ async def _found(admin: AIOKafkaAdminClient, names: TopicNames) -> Topics:
         if name not in counts:
             raise UnknownTopicOrPartitionError(name)
     _check_counts(counts, names)
-    return Topics(counts[names.actions], await _limits(admin, names))
+    configs = await _configs(admin, names)
+    compacted = frozenset(name for name, config in configs.items() if "compact" in config[_POLICY])
+    if names.dead_letters in compacted:
+        log.warning(
+            "topic %s is compacted: of dead letters with the same key, only the last is kept",
+            names.dead_letters,
+            extra={"event": "dead_letters_compacted", "topic": names.dead_letters},
+        )
+    return Topics(
+        counts[names.actions],
+        {name: int(config[_LIMIT]) for name, config in configs.items()},
+        compacted,
+    )
 
 
 def _check_counts(counts: dict[str, int], names: TopicNames) -> None:
@@ -174,18 +188,20 @@ async def _partition_counts(admin: AIOKafkaAdminClient, names: TopicNames) -> di
     return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["topic"] in names.all}
 
 
-async def _limits(admin: AIOKafkaAdminClient, names: TopicNames) -> dict[str, int]:
-    resources = [
-        ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": ""})
+async def _configs(admin: AIOKafkaAdminClient, names: TopicNames) -> dict[str, dict[str, str]]:
+    # Without the right to read configurations: what a broker has by default.
+    configs = {
+        name: {_LIMIT: str(DEFAULT_MAX_MESSAGE_BYTES), _POLICY: "delete"}
         for name in (names.emails, names.dead_letters, names.rekeyed)
+    }
+    resources = [
+        ConfigResource(ConfigResourceType.TOPIC, name, {_LIMIT: "", _POLICY: ""}) for name in configs
     ]
-    limits: dict[str, int] = {}
     for response in await admin.describe_configs(resources):
         for code, _, _, name, entries in response.resources:
             error = for_code(code)
             if error.retriable:
                 raise error(name)
             if error is NoError:
-                limits.update((name, int(entry[1])) for entry in entries if entry[0] == "max.message.bytes")
-    # Without the right to read configurations: what a broker has by default.
-    return {resource.name: limits.get(resource.name, DEFAULT_MAX_MESSAGE_BYTES) for resource in resources}
+                configs[name].update((entry[0], entry[1]) for entry in entries if entry[0] in configs[name])
+    return configs

@@ -107,6 +107,24 @@ class EmailWriter:
         return self._second_as_text + _MILLISECONDS[millisecond]
 
 
+def without_custom_fields(value: bytes, original: bytes) -> bytes | None:
+    """Return an email's value without the lookup's custom fields, and marked; None: it has none.
+
+    Args:
+        value: as :meth:`EmailWriter.write` made it.
+        original: the action in it.
+    """
+    rest = b',"action":%b}' % original
+    head, found, fields = value.removesuffix(rest).partition(b'"customFields":')
+    if not found or fields in (b"{}}", _OMITTED):
+        return None
+    return b"%b%b%b%b" % (head, found, _OMITTED, rest)
+
+
+#: The end of an email's ``lookup`` whose custom fields were too large.
+_OMITTED = b'{},"customFieldsOmitted":true}'
+
+
 def _lookup(lookup: LookupOutcome) -> bytes:
     return b'{"outcome":"%b","cause":%b,"customFields":%b}' % (
         lookup.outcome.encode(),

@@ -37,7 +37,9 @@ class ErrorClass(StrEnum):
     FIELD_VALUE = "field_value"  # of the right type, but not what the contract allows
     DUPLICATE_KEY = "duplicate_key"  # of a field where the last one winning would be a guess
     KEY_MISMATCH = "key_mismatch"  # the record's key says something else than its value
+    IN_FUTURE = "in_future"  # a time more than a day ahead
     TOO_LARGE = "too_large"  # the email would exceed what its topic takes
+    REFUSED = "refused"  # the broker takes neither the email nor the re-keyed action as it is
     INTERNAL_ERROR = "internal_error"  # our own code failed
 
 

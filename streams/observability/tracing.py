@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.delivery.results import AwaitingLookup, Processor, Record, Result
+from streams.delivery.transaction import RecordRefused
 from streams.messages.trace_context import sampled_traceparent
 from streams.settings.table import SettingsError
 
@@ -71,9 +72,9 @@ class TracingProcessor:
                 self._add(record, parent, started, result)
         return result
 
-    def on_too_large(self, record: Record, result: Result) -> Result:
+    def on_refused(self, record: Record, result: Result, refused: RecordRefused) -> Result | None:
         """Return what the traced processor returns; the span tells of the first result."""
-        return self._processor.on_too_large(record, result)
+        return self._processor.on_refused(record, result, refused)
 
     def on_error(self, record: Record, exc: BaseException) -> Result:
         """Return what the traced processor returns, without a span."""

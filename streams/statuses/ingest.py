@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError
 
-from streams.actions.dead_letter import SHORTENED_TO, dead_letter_headers, shortened
+from streams.actions.dead_letter import dead_letter_headers, reduced, with_key
+from streams.delivery.timestamps import AHEAD
+from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
 from streams.kafka.chunks import Chunk
 from streams.messages.decode import ErrorClass, Undecodable, decode_supporter_status
 from streams.statuses.row import Row
-from streams.statuses.table import Change, SendMany, StatusTable, StoreAway
+from streams.statuses.table import Change, StatusTable, StoreAway
 
 log = logging.getLogger(__name__)
 
@@ -36,51 +39,35 @@ class StatusIngest:
         self,
         statuses: StatusTable,
         observer: IngestObserver,
-        send_many: Callable[[], SendMany],
+        write: Callable[[Sequence[Outgoing]], Awaitable[None]],
         dead_letters_topic: str,
         generation: Callable[[], int],
+        now: Callable[[], float],
     ) -> None:
         """Read into `statuses`.
 
         Args:
             statuses: the table.
             observer: counts the rows.
-            send_many: gives the started producer's method.
+            write: writes records, and raises RecordRefused or KafkaError.
             dead_letters_topic: where rows go that cannot be read; the old row stays.
             generation: the consumer group's current generation.
+            now: wall clock, seconds since the epoch.
         """
         self._statuses = statuses
         self._observer = observer
-        self._send_many = send_many
+        self._write = write
         self._dead_letters_topic = dead_letters_topic
         self._generation = generation
+        self._now = now
 
     async def ingest(self, chunk: Chunk) -> None:
         """Apply a chunk, however often it takes, unless the partition is somebody else's meanwhile."""
         changes, dead_letters, classes = self._read(chunk)
         while chunk.generation == self._generation():
             try:
-                if dead_letters:
-                    await self._send_many()(self._dead_letters_topic, chunk.partition, dead_letters)
-                    dead_letters = []  # they are kept, whatever becomes of the rows
+                await self._keep(dead_letters)  # they are kept, whatever becomes of the rows
                 applied = await self._statuses.apply(chunk.partition, changes)
-            except MessageSizeTooLargeError:  # no row is large, so it is a dead letter
-                log.warning(
-                    "statuses of partition %d: a dead letter is shortened",
-                    chunk.partition,
-                    extra={
-                        "event": "dead_letter_shortened",
-                        "topic": chunk.topic,
-                        "partition": chunk.partition,
-                    },
-                )
-                dead_letters = [
-                    (key, *shortened(value, headers))
-                    if len(value or b"") > SHORTENED_TO
-                    else (key, value, headers)
-                    for key, value, headers in dead_letters
-                ]
-                await asyncio.sleep(self.RETRY_EVERY)
             except StoreAway:  # the store has said why
                 await asyncio.sleep(self.RETRY_EVERY)
             except KafkaError as exc:
@@ -96,25 +83,58 @@ class StatusIngest:
                 chunk.settle()
                 return
 
-    def _read(self, chunk: Chunk) -> tuple[list[Change], list[Any], list[str]]:
+    async def _keep(self, dead_letters: deque[Outgoing]) -> None:
+        """Write all of them. One that its topic refuses is reduced until it is taken. Raises KafkaError."""
+        if not dead_letters:
+            return
+        try:
+            await self._write(dead_letters)
+            dead_letters.clear()
+        except RecordRefused:  # one by one, it shows which
+            while dead_letters:
+                try:
+                    await self._write([dead_letters[0]])
+                    dead_letters.popleft()
+                except RecordRefused as refused:
+                    dead_letters[0] = self._reduced(dead_letters[0], refused)
+
+    def _reduced(self, letter: Outgoing, refused: RecordRefused) -> Outgoing:
+        log.warning(
+            "statuses of partition %d: a dead letter is refused and shortened",
+            letter.partition,
+            extra={"event": "dead_letter_shortened", "topic": letter.topic, "partition": letter.partition},
+        )
+        smaller: Outgoing | None = letter if isinstance(refused, RecordTooLarge) else with_key(letter)
+        if smaller is letter:
+            smaller = reduced(letter)
+        if smaller is None:
+            raise KafkaError(f"{letter.topic} has no room for a bare notice")
+        return smaller
+
+    def _read(self, chunk: Chunk) -> tuple[list[Change], deque[Outgoing], list[str]]:
         changes: list[Change] = []
-        dead_letters: list[Any] = []
+        dead_letters: deque[Outgoing] = deque()
         classes: list[str] = []
+        now = self._now()
         for record in chunk.records:
             try:
-                changes.append(_change(record))
+                changes.append(_change(record, now))
             except Undecodable as exc:
                 origin = chunk.topic, chunk.partition, record.offset
                 headers = dead_letter_headers(*origin, record.headers, exc.error_class, exc.json_path)
-                dead_letters.append((record.key, record.value, headers))
+                dead_letters.append(
+                    Outgoing(self._dead_letters_topic, record.key, record.value, headers, chunk.partition)
+                )
                 classes.append(exc.error_class)
         return changes, dead_letters, classes
 
 
-def _change(record: Any) -> Change:
+def _change(record: Any, now: float) -> Change:
     if record.value is None:
         if not record.key:
             raise Undecodable(ErrorClass.FIELD_MISSING, "$key")
         return record.key, None
     status = decode_supporter_status(record.key, record.value)
+    if status.as_of > now + AHEAD and status.as_of > record.timestamp / 1000 + AHEAD:
+        raise Undecodable(ErrorClass.IN_FUTURE, "$.asOf")  # no later row would overwrite it
     return record.key, Row(status.subscribed, status.as_of)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
 
 from streams.actions.dead_letter import (
     LEAST,
+    SHORTENED_TO,
     WINDOW,
     DeadLetterLimit,
     DeadLetterOrigin,
     dead_letter_headers,
     read_dead_letter_headers,
-    shortened,
+    reduced,
     source_headers,
+    with_key,
 )
+from streams.delivery.transaction import Outgoing
 from streams.messages.decode import ErrorClass
 
 OWN: list[tuple[str, Any]] = [
@@ -63,12 +67,88 @@ def test_a_place_that_cannot_be_read_is_none(number: bytes | None) -> None:
         source_headers([])
 
 
-def test_a_shortened_dead_letter_tells_its_length_and_keeps_its_headers() -> None:
-    """A short value stays whole; that it was shortened can be read."""
-    value, after = shortened(b"abc", headers())
-    assert (value, after) == (b"abc", [*headers(), ("shortened-from", b"3")])
-    assert read_dead_letter_headers(after).shortened
-    assert source_headers(after) == OWN
+LARGE = b"0" * (3 * SHORTENED_TO)
+OURS = ["__streams.errors." + name for name in ("topic", "partition", "offset", "exception")]
+
+
+def sha256(part: bytes) -> bytes:
+    return hashlib.sha256(part).hexdigest().encode()
+
+
+def letter(
+    key: bytes | None = b"310:ref", value: bytes | None = b"{", own: list[tuple[str, Any]] | None = None
+) -> Outgoing:
+    own = OWN if own is None else own
+    written = dead_letter_headers("actions", 3, 41, own, ErrorClass.FIELD_MISSING, "$.contact.email")
+    return Outgoing("dlq", key, value, written)
+
+
+def test_a_large_value_is_cut_and_its_length_and_sha_256_are_kept() -> None:
+    """The record's key and headers stay, and that a part is missing can be read."""
+    less = reduced(letter(value=LARGE))
+    assert less is not None
+    assert (less.key, less.value) == (b"310:ref", LARGE[:SHORTENED_TO])
+    assert less.headers == [
+        *headers(),
+        ("shortened-from", b"%d" % len(LARGE)),
+        ("shortened-from-sha256", sha256(LARGE)),
+    ]
+    assert read_dead_letter_headers(less.headers).shortened
+    assert source_headers(less.headers) == OWN
+
+
+def test_large_headers_are_left_out_first() -> None:
+    """Key and value stay as long as leaving out the record's headers may be enough."""
+    own: list[tuple[str, Any]] = [("traceparent", LARGE), ("n\udce4me", None)]
+    less = reduced(letter(own=own))
+    assert less is not None
+    assert (less.key, less.value) == (b"310:ref", b"{")
+    packed = b"traceparent" + LARGE + b"n\xe4me"
+    assert less.headers == [
+        *headers()[len(OWN) :],
+        ("headers-left-out-bytes", b"%d" % len(packed)),
+        ("headers-left-out-sha256", sha256(packed)),
+    ]
+
+
+def test_a_large_key_gives_way_to_the_record_s_place() -> None:
+    """The new key is topic, partition and offset, so that no other dead letter has it."""
+    less = reduced(letter(key=LARGE))
+    assert less is not None
+    assert (less.key, less.value) == (b"actions/3/41", b"{")
+    assert less.headers[-2:] == [
+        ("key-left-out-bytes", b"%d" % len(LARGE)),
+        ("key-left-out-sha256", sha256(LARGE)),
+    ]
+
+
+@pytest.mark.parametrize("key", [None, b"", b"310:ref", LARGE])
+@pytest.mark.parametrize("value", [None, b"", b"{", LARGE])
+@pytest.mark.parametrize("own", [[], OWN, [("", None)] * 3_000, [("big", LARGE)]])
+def test_a_dead_letter_shrinks_at_each_step_down_to_a_bare_notice(
+    key: bytes | None, value: bytes | None, own: list[tuple[str, Any]]
+) -> None:
+    """Whatever is in it, each step changes it, and the last one says topic, partition, offset and class."""
+    steps = [letter(key, value, own)]
+    while (less := reduced(steps[-1])) is not None:
+        assert less != steps[-1]
+        steps.append(less)
+        assert len(steps) < 10
+    assert not steps[-1].value
+    assert (steps[-1].key or b"actions/3/41") == b"actions/3/41"
+    assert read_dead_letter_headers(steps[-1].headers)[:4] == ("actions", 3, 41, "field_missing")
+    assert source_headers(steps[-1].headers) == []
+    assert sum(len(name) + len(text or b"") for name, text in steps[-1].headers) < 400
+
+
+def test_a_dead_letter_without_a_key_gets_one_for_a_compacted_topic() -> None:
+    """The key is the record's place, and a header says that the record had none; others stay as they are."""
+    given = with_key(letter(key=None, value=None))
+    assert (given.key, given.value) == (b"actions/3/41", b"")
+    assert given.headers == [*headers(), ("key-left-out-bytes", b"null")]
+    assert read_dead_letter_headers(given.headers).shortened
+    keyed = letter()
+    assert with_key(keyed) is keyed
 
 
 def test_a_few_dead_letters_stop_nothing() -> None:

@@ -13,15 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.actions.dead_letter import LEAST, SHORTENED_TO, DeadLetterLimit
+from streams.actions.dead_letter import LEAST, SHORTENED_TO, DeadLetterLimit, with_key
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.actions.processor import (
     GIVEN_UP_AT_ONCE,
     GIVEN_UP_EVERY,
     ActionProcessor,
 )
-from streams.actions.rekeying import REKEYED_FROM, Rekeying, rekeyed_from
+from streams.actions.rekeying import REKEYED_FROM, REKEYED_TIMESTAMP, Rekeying, rekeyed_from
 from streams.delivery.results import AwaitingLookup, Result
+from streams.delivery.transaction import RecordRefused, RecordTooLarge
 from streams.lookup.client import Question
 from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome
 from streams.messages.keys import partition_of
@@ -30,6 +31,7 @@ EXISTING = LookupOutcome(Outcome.EXISTING, custom_fields=b'{"isSubscribed":true}
 NON_EXISTING = LookupOutcome(Outcome.NON_EXISTING)
 TIMEOUT = LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)
 CANARY = "canary-7f3a"
+TOO_LARGE = RecordTooLarge(0, 1_000)
 
 Answer = LookupOutcome | asyncio.Future[LookupOutcome] | None
 
@@ -397,7 +399,8 @@ def test_an_email_that_is_too_large_becomes_a_dead_letter() -> None:
     bench = Bench()
     bench.statuses.known[b"310:ref"] = True
     record = asks()
-    refused = bench.confirmation.on_too_large(record, concluded(bench.process(record)))
+    refused = bench.confirmation.on_refused(record, concluded(bench.process(record)), TOO_LARGE)
+    assert refused is not None
     assert refused.outcome == DeadLettered("too_large")
     assert refused.outgoing is not None
     assert (refused.outgoing.topic, refused.outgoing.value) == ("dlq", record.value)
@@ -409,7 +412,8 @@ def test_a_dead_letter_that_is_too_large_is_shortened_and_says_so() -> None:
     bench = Bench()
     record = FakeRecord(value=b"{" * (3 * SHORTENED_TO))
     first = concluded(bench.process(record))
-    second = bench.confirmation.on_too_large(record, first)
+    second = bench.confirmation.on_refused(record, first, TOO_LARGE)
+    assert second is not None
     assert second.outcome == first.outcome
     assert second.outgoing is not None
     assert second.outgoing.value == b"{" * SHORTENED_TO
@@ -417,13 +421,77 @@ def test_a_dead_letter_that_is_too_large_is_shortened_and_says_so() -> None:
     assert why(second) == why(first)
 
 
-def test_a_shortened_dead_letter_that_is_too_large_is_an_error() -> None:
-    """There is nothing left to try: the lane crashes rather than lose the record."""
+def test_a_dead_letter_is_reduced_until_nothing_is_left_to_leave_out() -> None:
+    """Each step has less in it, its outcome stays, and after the bare notice the lane is told to wait."""
     bench = Bench()
-    record = FakeRecord(value=b"{" * (3 * SHORTENED_TO))
-    shorter = bench.confirmation.on_too_large(record, concluded(bench.process(record)))
-    with pytest.raises(RuntimeError, match="dlq has no room"):
-        bench.confirmation.on_too_large(record, shorter)
+    headers = (("traceparent", b"0" * (3 * SHORTENED_TO)), ("n\udce4me", b""))
+    record = FakeRecord(value=b"{" * (3 * SHORTENED_TO), headers=headers)
+    result: Result | None = concluded(bench.process(record))
+    sizes = []
+    while result is not None:
+        assert result.outcome == DeadLettered("not_json")
+        assert result.outgoing is not None
+        assert why(result) == "not_json"
+        letter = result.outgoing
+        sizes.append(len(letter.value or b"") + sum(len(text or b"") for _, text in letter.headers))
+        result = bench.confirmation.on_refused(record, result, TOO_LARGE)
+    assert len(sizes) > 3
+    assert sizes[-1] < 200
+
+
+def test_an_email_that_is_too_large_leaves_without_the_lookup_s_custom_fields() -> None:
+    """It is the same email, marked; only when that is refused, too, it becomes a dead letter."""
+    bench = Bench()
+    bench.lookups.reply = lambda _: EXISTING
+    record = FakeRecord(value=action(comment='"customFields":{"x":1}},"action":{'))
+    result = concluded(bench.process(record))
+    smaller = bench.confirmation.on_refused(record, result, TOO_LARGE)
+    assert smaller is not None
+    assert smaller.outcome == result.outcome
+    was, now = email(result), email(smaller)
+    assert was["lookup"]["customFields"] == {"isSubscribed": True}
+    assert now == {**was, "lookup": {**was["lookup"], "customFields": {}, "customFieldsOmitted": True}}
+    refused = bench.confirmation.on_refused(record, smaller, TOO_LARGE)
+    assert refused is not None
+    assert refused.outcome == DeadLettered("too_large")
+
+
+@pytest.mark.parametrize("answer", [NON_EXISTING, TIMEOUT, None])
+def test_an_email_without_custom_fields_that_is_too_large_is_a_dead_letter(answer: Answer) -> None:
+    """There is nothing to leave out."""
+    bench = Bench()
+    bench.lookups.reply = lambda _: answer
+    record = asks()
+    refused = bench.confirmation.on_refused(record, concluded(bench.process(record)), TOO_LARGE)
+    assert refused is not None
+    assert refused.outcome == DeadLettered("too_large")
+
+
+def test_what_the_broker_refuses_for_another_reason_becomes_a_dead_letter_with_a_key() -> None:
+    """A dead letter without a key gets one when it is refused, and from then on each one has it at once."""
+    bench = Bench()
+    bench.lookups.reply = lambda _: None
+    record = asks(key=None)
+    refused = bench.confirmation.on_refused(record, concluded(bench.process(record)), RecordRefused(0))
+    assert refused is not None
+    assert refused.outcome == DeadLettered("refused")
+    assert refused.outgoing is not None
+    assert refused.outgoing.key is None
+    again = bench.confirmation.on_refused(record, refused, RecordRefused(0))
+    assert again is not None
+    assert again.outgoing is not None
+    assert (again.outgoing.key, again.outgoing.value) == (b"actions/3/5", record.value)
+    other = concluded(bench.process(FakeRecord(offset=6, value=b"{", key=None)))
+    assert other.outgoing is not None
+    assert other.outgoing.key == b"actions/3/6"
+
+
+def test_a_compacted_dead_letter_topic_is_given_keys_at_once() -> None:
+    """Such a topic refuses records without a key."""
+    bench = Bench(complete=with_key)
+    result = concluded(bench.process(FakeRecord(offset=6, value=b"{", key=None)))
+    assert result.outgoing is not None
+    assert result.outgoing.key == b"actions/3/6"
 
 
 def test_a_record_on_which_our_own_code_failed_is_kept(caplog: pytest.LogCaptureFixture) -> None:
@@ -503,7 +571,8 @@ def test_a_moved_action_that_its_topic_has_no_room_for_is_not_cut() -> None:
     record = FakeRecord(value=action(ref=ELSEWHERE, filler="x" * SHORTENED_TO))
     result = concluded(bench.process(record))
     assert result.outcome == Rekeyed()
-    refused = bench.confirmation.on_too_large(record, result)
+    refused = bench.confirmation.on_refused(record, result, TOO_LARGE)
+    assert refused is not None
     assert refused.outcome == DeadLettered("too_large")
     assert refused.outgoing is not None
     assert (refused.outgoing.topic, refused.outgoing.value) == ("dlq", record.value)
@@ -524,15 +593,28 @@ def test_a_moved_dead_letter_names_its_first_place_if_it_has_one() -> None:
     """A bug's dead letter says where the action first was; a stranger's record, where it lies."""
     bench = Bench(rekeyed_from=rekeyed_from)
     for headers, place in (
-        (((REKEYED_FROM, b"6/50"),), (b"6", b"50")),
+        (((REKEYED_FROM, b"6/50"), (REKEYED_TIMESTAMP, b"5")), (b"6", b"50")),
         ((), (b"3", b"5")),
         (((REKEYED_FROM, b"x"),), (b"3", b"5")),
+        (((REKEYED_FROM, None),), (b"3", b"5")),
     ):
         result = bench.confirmation.on_error(FakeRecord(5, b"{}", headers=headers), KeyError())
         assert result.outgoing is not None
         found = dict(result.outgoing.headers)
         assert (found["__streams.errors.partition"], found["__streams.errors.offset"]) == place
         assert REKEYED_FROM not in found
+        assert REKEYED_TIMESTAMP not in found
+
+
+@pytest.mark.parametrize("text", [None, b"-5/-7", b"9" * 4_000, b"3"])
+def test_an_action_that_nobody_moved_is_a_dead_letter_of_the_internal_topic(text: bytes | None) -> None:
+    """Without the place of the action an email would have the identity of another one."""
+    bench = Bench(rekeyed_from=rekeyed_from)
+    bench.statuses.known[b"310:ref"] = True
+    result = concluded(bench.process(asks(headers=((REKEYED_FROM, text),))))
+    assert result.outcome == DeadLettered("field_value")
+    assert result.outgoing is not None
+    assert dict(result.outgoing.headers)["errors.json-path"] == b"$headers.rekeyed-from"
 
 
 # -- privacy ---------------------------------------------------------------------------------------------
@@ -546,7 +628,9 @@ async def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> N
     pending = bench.process(record)
     bench.lookups.open[0].set_exception(ValueError(CANARY))
     result = concluded(pending)
-    bench.confirmation.on_too_large(record, bench.confirmation.on_too_large(record, result))
+    letter = bench.confirmation.on_refused(record, result, TOO_LARGE)
+    assert letter is not None
+    bench.confirmation.on_refused(record, letter, TOO_LARGE)
     bench.process(record)
     bench.confirmation.on_error(record, ValueError(CANARY))
     for _ in range(LEAST + 1):

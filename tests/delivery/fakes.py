@@ -12,7 +12,16 @@ from typing import Any
 from streams.delivery.lane import Lane
 from streams.delivery.lane_state import LaneLimits
 from streams.delivery.results import AwaitingLookup, Processed, RecordOutcome, Release, Result
-from streams.delivery.transaction import Denied, Fenced, Outgoing, Position, RecordTooLarge, TransactionFailed
+from streams.delivery.transaction import (
+    BatchRefused,
+    Denied,
+    Fenced,
+    Outgoing,
+    Position,
+    RecordRefused,
+    RecordTooLarge,
+    TransactionFailed,
+)
 
 
 def microseconds() -> float:
@@ -54,6 +63,7 @@ class Ending(Enum):
     ANSWER_LOST = auto()  # with effect
     LATE = auto()  # fails; the effect may still come, unless a newer epoch prevents it
     DENIED = auto()
+    BATCH_REFUSED = auto()  # for what is in it; nobody knows yet which record it is
 
 
 @dataclass
@@ -134,6 +144,8 @@ class FakeTransactions:
             raise TransactionFailed("Failed")
         if ending is Ending.DENIED:
             raise Denied("no")
+        if ending is Ending.BATCH_REFUSED:
+            raise BatchRefused("InvalidRecordError")
         self._check_epoch()
         self.log.apply(records, position)
         if ending is Ending.ANSWER_LOST:
@@ -184,8 +196,10 @@ class FakeProcessor:
         for offset in offsets:
             self.answers[offset].set_result(found)
 
-    def on_too_large(self, record: FakeRecord, result: Result) -> Result:
+    def on_refused(self, record: FakeRecord, result: Result, refused: RecordRefused) -> Result | None:
         self.refused.append(record.offset)
+        if result.outcome == ("dead_letter", "too_large"):
+            return None  # a bare notice already
         return Result(self._outgoing(record, b"refused", "actions.dlq"), ("dead_letter", "too_large"))
 
     def on_error(self, record: FakeRecord, exc: BaseException) -> Result:

@@ -12,7 +12,7 @@ LIMITS = {"emails": 10_000, "dlq": 100_000}
 
 
 def email(size: int, partition: int | None = None, topic: str = "emails") -> Outgoing:
-    return Outgoing(topic, b"key", b"x" * size, [("name", b"value")], partition, 1_700_000_000_000)
+    return Outgoing(topic, b"key", b"x" * size, [("name", b"value")], partition)
 
 
 async def filled(*records: Outgoing) -> list[tuple[str, int, int, int]]:

@@ -321,6 +321,31 @@ async def test_a_record_too_large_for_its_topic_is_replaced_once(opened: Opens) 
     assert held(bench) == 0
 
 
+async def test_a_refused_batch_is_tried_again_at_once(bench: Bench) -> None:
+    """Each try halves it, so there is nothing to wait for; everything is written once."""
+    bench.transactions.commits.extend([Ending.BATCH_REFUSED] * 12)
+    bench.lane.offer(known(0, 1, 2))
+    await soon()
+    assert bench.log.offsets == [0, 1, 2]
+    assert bench.observer.failures == ["InvalidRecordError"] * 12
+
+
+async def test_a_topic_that_refuses_even_a_bare_notice_is_waited_for(opened: Opens) -> None:
+    """That is the topic's fault: the lane says so, loses nothing, and goes on when it is mended."""
+    log = FakeLog(limits={"confirmation-emails": 10, "actions.dlq": 2})
+    bench = await opened(log)
+    bench.lane.offer([*known(0), FakeRecord(1, b"x" * 11), *known(2)])
+    await asyncio.sleep(60)
+    assert bench.crashes == []
+    assert log.written == []
+    assert bench.lane.commit_failure == "DeadLetterRefused"
+    log.limits.clear()
+    await asyncio.sleep(10)
+    assert log.offsets == [0, 1, 2]
+    assert bench.lane.commit_failure is None
+    assert held(bench) == 0
+
+
 # -- transactions that fail
 # -----------------------------------------------------------------------------------
 
@@ -603,20 +628,21 @@ async def test_a_full_inbox_accepts_no_further_chunk_until_there_is_room(opened:
 
 async def test_the_oldest_record_is_known_wherever_it_waits(opened: Opens) -> None:
     """Whether it waits for its answer or a transaction, or is in one: the earliest timestamp shows."""
+    start = 1_764_000_000_000
     bench = await opened(uncommitted=4)
     assert bench.lane.oldest_timestamp_ms is None
     bench.transactions.commits.append(under_way := later())
-    bench.lane.offer([FakeRecord(0, b"lookup", timestamp=50), FakeRecord(1, timestamp=60)])
+    bench.lane.offer([FakeRecord(0, b"lookup", timestamp=start + 50), FakeRecord(1, timestamp=start + 60)])
     await soon()
-    assert bench.lane.oldest_timestamp_ms == 50  # its lookup; the other is in a transaction
+    assert bench.lane.oldest_timestamp_ms == start + 50  # its lookup; the other is in a transaction
     bench.processor.answer(0)
-    bench.lane.offer([FakeRecord(number, timestamp=60 + number) for number in range(2, 6)])
-    assert bench.lane.oldest_timestamp_ms == 50  # it waits for the next transaction
+    bench.lane.offer([FakeRecord(number, timestamp=start + 60 + number) for number in range(2, 6)])
+    assert bench.lane.oldest_timestamp_ms == start + 50  # it waits for the next transaction
     assert bench.lane.committed == 0
     under_way.set_result(Ending.DONE)
     bench.transactions.commits.append(second := later())
     await soon()
-    assert bench.lane.oldest_timestamp_ms == 50  # it is in it
+    assert bench.lane.oldest_timestamp_ms == start + 50  # it is in it
     second.set_result(Ending.DONE)
     await asyncio.sleep(0.1)
     assert bench.lane.oldest_timestamp_ms is None

@@ -34,7 +34,7 @@ class Fixed:
 
     def __init__(self, result: Any) -> None:
         self.process = lambda _: result
-        self.on_too_large = lambda _, result: result
+        self.on_refused = lambda _, result, __: result
         self.on_error = lambda _, exc: Result(None, DeadLettered(type(exc).__name__))
 
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
 from streams.actions.dead_letter import SHORTENED_TO
+from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
 from streams.kafka.chunks import Chunk
 from streams.observability.metric_catalogue import DEAD_LETTERS, STATUSES
 from streams.observability.metrics import Metrics
 from streams.statuses.ingest import StatusIngest
 from streams.statuses.table import StatusTable
-from tests.statuses.fake_changelog import CHANGELOG, FakeChangelog, SentRow, faust_table
+from tests.statuses.fake_changelog import CHANGELOG, FakeChangelog, faust_table
 
 CANARY = "canary-7f3a"
+NOW = 1_796_000_000.0  # seconds since the epoch, in November 2026
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class FakeRecord:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp: int = int(NOW * 1000)
 
 
 class Bench:
@@ -46,17 +51,26 @@ class Bench:
         table = faust_table("memory", Path())
         self.table = StatusTable(table, lambda: self.changelog.send_many)
         self.statuses = StatusIngest(
-            self.table, self.metrics, lambda: self._send_letters, "dlq", lambda: self.generation
+            self.table, self.metrics, self._write, "dlq", lambda: self.generation, lambda: NOW
         )
+        self.written: list[Outgoing] = []
+        self.room: int | None = None  # bytes of a dead letter's parts that its topic takes; None: any
+        self.needs_keys = False
 
-    async def _send_letters(self, topic: str, partition: int, rows: Iterable[SentRow]) -> int | None:
+    async def _write(self, letters: Sequence[Outgoing]) -> None:
         if self.letters_trouble:
             raise self.letters_trouble.pop(0)
-        return await self.changelog.send_many(topic, partition, rows)
+        for index, letter in enumerate(letters):
+            assert (letter.topic, letter.partition) == ("dlq", 2)
+            if self.room is not None and size(letter) > self.room:
+                raise RecordTooLarge(index, self.room)
+            if self.needs_keys and letter.key is None:
+                raise RecordRefused(index)
+        self.written += letters
 
     @property
-    def letters(self) -> list[SentRow]:
-        return [row for topic, _, rows in self.changelog.sent if topic == "dlq" for row in rows]
+    def letters(self) -> list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]:
+        return [(letter.key, letter.value, letter.headers) for letter in self.written]
 
     def counted(self) -> dict[str, int]:
         results = ("applied", "outdated", "dead_letter")
@@ -64,6 +78,11 @@ class Bench:
 
     def says(self, key: bytes) -> bool | None:
         return self.table.subscribed(2, key, 0.0)
+
+
+def size(letter: Outgoing) -> int:
+    parts = [letter.key, letter.value, *(text for _, text in letter.headers)]
+    return sum(len(part or b"") for part in parts)
 
 
 pytestmark = pytest.mark.usefixtures("virtual_time")
@@ -166,17 +185,64 @@ async def test_rows_wait_for_their_dead_letters(bench: Bench) -> None:
     assert len(bench.letters) == 1
 
 
-async def test_a_dead_letter_without_room_is_shortened_and_stops_nothing(bench: Bench) -> None:
+async def test_a_dead_letter_without_room_is_shortened_and_stops_nothing() -> None:
     """A row too large for the dead letters' topic is cut and says so; the statuses behind it are learned."""
-    bench.letters_trouble = [MessageSizeTooLargeError()]
+    bench = Bench()
+    bench.room = SHORTENED_TO + 1_000
     large = b"{" * (3 * SHORTENED_TO)
-    given = chunk((b"310:a", large), (None, None), (b"310:b", b"["), row("c", True))
+    given = chunk((b"310:a", large), (None, None), (b"310:b", b"["), (large, b'{"orgId":1}'), row("c", True))
     await bench.statuses.ingest(given)
     assert given.settled
-    assert [value for _, value, _ in bench.letters] == [large[:SHORTENED_TO], None, b"["]
+    assert [value for _, value, _ in bench.letters] == [large[:SHORTENED_TO], None, b"[", b'{"orgId":1}']
+    assert [key for key, _, _ in bench.letters] == [b"310:a", None, b"310:b", b"statuses/2/13"]
     lengths = [dict(headers).get("shortened-from") for _, _, headers in bench.letters]
-    assert lengths == [b"%d" % len(large), None, None]
+    assert lengths == [b"%d" % len(large), None, None, None]
     assert bench.says(b"310:c") is True
+
+
+async def test_a_dead_letter_without_a_key_gets_one_where_its_topic_wants_keys() -> None:
+    """Only those without one change."""
+    bench = Bench()
+    bench.needs_keys = True
+    given = chunk((b"310:a", b"{"), (None, b"{"), (None, None))
+    await bench.statuses.ingest(given)
+    assert given.settled
+    assert [(key, value) for key, value, _ in bench.letters] == [
+        (b"310:a", b"{"),
+        (b"statuses/2/11", b"{"),
+        (b"statuses/2/12", b""),
+    ]
+
+
+async def test_a_topic_without_room_for_a_bare_notice_is_waited_for() -> None:
+    """That is the topic's fault: nothing is settled before it has room again."""
+    bench = Bench()
+    bench.room = 10
+    given = chunk((b"310:a", b"{"))
+    learning = asyncio.create_task(bench.statuses.ingest(given))
+    await asyncio.sleep(StatusIngest.RETRY_EVERY * 2.5)
+    assert not given.settled
+    bench.room = None
+    await learning
+    assert given.settled
+    assert len(bench.letters) == 1
+
+
+@pytest.mark.parametrize(
+    ("as_of", "stamped", "taken"),
+    [(23, 0, True), (25, 0, False), (40, 17, True), (42, 17, False), (25, -48, False)],
+)
+async def test_a_row_from_the_future_is_refused(as_of: float, stamped: float, taken: bool) -> None:
+    """More than a day ahead of the clock, and of the record's timestamp, it would hide every later row."""
+    bench = Bench()
+    await bench.statuses.ingest(chunk(row("a", False)))
+    moment = datetime.fromtimestamp(NOW + as_of * 3600, UTC).isoformat()
+    given = chunk(row("a", True, moment))
+    given.records[0] = dataclasses.replace(given.records[0], timestamp=int((NOW + stamped * 3600) * 1000))
+    await bench.statuses.ingest(given)
+    assert bench.says(b"310:a") is taken
+    classes = [dict(headers)["__streams.errors.exception"] for _, _, headers in bench.letters]
+    assert classes == ([] if taken else [b"in_future"])
 
 
 async def test_a_chunk_of_an_earlier_generation_is_dropped(bench: Bench) -> None:
@@ -212,7 +278,7 @@ async def test_a_bug_is_not_swallowed(bench: Bench) -> None:
 async def test_nothing_personal_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Bad rows and failures leave no key, value or exception text in the log."""
     caplog.set_level(logging.DEBUG)
-    bench.letters_trouble = [KafkaConnectionError(CANARY), MessageSizeTooLargeError(CANARY)]
+    bench.letters_trouble = [KafkaConnectionError(CANARY), RecordRefused(0, CANARY)]
     await bench.statuses.ingest(chunk((CANARY.encode(), CANARY.encode()), row(CANARY, True)))
     assert "KafkaConnectionError" in caplog.text
     assert CANARY not in "".join(logging.Formatter().format(each) for each in caplog.records)

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from streams.actions.dead_letter import read_dead_letter_headers
-from streams.actions.rekeying import REKEYED_FROM
+from streams.actions.rekeying import rekeyed_from
 from streams.commands.audit.matching import Matching, Owed
 from streams.commands.audit.moments import Moment
 from streams.commands.audit.outcome import AuditRange, AuditResult
@@ -257,7 +257,7 @@ class _Run:
         moving = set()
         async for number, records in self._rekeyed.chunks():
             for record in records:
-                origin = dict(record.headers).get(REKEYED_FROM, b"").split(b"/")
-                if record.offset not in settled[number] and len(origin) == 2:
-                    moving.add(RecordId(int(origin[0]), int(origin[1])))
+                origin = rekeyed_from(record)
+                if record.offset not in settled[number] and origin is not None:
+                    moving.add(RecordId(*origin))
         return frozenset(moving)

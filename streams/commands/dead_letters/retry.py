@@ -89,7 +89,7 @@ def _choose(
         elif letter.source.partition >= described.partitions.get(letter.topic, 0):
             retry.refused.append((letter, "the partition that it comes from does not exist"))
         elif letter.shortened:
-            retry.refused.append((letter, "only its beginning was kept"))
+            retry.refused.append((letter, "a part of it was left out"))
         else:
             retry.chosen.append(letter)
     return retry

@@ -40,7 +40,13 @@ def check_layout(described: Described, names: TopicNames) -> list[Finding]:
             *findings,
             note(CHECK, "we may not read configurations", "allow DescribeConfigs on the topics"),
         ]
-    return [*findings, *_emails(described, names), *_compaction(described, names), *_sizes(described, names)]
+    return [
+        *findings,
+        *_emails(described, names),
+        *_compaction(described, names),
+        *_dead_letters(described, names),
+        *_sizes(described, names),
+    ]
 
 
 def _replication(described: Described, name: str) -> list[Finding]:
@@ -141,6 +147,18 @@ def _compaction(described: Described, names: TopicNames) -> list[Finding]:
                 )
             )
     return findings
+
+
+def _dead_letters(described: Described, names: TopicNames) -> list[Finding]:
+    if "compact" not in described.config(names.dead_letters, "cleanup.policy", "delete"):
+        return []
+    return [
+        warning(
+            CHECK,
+            f"{names.dead_letters} is compacted: of dead letters with the same key, only the last is kept",
+            "set cleanup.policy to delete",
+        )
+    ]
 
 
 def _sizes(described: Described, names: TopicNames) -> list[Finding]:
