@@ -43,7 +43,7 @@ _TOMBSTONE = Result(None, Ignored("tombstone"))
 _OTHER_STAGE = Result(None, Ignored("stage"))
 _EVENT = Result(None, Ignored("event"))
 _REKEYED = Rekeyed()
-#: Tallies that are kept ready in one partition; orgId is anything that a record says.
+#: Outcomes that are kept ready in one partition; an orgId is any number that a record names.
 _OUTCOMES_KEPT = 10_000
 _new = tuple.__new__  # a named tuple's own constructor takes three times as long
 #: Actions that may go without their lookup in so many seconds: a moment in which a healthy service hesitates
