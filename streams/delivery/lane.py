@@ -299,16 +299,22 @@ class Lane:
                     raise self._bug
                 if self._advance():
                     self._wake.set()
-                await self._commit()
+                if not await self._commit():
+                    return
                 await asyncio.sleep(0)
         except Exception as exc:
             self.commit_failure = type(exc).__name__
             self._on_crash(exc)
 
-    async def _commit(self) -> None:
-        """Write what is ready and how far the partition got, in one transaction."""
+    async def _commit(self) -> bool:
+        """Write what is ready and how far the partition got, in one transaction.
+
+        Returns:
+            False when the lane closes after a failure: a further transaction would claim what the failed one
+            did not write, so all of it is the successor's.
+        """
         if not self._ready and self._tracker.commit_point()[0] == self._committed:
-            return
+            return True
         entries: list[Processed] = []
         offset, metadata = self._committed, ""
         try:
@@ -325,14 +331,14 @@ class Lane:
                 except RecordRefused as refused:
                     self._replace(entries, refused)
                     self._retry(entries)
-                    return
+                    return True
         except TransactionFailed as failure:
             position = await self._reopened(failure)
             if position is None:
-                return  # closing: it is the successor's
+                return False
             if position != Position(offset, metadata):
                 self._go_on_from(position, entries)
-                return
+                return True
             # else: the answer was lost, the transaction was not
         self._writing = ()
         self._failures = 0
@@ -343,6 +349,7 @@ class Lane:
         self._wake.set()  # there is room again
         if self._state is not LaneState.CLOSED:  # else they are counted already, as the successor's to decide
             self._observer.committed(self.partition, entries)
+        return True
 
     def _retry(self, entries: list[Processed]) -> None:
         self._ready[:0] = entries

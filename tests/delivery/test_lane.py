@@ -10,6 +10,7 @@ import pytest
 
 from streams.delivery import commit_metadata
 from streams.delivery.lane import Lane
+from streams.delivery.results import Release
 from streams.delivery.transaction import Denied, Position, TransactionFailed
 from tests.delivery.fakes import (
     Bench,
@@ -589,6 +590,21 @@ async def test_closing_while_a_transaction_hangs_ends_within_its_limit(opened: O
     assert 4.0 <= asyncio.get_running_loop().time() - began < 5.1
     assert bench.transactions.closed
     assert bench.log.offsets == []
+
+
+async def test_closing_after_a_failed_transaction_writes_nothing_more(bench: Bench) -> None:
+    """What gathered behind it is the successor's too: a commit of it would pass what was not written."""
+    under_way = later()
+    bench.transactions.commits.append(under_way)
+    bench.lane.offer(known(0))
+    await soon()
+    bench.lane.offer(known(1))
+    closing = asyncio.create_task(bench.lane.close())
+    await soon()
+    under_way.set_result(Ending.FAILED)
+    await closing
+    assert (bench.log.offsets, bench.log.position) == ([], Position(0, ""))
+    assert bench.observer.releases == {Release.HANDED_OVER: 2}
 
 
 async def test_closing_during_a_transaction_lets_it_end_and_writes_what_gathered(bench: Bench) -> None:
