@@ -35,7 +35,7 @@ async def mail(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     letters = Letters(settings.from_, Links(settings.link_base, settings.link_secret))
     try:
-        Pulse(settings.alive_file).beat()
+        Pulse(settings.alive_file).be_writable()
     except OSError:
         raise WrongSetting("MAILER_ALIVE_FILE must name a file that can be written, or made.") from None
     try:

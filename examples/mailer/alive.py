@@ -17,6 +17,16 @@ class Pulse:
         """Name the file; an empty name: no file."""
         self._file = Path(file) if file else None
 
+    def be_writable(self) -> None:
+        """Try to write the file, and leave no beat: a mailer that has not begun is not at work.
+
+        Raises:
+            OSError: it cannot be written, or made.
+        """
+        if self._file is not None:
+            self._file.touch()
+            self._file.unlink()
+
     def beat(self) -> None:
         """Touch it."""
         if self._file is not None:

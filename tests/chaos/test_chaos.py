@@ -20,7 +20,7 @@ SECONDS = 60
 ACTIONS = 24_000
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_every_action_has_its_one_email_whatever_dies(caplog: pytest.LogCaptureFixture) -> None:
     """Killed, stopped and terminated workers, a dead leader and coordinator: none missing, none doubled."""
     caplog.set_level(logging.CRITICAL, logger="aiokafka")  # it says a lot while brokers die

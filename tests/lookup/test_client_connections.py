@@ -70,7 +70,8 @@ async def test_a_refused_port_is_a_connect_failure_until_it_listens(caplog: pyte
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
-    async with nothing_left(caplog), aclosing(LookupClient(Endpoint(f"http://127.0.0.1:{port}/"))) as client:
+    endpoint = Endpoint(f"http://127.0.0.1:{port}/", deadline=AMPLE)
+    async with nothing_left(caplog), aclosing(LookupClient(endpoint)) as client:
         async with in_time(DEADLINE):
             assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
         async with FaultyServer(port=port).listening():

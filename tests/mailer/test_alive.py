@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from examples.mailer.alive import WITHIN, Pulse, is_alive
 
@@ -26,3 +29,12 @@ def test_a_check_without_a_file_is_told_so() -> None:
     )
     assert done.returncode == 2
     assert "MAILER_ALIVE_FILE must be set" in done.stderr
+
+
+def test_a_file_that_can_be_written_is_no_beat(tmp_path: Path) -> None:
+    """A mailer that only tried its file, and then failed to begin, does not look alive."""
+    file = tmp_path / "alive"
+    Pulse(str(file)).be_writable()
+    assert not is_alive(str(file), time.time())
+    with pytest.raises(FileNotFoundError):
+        Pulse(str(tmp_path / "missing" / "alive")).be_writable()

@@ -14,7 +14,7 @@ CLIENTS = {
     "create_conn",
 }
 #: Run a broker of their own on this machine, in the clear, and talk to that one only.
-WITH_THEIR_OWN_BROKER = ("demo", "drill", "embedded")
+WITH_THEIR_OWN_BROKER = ("sandbox",)
 #: What client_options made, by the names that it is passed on under; the last is Faust's own of the same.
 OPTIONS = ("connection", "driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context)")
 
@@ -55,5 +55,11 @@ def test_the_connection_comes_from_one_function() -> None:
             if named or (isinstance(node, ast.Constant) and node.value == "bootstrap_servers"):
                 makers.add(str(place))
     # The others read it: for a sentence, or to look at each address; Faust is given it in a form of its own.
-    reading = {"doctor/examination.py", "feed.py", "refusal.py", "__main__.py"}
-    assert {place for place in makers - reading if not place.startswith("transport/")} == {"security.py"}
+    reading = {
+        "commands/doctor/examination.py",
+        "commands/feed.py",
+        "commands/feeder.py",
+        "kafka/connection_check.py",
+        "kafka/consumer_thread.py",
+    }
+    assert makers - reading == {"settings/connection.py"}
