@@ -30,6 +30,8 @@ def open_files() -> int:
 @contextlib.asynccontextmanager
 async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     """What happens inside leaves the tasks and descriptors that there were, and nothing in any log."""
+    # or a descriptor that an earlier test of this process forgot would be closed, and missed, below
+    gc.collect()
     tasks, files = asyncio.all_tasks(), open_files()
     with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.DEBUG):
         warnings.simplefilter("always", ResourceWarning)
@@ -37,7 +39,7 @@ async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
         gc.collect()
         await until(lambda: asyncio.all_tasks() <= tasks and open_files() <= files)
         assert asyncio.all_tasks() - tasks == set()
-        assert open_files() == files
+        assert open_files() <= files  # fewer: an earlier test's, which Python closed meanwhile
         gc.collect()
     assert [str(warning.message) for warning in warned] == []
     for record in caplog.records:
