@@ -69,7 +69,6 @@ TINY = Scale(
     backlog=3_000,
     sustained_rounds=1,
 )
-SCALES = {each.name: each for each in (FULL, QUICK, TINY)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,12 +197,12 @@ class Lanes:
                 await lane.close()
                 await asyncio.sleep(self.LOOK_EVERY)
             except (TransactionFailed, KafkaError) as exc:
-                commit_failure = str(exc) if isinstance(exc, TransactionFailed) else type(exc).__name__
-                self._open_failures[partition] = commit_failure
+                failure = str(exc) if isinstance(exc, TransactionFailed) else type(exc).__name__
+                self._open_failures[partition] = failure
                 log.warning(
                     "partition %d: its lane cannot open yet (%s)",
                     partition,
-                    commit_failure,
+                    failure,
                     extra={"event": "lane_cannot_open", "partition": partition},
                 )
                 await lane.close()

@@ -39,7 +39,7 @@ async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
         gc.collect()
         await until(lambda: asyncio.all_tasks() <= tasks and open_files() <= files)
         assert asyncio.all_tasks() - tasks == set()
-        assert open_files() <= files  # fewer: an earlier test's, which Python closed meanwhile
+        assert open_files() == files
         gc.collect()
     assert [str(warning.message) for warning in warned] == []
     for record in caplog.records:
