@@ -144,6 +144,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
 
     def lane(topic: str, partition: int) -> Lane:
         assert startup.topics is not None
+        assert startup.limits is not None
         made = processor(topic, partition, startup.topics)
         return Lane(
             partition,
@@ -152,7 +153,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
                 group=settings.group_id,
                 connection=connection,
                 committed=startup.offsets.committed,
-                max_message_bytes=startup.topics.max_message_bytes,
+                limits=startup.limits,
                 transaction_timeout=settings.transaction_timeout,
             ),
             TracingProcessor(made, spans, topic, partition) if spans else made,

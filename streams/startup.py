@@ -11,7 +11,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, cast
 
 import faust
@@ -24,13 +24,14 @@ from mode import Service
 
 from streams.delivery.offsets import Extent, Offsets
 from streams.delivery.starting import StartingPositions
+from streams.delivery.topic_limits import TopicLimits
 from streams.delivery.transaction import Position
 from streams.kafka import authorization
 from streams.kafka.acls import least
 from streams.kafka.connection_check import AccessRefused, access_problem
 from streams.kafka.flow import FlowControl
 from streams.kafka.topic_ids import Ids, ids_of
-from streams.kafka.topics import TopicNames, Topics, TopicsUnfit, ensure_topics
+from streams.kafka.topics import TopicNames, Topics, TopicsUnfit, ensure_topics, limits_of
 from streams.settings import store_folder
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,8 @@ class Startup(Service):
         self.offsets = Offsets(group, connection)
         self._starting = StartingPositions(self.offsets, (names.actions, names.rekeyed), names.emails)
         self.topics: Topics | None = None
+        #: What all lanes know of how large a record their topics take.
+        self.limits: TopicLimits | None = None
         #: The ids of the cluster and of the changelog topic; None until they are known.
         self.ids: Ids | None = None
         #: What is awaited, for /readyz; None when all is done.
@@ -202,6 +205,12 @@ class Startup(Service):
                 admin, self._names, partitions=self._partitions, replication=self._replication
             )
             self.ids = await ids_of(admin, self._names.changelog)
+            self.limits = TopicLimits(
+                self.topics.max_message_bytes,
+                guessed=self.topics.guessed,
+                reduced=[self._names.dead_letters],
+                look=partial(limits_of, self._connection, self._names),
+            )
         finally:
             await admin.close()
         await self.offsets.start()

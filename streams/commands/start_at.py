@@ -62,6 +62,7 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
     from streams.delivery.kafka_transaction import KafkaTransactions
     from streams.delivery.offsets import Offsets
     from streams.delivery.starting import OperatorNeeded, StartingPositions
+    from streams.delivery.topic_limits import TopicLimits
     from streams.delivery.transaction import TransactionFailed
     from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 
@@ -76,7 +77,7 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
         group=installation.group,
         connection=installation.connection,
         committed=offsets.committed,
-        max_message_bytes={names.emails: DEFAULT_MAX_MESSAGE_BYTES},
+        limits=TopicLimits({names.emails: DEFAULT_MAX_MESSAGE_BYTES}),
         transaction_timeout=installation.transaction_timeout,
     )
     try:

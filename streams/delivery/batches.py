@@ -89,7 +89,7 @@ def fill_batches(
         batches.append(Batch(to_topic, place, batch, index))
         limit = max_message_bytes[to_topic]
         if batch.size() > limit:
-            raise RecordTooLarge(index, limit)
+            raise RecordTooLarge(index, limit, batch.size())
     return batches
 
 
@@ -112,7 +112,7 @@ async def write(producer: Any, records: Sequence[Outgoing], max_message_bytes: M
     batches = fill_batches(producer, records, None, max_message_bytes)
     for batch, result in zip(batches, await send_batches(producer, batches), strict=True):
         if isinstance(result, TOO_LARGE):
-            raise RecordTooLarge(batch.first, batch.builder.size())
+            raise RecordTooLarge(batch.first, max_message_bytes[batch.topic], batch.builder.size())
         if isinstance(result, REFUSED):
             raise RecordRefused(batch.first)
         if isinstance(result, BaseException):

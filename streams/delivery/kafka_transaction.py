@@ -28,6 +28,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.delivery.batches import BATCH_BYTES, REFUSED, TOO_LARGE, Batch, fill_batches, send_batches
+from streams.delivery.topic_limits import TopicLimits
 from streams.delivery.transaction import (
     BatchRefused,
     Denied,
@@ -36,6 +37,7 @@ from streams.delivery.transaction import (
     Position,
     RecordRefused,
     RecordTooLarge,
+    TopicFault,
     TransactionFailed,
 )
 
@@ -44,7 +46,6 @@ log = logging.getLogger(__name__)
 _DENIED = (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
-    TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
 
@@ -54,6 +55,8 @@ _DENIED = (
 _MARKERS_NEED = 0.005
 #: A producer that does not let go within this many seconds is abandoned: its successor's epoch fences it.
 _STOP_WITHIN = 2.0
+#: Seconds for a look at the topics after a failure.
+_LOOK_WITHIN = 2.0
 
 
 class KafkaTransactions:
@@ -66,7 +69,7 @@ class KafkaTransactions:
         group: str,
         connection: Mapping[str, Any],
         committed: Callable[[TopicPartition], Awaitable[Position]],
-        max_message_bytes: Mapping[str, int],
+        limits: TopicLimits,
         transaction_timeout: float,
     ) -> None:
         """Describe the transactions; nothing is connected before `open`.
@@ -76,18 +79,20 @@ class KafkaTransactions:
             group: the consumer group, also the first part of the transactional.id.
             connection: what every client needs: bootstrap_servers, security.
             committed: reads the group's committed offset and metadata from the cluster.
-            max_message_bytes: of each topic that records are written to.
+            limits: of each topic that records are written to.
             transaction_timeout: seconds; longer than this no transaction stays open, here and on the broker.
         """
         self._topic_partition = topic_partition
         self._group = group
         self._connection = connection
         self._committed = committed
-        self._max_message_bytes = max_message_bytes
-        self._batch_bytes = min([BATCH_BYTES, *max_message_bytes.values()])
+        self._limits = limits
+        self._batch_bytes = min([BATCH_BYTES, *limits.now.values()])
         self._timeout = transaction_timeout
         self._producer: AIOKafkaProducer | None = None
         self._answer_lost = False
+        self._topic_fault = False  # the last commit failed by one
+        self._throttled = 0.0  # seconds that the broker asked this producer to wait, by a quota
         self._ended_at = 0.0
         #: Where the next commit cuts a batch that the broker refused for what is in it.
         self._cuts: tuple[Outgoing, ...] = ()
@@ -102,6 +107,10 @@ class KafkaTransactions:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._renew()
+                if self._topic_fault:
+                    await self._look()
+                    self._topic_fault = False
+                    self._batch_bytes = min([BATCH_BYTES, *self._limits.now.values()])
                 return await self._committed(self._topic_partition)
         except Exception as exc:
             raise self._named(exc) from None
@@ -121,7 +130,7 @@ class KafkaTransactions:
                     producer,
                     records,
                     self._topic_partition.partition,
-                    self._max_message_bytes,
+                    self._limits.now,
                     frozenset(map(id, self._cuts)),
                 )
                 await asyncio.sleep(max(0.0, self._ended_at + _MARKERS_NEED - time.monotonic()))
@@ -133,9 +142,16 @@ class KafkaTransactions:
                 await producer.commit_transaction()
                 self._ended_at = time.monotonic()
                 self._cuts = ()
+        except RecordTooLarge as exc:
+            self._cuts = ()
+            raise await self._too_large(exc, records[exc.index].topic) from None
         except RecordRefused:
             self._cuts = ()
             raise
+        except TimeoutError as exc:
+            # The client library asks for a topic that is not there until the time is over.
+            await self._look()
+            raise self._limits.missing() or self._named(exc) from None
         except Exception as exc:
             raise self._named(exc) from None
 
@@ -150,19 +166,19 @@ class KafkaTransactions:
 
     async def _renew(self) -> None:
         await self._abandon()
-        self._answer_lost = False
+        self._answer_lost, self._throttled = False, 0.0
         self._producer = producer = AIOKafkaProducer(
             **self._connection,
             transactional_id=self.transactional_id,
             transaction_timeout_ms=int(self._timeout * 1000),
             max_batch_size=self._batch_bytes,
-            max_request_size=max(BATCH_BYTES, *self._max_message_bytes.values()),
+            max_request_size=max(BATCH_BYTES, *self._limits.now.values()),
             linger_ms=0,
         )
-        self._watch_for_lost_answers(producer)
+        self._watch_answers(producer)
         await producer.start()
 
-    def _watch_for_lost_answers(self, producer: AIOKafkaProducer) -> None:
+    def _watch_answers(self, producer: AIOKafkaProducer) -> None:
         # aiokafka repeats a transaction request whose answer never came, in silence. The repetition may well
         # succeed; but then the first one is perhaps still on its way to the broker.
         client = producer.client
@@ -170,7 +186,9 @@ class KafkaTransactions:
 
         async def send_noting_loss(node_id: int, request: Any, **kwargs: Any) -> Any:
             try:
-                return await send(node_id, request, **kwargs)
+                answer = await send(node_id, request, **kwargs)
+                self._throttled = max(self._throttled, getattr(answer, "throttle_time_ms", 0) / 1000)
+                return answer
             except KafkaError:
                 if self._producer is producer:
                     self._answer_lost = True
@@ -208,7 +226,7 @@ class KafkaTransactions:
         size, count = batch.builder.size(), batch.builder.record_count()
         if isinstance(error, TOO_LARGE):
             if count == 1:
-                return RecordTooLarge(batch.first, size)
+                return RecordTooLarge(batch.first, self._limits.now[batch.topic], size)
             self._batch_bytes = size // 4  # the topic's limit was lowered: it holds for all batches
             return BatchRefused("BatchTooLarge")
         if count == 1:
@@ -222,6 +240,21 @@ class KafkaTransactions:
         self._cuts = (first, there[count // 2], *there[count : count + 1])
         return BatchRefused(type(error).__name__)
 
+    async def _too_large(self, exc: RecordTooLarge, topic: str) -> Exception:
+        """Return whose fault it is: the record's, or its topic's, which may have another limit now."""
+        if exc.size > exc.limit:
+            await self._look()
+            if exc.size <= self._limits.now[topic]:
+                return TransactionFailed("TopicLimitRaised")
+        fault = self._limits.fault(topic, exc.size)
+        self._topic_fault = fault is not None
+        return fault or exc
+
+    async def _look(self) -> None:
+        with contextlib.suppress(Exception):  # what is not known now is asked again at the next failure
+            async with asyncio.timeout(_LOOK_WITHIN):
+                await self._limits.look()
+
     def _named(self, exc: Exception) -> Exception:
         # Class names only: texts of the client library may quote what was being sent.
         if isinstance(exc, Fenced | Denied | TransactionFailed):
@@ -231,7 +264,23 @@ class KafkaTransactions:
             return Denied(f"{kind} for transactional.id {self.transactional_id}")
         if isinstance(exc, ProducerFenced):
             return Fenced(kind)
+        if isinstance(exc, TopicAuthorizationFailedError):
+            return TopicFault(
+                kind, f"the cluster does not let this worker write to {_topics_in(exc)} ({kind})"
+            )
+        if isinstance(exc, TimeoutError) and self._throttled:
+            return TransactionFailed(
+                kind,
+                f"{kind}: a quota of the cluster slows this worker down; the broker told it to wait"
+                f" {self._throttled:.0f} s",
+            )
         return TransactionFailed(kind)
+
+
+def _topics_in(exc: TopicAuthorizationFailedError) -> str:
+    named = exc.args[0] if exc.args else ()
+    topics = [named] if isinstance(named, str) else sorted(named)
+    return f"topic {', '.join(topics)}" if topics else "one of its topics"
 
 
 def _retrieve_exceptions(producer: AIOKafkaProducer) -> None:

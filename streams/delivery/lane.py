@@ -21,7 +21,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from streams.delivery.commit_metadata import MAX_AWAITING, Run, UnreadableMetadata, decode, encode
+from streams.delivery.commit_metadata import (
+    MAX_AWAITING,
+    METADATA_CAP,
+    Run,
+    UnreadableMetadata,
+    decode,
+    encode,
+)
 from streams.delivery.commit_slots import CommitSlots
 from streams.delivery.lane_state import LaneLimits, LaneState
 from streams.delivery.offset_tracker import OffsetTracker
@@ -32,6 +39,7 @@ from streams.delivery.transaction import (
     Fenced,
     Position,
     RecordRefused,
+    TopicFault,
     TransactionFailed,
     TransactionPort,
 )
@@ -74,7 +82,7 @@ class Lane:
             slots: shared with the worker's other lanes; None: it commits whenever something is ready.
         """
         self.partition = partition
-        #: Why nothing can be committed at the moment: a failure's class, or None.
+        #: Why nothing can be committed at the moment: a failure's class, or a sentence; or None.
         self.commit_failure: str | None = None
         self._transactions = transactions
         self._processor = processor
@@ -91,6 +99,9 @@ class Lane:
         self._held_bytes = 0
         self._writing: Sequence[Processed] = ()  # in the transaction under way, or in one that failed
         self._failures = 0  # in a row
+        self._transaction_most = (
+            self._limits.uncommitted
+        )  # results; fewer after a transaction that took too long
         self._state = LaneState.OPENING
         self._closing_begins = asyncio.Event()  # set from CLOSING on
         self._wake = asyncio.Event()  # the committer has something to do
@@ -319,20 +330,23 @@ class Lane:
         offset, metadata = self._committed, ""
         try:
             async with self._slots.slot():  # what becomes ready until then goes along
-                entries, self._ready = self._ready, []
-                offset, runs = self._tracker.commit_point()
-                metadata = encode(offset, runs)
+                entries, offset, metadata = self._next_transaction()
                 self._writing = entries
                 outgoing = [result.outgoing for _, result in entries if result.outgoing is not None]
                 if offset != self._committed:  # a broker that does not answer has all its time from here
                     self._moved_at = self._clock()
+                begun = self._clock()
                 try:
                     await self._transactions.commit(outgoing, offset, metadata)
                 except RecordRefused as refused:
                     self._replace(entries, refused)
                     self._retry(entries)
                     return True
+                if self._clock() - begun < self._limits.commit_fast:
+                    self._transaction_most = min(2 * self._transaction_most, self._limits.uncommitted)
         except TransactionFailed as failure:
+            if failure.kind == TimeoutError.__name__:  # as large as it was, it would come too late again
+                self._transaction_most = max(1, len(entries) // 4)
             position = await self._reopened(failure)
             if position is None:
                 return False
@@ -351,6 +365,26 @@ class Lane:
             self._observer.committed(self.partition, entries)
         return True
 
+    def _next_transaction(self) -> tuple[list[Processed], int, str]:
+        """Take from what is ready as much as one transaction may have.
+
+        Returns:
+            The results, and the offset and metadata that are committed with them: what stays ready is
+            incomplete there.
+        """
+        ready, most = self._ready, self._transaction_most
+        while most < len(ready):
+            held_back = [record.offset for record, _ in ready[most:]]
+            offset, runs = self._tracker.commit_point(held_back)
+            metadata = encode(offset, runs)
+            if len(metadata) <= METADATA_CAP:
+                self._ready = ready[most:]
+                return ready[:most], offset, metadata
+            most *= 2  # the metadata has no room for so many gaps
+        self._ready = []
+        offset, runs = self._tracker.commit_point()
+        return ready, offset, encode(offset, runs)
+
     def _retry(self, entries: list[Processed]) -> None:
         self._ready[:0] = entries
         self._writing = ()
@@ -362,7 +396,11 @@ class Lane:
         record, result = entries[index]
         instead = self._processor.on_refused(record, result, refused)
         if instead is None:  # not even a bare notice: this is the topic's fault, and it may be mended
-            raise TransactionFailed("DeadLetterRefused")
+            assert result.outgoing is not None, "is refused"
+            raise TopicFault(
+                "DeadLetterRefused",
+                f"topic {result.outgoing.topic} refuses even a dead letter of a few hundred bytes",
+            )
         entries[index] = Processed(record, instead)
 
     async def _reopened(self, failure: TransactionFailed) -> Position | None:
@@ -372,11 +410,11 @@ class Lane:
             self._failures += 1
             self._moved_at = self._clock()
             self.commit_failure = str(failure)
-            self._observer.failed(self.partition, self.commit_failure)
+            self._observer.failed(self.partition, failure.kind)
             log.warning(
                 "partition %d: a transaction failed (%s); opening again",
                 self.partition,
-                failure,
+                self.commit_failure,
                 extra={"event": "transaction_failed", "partition": self.partition},
             )
             if isinstance(failure, BatchRefused):

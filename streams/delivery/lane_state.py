@@ -25,4 +25,5 @@ class LaneLimits:
     fence_patience: float = 4.0  # seconds in which the rebalance that explains a fencing must show
     backoff: float = 0.1  # seconds before the first reopening, doubled up to
     backoff_most: float = 5.0  # seconds
+    commit_fast: float = 1.0  # seconds; after a transaction that took longer, the next one is not larger
     close_within: float = 4.0  # seconds for the last transaction

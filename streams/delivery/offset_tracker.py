@@ -7,7 +7,7 @@ metadata (:mod:`streams.delivery.commit_metadata`), so that a successor skips th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from streams.delivery.commit_metadata import MAX_SPAN, Run
 from streams.delivery.timestamps import EARLIEST_MS
@@ -78,15 +78,19 @@ class OffsetTracker:
         }
         self.position = max(self.position, committed)
 
-    def commit_point(self) -> tuple[int, list[Run]]:
-        """Return the offset to commit and the settled runs beyond it, ascending, with the predecessor's."""
+    def commit_point(self, held_back: Sequence[int] = ()) -> tuple[int, list[Run]]:
+        """Return the offset to commit and the settled runs beyond it, ascending, with the predecessor's.
+
+        Args:
+            held_back: offsets whose results are known, and not written with this commit.
+        """
         ahead = self._ahead
         while ahead and ahead[0][0] <= self.position:
             self.position = max(self.position, ahead.pop(0)[1] + 1)
-        incomplete = list(self._incomplete)
+        incomplete = sorted([*self._incomplete, *held_back]) if held_back else list(self._incomplete)
         runs = [
             (offset + 1, following - 1)
             for offset, following in zip(incomplete, [*incomplete[1:], self.position], strict=False)
             if following > offset + 1
         ]
-        return self.committable, runs + ahead
+        return (incomplete[0] if incomplete else self.position), runs + ahead

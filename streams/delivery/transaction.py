@@ -32,7 +32,19 @@ class Position(NamedTuple):
 class TransactionFailed(Exception):
     """A transaction failed, or nobody knows how it ended. Open the transactions again, compare, go on.
 
-    The text names the failure's class only: a broker's or client's own message may quote a record.
+    The text names the failure's class, or says in a sentence of ours what is wrong: the message of a broker
+    or of the client library may quote a record.
+    """
+
+    def __init__(self, kind: str, sentence: str | None = None) -> None:
+        super().__init__(sentence or kind)
+        self.kind = kind  # the failure's class, by which it is counted
+
+
+class TopicFault(TransactionFailed):
+    """A topic takes nothing at present: its limit was lowered, a right was taken away, or it is not there.
+
+    It is no fault of the records: they wait until the topic is mended.
     """
 
 
@@ -59,9 +71,9 @@ class RecordRefused(Exception):
 class RecordTooLarge(RecordRefused):
     """A record exceeds what its topic takes (``max.message.bytes``). Nothing of its transaction stays."""
 
-    def __init__(self, index: int, limit: int) -> None:
-        super().__init__(index, f"exceeds {limit} bytes")
-        self.limit = limit  # bytes
+    def __init__(self, index: int, limit: int, size: int) -> None:
+        super().__init__(index, f"has {size} bytes; its topic took {limit} when it was looked at")
+        self.limit, self.size = limit, size  # bytes, of a batch of one record
 
 
 class TransactionPort(Protocol):

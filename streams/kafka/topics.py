@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,11 @@ class TopicNames:
             self.rekeyed,
         )
 
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The topics that lanes write to."""
+        return self.emails, self.dead_letters, self.rekeyed
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:
@@ -85,6 +91,7 @@ class Topics:
     partitions: int  # of every topic
     max_message_bytes: dict[str, int]  # by topic that is written to
     compacted: frozenset[str] = frozenset()  # of those: such a topic refuses records without a key
+    guessed: frozenset[str] = frozenset()  # of those: the cluster does not tell us its configuration
 
 
 async def ensure_topics(
@@ -130,7 +137,7 @@ async def _found(admin: AIOKafkaAdminClient, names: TopicNames) -> Topics:
         if name not in counts:
             raise UnknownTopicOrPartitionError(name)
     _check_counts(counts, names)
-    configs = await _configs(admin, names)
+    configs, guessed = await _configs(admin, names.written)
     compacted = frozenset(name for name, config in configs.items() if "compact" in config[_POLICY])
     if names.dead_letters in compacted:
         log.warning(
@@ -142,7 +149,24 @@ async def _found(admin: AIOKafkaAdminClient, names: TopicNames) -> Topics:
         counts[names.actions],
         {name: int(config[_LIMIT]) for name, config in configs.items()},
         compacted,
+        guessed,
     )
+
+
+async def limits_of(connection: Mapping[str, Any], names: TopicNames) -> dict[str, int]:
+    """Return ``max.message.bytes`` of the topics that are written to, without those that are not there.
+
+    Raises:
+        KafkaError: the cluster cannot be asked.
+    """
+    admin = AIOKafkaAdminClient(**connection)
+    try:
+        await admin.start()
+        there = await _partition_counts(admin, names)
+        configs, _ = await _configs(admin, [name for name in names.written if name in there])
+    finally:
+        await admin.close()
+    return {name: int(config[_LIMIT]) for name, config in configs.items()}
 
 
 def _check_counts(counts: dict[str, int], names: TopicNames) -> None:
@@ -188,20 +212,24 @@ async def _partition_counts(admin: AIOKafkaAdminClient, names: TopicNames) -> di
     return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["topic"] in names.all}
 
 
-async def _configs(admin: AIOKafkaAdminClient, names: TopicNames) -> dict[str, dict[str, str]]:
-    # Without the right to read configurations: what a broker has by default.
-    configs = {
-        name: {_LIMIT: str(DEFAULT_MAX_MESSAGE_BYTES), _POLICY: "delete"}
-        for name in (names.emails, names.dead_letters, names.rekeyed)
-    }
+async def _configs(
+    admin: AIOKafkaAdminClient, topics: Sequence[str]
+) -> tuple[dict[str, dict[str, str]], frozenset[str]]:
+    """Return the configurations of topics, and of which of them they are guessed.
+
+    Without the right to read a configuration: what a broker has by default.
+    """
+    configs = {name: {_LIMIT: str(DEFAULT_MAX_MESSAGE_BYTES), _POLICY: "delete"} for name in topics}
+    guessed = set(configs)
     resources = [
         ConfigResource(ConfigResourceType.TOPIC, name, {_LIMIT: "", _POLICY: ""}) for name in configs
     ]
     for response in await admin.describe_configs(resources):
         for code, _, _, name, entries in response.resources:
             error = for_code(code)
-            if error.retriable:
-                raise error(name)
             if error is NoError:
                 configs[name].update((entry[0], entry[1]) for entry in entries if entry[0] in configs[name])
-    return configs
+                guessed.discard(name)
+            elif error.retriable:
+                raise error(name)
+    return configs, frozenset(guessed)

@@ -31,7 +31,7 @@ EXISTING = LookupOutcome(Outcome.EXISTING, custom_fields=b'{"isSubscribed":true}
 NON_EXISTING = LookupOutcome(Outcome.NON_EXISTING)
 TIMEOUT = LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)
 CANARY = "canary-7f3a"
-TOO_LARGE = RecordTooLarge(0, 1_000)
+TOO_LARGE = RecordTooLarge(0, 1_000, 2_000)
 
 Answer = LookupOutcome | asyncio.Future[LookupOutcome] | None
 

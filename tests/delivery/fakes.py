@@ -75,6 +75,7 @@ class FakeLog:
     transactions: list[tuple[list[int], int | None, str | None]] = field(default_factory=list)
     epoch: int = 0
     limits: dict[str, int] = field(default_factory=dict)  # by topic, in bytes
+    most: int | None = None  # records that a transaction may have before it takes too long; None: any number
 
     late: list[tuple[int, list[Outgoing], Position]] = field(default_factory=list)
 
@@ -129,9 +130,11 @@ class FakeTransactions:
         records = list(records)
         self._check_epoch()
         for index, record in enumerate(records):
-            limit = self.log.limits.get(record.topic, 1 << 20)
-            if len(record.value or b"") > limit:
-                raise RecordTooLarge(index, limit)
+            limit, size = self.log.limits.get(record.topic, 1 << 20), len(record.value or b"")
+            if size > limit:
+                raise RecordTooLarge(index, limit, size)
+        if self.log.most is not None and len(records) > self.log.most:
+            raise TransactionFailed("TimeoutError")
         position = Position(offset, metadata)
         try:
             ending = await self._ending(self.commits)

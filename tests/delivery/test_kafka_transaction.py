@@ -22,12 +22,14 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from streams.delivery.batches import fill_batches
 from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.offsets import Offsets
+from streams.delivery.topic_limits import ORDINARY_BYTES, TopicLimits
 from streams.delivery.transaction import (
     Fenced,
     Outgoing,
     Position,
     RecordRefused,
     RecordTooLarge,
+    TopicFault,
     TransactionFailed,
 )
 from streams.kafka.header_names import read_any_header_name
@@ -51,7 +53,7 @@ class Cluster:
         self.place = TopicPartition(f"actions-{name}", 0)
         self.emails = f"emails-{name}"
         self.dead_letters = f"dead-letters-{name}"
-        self.limits = {self.emails: LIMIT, self.dead_letters: LIMIT}
+        self.limits = TopicLimits({self.emails: LIMIT, self.dead_letters: LIMIT}, reduced=[self.dead_letters])
         self.offsets = Offsets(self.group, self.connection)
         self.admin = AIOKafkaAdminClient(**self.connection)
         self.made: list[KafkaTransactions] = []
@@ -62,7 +64,7 @@ class Cluster:
             "group": self.group,
             "connection": self.connection,
             "committed": self.offsets.committed,
-            "max_message_bytes": self.limits,
+            "limits": self.limits,
             "transaction_timeout": timeout,
         }
         self.made.append(KafkaTransactions(self.place, **(arguments | options)))
@@ -144,7 +146,7 @@ async def leave_open(transactions: KafkaTransactions, record: Outgoing) -> None:
     producer = transactions._producer
     assert producer is not None
     await producer.begin_transaction()
-    limits = transactions._max_message_bytes
+    limits = transactions._limits.now
     await transactions._produce(producer, fill_batches(producer, [record], 0, limits), [record])
 
 
@@ -222,9 +224,7 @@ async def test_more_than_one_batch_is_one_transaction_in_order(cluster: Cluster)
 async def test_batches_respect_a_topics_own_small_limit(cluster: Cluster) -> None:
     """Where a topic takes less than the usual batch, many small records still pass, none is refused."""
     await cluster.limit(cluster.emails, 20_000)
-    transactions = await cluster.opened(
-        max_message_bytes={cluster.emails: 20_000, cluster.dead_letters: LIMIT}
-    )
+    transactions = await cluster.opened(limits=TopicLimits({cluster.emails: 20_000}))
     values = [b"%06d" % number + b"x" * 1000 for number in range(100)]
     await transactions.commit([cluster.email(value) for value in values], 100, "")
     assert await cluster.values() == values
@@ -359,12 +359,13 @@ async def test_a_record_as_large_as_its_topic_takes_is_written(cluster: Cluster)
     assert [len(value) for value in await cluster.values()] == [size]
 
 
-async def test_a_limit_lowered_behind_our_back_costs_only_what_is_too_large(cluster: Cluster) -> None:
+async def test_a_topic_whose_limit_nobody_tells_costs_only_what_is_too_large(cluster: Cluster) -> None:
     """Batches shrink until one record stands alone; it alone is refused, the others are written once."""
-    transactions = await cluster.opened()
-    await cluster.limit(cluster.emails, 2_000)
-    records = [cluster.email(b"%03d" % number + b"x" * 500) for number in range(50)]
-    records[30] = cluster.email(b"y" * 3000)
+    await cluster.limit(cluster.emails, ORDINARY_BYTES)
+    limits = TopicLimits({cluster.emails: LIMIT, cluster.dead_letters: LIMIT}, guessed=[cluster.emails])
+    transactions = await cluster.opened(limits=limits)
+    records = [cluster.email(b"%03d" % number + b"x" * 5_000) for number in range(50)]
+    records[30] = cluster.email(b"y" * (ORDINARY_BYTES + 1_000))
     refused = []
     for _ in range(20):  # as a lane does it
         try:
@@ -376,9 +377,73 @@ async def test_a_limit_lowered_behind_our_back_costs_only_what_is_too_large(clus
         except TransactionFailed:
             await cluster.no_open_transaction_on(cluster.emails)
             assert await transactions.open() == Position(None, "")
-    assert refused == [b"y" * 3000]
+    assert refused == [b"y" * (ORDINARY_BYTES + 1_000)]
     assert await cluster.values() == [record.value for record in records if record.topic == cluster.emails]
     assert await cluster.values(cluster.dead_letters) == [b"refused"]
+
+
+@pytest.mark.parametrize("known", [LIMIT, 500], ids=["lowered while running", "low from the start"])
+async def test_a_record_that_fitted_waits_until_its_topics_limit_is_raised_again(
+    cluster: Cluster, known: int
+) -> None:
+    """It is no fault of the record: the topic and its limit are named, and each record is written once."""
+    await cluster.limit(cluster.emails, 500)
+
+    async def look() -> dict[str, int]:
+        return {cluster.emails: limit, cluster.dead_letters: LIMIT}
+
+    limit, clock = 500, iter(range(1_000))
+    limits = TopicLimits(
+        {cluster.emails: known, cluster.dead_letters: LIMIT}, look=look, clock=clock.__next__
+    )
+    transactions = await cluster.opened(limits=limits)
+    records = [cluster.email(b"%03d" % number + b"x" * 600) for number in range(20)]
+    failures: list[TransactionFailed] = []
+    while not any(isinstance(each, TopicFault) for each in failures[:-1]):  # as a lane does it
+        with pytest.raises(TransactionFailed) as failure:
+            await transactions.commit(records, 20, "")
+        failures.append(failure.value)
+        await cluster.no_open_transaction_on(cluster.emails)
+        await transactions.open()
+    assert f"topic {cluster.emails} takes records of 500 bytes at most" in str(failures[-1])
+    assert failures[-1].kind == "TopicLimitLowered"
+    await cluster.limit(cluster.emails, limit := LIMIT)
+    while True:
+        try:
+            await transactions.commit(records, 20, "")
+            break
+        except TransactionFailed:
+            await transactions.open()
+    assert await cluster.values() == [record.value for record in records]
+    assert await cluster.values(cluster.dead_letters) == []
+
+
+async def test_a_record_that_fits_the_raised_limit_of_its_topic_is_written(cluster: Cluster) -> None:
+    """A limit that was raised while the worker runs is found before a record is called too large."""
+    await cluster.limit(cluster.emails, 3 * LIMIT)
+
+    async def look() -> dict[str, int]:
+        return {cluster.emails: 3 * LIMIT}
+
+    transactions = await cluster.opened(limits=TopicLimits({cluster.emails: LIMIT}, look=look))
+    records = [cluster.email(b"x" * 2 * LIMIT)]
+    with pytest.raises(TransactionFailed, match="TopicLimitRaised"):
+        await transactions.commit(records, 1, "")
+    await transactions.open()
+    await transactions.commit(records, 1, "")
+    assert [len(value or b"") for value in await cluster.values()] == [2 * LIMIT]
+
+
+async def test_a_topic_that_is_not_there_is_named(cluster: Cluster) -> None:
+    """The client library only reports a time-out; the failure says which topic has gone."""
+
+    async def look() -> dict[str, int]:
+        return {cluster.emails: LIMIT}
+
+    limits = TopicLimits({cluster.emails: LIMIT, "gone": LIMIT}, look=look)
+    transactions = await cluster.opened(limits=limits, timeout=2.0)
+    with pytest.raises(TopicFault, match="topic gone is not there"):
+        await transactions.commit([cluster.email(b"one", "gone")], 1, "")
 
 
 @pytest.mark.parametrize("bad", [{0}, {49}, {17, 18, 31}])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streams.delivery import commit_metadata
+from streams.delivery import lane as lane_module
 from streams.delivery.lane import Lane
 from streams.delivery.results import Release
 from streams.delivery.transaction import Denied, Position, TransactionFailed
@@ -322,6 +323,45 @@ async def test_a_record_too_large_for_its_topic_is_replaced_once(opened: Opens) 
     assert held(bench) == 0
 
 
+async def test_after_a_time_out_the_next_transactions_are_smaller(opened: Opens) -> None:
+    """A quota that lets no large transaction end in time delays emails; once it is gone they grow again."""
+    log = FakeLog(most=40)
+    bench = await opened(log)
+    offered = [*known(*range(500)), *lookup(500), *known(*range(501, 1_000))]
+    bench.lane.offer(offered)
+    await asyncio.sleep(60)
+    assert sorted(log.offsets) == [*range(500), *range(501, 1_000)]
+    assert listed(log) == (500, [(501, 999)])
+    assert set(bench.observer.failures) == {"TimeoutError"}
+    log.most = None
+    bench.processor.answer(500)
+    bench.lane.offer(known(*range(1_000, 1_400)))
+    await soon()
+    await asyncio.sleep(1)
+    assert log.position == Position(1_400, "")
+    assert sorted(log.offsets) == list(range(1_400))
+    assert max(len(offsets) for offsets, *_ in log.transactions) > 40
+    assert held(bench) == 0
+
+
+async def test_a_small_transaction_whose_metadata_would_not_fit_is_larger(
+    opened: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the metadata has no room to note what was left out, more is written."""
+    monkeypatch.setattr(lane_module, "METADATA_CAP", 40)
+    log = FakeLog(most=20)
+    bench = await opened(log)
+    bench.lane.offer([record for first in range(0, 200, 2) for record in (*lookup(first), *known(first + 1))])
+    await asyncio.sleep(60)
+    assert log.transactions == []  # all fifty gaps must be noted
+    log.most = None
+    await asyncio.sleep(60)
+    bench.processor.answer(*range(0, 200, 2))
+    await soon()
+    assert log.position == Position(200, "")
+    assert sorted(log.offsets) == list(range(200))
+
+
 async def test_a_refused_batch_is_tried_again_at_once(bench: Bench) -> None:
     """Each try halves it, so there is nothing to wait for; everything is written once."""
     bench.transactions.commits.extend([Ending.BATCH_REFUSED] * 12)
@@ -339,7 +379,8 @@ async def test_a_topic_that_refuses_even_a_bare_notice_is_waited_for(opened: Ope
     await asyncio.sleep(60)
     assert bench.crashes == []
     assert log.written == []
-    assert bench.lane.commit_failure == "DeadLetterRefused"
+    assert bench.observer.failures[-1] == "DeadLetterRefused"
+    assert bench.lane.commit_failure == "topic actions.dlq refuses even a dead letter of a few hundred bytes"
     log.limits.clear()
     await asyncio.sleep(10)
     assert log.offsets == [0, 1, 2]

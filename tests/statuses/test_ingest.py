@@ -63,7 +63,7 @@ class Bench:
         for index, letter in enumerate(letters):
             assert (letter.topic, letter.partition) == ("dlq", 2)
             if self.room is not None and size(letter) > self.room:
-                raise RecordTooLarge(index, self.room)
+                raise RecordTooLarge(index, self.room, size(letter))
             if self.needs_keys and letter.key is None:
                 raise RecordRefused(index)
         self.written += letters
