@@ -39,8 +39,8 @@ demo: $(STAMP) ## Show the main job, lookup failures included (ACTIONS=my.jsonl,
 drill: $(STAMP) ## Replay the incident, and judge what became of every email
 	@$(RUN) -m streams drill $(if $(JSON),--json "$(JSON)")
 
-# What breaks clusters and counts on their timing runs by itself, after everything else.
-ALONE := tests/chaos tests/faults
+# What breaks clusters and waits for them to recover runs after everything else.
+LAST  := tests/chaos tests/faults
 
 test: $(STAMP) lint ## Run all checks and tests (ARGS="-k lane" to choose)
 	@tests/debian-packages.sh
@@ -48,10 +48,10 @@ test: $(STAMP) lint ## Run all checks and tests (ARGS="-k lane" to choose)
 ifdef ARGS
 	@$(RUN) -m pytest $(ARGS)
 else
-	@echo "Running the tests, three at a time, on real Kafkas (some minutes) ..."
-	@$(RUN) -m pytest --numprocesses 3 --dist loadfile $(addprefix --ignore=,$(ALONE))
-	@echo "Running chaos and protocol faults, one at a time (some minutes more) ..."
-	@$(RUN) -m pytest $(ALONE)
+	@echo "Running the tests, four at a time, on real Kafkas (some minutes) ..."
+	@$(RUN) -m pytest --numprocesses 4 --dist loadfile $(addprefix --ignore=,$(LAST))
+	@echo "Running chaos and protocol faults, two at a time (some minutes more) ..."
+	@$(RUN) -m pytest --numprocesses 2 --dist loadfile $(LAST)
 endif
 
 test-slow: $(STAMP) ## Run the tests that make test leaves out: they take long, and rarely fall

@@ -36,6 +36,7 @@ def _scenario(name: str, *contenders: str) -> Scenario:
     return Scenario(name, name, "backlog", cases, 1, 1.0)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_or_ends_is_recorded_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong letters give no figure, a contender that ends its log, a scenario that fails its reason."""
     bare = CONTENDERS["bare"]

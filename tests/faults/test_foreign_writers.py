@@ -129,6 +129,7 @@ async def test_an_open_transaction_on_the_status_topic_holds_letters_up_and_neve
 # -- deletions ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_deleted_offsets_are_a_person_s_decision(installation: Make) -> None:
     """The group is deleted with records unread: alive, not ready, no email, until ACTIONS_START is set."""
     place = installation(topic_partitions=2)
@@ -230,6 +231,7 @@ class Stranger(AbstractPartitionAssignor):
         """Take it."""
 
 
+@pytest.mark.slow
 async def test_an_assignment_that_cannot_be_read_ends_the_worker(installation: Make) -> None:
     """Another program leads the group: the worker exits, not with 0, instead of idling for ever."""
     place = installation(topic_partitions=1)

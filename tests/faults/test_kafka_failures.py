@@ -89,6 +89,7 @@ async def test_a_broker_that_restarts_or_stays_away_costs_nothing_but_time(
     assert worker.stop() == 0
 
 
+@pytest.mark.slow
 async def test_requests_that_time_out_are_made_again(proxy: KafkaProxy, installation: Make) -> None:
     """Nothing comes through for longer than a session and a transaction last: alive, then one email each."""
     place = installation(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)

@@ -15,7 +15,7 @@ from tests.integration.topics import action, send, status
 pytestmark = pytest.mark.kafka
 
 
-@pytest.mark.parametrize("store", ["memory", "rocksdb"])
+@pytest.mark.parametrize("store", [pytest.param("memory", marks=pytest.mark.slow), "rocksdb"])
 async def test_an_answer_is_asked_for_once_also_across_a_restart(installation: Make, store: str) -> None:
     """What was answered is known from then on, to the next worker as well: one question a person."""
 
@@ -40,7 +40,7 @@ async def test_an_answer_is_asked_for_once_also_across_a_restart(installation: M
         assert len(crm.questions) == 2
 
 
-@pytest.mark.parametrize("store", ["memory", "rocksdb"])
+@pytest.mark.parametrize("store", [pytest.param("memory", marks=pytest.mark.slow), "rocksdb"])
 async def test_an_expired_answer_leaves_the_table_and_is_asked_for_again(
     installation: Make, store: str
 ) -> None:
@@ -58,6 +58,7 @@ async def test_an_expired_answer_leaves_the_table_and_is_asked_for_again(
         assert len(crm.questions) == 2
 
 
+@pytest.mark.slow
 async def test_an_answer_that_expires_while_no_worker_runs_is_asked_for_again(installation: Make) -> None:
     """Expiry goes by the clock on the wall, not by how long a worker has run."""
     with LookupService(subscribed) as crm:

@@ -66,6 +66,7 @@ async def test_each_organisation_is_asked_by_its_own_entry(
         assert worker.counter("confirmation_lookups_total", organisation="other", outcome="existing") == 1
 
 
+@pytest.mark.slow
 async def test_sighup_reads_the_file_again_and_a_wrong_one_changes_nothing(
     installation: Make, tmp_path: Path
 ) -> None:

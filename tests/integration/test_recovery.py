@@ -160,6 +160,7 @@ async def send_plain(servers: str, topic: str, partition: int, key: bytes, value
         await producer.send_and_wait(topic, value, key, partition=partition)
 
 
+@pytest.mark.slow
 async def test_neither_a_kill_nor_rebalances_in_a_recovery_lose_a_row(
     installation: Callable[..., Installation], tmp_path: Path
 ) -> None:

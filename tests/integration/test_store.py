@@ -80,6 +80,7 @@ async def test_damaged_rows_count_as_missing_and_come_back(
     assert worker.stop() == 0, worker.tail()
 
 
+@pytest.mark.slow
 async def test_a_truncated_file_does_not_keep_the_worker_from_starting(
     installation: Callable[..., Installation],
 ) -> None:

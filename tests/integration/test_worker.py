@@ -180,7 +180,7 @@ async def test_a_tombstone_on_the_status_topic_forgets(installation: Make) -> No
     assert {letter.value for letter in letters} == {b"{}", b"null"}
 
 
-@pytest.mark.parametrize("store", ["memory", "rocksdb"])
+@pytest.mark.parametrize("store", [pytest.param("memory", marks=pytest.mark.slow), "rocksdb"])
 async def test_the_table_is_restored_after_a_restart(installation: Make, store: str) -> None:
     """What the status topic taught one worker, its successor knows before its first letter."""
     place = installation(store=store)

@@ -79,6 +79,7 @@ def test_each_gets_one_letter_or_a_dead_letter_and_nobody_is_in_the_log(
     assert CANARY not in log
 
 
+@pytest.mark.slow
 def test_a_killed_mailer_doubles_nothing_that_it_knows_of(mailbox: Mailbox, mailer: Any) -> None:
     """After SIGKILL between two letters, the next run sends the rest; an id that comes again sends none."""
     process, put, _ = mailer

@@ -195,6 +195,7 @@ async def test_a_compacted_emails_topic_proves_nothing(topics: Make) -> None:
     assert (found.compacted, found.expired, found.missing) == (True, 1, [])
 
 
+@pytest.mark.slow
 async def test_a_worker_s_own_topics_hold(installation: Callable[..., Installation]) -> None:
     """A real worker with good, misplaced, unreadable and ignored actions: nothing missing or doubled."""
     place = installation()

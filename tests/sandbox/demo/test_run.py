@@ -80,6 +80,7 @@ def test_every_phase_sends_its_emails_and_the_count_is_exact(tmp_path: Path):
         assert Path(file).read_text().count("/confirm/confirm") == (1 if "one_button" in file else 2)
 
 
+@pytest.mark.slow
 def test_a_mailer_that_makes_no_letters_fails_the_demo():
     """All emails are there, and yet the exit code is 1, with the mailer's own reason."""
     code, output = shown(Plan(phases=ONE_PHASE, mailer="sh -c 'cat >/dev/null; echo no paper; exit 3'"))
@@ -119,6 +120,7 @@ def test_a_file_of_ones_own_is_counted_by_place(tmp_path: Path):
     assert int(dead) > 5
 
 
+@pytest.mark.slow
 def test_a_second_email_fails_the_demo(monkeypatch: pytest.MonkeyPatch):
     """One email too many is seen, told with its place, and makes the exit code 1."""
     audit = streams.sandbox.demo.performance.audit
@@ -160,7 +162,10 @@ def test_a_wrong_file_is_told_before_anything_starts(tmp_path: Path, capsys: pyt
     assert "holds no action" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)],
+)
 def test_whatever_ends_it_nothing_is_left(number: int, code: int, tmp_path: Path):
     """Ctrl-C ends it with 130; and even after a SIGKILL neither a process nor a folder remains."""
     with demo("60", folder=tmp_path) as process:
@@ -177,6 +182,7 @@ def test_whatever_ends_it_nothing_is_left(number: int, code: int, tmp_path: Path
         assert left == []
 
 
+@pytest.mark.slow
 def test_kept_running_it_answers_until_it_is_interrupted(tmp_path: Path):
     """Every address and command that is printed works; Ctrl-C then ends all, with the code of the audit."""
     with demo("1", "keep", folder=tmp_path) as process:

@@ -77,6 +77,7 @@ def test_the_result_is_kept_before_it_is_shown(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.slow
 def test_an_interrupted_drill_leaves_nothing_behind(tmp_path: Path) -> None:
     """Told to end while actions flow: exit code 130, and neither a process nor a file of it is left."""
     environ = {**os.environ, "TMPDIR": str(tmp_path)}

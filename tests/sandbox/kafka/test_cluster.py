@@ -138,6 +138,7 @@ async def test_runs_on_this_runtime_and_leaves_nothing(
     assert not folder.exists()
 
 
+@pytest.mark.slow
 async def test_kept_folder_goes_on_where_it_was(tmp_path: Path, unique_name: Callable[[str], str]) -> None:
     """A later cluster in the same folder has the records, and one of another size is refused."""
     topic = unique_name("topic")
@@ -193,6 +194,7 @@ async def test_paused_broker_is_silent_until_resumed(unique_name: Callable[[str]
     assert gone(pid)
 
 
+@pytest.mark.slow
 async def test_three_brokers_survive_the_loss_of_one(unique_name: Callable[[str], str]) -> None:
     """Of three brokers one may be killed: topics and transactions go on, and restarted it catches up."""
     with EmbeddedKafka(brokers=3) as kafka:
@@ -215,6 +217,7 @@ async def test_three_brokers_survive_the_loss_of_one(unique_name: Callable[[str]
         assert await read(kafka.brokers[2].address, topic, 2) == [b"with three", b"with two"]
 
 
+@pytest.mark.slow
 def test_outlives_the_thread_that_started_it() -> None:
     """The broker stays when the thread that started it ends."""
     kafka = EmbeddedKafka()

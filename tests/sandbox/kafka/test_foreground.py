@@ -101,6 +101,7 @@ def test_given_folder_and_port_are_used(start: Start, tmp_path: Path) -> None:
     assert (tmp_path / "kept" / "broker-1" / "data" / "meta.properties").exists()
 
 
+@pytest.mark.slow
 def test_broker_that_ends_by_itself_is_a_failure(start: Start) -> None:
     """When the broker is gone, so is the program, with exit code 1 and the reason."""
     process = start()

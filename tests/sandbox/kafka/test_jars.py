@@ -115,6 +115,7 @@ def test_versions_belong_together(maven: MavenRepository, cache: Path) -> None:
     assert names.count("slf4j-simple-1.7.36.jar") == 1
 
 
+@pytest.mark.slow
 def test_complete_cache_needs_no_network(maven: MavenRepository, cache: Path) -> None:
     """The second time nothing is asked for, and a jar that somebody cut short is noticed and replaced."""
     first = jars.classpath(cache)
@@ -140,6 +141,7 @@ def test_broken_download_is_tried_again(maven: MavenRepository, cache: Path) -> 
     assert told[-1].endswith(f"{len(told) - 1} of {len(told) - 1} jars")
 
 
+@pytest.mark.slow
 def test_killed_download_leaves_nothing_that_counts(maven: MavenRepository, cache: Path) -> None:
     """A process that is killed while it downloads leaves no half of a cache, and its lock is free."""
     maven.hang = True
