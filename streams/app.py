@@ -33,6 +33,7 @@ from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.lane import Lane
 from streams.delivery.lane_state import LaneLimits
 from streams.delivery.lanes import Lanes
+from streams.delivery.record_clock import RecordClock
 from streams.delivery.transaction import Outgoing
 from streams.kafka.chunks import ChunkSchema
 from streams.kafka.faust_options import faust_options
@@ -78,7 +79,8 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     organisations = OrganisationsInForce(settings, environ)
     recent_errors = RecentErrors(time.time)
     app = _faust_app(settings, connection, recent_errors)
-    metrics = Metrics(names.actions, names.statuses, named=organisations.named)
+    clock = RecordClock()
+    metrics = Metrics(names.actions, names.statuses, named=organisations.named, now=clock.now)
     startup = app.startup = Startup(
         connection=connection,
         group=settings.group_id,
@@ -155,6 +157,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
                 committed=startup.offsets.committed,
                 limits=startup.limits,
                 transaction_timeout=settings.transaction_timeout,
+                clock=clock,
             ),
             TracingProcessor(made, spans, topic, partition) if spans else made,
             metrics,
@@ -260,6 +263,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         organisations=organisations,
         recent_errors=recent_errors,
         stuck_after=settings.stuck_after,
+        clock=clock,
     )
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -52,6 +53,7 @@ def fill_batches(
     own_partition: int | None,
     max_message_bytes: Mapping[str, int],
     cuts: Collection[int] = (),
+    correction: float = 0.0,
 ) -> list[Batch]:
     """Return `records` in batches, in their order within each partition.
 
@@ -61,6 +63,7 @@ def fill_batches(
         own_partition: of a record that names none; None: every record names one.
         max_message_bytes: of each topic that records go to.
         cuts: ``id()`` of each record that begins a new batch in any case.
+        correction: seconds to add to this machine's clock for the timestamps.
 
     Raises:
         RecordTooLarge: a record alone exceeds what its topic takes.
@@ -68,6 +71,7 @@ def fill_batches(
     batches: list[Batch] = []
     filling: dict[tuple[str, int | None], Any] = {}
     topic = partition = batch = None
+    at = int((time.time() + correction) * 1000)
     for index, record in enumerate(records):
         to_topic, key, value, headers, to_partition = record
         if to_topic != topic or to_partition != partition:  # seldom
@@ -76,13 +80,13 @@ def fill_batches(
         if cuts and id(record) in cuts:
             batch = None
         try:
-            if batch is not None and batch.append(timestamp=None, key=key, value=value, headers=headers):
+            if batch is not None and batch.append(timestamp=at, key=key, value=value, headers=headers):
                 continue
             batch = producer.create_batch()
             # The first record of a batch is always taken, whatever its size.
-            batch.append(timestamp=None, key=key, value=value, headers=headers)
+            batch.append(timestamp=at, key=key, value=value, headers=headers)
         except UnicodeEncodeError:  # the name of a header is not UTF-8
-            batch = _RawNamesBatch(producer, key, value, headers)
+            batch = _RawNamesBatch(producer, key, value, headers, at)
         filling[to_topic, to_partition] = batch
         place = own_partition if to_partition is None else to_partition
         assert place is not None
@@ -125,7 +129,9 @@ class _RawNamesBatch(BatchBuilder):  # type: ignore[misc]  # aiokafka ships no t
     aiokafka's fast writer takes nothing but UTF-8; its slow one asks the name for its bytes.
     """
 
-    def __init__(self, producer: Any, key: bytes | None, value: bytes | None, headers: Any) -> None:
+    def __init__(
+        self, producer: Any, key: bytes | None, value: bytes | None, headers: Any, timestamp: int
+    ) -> None:
         transactions = producer._txn_manager
         transactional = transactions is not None and transactions.transactional_id is not None
         super().__init__(BATCH_BYTES, 0, is_transactional=transactional)
@@ -139,7 +145,7 @@ class _RawNamesBatch(BatchBuilder):  # type: ignore[misc]  # aiokafka ships no t
             batch_size=BATCH_BYTES,
         )
         named = [(_RawName(name), text) for name, text in headers]
-        self.append(timestamp=None, key=key, value=value, headers=named)
+        self.append(timestamp=timestamp, key=key, value=value, headers=named)
         self.close()
 
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
@@ -147,7 +153,7 @@ class _RawNamesBatch(BatchBuilder):  # type: ignore[misc]  # aiokafka ships no t
 
 
 class _RawName(str):
-    """The name of a header, as :mod:`streams.kafka.header_names` reads it."""
+    """The name of a header, as :mod:`streams.kafka.record_batches` reads it."""
 
     def encode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> bytes:
         return super().encode(encoding, errors)

@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    InvalidTimestampError,
     KafkaError,
     ProducerFenced,
     TopicAuthorizationFailedError,
@@ -28,6 +29,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.delivery.batches import BATCH_BYTES, REFUSED, TOO_LARGE, Batch, fill_batches, send_batches
+from streams.delivery.record_clock import RecordClock
 from streams.delivery.topic_limits import TopicLimits
 from streams.delivery.transaction import (
     BatchRefused,
@@ -71,6 +73,7 @@ class KafkaTransactions:
         committed: Callable[[TopicPartition], Awaitable[Position]],
         limits: TopicLimits,
         transaction_timeout: float,
+        clock: RecordClock | None = None,
     ) -> None:
         """Describe the transactions; nothing is connected before `open`.
 
@@ -81,12 +84,14 @@ class KafkaTransactions:
             committed: reads the group's committed offset and metadata from the cluster.
             limits: of each topic that records are written to.
             transaction_timeout: seconds; longer than this no transaction stays open, here and on the broker.
+            clock: of the records' timestamps, shared by all lanes; None: the machine's clock alone.
         """
         self._topic_partition = topic_partition
         self._group = group
         self._connection = connection
         self._committed = committed
         self._limits = limits
+        self._clock = RecordClock() if clock is None else clock
         self._batch_bytes = min([BATCH_BYTES, *limits.now.values()])
         self._timeout = transaction_timeout
         self._producer: AIOKafkaProducer | None = None
@@ -126,16 +131,18 @@ class KafkaTransactions:
                     # A new epoch comes first, but not here: it would fence a successor, and nothing would
                     # tell the caller that the committed offset is no longer the one that it goes on from.
                     raise TransactionFailed("AnswerLost")
+                correction = self._clock.correction()
                 batches = fill_batches(
                     producer,
                     records,
                     self._topic_partition.partition,
                     self._limits.now,
                     frozenset(map(id, self._cuts)),
+                    correction,
                 )
                 await asyncio.sleep(max(0.0, self._ended_at + _MARKERS_NEED - time.monotonic()))
                 await producer.begin_transaction()
-                await self._produce(producer, batches, records)
+                await self._produce(producer, batches, records, correction)
                 await producer.send_offsets_to_transaction(
                     {self._topic_partition: OffsetAndMetadata(offset, metadata)}, self._group
                 )
@@ -212,14 +219,24 @@ class KafkaTransactions:
             _retrieve_exceptions(producer)
 
     async def _produce(
-        self, producer: AIOKafkaProducer, batches: list[Batch], records: Sequence[Outgoing]
+        self,
+        producer: AIOKafkaProducer,
+        batches: list[Batch],
+        records: Sequence[Outgoing],
+        correction: float,
     ) -> None:
         for batch, result in zip(batches, await send_batches(producer, batches), strict=True):
             if isinstance(result, REFUSED):
                 await self.close()  # the failed batch leaves a gap in the producer's sequence numbers
                 raise self._refused(batch, records, result)
+            if isinstance(result, InvalidTimestampError):
+                await self.close()
+                self._clock.refused(correction)
+                raise BatchRefused(type(result).__name__)
             if isinstance(result, BaseException):
                 raise result
+        if batches:
+            self._clock.taken(correction)
 
     def _refused(self, batch: Batch, records: Sequence[Outgoing], error: BaseException) -> Exception:
         # Which record it is shows when a batch has only one.

@@ -21,28 +21,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from streams.delivery.commit_metadata import (
-    MAX_AWAITING,
-    METADATA_CAP,
-    Run,
-    UnreadableMetadata,
-    decode,
-    encode,
-)
+from streams.delivery.commit_metadata import MAX_AWAITING, Run, UnreadableMetadata, decode
 from streams.delivery.commit_slots import CommitSlots
 from streams.delivery.lane_state import LaneLimits, LaneState
 from streams.delivery.offset_tracker import OffsetTracker
 from streams.delivery.results import LaneObserver, Processed, Processor, Record, Release, Result
 from streams.delivery.timestamps import EARLIEST_MS
 from streams.delivery.transaction import (
-    BatchRefused,
-    Fenced,
     Position,
     RecordRefused,
     TopicFault,
     TransactionFailed,
     TransactionPort,
 )
+from streams.delivery.transaction_size import TransactionSize
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +91,7 @@ class Lane:
         self._held_bytes = 0
         self._writing: Sequence[Processed] = ()  # in the transaction under way, or in one that failed
         self._failures = 0  # in a row
-        self._transaction_most = (
-            self._limits.uncommitted
-        )  # results; fewer after a transaction that took too long
+        self._size = TransactionSize(self._limits.uncommitted)
         self._state = LaneState.OPENING
         self._closing_begins = asyncio.Event()  # set from CLOSING on
         self._wake = asyncio.Event()  # the committer has something to do
@@ -330,7 +320,7 @@ class Lane:
         offset, metadata = self._committed, ""
         try:
             async with self._slots.slot():  # what becomes ready until then goes along
-                entries, offset, metadata = self._next_transaction()
+                entries, self._ready, offset, metadata = self._size.portion(self._ready, self._tracker)
                 self._writing = entries
                 outgoing = [result.outgoing for _, result in entries if result.outgoing is not None]
                 if offset != self._committed:  # a broker that does not answer has all its time from here
@@ -342,11 +332,10 @@ class Lane:
                     self._replace(entries, refused)
                     self._retry(entries)
                     return True
-                if self._clock() - begun < self._limits.commit_fast:
-                    self._transaction_most = min(2 * self._transaction_most, self._limits.uncommitted)
+                self._size.took(self._clock() - begun)
         except TransactionFailed as failure:
-            if failure.kind == TimeoutError.__name__:  # as large as it was, it would come too late again
-                self._transaction_most = max(1, len(entries) // 4)
+            if failure.kind == TimeoutError.__name__:
+                self._size.timed_out(len(entries))
             position = await self._reopened(failure)
             if position is None:
                 return False
@@ -364,26 +353,6 @@ class Lane:
         if self._state is not LaneState.CLOSED:  # else they are counted already, as the successor's to decide
             self._observer.committed(self.partition, entries)
         return True
-
-    def _next_transaction(self) -> tuple[list[Processed], int, str]:
-        """Take from what is ready as much as one transaction may have.
-
-        Returns:
-            The results, and the offset and metadata that are committed with them: what stays ready is
-            incomplete there.
-        """
-        ready, most = self._ready, self._transaction_most
-        while most < len(ready):
-            held_back = [record.offset for record, _ in ready[most:]]
-            offset, runs = self._tracker.commit_point(held_back)
-            metadata = encode(offset, runs)
-            if len(metadata) <= METADATA_CAP:
-                self._ready = ready[most:]
-                return ready[:most], offset, metadata
-            most *= 2  # the metadata has no room for so many gaps
-        self._ready = []
-        offset, runs = self._tracker.commit_point()
-        return ready, offset, encode(offset, runs)
 
     def _retry(self, entries: list[Processed]) -> None:
         self._ready[:0] = entries
@@ -405,7 +374,6 @@ class Lane:
 
     async def _reopened(self, failure: TransactionFailed) -> Position | None:
         """Open the transactions again, however often it takes; None when the lane closes meanwhile."""
-        limits = self._limits
         while True:
             self._failures += 1
             self._moved_at = self._clock()
@@ -417,13 +385,7 @@ class Lane:
                 self.commit_failure,
                 extra={"event": "transaction_failed", "partition": self.partition},
             )
-            if isinstance(failure, BatchRefused):
-                wait = 0.0
-            elif isinstance(failure, Fenced):
-                wait = limits.fence_patience
-            else:
-                wait = min(limits.backoff * (2 ** min(self._failures - 1, 16) - 1), limits.backoff_most)
-            if await self._closes_within(wait):
+            if await self._closes_within(self._limits.pause_after(failure, self._failures)):
                 return None
             self._moved_at = self._clock()
             try:

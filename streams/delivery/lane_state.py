@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from streams.delivery.transaction import BatchRefused, Fenced, TransactionFailed
+
 
 class LaneState(IntEnum):
     """The life of a lane; it only goes forward."""
@@ -25,5 +27,12 @@ class LaneLimits:
     fence_patience: float = 4.0  # seconds in which the rebalance that explains a fencing must show
     backoff: float = 0.1  # seconds before the first reopening, doubled up to
     backoff_most: float = 5.0  # seconds
-    commit_fast: float = 1.0  # seconds; after a transaction that took longer, the next one is not larger
     close_within: float = 4.0  # seconds for the last transaction
+
+    def pause_after(self, failure: TransactionFailed, in_a_row: int) -> float:
+        """Return the seconds to wait before the transactions are opened again."""
+        if isinstance(failure, BatchRefused):
+            return 0.0
+        if isinstance(failure, Fenced):
+            return self.fence_patience
+        return min(self.backoff * (2.0 ** min(in_a_row - 1, 16) - 1), self.backoff_most)

@@ -57,7 +57,7 @@ class Denied(Exception):
 
 
 class BatchRefused(TransactionFailed):
-    """The broker refused a batch for what is in it. Open again at once: the next commit halves the batch."""
+    """The broker refused a batch for what is in it. Open again at once: the next commit sends another one."""
 
 
 class RecordRefused(Exception):

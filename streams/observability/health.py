@@ -26,10 +26,12 @@ class WorkerHealth:
         agents: Callable[[], Iterable[Any]],
         coordinated: Callable[[], bool],
         stuck_after: float,
+        clock_fault: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Look at these parts of a worker; a lane with work and no progress for `stuck_after` s is stuck.
 
-        `coordinated` says whether the consumer knows a broker that coordinates its group.
+        `coordinated` says whether the consumer knows a broker that coordinates its group, `clock_fault` what
+        is wrong with the machine's clock.
         """
         self._startup = startup
         self._lanes = tuple(lanes)
@@ -37,6 +39,7 @@ class WorkerHealth:
         self._agents = agents
         self._coordinated = coordinated
         self._stuck_after = stuck_after
+        self._clock_fault = clock_fault
 
     def kafka_answers(self) -> bool:
         """Return whether the broker that coordinates the consumer group is known."""
@@ -79,6 +82,8 @@ class WorkerHealth:
         elif self._catch_up.behind:
             behind = ", ".join(map(str, sorted(self._catch_up.behind)))
             problems.append(f"statuses are being read, partitions {behind}")
+        if (fault := self._clock_fault()) is not None:
+            problems.append(fault)
         return problems + [
             f"partition {lane.partition} cannot commit: {lane.commit_failure}"
             for lane in chain(*self._lanes)

@@ -100,7 +100,7 @@ class Metrics(Collector):
             topic: where the worker reads actions.
             status_topic: where it reads statuses.
             named: whether an organisation gets a label value of its own.
-            now: wall clock, seconds since the epoch.
+            now: wall clock, seconds since the epoch; NaN: unknown, and no delay is counted.
         """
         self._named = named
         self._topic = topic
@@ -145,7 +145,7 @@ class Metrics(Collector):
         for timestamp, count in Counter(
             [record.timestamp for record, result in entries if isinstance(result[1], Emailed)]
         ).items():
-            if is_known(timestamp, now):
+            if is_known(timestamp, now):  # never at an unknown time
                 self._delay.observe((now - timestamp / 1000,), count)
         for outcome, count in Counter([entry[1].outcome for entry in entries]).items():
             match outcome:

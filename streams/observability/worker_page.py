@@ -9,6 +9,7 @@ from typing import Any
 from faust.types import TP
 
 from streams.delivery.lanes import Lanes
+from streams.delivery.record_clock import RecordClock
 from streams.lookup.lookups import Lookups
 from streams.observability import metric_catalogue as catalogue
 from streams.observability.health import WorkerHealth
@@ -38,6 +39,7 @@ def observe(
     organisations: OrganisationsInForce,
     recent_errors: RecentErrors,
     stuck_after: float,
+    clock: RecordClock,
 ) -> None:
     """Show a worker's parts.
 
@@ -54,6 +56,7 @@ def observe(
         organisations: their names.
         recent_errors: the last errors of the log.
         stuck_after: seconds without progress after which a lane with work is stuck.
+        clock: of the records' timestamps.
     """
     health = WorkerHealth(
         startup=startup,
@@ -62,6 +65,7 @@ def observe(
         agents=app.agents.values,
         coordinated=lambda: app.consumer.coordinated,
         stuck_after=stuck_after,
+        clock_fault=lambda: clock.fault,
     )
 
     def fetch_position(topic: str, partition: int) -> tuple[int, int] | None:

@@ -22,8 +22,10 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from streams.delivery.batches import fill_batches
 from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.offsets import Offsets
+from streams.delivery.record_clock import RecordClock
 from streams.delivery.topic_limits import ORDINARY_BYTES, TopicLimits
 from streams.delivery.transaction import (
+    BatchRefused,
     Fenced,
     Outgoing,
     Position,
@@ -147,7 +149,7 @@ async def leave_open(transactions: KafkaTransactions, record: Outgoing) -> None:
     assert producer is not None
     await producer.begin_transaction()
     limits = transactions._limits.now
-    await transactions._produce(producer, fill_batches(producer, [record], 0, limits), [record])
+    await transactions._produce(producer, fill_batches(producer, [record], 0, limits), [record], 0.0)
 
 
 # -- what a commit does -------------------------------------------------------------------------------------
@@ -408,12 +410,8 @@ async def test_a_record_that_fitted_waits_until_its_topics_limit_is_raised_again
     assert f"topic {cluster.emails} takes records of 500 bytes at most" in str(failures[-1])
     assert failures[-1].kind == "TopicLimitLowered"
     await cluster.limit(cluster.emails, limit := LIMIT)
-    while True:
-        try:
-            await transactions.commit(records, 20, "")
-            break
-        except TransactionFailed:
-            await transactions.open()
+    while not await commits(transactions, records):
+        pass
     assert await cluster.values() == [record.value for record in records]
     assert await cluster.values(cluster.dead_letters) == []
 
@@ -432,6 +430,33 @@ async def test_a_record_that_fits_the_raised_limit_of_its_topic_is_written(clust
     await transactions.open()
     await transactions.commit(records, 1, "")
     assert [len(value or b"") for value in await cluster.values()] == [2 * LIMIT]
+
+
+async def test_a_wrong_clock_delays_a_record_and_is_named(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker refuses the machine's time: the record leaves with another one, and the clock is named."""
+    clock = RecordClock()
+    transactions = await cluster.opened(clock=clock)
+    records = [cluster.email(b"one"), cluster.email(b"two")]
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 2.5 * 3600)
+    with pytest.raises(BatchRefused, match="InvalidTimestampError"):
+        await transactions.commit(records, 2, "")
+    while not await commits(transactions, records):
+        assert "ahead of the brokers' clock" in (clock.fault or "")
+    monkeypatch.undo()
+    assert await cluster.values() == [b"one", b"two"]
+
+
+async def commits(transactions: KafkaTransactions, records: list[Outgoing]) -> bool:
+    """Open again and write the records, as a lane does; return whether that was done."""
+    await transactions.open()
+    try:
+        await transactions.commit(records, len(records), "")
+    except TransactionFailed:
+        return False
+    return True
 
 
 async def test_a_topic_that_is_not_there_is_named(cluster: Cluster) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from streams.delivery import commit_metadata
-from streams.delivery import lane as lane_module
+from streams.delivery import commit_metadata, transaction_size
 from streams.delivery.lane import Lane
 from streams.delivery.results import Release
 from streams.delivery.transaction import Denied, Position, TransactionFailed
@@ -348,7 +347,7 @@ async def test_a_small_transaction_whose_metadata_would_not_fit_is_larger(
     opened: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the metadata has no room to note what was left out, more is written."""
-    monkeypatch.setattr(lane_module, "METADATA_CAP", 40)
+    monkeypatch.setattr(transaction_size, "METADATA_CAP", 40)
     log = FakeLog(most=20)
     bench = await opened(log)
     bench.lane.offer([record for first in range(0, 200, 2) for record in (*lookup(first), *known(first + 1))])

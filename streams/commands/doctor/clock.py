@@ -5,9 +5,11 @@ topic of its own, which is made and removed again: only where somebody asks for 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
+import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, NoError, for_code
@@ -16,6 +18,8 @@ from streams.commands.doctor.findings import Finding, note, ok, problem, seconds
 
 CHECK = "clock"
 _WARN, _BAD = 1.0, 30.0  # seconds
+#: Seconds that an email's timestamp may lie before its decision. It is written after it, by the same clock.
+_CORRECTED = 600.0
 _NTP = "synchronise the clocks (NTP): delays are measured, and answers expire, by them"
 
 
@@ -52,6 +56,33 @@ async def _probe(connection: Mapping[str, Any], topic: str) -> tuple[float, floa
     finally:
         await producer.stop()
     return sent.timestamp / 1000 - (before + after) / 2, (after - before) / 2
+
+
+def check_emails(records: Iterable[Any]) -> list[Finding]:
+    """Tell of workers that wrote emails with another time than their own, since the broker refused that one.
+
+    Args:
+        records: the newest of the emails' topic.
+    """
+    wrong = []
+    for record in records:
+        try:
+            decided = datetime.fromisoformat(orjson.loads(record.value)["decidedAt"]).timestamp()
+        except (ValueError, TypeError, KeyError):
+            continue  # somebody else's record
+        if decided - record.timestamp / 1000 > _CORRECTED:
+            wrong.append((record.timestamp, record.partition, decided - record.timestamp / 1000))
+    if not wrong:
+        return []
+    _, partition, ahead = max(wrong)
+    return [
+        problem(
+            CHECK,
+            f"the clock of the worker of partition {partition} is ahead of the brokers' clock by up to"
+            f" {seconds(ahead)}: the timestamps of its emails had to be corrected",
+            _NTP,
+        )
+    ]
 
 
 def conclude(ahead: float, within: float) -> Finding:

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from streams.commands.dead_letters.letters import letter_of
 from streams.commands.doctor import dead_letters, groups, keys, layout, transactions
 from streams.commands.doctor.brokers import check_brokers
-from streams.commands.doctor.clock import check_clock
+from streams.commands.doctor.clock import check_clock, check_emails
 from streams.commands.doctor.findings import Finding, note, ok, problem
 from streams.commands.doctor.lookups import check_lookups
 from streams.commands.installation import Described, Installation, describe
@@ -101,6 +101,7 @@ async def _kafka(
         ):
             begins(check)
             findings += await _tried(check, look())
+        findings += await _tried("clock", looking.clock())
         if probe:
             findings += await _tried("clock", check_clock(connection, f"{installation.group}-doctor-probe"))
         else:
@@ -246,6 +247,10 @@ class _Looking:
                 self._names.actions, found, self._committed, self._waiting, self._ceiling
             ),
         ]
+
+    async def clock(self) -> list[Finding]:
+        emails = self._names.emails
+        return check_emails(await self._newest(emails, 1)) if self._numbers(emails) else []
 
     async def transactions(self) -> list[Finding]:
         topics = [topic for topic in self._names.all if self._numbers(topic)]
