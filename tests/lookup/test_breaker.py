@@ -94,14 +94,6 @@ def test_old_failures_are_forgotten() -> None:
     assert breaker.state is State.OPEN
 
 
-def test_client_errors_alone_never_open_it() -> None:
-    """Fifty answers that say nothing about the service (a 404 for unknown people) leave it closed."""
-    breaker, _ = make()
-    for _ in range(50):
-        breaker.settle(admitted(breaker), ServiceHealth.NEUTRAL)
-    assert breaker.state is State.CLOSED
-
-
 def test_client_errors_between_failures_do_not_hide_them() -> None:
     """Failures alternating with neutral answers open it exactly as the failures alone would."""
     breaker, _ = make()
@@ -181,30 +173,6 @@ def test_a_cancelled_probe_has_no_say_any_more(health: ServiceHealth) -> None:
     assert breaker.state is State.HALF_OPEN
     assert breaker.admit() is None
     breaker.settle(second, ServiceHealth.HEALTHY)
-    assert breaker.state is State.CLOSED
-
-
-@pytest.mark.parametrize("health", ServiceHealth)
-def test_late_answers_from_before_the_opening_decide_nothing(health: ServiceHealth) -> None:
-    """A call from before the opening, answered when open, half-open or closed again, changes nothing."""
-    breaker, clock = make()
-    late = [admitted(breaker) for _ in range(4 * POLICY.minimum_calls)]
-    fail(breaker, POLICY.minimum_calls)
-
-    def answer_late() -> tuple[State, float]:
-        for _ in range(POLICY.minimum_calls):
-            breaker.settle(late.pop(), health, 30.0)
-        return breaker.state, breaker.open_until
-
-    until = breaker.open_until
-    assert answer_late() == (State.OPEN, until)
-    clock.now = until
-    probe = admitted(breaker)
-    assert answer_late() == (State.HALF_OPEN, until)
-    assert breaker.admit() is None
-    breaker.settle(probe, ServiceHealth.HEALTHY)
-    assert answer_late() == (State.CLOSED, until)
-    fail(breaker, POLICY.minimum_calls - 1)
     assert breaker.state is State.CLOSED
 
 

@@ -1,13 +1,10 @@
 """Every way in which a lookup service can fail: named, within the deadline, and without a trace."""
 
-# ruff: noqa: SIM117 - server and client are two contexts, and the second needs the port of the first
-
 from __future__ import annotations
 
 import gzip
 import zlib
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,12 +20,11 @@ from streams.lookup.client import (
     basic,
     retry_after,
 )
-from streams.messages.decode import Cause, Outcome
+from streams.messages.decode import Cause, LookupOutcome, Outcome
+from tests.lookup.asking import AMPLE, DEADLINE, QUESTION, asking
 from tests.lookup.faulty_server import (
-    NOT_SUBSCRIBED,
     SUBSCRIBED,
     Behaviour,
-    FaultyServer,
     drip,
     drops,
     flood,
@@ -43,11 +39,6 @@ from tests.lookup.faulty_server import (
 )
 from tests.lookup.leftovers import nothing_left, watching_strain
 from tests.timing import in_time, until
-
-QUESTION = Question(310, "c0ntact-ref", "ana@example.org")
-DEADLINE = 0.3
-#: Seconds within which a service that answers does so, however busy the machine is.
-AMPLE = 30.0
 
 FAILURE, NEUTRAL, HEALTHY = ServiceHealth.FAILURE, ServiceHealth.NEUTRAL, ServiceHealth.HEALTHY
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -67,6 +58,19 @@ class Fault:
 
 def status(line: bytes, health: ServiceHealth = FAILURE, cause: Cause = Cause.HTTP_STATUS) -> Fault:
     return Fault(f"status {line.decode()}", says(response(ECHO, status=line)), cause, health)
+
+
+def later(line: bytes, seconds: int) -> Fault:
+    behaviour = says(response(status=line, headers=(b"Retry-After: %d" % seconds,)))
+    return Fault(f"{line.decode()} in {seconds}", behaviour, Cause.HTTP_STATUS, retry_after=float(seconds))
+
+
+def ends(name: str, behaviour: Behaviour) -> Fault:
+    return Fault(name, behaviour, Cause.PROTOCOL)
+
+
+def large(name: str, prefix: bytes, block: bytes) -> Fault:
+    return Fault(f"large {name}", flood(prefix, block), Cause.TOO_LARGE)
 
 
 def body(name: str, sent: bytes, cause: Cause = Cause.WRONG_DATA, *headers: bytes) -> Fault:
@@ -90,7 +94,7 @@ def raw_deflate(plain: bytes) -> bytes:
     return squeezing.compress(plain) + squeezing.flush()
 
 
-GZIP = b"Content-Encoding: gzip"
+GZIP, DEFLATE = b"Content-Encoding: gzip", b"Content-Encoding: deflate"
 
 FAULTS = [
     # Time: one deadline for all of it.
@@ -109,17 +113,17 @@ FAULTS = [
     slow("last chunk missing", then_hang(CHUNKED, b"1a\r\n" + SUBSCRIBED + b"\r\n")),
     slow("content-length too long, connection open", then_hang(response(SUBSCRIBED + b"..")[:-2])),
     # The connection ends.
-    Fault("drop before the answer", drops, Cause.PROTOCOL),
-    Fault("reset before the answer", resets, Cause.PROTOCOL),
-    Fault("drop within the status line", then_drop(b"HTTP/1.1 2"), Cause.PROTOCOL),
-    Fault("drop within the headers", then_drop(b"HTTP/1.1 200 OK\r\nContent-Le"), Cause.PROTOCOL),
-    Fault("reset within the headers", then_reset(b"HTTP/1.1 200 OK\r\nContent-Le"), Cause.PROTOCOL),
-    Fault("drop after the headers", then_drop(response()[: -len(SUBSCRIBED)]), Cause.PROTOCOL),
-    Fault("reset after the headers", then_reset(response()[: -len(SUBSCRIBED)]), Cause.PROTOCOL),
-    Fault("drop within the body", then_drop(response()[:-4]), Cause.PROTOCOL),
-    Fault("drop within a chunk", then_drop(CHUNKED, b"1a\r\n" + SUBSCRIBED[:9]), Cause.PROTOCOL),
-    Fault("drop before the last chunk", then_drop(CHUNKED, b"1a\r\n" + SUBSCRIBED + b"\r\n"), Cause.PROTOCOL),
-    Fault("drop after 103", then_drop(b"HTTP/1.1 103 Early Hints\r\n\r\n"), Cause.PROTOCOL),
+    ends("drop before the answer", drops),
+    ends("reset before the answer", resets),
+    ends("drop within the status line", then_drop(b"HTTP/1.1 2")),
+    ends("drop within the headers", then_drop(b"HTTP/1.1 200 OK\r\nContent-Le")),
+    ends("reset within the headers", then_reset(b"HTTP/1.1 200 OK\r\nContent-Le")),
+    ends("drop after the headers", then_drop(response()[: -len(SUBSCRIBED)])),
+    ends("reset after the headers", then_reset(response()[: -len(SUBSCRIBED)])),
+    ends("drop within the body", then_drop(response()[:-4])),
+    ends("drop within a chunk", then_drop(CHUNKED, b"1a\r\n" + SUBSCRIBED[:9])),
+    ends("drop before the last chunk", then_drop(CHUNKED, b"1a\r\n" + SUBSCRIBED + b"\r\n")),
+    ends("drop after 103", then_drop(b"HTTP/1.1 103 Early Hints\r\n\r\n")),
     # Status.
     status(b"101 Switching Protocols"),
     Fault(
@@ -144,29 +148,8 @@ FAULTS = [
     status(b"504 Gateway Timeout"),
     status(b"599 Whatever"),
     status(b"999 Whatever"),
-    Fault(
-        "status 429 with Retry-After",
-        says(response(status=b"429 x", headers=(b"Retry-After: 7",))),
-        Cause.HTTP_STATUS,
-        retry_after=7.0,
-    ),
-    Fault(
-        "status 503 with Retry-After of a day",
-        says(response(status=b"503 x", headers=(b"Retry-After: 86400",))),
-        Cause.HTTP_STATUS,
-        retry_after=86400.0,
-    ),
-    Fault(
-        "status 503 with a date long gone",
-        says(response(status=b"503 x", headers=(b"Retry-After: Fri, 31 Dec 1999 23:59:59 GMT",))),
-        Cause.HTTP_STATUS,
-        retry_after=0.0,
-    ),
-    Fault(
-        "status 503 with Retry-After of nonsense",
-        says(response(status=b"503 x", headers=(b"Retry-After: soon",))),
-        Cause.HTTP_STATUS,
-    ),
+    later(b"429 Too Many Requests", 7),
+    later(b"503 Service Unavailable", 86_400),
     Fault(
         "status 500 with an endless body",
         flood(response(b"", status=b"500 x", length=False), b"x" * 10_000),
@@ -201,22 +184,15 @@ FAULTS = [
     body("gzip undeclared", squeezed(SUBSCRIBED)),
     # Too much.
     body("over the cap by one", b" " * 65_511 + SUBSCRIBED, Cause.TOO_LARGE),
-    Fault(
-        "large 1 GB declared",
-        flood(response(b"", headers=(b"Content-Length: 1073741824",), length=False), b" " * 10_000),
-        Cause.TOO_LARGE,
+    large(
+        "1 GB declared", response(b"", headers=(b"Content-Length: 1073741824",), length=False), b" " * 10_000
     ),
-    Fault("large without end", flood(response(b"", length=False), b" " * 10_000), Cause.TOO_LARGE),
-    Fault("large chunks without end", flood(CHUNKED, b"2710\r\n" + b" " * 10_000 + b"\r\n"), Cause.TOO_LARGE),
-    Fault("large chunks of one byte", flood(CHUNKED, b"1\r\n \r\n" * 10_000), Cause.TOO_LARGE),
-    Fault("large flood of 103", flood(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2000), Cause.TOO_LARGE),
+    large("without end", response(b"", length=False), b" " * 10_000),
+    large("chunks without end", CHUNKED, b"2710\r\n" + b" " * 10_000 + b"\r\n"),
+    large("chunks of one byte", CHUNKED, b"1\r\n \r\n" * 10_000),
+    large("flood of 103", b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2000),
     body("gzip over the cap", squeezed(b" " * 65_511 + SUBSCRIBED), Cause.TOO_LARGE, GZIP),
-    body(
-        "deflate over the cap",
-        zlib.compress(b" " * 65_511 + SUBSCRIBED),
-        Cause.TOO_LARGE,
-        b"Content-Encoding: deflate",
-    ),
+    body("deflate over the cap", zlib.compress(b" " * 65_511 + SUBSCRIBED), Cause.TOO_LARGE, DEFLATE),
     # Codings.
     body("gzip that is none", SUBSCRIBED, Cause.PROTOCOL, GZIP),
     body("gzip cut short", squeezed(SUBSCRIBED)[:-9], Cause.PROTOCOL, GZIP),
@@ -224,9 +200,7 @@ FAULTS = [
     body("gzip with something after it", squeezed(SUBSCRIBED) + b"x", Cause.PROTOCOL, GZIP),
     body("gzip twice", squeezed(squeezed(SUBSCRIBED)), Cause.PROTOCOL, b"Content-Encoding: gzip, gzip"),
     body("gzip in two fields", squeezed(squeezed(SUBSCRIBED)), Cause.PROTOCOL, GZIP, GZIP),
-    body(
-        "deflate without its container", raw_deflate(SUBSCRIBED), Cause.PROTOCOL, b"Content-Encoding: deflate"
-    ),
+    body("deflate without its container", raw_deflate(SUBSCRIBED), Cause.PROTOCOL, DEFLATE),
     body("brotli", SUBSCRIBED, Cause.PROTOCOL, b"Content-Encoding: br"),
     # Malformed HTTP.
     wire("garbage", b"NOPE\r\n\r\n"),
@@ -256,91 +230,45 @@ async def test_a_fault_is_named_in_time_and_leaves_the_client_whole(
     fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each fault gives its cause and health within the deadline, and the next question is answered."""
-    async with nothing_left(caplog), FaultyServer(fault.behaviour).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
-            within = DEADLINE if fault.cause is Cause.TIMEOUT else AMPLE
-            async with in_time(DEADLINE):
-                reply = await client.ask(QUESTION, within=within)
-            assert (reply.outcome.outcome, reply.outcome.cause) == (Outcome.ERROR, fault.cause)
-            assert (reply.health, reply.retry_after) == (fault.health, fault.retry_after)
-            assert len(server.requests) == 1
+    async with nothing_left(caplog), asking(fault.behaviour, deadline=AMPLE) as (server, client):
+        within = DEADLINE if fault.cause is Cause.TIMEOUT else AMPLE
+        async with in_time(DEADLINE):
+            reply = await client.ask(QUESTION, within=within)
+        assert (reply.outcome.outcome, reply.outcome.cause) == (Outcome.ERROR, fault.cause)
+        assert (reply.health, reply.retry_after) == (fault.health, fault.retry_after)
+        assert len(server.requests) == 1
 
-            server.behaviour = healthy()
-            reply = await client.ask(QUESTION)
-            assert (reply.outcome.outcome, reply.health) == (Outcome.EXISTING, HEALTHY)
-            await until(lambda: server.open_now == 1)
-            assert server.open_now == 1  # the connection that failed is closed although the client is not
+        server.behaviour = healthy()
+        reply = await client.ask(QUESTION)
+        assert (reply.outcome.outcome, reply.health) == (Outcome.EXISTING, HEALTHY)
+        await until(lambda: server.open_now == 1)
+        assert server.open_now == 1  # the connection that failed is closed although the client is not
 
 
 ANSWERS = {
-    "subscribed": (says(response()), Outcome.EXISTING),
-    "not subscribed": (says(response(NOT_SUBSCRIBED)), Outcome.NON_EXISTING),
-    "wrong content type": (says(response(headers=(b"Content-Type: text/html",))), Outcome.EXISTING),
-    "no content type": (
-        says(b"HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n" + SUBSCRIBED),
-        Outcome.EXISTING,
-    ),
-    "no reason phrase": (says(b"HTTP/1.1 200\r\nContent-Length: 26\r\n\r\n" + SUBSCRIBED), Outcome.EXISTING),
-    "HTTP/1.0": (says(b"HTTP/1.0 200 OK\r\n\r\n" + SUBSCRIBED), Outcome.EXISTING),
-    "until the connection ends": (says(response(length=False)), Outcome.EXISTING),
-    "chunked": (
-        says(CHUNKED, b"a\r\n" + SUBSCRIBED[:10], b"\r\n10\r\n" + SUBSCRIBED[10:] + b"\r\n0\r\n\r\n"),
-        Outcome.EXISTING,
-    ),
-    "after a 103": (says(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", response()), Outcome.EXISTING),
-    "after 100 and 102": (
-        says(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n", response()),
-        Outcome.EXISTING,
-    ),
-    "gzip": (says(response(squeezed(SUBSCRIBED), headers=(GZIP,))), Outcome.EXISTING),
-    "x-gzip": (
-        says(response(squeezed(SUBSCRIBED), headers=(b"Content-Encoding: X-GZIP",))),
-        Outcome.EXISTING,
-    ),
-    "deflate": (
-        says(response(zlib.compress(SUBSCRIBED), headers=(b"Content-Encoding: deflate",))),
-        Outcome.EXISTING,
-    ),
-    "identity": (says(response(headers=(b"Content-Encoding: identity",))), Outcome.EXISTING),
-    "exactly the cap": (says(response(b" " * 65_510 + SUBSCRIBED)), Outcome.EXISTING),
-    "gzip of exactly the cap": (
-        says(response(squeezed(b" " * 65_510 + SUBSCRIBED), headers=(GZIP,))),
-        Outcome.EXISTING,
-    ),
+    "wrong content type": says(response(headers=(b"Content-Type: text/html",))),
+    "no content type": says(b"HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n" + SUBSCRIBED),
+    "no reason phrase": says(b"HTTP/1.1 200\r\nContent-Length: 26\r\n\r\n" + SUBSCRIBED),
+    "HTTP/1.0": says(b"HTTP/1.0 200 OK\r\n\r\n" + SUBSCRIBED),
+    "until the connection ends": says(response(length=False)),
+    "chunked": says(CHUNKED, b"a\r\n" + SUBSCRIBED[:10], b"\r\n10\r\n" + SUBSCRIBED[10:] + b"\r\n0\r\n\r\n"),
+    "after a 103": says(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", response()),
+    "after 100 and 102": says(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n", response()),
+    "gzip": says(response(squeezed(SUBSCRIBED), headers=(GZIP,))),
+    "x-gzip": says(response(squeezed(SUBSCRIBED), headers=(b"Content-Encoding: X-GZIP",))),
+    "deflate": says(response(zlib.compress(SUBSCRIBED), headers=(DEFLATE,))),
+    "identity": says(response(headers=(b"Content-Encoding: identity",))),
+    "exactly the cap": says(response(b" " * 65_510 + SUBSCRIBED)),
+    "gzip of exactly the cap": says(response(squeezed(b" " * 65_510 + SUBSCRIBED), headers=(GZIP,))),
 }
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_an_answer_in_any_legal_dress_is_an_answer(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """What HTTP allows a server to do around a good body changes nothing."""
-    behaviour, outcome = ANSWERS[name]
-    async with nothing_left(caplog), FaultyServer(behaviour).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            reply = await client.ask(QUESTION)
-            assert (reply.outcome.outcome, reply.outcome.cause, reply.health) == (outcome, None, HEALTHY)
-
-
-NEVER_YES = {
-    "the word true": b'{"privacy":{"optIn":"true"}}',
-    "one": b'{"privacy":{"optIn":1}}',
-    "in a list": b'{"privacy":{"optIn":[true]}}',
-    "nested": b'{"privacy":{"optIn":{"optIn":true}}}',
-    "false": b'{"privacy":{"optIn":false}}',
-    "null": b'{"privacy":{"optIn":null}}',
-    "null privacy": b'{"privacy":null}',
-    "list of replies": b"[" + SUBSCRIBED + b"]",
-    "null document": b"null",
-    "elsewhere": b'{"optIn":true}',
-    "false after true": b'{"privacy":{"optIn":true,"optIn":false}}',
-}
-
-
-@pytest.mark.parametrize("name", NEVER_YES)
-async def test_only_the_json_value_true_in_its_place_is_consent(name: str) -> None:
-    """Nothing that merely resembles a yes comes out as one."""
-    async with FaultyServer(says(response(NEVER_YES[name]))).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            assert (await client.ask(QUESTION)).outcome.outcome is not Outcome.EXISTING
+    async with nothing_left(caplog), asking(ANSWERS[name]) as (_, client):
+        reply = await client.ask(QUESTION)
+        assert (reply.outcome, reply.health) == (LookupOutcome(Outcome.EXISTING), HEALTHY)
 
 
 @cache
@@ -373,15 +301,14 @@ async def test_a_bomb_takes_neither_memory_nor_the_loop(name: str) -> None:
     """What inflates or multiplies is cut off before it costs 8 MB or 50 ms of the loop."""
     make, cause = BOMBS[name]
     sent = make()
-    async with FaultyServer().listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
-            await client.ask(QUESTION)
-            server.behaviour = then_hang(sent)
-            async with watching_strain() as strain:
-                reply = await client.ask(QUESTION)
-            assert (reply.outcome.cause, reply.health) == (cause, FAILURE)
-            assert strain.stall < 0.05
-            assert strain.memory < 8_000_000
+    async with asking(deadline=AMPLE) as (server, client):
+        await client.ask(QUESTION)
+        server.behaviour = then_hang(sent)
+        async with watching_strain() as strain:
+            reply = await client.ask(QUESTION)
+        assert (reply.outcome.cause, reply.health) == (cause, FAILURE)
+        assert strain.stall < 0.05
+        assert strain.memory < 8_000_000
 
 
 @pytest.mark.parametrize(
@@ -397,64 +324,58 @@ async def test_404_is_an_answer_where_the_endpoint_says_so(
     behaviour: Behaviour, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A service that answers 404 for unknown people is healthy, whatever its 404 page holds."""
-    async with nothing_left(caplog), FaultyServer(behaviour).listening() as server:
-        async with aclosing(
-            LookupClient(Endpoint(server.url, on_not_found=NotFound.NOT_SUBSCRIBED))
-        ) as client:
-            reply = await client.ask(QUESTION)
-            assert (reply.outcome.outcome, reply.outcome.cause) == (Outcome.NON_EXISTING, None)
-            assert reply.health is HEALTHY
+    async with (
+        nothing_left(caplog),
+        asking(behaviour, on_not_found=NotFound.NOT_SUBSCRIBED) as (_, client),
+    ):
+        reply = await client.ask(QUESTION)
+        assert (reply.outcome.outcome, reply.outcome.cause) == (Outcome.NON_EXISTING, None)
+        assert reply.health is HEALTHY
 
 
 async def test_a_run_of_404_answers_keeps_its_connection() -> None:
     """Where most people are unknown, each 404 does not cost a new connection."""
     not_found = says(response(ECHO, status=b"404 Not Found"), keep=True)
-    async with FaultyServer(not_found).listening() as server:
-        async with aclosing(
-            LookupClient(Endpoint(server.url, on_not_found=NotFound.NOT_SUBSCRIBED))
-        ) as client:
-            for _ in range(5):
-                assert (await client.ask(QUESTION)).outcome.outcome is Outcome.NON_EXISTING
-            assert server.connections == 1
+    async with asking(not_found, on_not_found=NotFound.NOT_SUBSCRIBED) as (server, client):
+        for _ in range(5):
+            assert (await client.ask(QUESTION)).outcome.outcome is Outcome.NON_EXISTING
+        assert server.connections == 1
 
 
 async def test_less_time_than_the_deadline_is_kept_to() -> None:
     """``within`` shortens the deadline, and cannot lengthen it."""
-    async with FaultyServer(hang).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=DEADLINE))) as client:
-            for within, expected in ((0.05, 0.05), (9.0, DEADLINE)):
-                async with in_time(expected):
-                    reply = await client.ask(QUESTION, within=within)
-                assert (reply.outcome.cause, reply.health) == (Cause.TIMEOUT, FAILURE)
+    async with asking(hang, deadline=DEADLINE) as (_, client):
+        for within, expected in ((0.05, 0.05), (9.0, DEADLINE)):
+            async with in_time(expected):
+                reply = await client.ask(QUESTION, within=within)
+            assert (reply.outcome.cause, reply.health) == (Cause.TIMEOUT, FAILURE)
 
 
 @pytest.mark.parametrize("within", [0.0, -1.0])
 async def test_no_time_left_is_no_question(within: float) -> None:
     """Where the wait for a turn took the whole deadline, the service is neither asked nor blamed."""
-    async with FaultyServer().listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            reply = await client.ask(QUESTION, within=within)
-            assert (reply.outcome.cause, reply.health) == (Cause.SATURATED, NEUTRAL)
-            assert server.connections == 0
+    async with asking() as (server, client):
+        reply = await client.ask(QUESTION, within=within)
+        assert (reply.outcome.cause, reply.health) == (Cause.SATURATED, NEUTRAL)
+        assert server.connections == 0
 
 
 async def test_the_question_is_one_post_of_json() -> None:
     """The service gets the two fields, asks for no compression, and learns nothing else."""
-    async with FaultyServer().listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            await client.ask(QUESTION)
-            ((head, sent),) = server.requests
-            assert sent == b'{"email":"ana@example.org","contactRef":"c0ntact-ref"}'
-            first, *fields = head.lower().strip().split(b"\r\n")
-            assert first == b"post /lookup http/1.1"
-            assert sorted(fields) == [
-                b"accept-encoding: identity",
-                b"accept: application/json",
-                b"content-length: 54",
-                b"content-type: application/json",
-                b"host: 127.0.0.1:%d" % server.port,
-                b"user-agent: confirmation-streams",
-            ]
+    async with asking() as (server, client):
+        await client.ask(QUESTION)
+        ((head, sent),) = server.requests
+        assert sent == b'{"email":"ana@example.org","contactRef":"c0ntact-ref"}'
+        first, *fields = head.lower().strip().split(b"\r\n")
+        assert first == b"post /lookup http/1.1"
+        assert sorted(fields) == [
+            b"accept-encoding: identity",
+            b"accept: application/json",
+            b"content-length: 54",
+            b"content-type: application/json",
+            b"host: 127.0.0.1:%d" % server.port,
+            b"user-agent: confirmation-streams",
+        ]
 
 
 @pytest.mark.parametrize(
@@ -471,16 +392,12 @@ async def test_credentials_reach_the_service_and_no_log(
     endpoint: dict[str, str], expected: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both kinds of authentication are sent as they are, and appear in no log, nor in the endpoint's repr."""
-    async with nothing_left(caplog), FaultyServer().listening() as server:
-        settings = {"url": server.url} | endpoint
-        settings["url"] = settings["url"].format(port=server.port)
-        configured = Endpoint(**settings)
-        async with aclosing(LookupClient(configured)) as client:
-            assert (await client.ask(QUESTION)).health is HEALTHY
-            assert f"authorization: {expected.decode()}\r\n" in server.requests[0][0].decode()
-            assert "s3cr" not in repr(configured)
-            server.behaviour = says(b"NOPE\r\n\r\n")
-            assert (await client.ask(QUESTION)).outcome.cause is Cause.PROTOCOL
+    async with nothing_left(caplog), asking(**endpoint) as (server, client):
+        assert (await client.ask(QUESTION)).health is HEALTHY
+        assert f"authorization: {expected.decode()}\r\n" in server.requests[0][0].decode()
+        server.behaviour = says(b"NOPE\r\n\r\n")
+        assert (await client.ask(QUESTION)).outcome.cause is Cause.PROTOCOL
+    assert "s3cr" not in repr(Endpoint(**{"url": "http://crm/"} | endpoint))
 
 
 @pytest.mark.parametrize("url", ["", "nowhere", "ftp://crm/", "http://", "http://[::1", "//crm/x"])
@@ -492,11 +409,10 @@ async def test_a_url_that_is_none_is_refused_at_the_start(url: str) -> None:
 
 async def test_a_question_that_is_no_text_blames_nobody() -> None:
     """A contactRef that no JSON can hold fails its own lookup only."""
-    async with FaultyServer().listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            reply = await client.ask(Question(310, "\ud800", "ana@example.org"))
-            assert (reply.outcome.cause, reply.health) == (Cause.UNEXPECTED, NEUTRAL)
-            assert server.connections == 0
+    async with asking() as (server, client):
+        reply = await client.ask(Question(310, "\ud800", "ana@example.org"))
+        assert (reply.outcome.cause, reply.health) == (Cause.UNEXPECTED, NEUTRAL)
+        assert server.connections == 0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The connections behind the lookups: making them, keeping them, and whose answer comes out of them."""
 
-# ruff: noqa: SIM117 - server and client are two contexts, and the second needs the port of the first
-
 from __future__ import annotations
 
 import asyncio
@@ -18,8 +16,10 @@ from typing import Any
 import pytest
 import trustme
 
-from streams.lookup.client import Endpoint, LookupClient, Question, Reply, ServiceHealth
+from streams.lookup.client import Endpoint, LookupClient, Reply, ServiceHealth
 from streams.messages.decode import Cause, Outcome
+from streams.sandbox.ports import free_port
+from tests.lookup.asking import AMPLE, DEADLINE, QUESTION, asking
 from tests.lookup.faulty_server import (
     NOT_SUBSCRIBED,
     SUBSCRIBED,
@@ -38,11 +38,6 @@ from tests.lookup.faulty_server import (
 )
 from tests.lookup.leftovers import nothing_left, open_files
 from tests.timing import in_time, until
-
-QUESTION = Question(310, "c0ntact-ref", "ana@example.org")
-DEADLINE = 0.3
-#: Seconds within which a service that answers does so, however busy the machine is.
-AMPLE = 30.0
 
 
 def outcome_of(reply: Reply) -> tuple[Outcome, Cause | None, ServiceHealth]:
@@ -67,9 +62,7 @@ def time_for(cause: Cause | None) -> float:
 
 async def test_a_refused_port_is_a_connect_failure_until_it_listens(caplog: pytest.LogCaptureFixture) -> None:
     """A service that is down is named so, and asked again with success once it is up."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
+    port = free_port()
     endpoint = Endpoint(f"http://127.0.0.1:{port}/", deadline=AMPLE)
     async with nothing_left(caplog), aclosing(LookupClient(endpoint)) as client:
         async with in_time(DEADLINE):
@@ -80,9 +73,9 @@ async def test_a_refused_port_is_a_connect_failure_until_it_listens(caplog: pyte
 
 async def test_an_unreachable_network_is_a_connect_failure(caplog: pytest.LogCaptureFixture) -> None:
     """No route is named like no listener."""
-    async with nothing_left(caplog), aclosing(LookupClient(Endpoint("http://255.255.255.255/"))) as client:
-        async with in_time(DEADLINE):
-            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
+    client = LookupClient(Endpoint("http://255.255.255.255/"))
+    async with nothing_left(caplog), aclosing(client), in_time(DEADLINE):
+        assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
 
 
 async def test_a_port_that_drops_every_syn_is_a_timeout(caplog: pytest.LogCaptureFixture) -> None:
@@ -110,6 +103,9 @@ async def test_a_port_that_drops_every_syn_is_a_timeout(caplog: pytest.LogCaptur
 # Name servers are mocked: no real one can be made to fail in these ways on a machine that has no network.
 
 
+TEST = "http://lookup.test:{port}/"
+
+
 def resolving(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     """Let ``lookup.test`` resolve to what ``answer`` returns, or raise what it raises."""
     real = socket.getaddrinfo
@@ -128,15 +124,13 @@ async def test_an_unknown_host_is_a_connect_failure_until_it_is_known(
     def unknown() -> str:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    async with nothing_left(caplog), FaultyServer().listening() as server:
-        url = f"http://lookup.test:{server.port}/"
-        async with aclosing(LookupClient(Endpoint(url, deadline=AMPLE))) as client:
-            resolving(monkeypatch, unknown)
-            async with in_time(DEADLINE):
-                assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
-            monkeypatch.undo()
-            resolving(monkeypatch, lambda: "127.0.0.1")
-            assert outcome_of(await client.ask(QUESTION)) == YES
+    async with nothing_left(caplog), asking(url=TEST, deadline=AMPLE) as (_, client):
+        resolving(monkeypatch, unknown)
+        async with in_time(DEADLINE):
+            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.CONNECT)
+        monkeypatch.undo()
+        resolving(monkeypatch, lambda: "127.0.0.1")
+        assert outcome_of(await client.ask(QUESTION)) == YES
 
 
 async def test_a_name_server_that_hangs_costs_one_task_and_one_thread(
@@ -145,18 +139,16 @@ async def test_a_name_server_that_hangs_costs_one_task_and_one_thread(
     """Many questions wait for one resolution, each to its deadline, and its answer serves the next ones."""
     release = threading.Event()
     resolving(monkeypatch, lambda: "127.0.0.1" if release.wait(10) else "")
-    async with nothing_left(caplog), FaultyServer().listening() as server:
-        url = f"http://lookup.test:{server.port}/"
-        async with aclosing(LookupClient(Endpoint(url, deadline=AMPLE))) as client:
-            threads, tasks = threading.active_count(), len(asyncio.all_tasks())
-            async with in_time(DEADLINE):
-                replies = await asyncio.gather(*(client.ask(QUESTION, within=DEADLINE) for _ in range(50)))
-            assert Counter(map(outcome_of, replies)) == {failure(Cause.TIMEOUT): 50}
-            assert threading.active_count() == threads + 1
-            assert len(asyncio.all_tasks()) == tasks + 1
-            release.set()
-            await until(lambda: threading.active_count() == threads)
-            assert outcome_of(await client.ask(QUESTION)) == YES
+    async with nothing_left(caplog), asking(url=TEST, deadline=AMPLE) as (_, client):
+        threads, tasks = threading.active_count(), len(asyncio.all_tasks())
+        async with in_time(DEADLINE):
+            replies = await asyncio.gather(*(client.ask(QUESTION, within=DEADLINE) for _ in range(50)))
+        assert Counter(map(outcome_of, replies)) == {failure(Cause.TIMEOUT): 50}
+        assert threading.active_count() == threads + 1
+        assert len(asyncio.all_tasks()) == tasks + 1
+        release.set()
+        await until(lambda: threading.active_count() == threads)
+        assert outcome_of(await client.ask(QUESTION)) == YES
 
 
 async def test_hanging_name_servers_of_many_organisations_delay_nobody_elses_name(
@@ -211,12 +203,11 @@ async def test_a_server_that_does_not_wait_for_the_question(
     greeting: Behaviour, cause: Cause, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A connection that goes wrong before the question is read is a failure like the others."""
-    async with nothing_left(caplog), FaultyServer(greeting=greeting).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
-            async with in_time(DEADLINE):
-                assert outcome_of(await client.ask(QUESTION, within=time_for(cause))) == failure(cause)
-            server.greeting = None
-            assert outcome_of(await client.ask(QUESTION)) == YES
+    async with nothing_left(caplog), asking(greeting=greeting, deadline=AMPLE) as (server, client):
+        async with in_time(DEADLINE):
+            assert outcome_of(await client.ask(QUESTION, within=time_for(cause))) == failure(cause)
+        server.greeting = None
+        assert outcome_of(await client.ask(QUESTION)) == YES
 
 
 # --- TLS ---
@@ -268,21 +259,19 @@ async def test_a_tls_failure_is_named_and_nothing_is_sent(
 
 async def test_without_a_context_the_system_decides_whom_to_trust() -> None:
     """A certificate of an authority that the system does not know is refused by default."""
-    async with FaultyServer(tls=GOOD).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TLS)
+    async with asking(tls=GOOD) as (server, client):
+        assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TLS)
         assert server.requests == []
 
 
 async def test_a_tls_handshake_that_hangs_is_a_timeout(caplog: pytest.LogCaptureFixture) -> None:
     """A server that accepts and never shakes hands holds neither the question nor the socket."""
-    async with nothing_left(caplog), FaultyServer(greeting=hang).listening() as server:
-        url = f"https://127.0.0.1:{server.port}/"
-        async with aclosing(LookupClient(Endpoint(url, deadline=DEADLINE))) as client:
-            async with in_time(DEADLINE):
-                assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
-            await until(lambda: server.open_now == 0)
-            assert server.open_now == 0
+    url = "https://127.0.0.1:{port}/"
+    async with nothing_left(caplog), asking(greeting=hang, url=url, deadline=DEADLINE) as (server, client):
+        async with in_time(DEADLINE):
+            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+        await until(lambda: server.open_now == 0)
+        assert server.open_now == 0
 
 
 @pytest.mark.parametrize(
@@ -303,15 +292,14 @@ async def test_faults_over_tls_leave_no_socket_waiting_for_a_goodbye(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The same faults over TLS are named alike, in time, and no socket of theirs stays open."""
-    async with nothing_left(caplog), FaultyServer(behaviour, tls=GOOD).listening() as server:
-        client = LookupClient(Endpoint(server.url, deadline=AMPLE), ssl_context=TRUST)
-        async with aclosing(client):
-            async with in_time(DEADLINE):
-                assert outcome_of(await client.ask(QUESTION, within=time_for(expected[1]))) == expected
-            server.behaviour = healthy()
-            assert outcome_of(await client.ask(QUESTION)) == YES
-            await until(lambda: server.open_now == 1)
-            assert server.open_now == 1
+    service = asking(behaviour, tls=GOOD, trusts=TRUST, deadline=AMPLE)
+    async with nothing_left(caplog), service as (server, client):
+        async with in_time(DEADLINE):
+            assert outcome_of(await client.ask(QUESTION, within=time_for(expected[1]))) == expected
+        server.behaviour = healthy()
+        assert outcome_of(await client.ask(QUESTION)) == YES
+        await until(lambda: server.open_now == 1)
+        assert server.open_now == 1
 
 
 async def test_a_tls_peer_that_never_says_goodbye_does_not_hold_the_socket(
@@ -325,15 +313,14 @@ async def test_a_tls_peer_that_never_says_goodbye_does_not_hold_the_socket(
         await released.wait()
         call.writer.transport.abort()
 
-    async with nothing_left(caplog), FaultyServer(deaf, tls=GOOD).listening() as server:
-        client = LookupClient(Endpoint(server.url, deadline=DEADLINE), ssl_context=TRUST)
-        async with aclosing(client):
-            files = open_files()
-            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
-            await until(lambda: open_files() == files + 1)
-            assert open_files() == files + 1  # the server's end of it
-            released.set()
-            await until(lambda: server.open_now == 0)
+    service = asking(deaf, tls=GOOD, trusts=TRUST, deadline=DEADLINE)
+    async with nothing_left(caplog), service as (server, client):
+        files = open_files()
+        assert outcome_of(await client.ask(QUESTION)) == failure(Cause.TIMEOUT)
+        await until(lambda: open_files() == files + 1)
+        assert open_files() == files + 1  # the server's end of it
+        released.set()
+        await until(lambda: server.open_now == 0)
 
 
 # --- Keeping connections ---
@@ -351,7 +338,7 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 
 async def test_questions_one_after_another_share_a_connection() -> None:
     """Keep-alive is used."""
-    async with FaultyServer().listening() as server, aclosing(LookupClient(Endpoint(server.url))) as client:
+    async with asking() as (server, client):
         for _ in range(10):
             assert outcome_of(await client.ask(QUESTION)) == YES
         assert (server.connections, len(server.requests)) == (1, 10)
@@ -363,20 +350,18 @@ async def test_a_kept_connection_that_ends_unanswered_is_tried_once_more(
 ) -> None:
     """A server that closes on the next request costs a second connection, not the right letter."""
     behaviour = in_turn(healthy(), ending, healthy(NOT_SUBSCRIBED))
-    async with nothing_left(caplog), FaultyServer(behaviour).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
-            assert outcome_of(await client.ask(QUESTION)) == YES
-            assert outcome_of(await client.ask(QUESTION)) == NO
-            assert (server.connections, len(server.requests)) == (2, 3)
+    async with nothing_left(caplog), asking(behaviour, deadline=AMPLE) as (server, client):
+        assert outcome_of(await client.ask(QUESTION)) == YES
+        assert outcome_of(await client.ask(QUESTION)) == NO
+        assert (server.connections, len(server.requests)) == (2, 3)
 
 
 async def test_the_second_attempt_is_the_last(caplog: pytest.LogCaptureFixture) -> None:
     """A server that closes on every request sees exactly two attempts at a question."""
-    async with nothing_left(caplog), FaultyServer(in_turn(healthy(), drops)).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
-            await client.ask(QUESTION)
-            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
-            assert (server.connections, len(server.requests)) == (2, 3)
+    async with nothing_left(caplog), asking(in_turn(healthy(), drops), deadline=AMPLE) as (server, client):
+        await client.ask(QUESTION)
+        assert outcome_of(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
+        assert (server.connections, len(server.requests)) == (2, 3)
 
 
 async def test_the_second_attempt_is_on_a_new_connection() -> None:
@@ -387,13 +372,12 @@ async def test_the_second_attempt_is_on_a_new_connection() -> None:
         await together.wait()
         await healthy()(call)
 
-    async with FaultyServer(five_at_once).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            await asyncio.gather(*(client.ask(QUESTION) for _ in range(5)))
-            assert server.connections == 5
-            server.behaviour = in_turn(drops, healthy())
-            assert outcome_of(await client.ask(QUESTION)) == YES
-            assert (server.connections, len(server.requests)) == (6, 7)
+    async with asking(five_at_once) as (server, client):
+        await asyncio.gather(*(client.ask(QUESTION) for _ in range(5)))
+        assert server.connections == 5
+        server.behaviour = in_turn(drops, healthy())
+        assert outcome_of(await client.ask(QUESTION)) == YES
+        assert (server.connections, len(server.requests)) == (6, 7)
 
 
 async def test_the_second_attempt_has_what_is_left_of_the_deadline() -> None:
@@ -403,12 +387,11 @@ async def test_the_second_attempt_has_what_is_left_of_the_deadline() -> None:
     async def late_drop(call: Call) -> None:
         await asyncio.sleep(deadline * 0.4)
 
-    async with FaultyServer(in_turn(healthy(), late_drop, hang)).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
-            await client.ask(QUESTION)
-            async with in_time(deadline):
-                assert outcome_of(await client.ask(QUESTION, within=deadline)) == failure(Cause.TIMEOUT)
-            assert len(server.requests) == 3
+    async with asking(in_turn(healthy(), late_drop, hang), deadline=AMPLE) as (server, client):
+        await client.ask(QUESTION)
+        async with in_time(deadline):
+            assert outcome_of(await client.ask(QUESTION, within=deadline)) == failure(Cause.TIMEOUT)
+        assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -423,21 +406,19 @@ async def test_the_second_attempt_has_what_is_left_of_the_deadline() -> None:
 )
 async def test_once_the_server_has_said_anything_nothing_is_sent_again(ending: Behaviour) -> None:
     """A kept connection that ends within an answer is a failure: the service has seen the question."""
-    async with FaultyServer(in_turn(healthy(), ending)).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
-            await client.ask(QUESTION)
-            assert outcome_of(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
-            assert len(server.requests) == 2
+    async with asking(in_turn(healthy(), ending), deadline=AMPLE) as (server, client):
+        await client.ask(QUESTION)
+        assert outcome_of(await client.ask(QUESTION)) == failure(Cause.PROTOCOL)
+        assert len(server.requests) == 2
 
 
 async def test_a_connection_closed_while_idle_is_not_even_tried() -> None:
     """A close that has arrived is noticed before the question is sent."""
-    async with FaultyServer(says(response())).listening() as server:  # answers as if to keep, and closes
-        async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            for _ in range(3):
-                assert outcome_of(await client.ask(QUESTION)) == YES
-                await until(lambda: server.open_now == 0)
-            assert (server.connections, len(server.requests)) == (3, 3)
+    async with asking(says(response())) as (server, client):  # answers as if to keep, and closes
+        for _ in range(3):
+            assert outcome_of(await client.ask(QUESTION)) == YES
+            await until(lambda: server.open_now == 0)
+        assert (server.connections, len(server.requests)) == (3, 3)
 
 
 # --- Whose answer it is ---
@@ -454,16 +435,14 @@ async def test_a_late_answer_is_never_the_next_questions() -> None:
         finally:
             came.set()
 
-    async with FaultyServer(
-        in_turn(healthy(NOT_SUBSCRIBED), late_yes, healthy(NOT_SUBSCRIBED))
-    ).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
+    behaviour = in_turn(healthy(NOT_SUBSCRIBED), late_yes, healthy(NOT_SUBSCRIBED))
+    async with asking(behaviour, deadline=AMPLE) as (_, client):
+        assert outcome_of(await client.ask(QUESTION)) == NO
+        assert outcome_of(await client.ask(QUESTION, within=DEADLINE)) == failure(Cause.TIMEOUT)
+        assert outcome_of(await client.ask(QUESTION)) == NO
+        await came.wait()
+        for _ in range(2):
             assert outcome_of(await client.ask(QUESTION)) == NO
-            assert outcome_of(await client.ask(QUESTION, within=DEADLINE)) == failure(Cause.TIMEOUT)
-            assert outcome_of(await client.ask(QUESTION)) == NO
-            await came.wait()
-            for _ in range(2):
-                assert outcome_of(await client.ask(QUESTION)) == NO
 
 
 STRAY_FIRST, STRAY = response(NOT_SUBSCRIBED + b" " * 20), response(SUBSCRIBED)
@@ -492,15 +471,14 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys(parts: list[bytes], pa
         sent.set()
         call.keep = True
 
-    async with FaultyServer(twice).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE))) as client:
-            for _ in range(3):
-                sent.clear()
-                assert outcome_of(await client.ask(QUESTION)) == NO
-                await sent.wait()  # wakes before the loop has looked at the client's socket
-                if pause:
-                    await asyncio.sleep(pause)
-            assert server.connections == 3
+    async with asking(twice, deadline=AMPLE) as (server, client):
+        for _ in range(3):
+            sent.clear()
+            assert outcome_of(await client.ask(QUESTION)) == NO
+            await sent.wait()  # wakes before the loop has looked at the client's socket
+            if pause:
+                await asyncio.sleep(pause)
+        assert server.connections == 3
 
 
 # --- Where it goes, and what goes with it ---
@@ -554,14 +532,13 @@ async def test_a_cookie_is_never_sent_back(caplog: pytest.LogCaptureFixture) -> 
     """A session cookie that one person's lookup was given does not go with the next person's."""
     cookies = (b"Set-Cookie: session=ECHO; Path=/", b"Set-Cookie: b@d=\x01ECHO", b"Set-Cookie: ;;;")
     giving = says(response(headers=cookies[:1]), keep=True)
-    async with nothing_left(caplog), FaultyServer(giving).listening() as server:
-        # A name, because aiohttp's jar takes no cookies from an address.
-        async with aclosing(LookupClient(Endpoint(f"http://localhost:{server.port}/"))) as client:
-            for _ in range(3):
-                assert outcome_of(await client.ask(QUESTION)) == YES
-            server.behaviour = says(response(headers=cookies[1:]), keep=True)
-            await client.ask(QUESTION)
-            await client.ask(QUESTION)
+    # A name, because aiohttp's jar takes no cookies from an address.
+    async with nothing_left(caplog), asking(giving, url="http://localhost:{port}/") as (server, client):
+        for _ in range(3):
+            assert outcome_of(await client.ask(QUESTION)) == YES
+        server.behaviour = says(response(headers=cookies[1:]), keep=True)
+        await client.ask(QUESTION)
+        await client.ask(QUESTION)
         assert not any(b"cookie" in head.lower() for head, _ in server.requests)
 
 
@@ -576,40 +553,36 @@ async def _timed_out_wait() -> None:
 
 async def test_ten_thousand_questions_at_once_share_the_sockets(caplog: pytest.LogCaptureFixture) -> None:
     """A flood of questions opens no more sockets than allowed, and all of them have ended by the deadline."""
-    async with nothing_left(caplog), FaultyServer().listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, deadline=AMPLE, connections=16))) as client:
-            # What the machine can do at present: two seconds where it has nothing else to do.
-            began = time.monotonic()
-            await asyncio.gather(*(client.ask(QUESTION) for _ in range(500)))
-            deadline = max(2.0, 8 * (time.monotonic() - began))
-            server.requests.clear()
-            began = time.monotonic()
-            await asyncio.gather(*(_timed_out_wait() for _ in range(10_000)))
-            ending = time.monotonic() - began  # what so many waits take here to begin and to be cancelled
-            async with in_time(deadline, slack=0.25 + ending):
-                replies = await asyncio.gather(
-                    *(client.ask(QUESTION, within=deadline) for _ in range(10_000))
-                )
-            counts = Counter(map(outcome_of, replies))
-            assert counts[YES] > 500
-            never_asked = (Outcome.ERROR, Cause.SATURATED, ServiceHealth.NEUTRAL)
-            assert set(counts) <= {YES, never_asked, failure(Cause.TIMEOUT)}
-            assert server.most_open <= 16
-            assert len(server.requests) <= 10_000 - counts[never_asked]
-            assert outcome_of(await client.ask(QUESTION)) == YES
+    async with nothing_left(caplog), asking(deadline=AMPLE, connections=16) as (server, client):
+        # What the machine can do at present: two seconds where it has nothing else to do.
+        began = time.monotonic()
+        await asyncio.gather(*(client.ask(QUESTION) for _ in range(500)))
+        deadline = max(2.0, 8 * (time.monotonic() - began))
+        server.requests.clear()
+        began = time.monotonic()
+        await asyncio.gather(*(_timed_out_wait() for _ in range(10_000)))
+        ending = time.monotonic() - began  # what so many waits take here to begin and to be cancelled
+        async with in_time(deadline, slack=0.25 + ending):
+            replies = await asyncio.gather(*(client.ask(QUESTION, within=deadline) for _ in range(10_000)))
+        counts = Counter(map(outcome_of, replies))
+        assert counts[YES] > 500
+        never_asked = (Outcome.ERROR, Cause.SATURATED, ServiceHealth.NEUTRAL)
+        assert set(counts) <= {YES, never_asked, failure(Cause.TIMEOUT)}
+        assert server.most_open <= 16
+        assert len(server.requests) <= 10_000 - counts[never_asked]
+        assert outcome_of(await client.ask(QUESTION)) == YES
 
 
 async def test_waiting_for_a_turn_that_never_comes_is_not_the_services_failure() -> None:
     """A question that found all connections taken by hanging ones was never asked."""
-    async with FaultyServer(hang).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, connections=2, deadline=1.0))) as client:
-            taken = [asyncio.create_task(client.ask(QUESTION)) for _ in range(2)]
-            await until(lambda: len(server.requests) == 2)
-            async with in_time(0.05):
-                replies = await asyncio.gather(*(client.ask(QUESTION, within=0.05) for _ in range(5)))
-            assert set(map(outcome_of, replies)) == {(Outcome.ERROR, Cause.SATURATED, ServiceHealth.NEUTRAL)}
-            assert set(map(outcome_of, await asyncio.gather(*taken))) == {failure(Cause.TIMEOUT)}
-            assert server.most_open == 2
+    async with asking(hang, connections=2, deadline=1.0) as (server, client):
+        taken = [asyncio.create_task(client.ask(QUESTION)) for _ in range(2)]
+        await until(lambda: len(server.requests) == 2)
+        async with in_time(0.05):
+            replies = await asyncio.gather(*(client.ask(QUESTION, within=0.05) for _ in range(5)))
+        assert set(map(outcome_of, replies)) == {(Outcome.ERROR, Cause.SATURATED, ServiceHealth.NEUTRAL)}
+        assert set(map(outcome_of, await asyncio.gather(*taken))) == {failure(Cause.TIMEOUT)}
+        assert server.most_open == 2
 
 
 @pytest.mark.parametrize(
@@ -625,55 +598,52 @@ async def test_a_cancelled_question_raises_and_leaves_nothing(
     scheme: str, greeting: Behaviour | None, behaviour: Behaviour, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Cancellation comes through as such, at once, and takes the connection with it."""
-    async with nothing_left(caplog), FaultyServer(behaviour, greeting=greeting).listening() as server:
-        url = f"{scheme}://127.0.0.1:{server.port}/"
-        async with aclosing(LookupClient(Endpoint(url))) as client:
-            asking = asyncio.create_task(client.ask(QUESTION))
-            await until(lambda: bool(server.open_now and (server.requests or scheme == "https")))
-            await asyncio.sleep(0.01)  # into the headers, the body or the handshake
-            asking.cancel()
-            async with in_time(0.0):
-                with pytest.raises(asyncio.CancelledError):
-                    await asking
-            await until(lambda: server.open_now == 0)
-            assert server.open_now == 0
+    service = asking(behaviour, greeting=greeting, url=scheme + "://127.0.0.1:{port}/")
+    async with nothing_left(caplog), service as (server, client):
+        task = asyncio.create_task(client.ask(QUESTION))
+        await until(lambda: bool(server.open_now and (server.requests or scheme == "https")))
+        await asyncio.sleep(0.01)  # into the headers, the body or the handshake
+        task.cancel()
+        async with in_time(0.0):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await until(lambda: server.open_now == 0)
+        assert server.open_now == 0
 
 
 async def test_a_question_cancelled_before_its_turn_takes_none() -> None:
     """Cancelling one that waits for a connection leaves the turn to the next."""
-    async with FaultyServer(hang).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url, connections=1))) as client:
-            first = asyncio.create_task(client.ask(QUESTION))
-            await server.asked.wait()
-            waiting = asyncio.create_task(client.ask(QUESTION))
-            await asyncio.sleep(0)
-            for task in (waiting, first):
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-            server.behaviour = healthy()
-            assert outcome_of(await client.ask(QUESTION)) == YES
-            assert len(server.requests) == 2
+    async with asking(hang, connections=1) as (server, client):
+        first = asyncio.create_task(client.ask(QUESTION))
+        await server.asked.wait()
+        waiting = asyncio.create_task(client.ask(QUESTION))
+        await asyncio.sleep(0)
+        for task in (waiting, first):
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        server.behaviour = healthy()
+        assert outcome_of(await client.ask(QUESTION)) == YES
+        assert len(server.requests) == 2
 
 
 async def test_an_outer_timeout_is_the_callers_and_not_a_reply() -> None:
     """``ask`` does not swallow a time limit that somebody put around it."""
-    async with FaultyServer(hang).listening() as server:
-        async with aclosing(LookupClient(Endpoint(server.url))) as client:
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await client.ask(QUESTION)
+    async with asking(hang) as (_, client):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.ask(QUESTION)
 
 
 async def test_closing_ends_the_questions_under_way(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever still waits when the client is closed gets a reply, at once; so does whoever comes later."""
     async with nothing_left(caplog), FaultyServer(hang).listening() as server:
         client = LookupClient(Endpoint(server.url, connections=2))
-        asking = [asyncio.create_task(client.ask(QUESTION)) for _ in range(4)]
+        tasks = [asyncio.create_task(client.ask(QUESTION)) for _ in range(4)]
         await until(lambda: len(server.requests) == 2)
         async with in_time(0.0):
             await client.aclose()
-            replies = await asyncio.gather(*asking)
+            replies = await asyncio.gather(*tasks)
         assert {reply.outcome.outcome for reply in replies} == {Outcome.ERROR}
         assert (await client.ask(QUESTION)).outcome.outcome is Outcome.ERROR
         await client.aclose()

@@ -1,5 +1,4 @@
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ from streams.lookup.breaker import BreakerPolicy, State
 from streams.lookup.client import Endpoint, LookupClient, Question
 from streams.lookup.lookups import LookupPolicy, Lookups
 from streams.lookup.organisation import CIRCUIT_OPEN, CLOSING, TIMEOUT, UNEXPECTED
+from streams.sandbox.ports import free_port
 from streams.settings.organisations_file import Organisation, Organisations
 from tests.lookup.test_organisation import EXISTING, FAILURE, Does, Service, Tally, person, waits
 
@@ -227,10 +227,7 @@ async def test_closing_does_not_wait_for_ever(opened: Opens) -> None:
 
 async def test_by_default_each_desk_has_a_real_client_of_its_own() -> None:
     """A refused connection over real sockets is an outcome like any other."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    lookups = Lookups(policies(asked_at(f"http://127.0.0.1:{port}/")), Tally())
+    lookups = Lookups(policies(asked_at(f"http://127.0.0.1:{free_port()}/")), Tally())
     outcome = await waits(lookups.ask(of(310)))
     assert outcome.cause == "connect"
     assert isinstance(next(iter(lookups))._client, LookupClient)
