@@ -68,7 +68,6 @@ def test_a_place_that_cannot_be_read_is_none(number: bytes | None) -> None:
 
 
 LARGE = b"0" * (3 * SHORTENED_TO)
-OURS = ["__streams.errors." + name for name in ("topic", "partition", "offset", "exception")]
 
 
 def sha256(part: bytes) -> bytes:

@@ -22,7 +22,7 @@ from streams.actions.processor import (
 )
 from streams.actions.rekeying import REKEYED_FROM, REKEYED_TIMESTAMP, Rekeying, rekeyed_from
 from streams.delivery.results import AwaitingLookup, Result
-from streams.delivery.transaction import RecordRefused, RecordTooLarge
+from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
 from streams.lookup.client import Question
 from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome
 from streams.messages.keys import partition_of
@@ -103,6 +103,12 @@ class Bench:
         )
         self.process = self.confirmation.process
 
+    def refused(self, record: FakeRecord, result: Result, by: Exception = TOO_LARGE) -> Result:
+        """What the record comes to when the broker refuses that result."""
+        instead = self.confirmation.on_refused(record, result, by)
+        assert instead is not None
+        return instead
+
 
 def action(org_id: int = 310, ref: str = "ref", **more: Any) -> bytes:
     contact = {"contactRef": ref, "email": f"{CANARY}@example.org", "firstName": CANARY}
@@ -120,16 +126,18 @@ def concluded(processed: Result | AwaitingLookup | None) -> Result:
     return processed.conclude(processed.answer) if isinstance(processed, AwaitingLookup) else processed
 
 
-def email(result: Result) -> dict[str, Any]:
+def written(result: Result) -> Outgoing:
     assert result.outgoing is not None
-    assert result.outgoing.value is not None
-    document: dict[str, Any] = orjson.loads(result.outgoing.value)
+    return result.outgoing
+
+
+def email(result: Result) -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(written(result).value or b"")
     return document
 
 
 def why(result: Result) -> str:
-    assert result.outgoing is not None
-    return dict(result.outgoing.headers)["__streams.errors.exception"].decode()
+    return dict(written(result).headers)["__streams.errors.exception"].decode()
 
 
 # -- what is known, and what need not be -----------------------------------------------------------------
@@ -148,8 +156,7 @@ def test_a_known_status_makes_the_email_without_a_lookup(known: bool, variant: s
     assert (document["variant"], document["reason"], document["lookup"]) == (variant, reason, None)
     assert document["action"] == orjson.loads(action())
     assert result.outcome == Emailed(variant, reason, "", "", 310)
-    assert result.outgoing is not None
-    assert (result.outgoing.topic, result.outgoing.key) == ("emails", b"310:ref")
+    assert (written(result).topic, written(result).key) == ("emails", b"310:ref")
     assert bench.lookups.questions == []
 
 
@@ -163,15 +170,13 @@ def test_the_status_is_looked_for_in_the_action_s_partition_by_organisation_and_
     assert bench.statuses.asked == [(3, b"310:ref", 1_764_000_001.5)]
 
 
-def test_a_tombstone_is_ignored() -> None:
-    """A null value writes nothing, and is counted."""
-    assert Bench().process(FakeRecord(value=None)) == Result(None, Ignored("tombstone"))
-
-
-def test_another_stage_is_ignored() -> None:
-    """A message of another stage writes nothing, and is counted."""
-    record = FakeRecord(value=action().replace(b"supporter_confirm", b"deliver"))
-    assert Bench().process(record) == Result(None, Ignored("stage"))
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [(None, "tombstone"), (b'{"stage":"deliver"}', "stage")],
+)
+def test_what_asks_for_no_email_is_ignored(value: bytes | None, why: str) -> None:
+    """A null value and a message of another stage write nothing, and are counted."""
+    assert Bench().process(FakeRecord(value=value)) == Result(None, Ignored(why))
 
 
 @pytest.mark.parametrize(
@@ -394,33 +399,6 @@ async def _end(data: st.DataObject, pending: AwaitingLookup) -> None:
 # -- what cannot be written, and bugs --------------------------------------------------------------------
 
 
-def test_an_email_that_is_too_large_becomes_a_dead_letter() -> None:
-    """The original action is kept under too_large, and counted as a dead letter instead of an email."""
-    bench = Bench()
-    bench.statuses.known[b"310:ref"] = True
-    record = asks()
-    refused = bench.confirmation.on_refused(record, concluded(bench.process(record)), TOO_LARGE)
-    assert refused is not None
-    assert refused.outcome == DeadLettered("too_large")
-    assert refused.outgoing is not None
-    assert (refused.outgoing.topic, refused.outgoing.value) == ("dlq", record.value)
-    assert why(refused) == "too_large"
-
-
-def test_a_dead_letter_that_is_too_large_is_shortened_and_says_so() -> None:
-    """It keeps its beginning, its reason, and in a header how long it was; it counts as before."""
-    bench = Bench()
-    record = FakeRecord(value=b"{" * (3 * SHORTENED_TO))
-    first = concluded(bench.process(record))
-    second = bench.confirmation.on_refused(record, first, TOO_LARGE)
-    assert second is not None
-    assert second.outcome == first.outcome
-    assert second.outgoing is not None
-    assert second.outgoing.value == b"{" * SHORTENED_TO
-    assert dict(second.outgoing.headers)["shortened-from"] == b"%d" % (3 * SHORTENED_TO)
-    assert why(second) == why(first)
-
-
 def test_a_dead_letter_is_reduced_until_nothing_is_left_to_leave_out() -> None:
     """Each step has less in it, its outcome stays, and after the bare notice the lane is told to wait."""
     bench = Bench()
@@ -430,9 +408,8 @@ def test_a_dead_letter_is_reduced_until_nothing_is_left_to_leave_out() -> None:
     sizes = []
     while result is not None:
         assert result.outcome == DeadLettered("not_json")
-        assert result.outgoing is not None
         assert why(result) == "not_json"
-        letter = result.outgoing
+        letter = written(result)
         sizes.append(len(letter.value or b"") + sum(len(text or b"") for _, text in letter.headers))
         result = bench.confirmation.on_refused(record, result, TOO_LARGE)
     assert len(sizes) > 3
@@ -445,26 +422,29 @@ def test_an_email_that_is_too_large_leaves_without_the_lookup_s_custom_fields() 
     bench.lookups.reply = lambda _: EXISTING
     record = FakeRecord(value=action(comment='"customFields":{"x":1}},"action":{'))
     result = concluded(bench.process(record))
-    smaller = bench.confirmation.on_refused(record, result, TOO_LARGE)
-    assert smaller is not None
+    smaller = bench.refused(record, result)
     assert smaller.outcome == result.outcome
     was, now = email(result), email(smaller)
     assert was["lookup"]["customFields"] == {"isSubscribed": True}
     assert now == {**was, "lookup": {**was["lookup"], "customFields": {}, "customFieldsOmitted": True}}
-    refused = bench.confirmation.on_refused(record, smaller, TOO_LARGE)
-    assert refused is not None
+    refused = bench.refused(record, smaller)
     assert refused.outcome == DeadLettered("too_large")
 
 
+@pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("answer", [NON_EXISTING, TIMEOUT, None])
-def test_an_email_without_custom_fields_that_is_too_large_is_a_dead_letter(answer: Answer) -> None:
-    """There is nothing to leave out."""
+def test_an_email_without_custom_fields_that_is_too_large_is_a_dead_letter(
+    known: bool, answer: Answer
+) -> None:
+    """There is nothing to leave out: the action is kept, and counted as a dead letter instead of an email."""
     bench = Bench()
     bench.lookups.reply = lambda _: answer
+    bench.statuses.known |= {b"310:ref": True} if known else {}
     record = asks()
-    refused = bench.confirmation.on_refused(record, concluded(bench.process(record)), TOO_LARGE)
-    assert refused is not None
+    refused = bench.refused(record, concluded(bench.process(record)))
     assert refused.outcome == DeadLettered("too_large")
+    assert (written(refused).topic, written(refused).value) == ("dlq", record.value)
+    assert why(refused) == "too_large"
 
 
 def test_what_the_broker_refuses_for_another_reason_becomes_a_dead_letter_with_a_key() -> None:
@@ -472,26 +452,20 @@ def test_what_the_broker_refuses_for_another_reason_becomes_a_dead_letter_with_a
     bench = Bench()
     bench.lookups.reply = lambda _: None
     record = asks(key=None)
-    refused = bench.confirmation.on_refused(record, concluded(bench.process(record)), RecordRefused(0))
-    assert refused is not None
+    refused = bench.refused(record, concluded(bench.process(record)), RecordRefused(0))
     assert refused.outcome == DeadLettered("refused")
-    assert refused.outgoing is not None
-    assert refused.outgoing.key is None
-    again = bench.confirmation.on_refused(record, refused, RecordRefused(0))
-    assert again is not None
-    assert again.outgoing is not None
-    assert (again.outgoing.key, again.outgoing.value) == (b"actions/3/5", record.value)
+    assert written(refused).key is None
+    again = bench.refused(record, refused, RecordRefused(0))
+    assert (written(again).key, written(again).value) == (b"actions/3/5", record.value)
     other = concluded(bench.process(FakeRecord(offset=6, value=b"{", key=None)))
-    assert other.outgoing is not None
-    assert other.outgoing.key == b"actions/3/6"
+    assert written(other).key == b"actions/3/6"
 
 
 def test_a_compacted_dead_letter_topic_is_given_keys_at_once() -> None:
     """Such a topic refuses records without a key."""
     bench = Bench(complete=with_key)
     result = concluded(bench.process(FakeRecord(offset=6, value=b"{", key=None)))
-    assert result.outgoing is not None
-    assert result.outgoing.key == b"actions/3/6"
+    assert written(result).key == b"actions/3/6"
 
 
 def test_a_record_on_which_our_own_code_failed_is_kept(caplog: pytest.LogCaptureFixture) -> None:
@@ -500,8 +474,7 @@ def test_a_record_on_which_our_own_code_failed_is_kept(caplog: pytest.LogCapture
     record = asks(offset=77)
     result = bench.confirmation.on_error(record, KeyError(CANARY))
     assert result.outcome == DeadLettered("internal_error")
-    assert result.outgoing is not None
-    assert result.outgoing.value == record.value
+    assert written(result).value == record.value
     assert "actions/3/77" in caplog.text
     assert "KeyError" in caplog.text
     assert CANARY not in caplog.text
@@ -552,9 +525,8 @@ def test_an_action_in_the_wrong_partition_that_is_not_known_here_is_moved() -> N
     result = concluded(bench.process(record))
     key = f"310:{ELSEWHERE}".encode()
     assert result.outcome == Rekeyed()
-    assert result.outgoing is not None
-    assert (result.outgoing.topic, result.outgoing.key) == ("moved", key)
-    assert (result.outgoing.partition, result.outgoing.value) == (partition_of(key, 8), record.value)
+    assert (written(result).topic, written(result).key) == ("moved", key)
+    assert (written(result).partition, written(result).value) == (partition_of(key, 8), record.value)
     assert bench.lookups.questions == []
 
 
@@ -571,11 +543,9 @@ def test_a_moved_action_that_its_topic_has_no_room_for_is_not_cut() -> None:
     record = FakeRecord(value=action(ref=ELSEWHERE, filler="x" * SHORTENED_TO))
     result = concluded(bench.process(record))
     assert result.outcome == Rekeyed()
-    refused = bench.confirmation.on_refused(record, result, TOO_LARGE)
-    assert refused is not None
+    refused = bench.refused(record, result)
     assert refused.outcome == DeadLettered("too_large")
-    assert refused.outgoing is not None
-    assert (refused.outgoing.topic, refused.outgoing.value) == ("dlq", record.value)
+    assert (written(refused).topic, written(refused).value) == ("dlq", record.value)
 
 
 def test_a_moved_action_s_email_has_the_identity_of_its_first_place() -> None:
@@ -599,8 +569,7 @@ def test_a_moved_dead_letter_names_its_first_place_if_it_has_one() -> None:
         (((REKEYED_FROM, None),), (b"3", b"5")),
     ):
         result = bench.confirmation.on_error(FakeRecord(5, b"{}", headers=headers), KeyError())
-        assert result.outgoing is not None
-        found = dict(result.outgoing.headers)
+        found = dict(written(result).headers)
         assert (found["__streams.errors.partition"], found["__streams.errors.offset"]) == place
         assert REKEYED_FROM not in found
         assert REKEYED_TIMESTAMP not in found
@@ -613,8 +582,7 @@ def test_an_action_that_nobody_moved_is_a_dead_letter_of_the_internal_topic(text
     bench.statuses.known[b"310:ref"] = True
     result = concluded(bench.process(asks(headers=((REKEYED_FROM, text),))))
     assert result.outcome == DeadLettered("field_value")
-    assert result.outgoing is not None
-    assert dict(result.outgoing.headers)["errors.json-path"] == b"$headers.rekeyed-from"
+    assert dict(written(result).headers)["errors.json-path"] == b"$headers.rekeyed-from"
 
 
 # -- privacy ---------------------------------------------------------------------------------------------
@@ -628,8 +596,7 @@ async def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> N
     pending = bench.process(record)
     bench.lookups.open[0].set_exception(ValueError(CANARY))
     result = concluded(pending)
-    letter = bench.confirmation.on_refused(record, result, TOO_LARGE)
-    assert letter is not None
+    letter = bench.refused(record, result)
     bench.confirmation.on_refused(record, letter, TOO_LARGE)
     bench.process(record)
     bench.confirmation.on_error(record, ValueError(CANARY))

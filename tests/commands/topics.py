@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.structs import OffsetAndMetadata
@@ -148,8 +147,3 @@ def transactional(topics: Topics) -> AIOKafkaProducer:
         transactional_id=f"{topics.installation.group}-test",
         transaction_timeout_ms=60_000,
     )
-
-
-def numbered(value: bytes) -> int:
-    """The actionId of an action or email."""
-    return int(orjson.loads(value)["actionId"])

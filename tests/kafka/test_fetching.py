@@ -57,6 +57,12 @@ class Assignment:
         return None if place.partition == 0 else self._state  # the first one was taken away meanwhile
 
 
+def paced(failure: type[Exception] | None = None, seconds: float = 0) -> Fetcher:
+    fetcher = Fetcher(failure, seconds)
+    pace_fetches(fetcher)
+    return fetcher
+
+
 def request(partitions: int) -> Any:
     return SimpleNamespace(topics=[("actions", [(number, 0, 1) for number in range(partitions)])])
 
@@ -65,8 +71,7 @@ def request(partitions: int) -> Any:
 @pytest.mark.usefixtures("virtual_time")
 async def test_what_trickles_in_is_gathered(highwater: int | None) -> None:
     """Two fetches from a broker have a pause between them, and the first has none before it."""
-    fetcher = Fetcher()
-    pace_fetches(fetcher)
+    fetcher = paced()
     begin = asyncio.get_running_loop().time()
     for _ in range(2):
         assert await fetcher._proc_fetch_request(Assignment(highwater), 0, request(4))
@@ -78,8 +83,7 @@ async def test_what_trickles_in_is_gathered(highwater: int | None) -> None:
 @pytest.mark.usefixtures("virtual_time")
 async def test_the_more_partitions_the_longer_the_pause() -> None:
     """With many, the next fetch from a broker waits as long as the last one's partitions are worth."""
-    fetcher = Fetcher()
-    pace_fetches(fetcher)
+    fetcher = paced()
     for partitions in (400, 1, 1):
         assert await fetcher._proc_fetch_request(Assignment(), 0, request(partitions))
     first, second, third = fetcher.asked_at
@@ -90,8 +94,7 @@ async def test_the_more_partitions_the_longer_the_pause() -> None:
 @pytest.mark.usefixtures("virtual_time")
 async def test_a_backlog_is_not_waited_for() -> None:
     """Where the partitions together have more than a pause would gather, only their number counts."""
-    fetcher = Fetcher()
-    pace_fetches(fetcher)
+    fetcher = paced()
     for _ in range(11):
         assert await fetcher._proc_fetch_request(Assignment(BACKLOG // 3 + 1), 0, request(4))
     assert 40 * PAUSE_PER_PARTITION * 0.99 <= fetcher.asked_at[-1] - fetcher.asked_at[0] < 10 * PAUSE
@@ -100,8 +103,7 @@ async def test_a_backlog_is_not_waited_for() -> None:
 @pytest.mark.usefixtures("virtual_time")
 async def test_brokers_do_not_wait_for_each_other() -> None:
     """A pause concerns one broker."""
-    fetcher = Fetcher()
-    pace_fetches(fetcher)
+    fetcher = paced()
     await fetcher._proc_fetch_request(Assignment(), 0, request(100_000))
     async with asyncio.timeout(100_000 * PAUSE_PER_PARTITION / 2):
         await fetcher._proc_fetch_request(Assignment(), 1, request(1))
@@ -110,8 +112,7 @@ async def test_brokers_do_not_wait_for_each_other() -> None:
 @pytest.mark.usefixtures("virtual_time")
 async def test_a_failed_fetch_is_paused_after_too() -> None:
     """What goes wrong is raised, and not repeated faster than what goes right."""
-    fetcher = Fetcher(FetchFailed)
-    pace_fetches(fetcher)
+    fetcher = paced(FetchFailed)
     for _ in range(2):
         with pytest.raises(FetchFailed):
             await fetcher._proc_fetch_request(Assignment(), 0, request(100))
@@ -122,8 +123,7 @@ async def test_a_failed_fetch_is_paused_after_too() -> None:
 @pytest.mark.usefixtures("virtual_time")
 async def test_a_cancelled_fetch_has_found_nothing(asked_before: int) -> None:
     """The fetcher's close awaits what it has cancelled, and goes on."""
-    fetcher = Fetcher(seconds=0 if asked_before else 60)
-    pace_fetches(fetcher)
+    fetcher = paced(seconds=0 if asked_before else 60)
     for _ in range(asked_before):
         await fetcher._proc_fetch_request(Assignment(), 0, request(300_000))
     fetch = asyncio.create_task(fetcher._proc_fetch_request(Assignment(), 0, request(1)))

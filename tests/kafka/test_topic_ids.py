@@ -8,25 +8,19 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.kafka.topic_ids import ids_of
-from streams.sandbox.kafka import EmbeddedKafka
 
 pytestmark = pytest.mark.kafka
 
 
 async def test_a_topic_made_again_has_another_id(
-    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+    admin: AIOKafkaAdminClient, unique_name: Callable[[str], str]
 ) -> None:
     """The cluster's id stays; the topic's stays as long as the topic does."""
     topic, other = unique_name("t"), unique_name("t")
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(topic, 3, 1), NewTopic(other, 1, 1)])
-        first = await ids_of(admin, topic)
-        assert first == await ids_of(admin, topic)
-        second = await ids_of(admin, other)
-    finally:
-        await admin.close()
+    await admin.create_topics([NewTopic(topic, 3, 1), NewTopic(other, 1, 1)])
+    first = await ids_of(admin, topic)
+    assert first == await ids_of(admin, topic)
+    second = await ids_of(admin, other)
     assert len(first.topic) == 32
     assert first.cluster == second.cluster != ""
     assert first.topic != second.topic

@@ -17,6 +17,8 @@ from streams.kafka.topics import (
     TopicsUnfit,
     ensure_topics,
 )
+from streams.sandbox.kafka import EmbeddedKafka
+from tests.clients import make_topics
 
 
 def topic_names(prefix: str) -> TopicNames:
@@ -201,28 +203,12 @@ async def test_topics_are_made_with_what_they_need(
 
 @pytest.mark.kafka
 async def test_existing_topics_decide_the_count_and_keep_their_settings(
-    admin: AIOKafkaAdminClient, unique_name: Callable[[str], str]
+    kafka: EmbeddedKafka, admin: AIOKafkaAdminClient, unique_name: Callable[[str], str]
 ) -> None:
     """Topics that an operator made stay as they are, and their own limits are the ones that count."""
     names = topic_names(unique_name("t"))
-    await admin.create_topics(
-        [
-            NewTopic(names.actions, 2, 1),
-            NewTopic(names.emails, 2, 1, topic_configs={"max.message.bytes": "5000000"}),
-        ]
-    )
-    while names.emails not in await partition_counts(admin, names):  # noqa: ASYNC110 - it has no event
-        await asyncio.sleep(0.02)
+    await make_topics(kafka.bootstrap_servers, 2, names.actions)
+    await make_topics(kafka.bootstrap_servers, 2, names.emails, max_message_bytes="5000000")
     found = await ensure_topics(admin, names, partitions=3, replication=1)
     assert await partition_counts(admin, names) == dict.fromkeys(names.all, 2)
     assert found.max_message_bytes[names.emails] == 5_000_000
-
-
-@pytest.mark.kafka
-async def test_too_many_replicas_are_refused_by_the_cluster(
-    admin: AIOKafkaAdminClient, unique_name: Callable[[str], str]
-) -> None:
-    """One broker cannot hold three replicas: the refusal names the topic."""
-    names = topic_names(unique_name("t"))
-    with pytest.raises(TopicsUnfit, match="InvalidReplicationFactor"):
-        await ensure_topics(admin, names, partitions=3, replication=3)

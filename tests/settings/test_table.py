@@ -12,17 +12,10 @@ from streams.settings.table import (
     MOST_PENDING_LOOKUPS,
     SettingRow,
     Settings,
-    SettingsError,
     describe,
     effective,
     variables_in,
 )
-
-
-def problems(**environ: str) -> tuple[str, ...]:
-    with pytest.raises(SettingsError) as caught:
-        load_settings(environ)
-    return caught.value.problems
 
 
 @pytest.mark.parametrize(
