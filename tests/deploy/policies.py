@@ -13,7 +13,6 @@ Policy = Callable[[list[Document]], Iterator[str]]
 
 SECRET_NAMES = {row.name for row in describe() if row.secret}
 SECRET_TEXT = re.compile(r"(?i)(password|token|secret|api_?key)\s*[=:]\s*[\"']?[^\s\"']")
-OPERATORS_WORK = ("kafka", "")  # namespaces that topics and users may be in
 
 
 def of_kind(documents: list[Document], kind: str) -> Iterator[Document]:

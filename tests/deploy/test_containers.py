@@ -5,8 +5,7 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from streams.sandbox.kafka.jars import KAFKA_VERSION
 from streams.settings.load import load_settings
 from streams.settings.organisations_file import load_organisations
 from tests.deploy.kustomize import ROOT
+from tests.http_server import answering
 from tests.node import NODE, installed
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -69,27 +69,16 @@ def test_the_image_runs_as_nobody_from_an_exact_tag() -> None:
 def test_the_health_check_follows_livez(status: int, code: int) -> None:
     """The image's own command says what /livez says."""
 
-    class Livez(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status if self.path == "/livez" else 404)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
+    def livez(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(status if request.path == "/livez" else 404)
+        request.end_headers()
 
     found = re.search(r"^HEALTHCHECK .*\n    CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
     assert found is not None
-    server = HTTPServer(("127.0.0.1", 0), Livez)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        environment = {**os.environ, "STREAMS_WEB_PORT": str(server.server_port)}
+    with answering(livez) as port:
+        environment = {**os.environ, "STREAMS_WEB_PORT": str(port)}
         command = [sys.executable, *json.loads(found[1])[1:]]
         assert subprocess.run(command, env=environment).returncode == code
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_compose_has_its_schema_s_form() -> None:

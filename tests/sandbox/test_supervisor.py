@@ -2,7 +2,6 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 
 from streams.sandbox.errors import SandboxError
 from streams.sandbox.supervised import SupervisedProcesses
+from tests.sandbox.processes import wait_until_gone
 
 SLEEPER = ["sleep", "600"]
 DEAF = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"]
@@ -41,21 +41,6 @@ kafka.start()
 print(json.dumps([kafka.brokers[1].pid, str(kafka.folder)]), flush=True)
 time.sleep(600)
 """
-
-
-def wait_until_gone(*pids: int, seconds: float = 20.0) -> None:
-    """Wait on the kernel's own event for the end of processes that are not our children."""
-    deadline = time.monotonic() + seconds
-    for pid in pids:
-        try:
-            watched = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        try:
-            ended, _, _ = select.select([watched], [], [], max(0.0, deadline - time.monotonic()))
-        finally:
-            os.close(watched)
-        assert ended, f"process {pid} still runs after {seconds} s"
 
 
 @pytest.fixture
@@ -90,14 +75,11 @@ def parent() -> Iterator[Callable[..., tuple[subprocess.Popen[str], Any]]]:
 def test_killed_parent_leaves_no_broker_and_no_folder(parent: Callable[..., Any]) -> None:
     """When the program that started a Kafka is killed with SIGKILL, the broker ends and its folder goes."""
     process, (broker, root) = parent(KAFKA_PARENT)
-    watched = os.pidfd_open(broker)
     assert Path(root).is_dir()
 
     process.kill()
 
-    ended, _, _ = select.select([watched], [], [], 30)
-    os.close(watched)
-    assert ended
+    wait_until_gone(broker)
     deadline = time.monotonic() + 10
     while Path(root).exists():  # removed after the broker's end, within moments
         assert time.monotonic() < deadline

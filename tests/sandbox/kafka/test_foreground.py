@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from streams.sandbox.ports import free_port
+
 pytestmark = pytest.mark.kafka
 
 PROGRAM = """
@@ -85,9 +87,7 @@ def test_interrupted_while_it_starts(start: Start) -> None:
 
 def test_given_folder_and_port_are_used(start: Start, tmp_path: Path) -> None:
     """The folder stays; a port that is in use is one line on standard error and exit code 1."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        wanted = free.getsockname()[1]
+    wanted = free_port()
     process = start(tmp_path / "kept", wanted)
     assert ready(process)[:2] == (wanted, tmp_path / "kept")
 
