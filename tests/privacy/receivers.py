@@ -1,10 +1,11 @@
 """What takes Sentry's events and OpenTelemetry's spans in a test, and keeps them as text."""
 
 import gzip
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.http_server import answering
 
 
 class Receivers:
@@ -24,24 +25,13 @@ class Receivers:
 def receiving() -> Iterator[Receivers]:
     """Listen on a free port of 127.0.0.1."""
 
-    class Taking(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            body = gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body
-            receivers.received.append((self.path, body))
-            self.send_response(200)
-            self.end_headers()
+    def take(request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers["Content-Length"]))
+        body = gzip.decompress(body) if request.headers["Content-Encoding"] == "gzip" else body
+        receivers.received.append((request.path, body))
+        request.send_response(200)
+        request.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
-    receivers = Receivers(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(take) as port:
+        receivers = Receivers(port)
         yield receivers
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

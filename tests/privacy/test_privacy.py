@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-import logging
 import signal
+import ssl
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,8 @@ class Run:
 async def lookups(folder: Path) -> AsyncIterator[Path]:
     """Serve every fault to an organisation of its own; yield their organisations file."""
     certificate = trustme.CA().issue_cert("zyxwanda.pii-canary.test")
-    with certificate.private_key_and_cert_chain_pem.tempfile() as pem:
-        import ssl
-
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(pem)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
     servers = [FaultyServer(behaviour) for behaviour in LOOKUPS.values()] + [FaultyServer(tls=context)]
     async with contextlib.AsyncExitStack() as stack:
         for server in servers:
@@ -145,52 +143,43 @@ def installed(kafka: EmbeddedKafka, name: str, folder: Path, **settings: object)
             place.kill_all()
 
 
+async def met_everything(
+    kafka: EmbeddedKafka, folder: Path, then: Callable[[Run], Awaitable[None]], **settings: object
+) -> Run:
+    """Run a worker that meets everything and `then` something more, until it is stopped."""
+    async with lookups(folder) as file:
+        with installed(kafka, folder.name, folder, organisations_file=file, **settings) as run:
+            await meet_everything(run, file)
+            await then(run)
+            run.worker.stop()
+    return run
+
+
 @pytest.fixture(scope="module")
 def thorough(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """JSON lines at DEBUG, every logger of every library included, to the last word of a crash."""
+
+    async def crash(run: Run) -> None:
+        await send(run.place.bootstrap_servers, run.place.names.statuses, [(LETHAL, EMAIL.encode())])
+        await settled(run.place, lambda: "buggy_read" in run.output)
+
     folder = tmp_path_factory.mktemp("thorough")
-
-    async def meet() -> None:
-        async with lookups(folder) as file:
-            with installed(
-                kafka, "thorough", folder, organisations_file=file, log_level="debug", log_style="json"
-            ) as run:
-                await meet_everything(run, file)
-                await send(run.place.bootstrap_servers, run.place.names.statuses, [(LETHAL, EMAIL.encode())])
-                await settled(run.place, lambda: "buggy_read" in run.output)
-                run.worker.stop()
-                found.append(run)
-
-    found: list[Run] = []
-    asyncio.run(meet())
-    return found[0]
+    return asyncio.run(met_everything(kafka, folder, crash, log_level="debug", log_style="json"))
 
 
 @pytest.fixture(scope="module")
 def usual(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Text at INFO, and ten thousand failures of one kind."""
-    folder = tmp_path_factory.mktemp("usual")
 
-    async def meet() -> None:
-        async with lookups(folder) as file:
-            with installed(kafka, "usual", folder, organisations_file=file, log_style="text") as run:
-                await meet_everything(run, file)
-                began = time.monotonic()
-                actions = (keyed(person(number, WRITE)) for number in range(MANY))
-                await send(run.place.bootstrap_servers, run.place.names.actions, actions)
-                failures = {"error_class": "internal_error"}
-                await settled(
-                    run.place,
-                    lambda: run.worker.counter("confirmation_dead_letters_total", **failures) > MANY,
-                    40,
-                )
-                run.seconds = time.monotonic() - began
-                run.worker.stop()
-                found.append(run)
+    async def fail(run: Run) -> None:
+        began = time.monotonic()
+        actions = (keyed(person(number, WRITE)) for number in range(MANY))
+        await send(run.place.bootstrap_servers, run.place.names.actions, actions)
+        counter = partial(run.worker.counter, "confirmation_dead_letters_total")
+        await settled(run.place, lambda: counter(error_class="internal_error") > MANY, 40)
+        run.seconds = time.monotonic() - began
 
-    found: list[Run] = []
-    asyncio.run(meet())
-    return found[0]
+    return asyncio.run(met_everything(kafka, tmp_path_factory.mktemp("usual"), fail, log_style="text"))
 
 
 @pytest.fixture(params=["thorough", "usual"])
@@ -289,16 +278,6 @@ COMMANDS = [
 ]
 
 
-@pytest.fixture
-def loggers() -> Iterator[None]:
-    """Commands silence these for the rest of their process, which here has other tests to run."""
-    levels = {name: logging.getLogger(name).level for name in ("aiokafka", "asyncio")}
-    yield
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-
-
-@pytest.mark.usefixtures("loggers")
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_no_command_names_anybody(
     usual: Run, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
