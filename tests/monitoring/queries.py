@@ -59,18 +59,18 @@ def substituted(expression: str, values: Mapping[str, str]) -> str:
     )
 
 
-def selectors(expression: str) -> set[str]:
-    """Return name and matchers of every vector selector in an expression without variables."""
-    found: set[str] = set()
+def selectors(expression: str) -> list[promql_parser.VectorSelector]:
+    """Return every vector selector in an expression without variables."""
+    found: list[promql_parser.VectorSelector] = []
 
     def visit(node: promql_parser.Expr) -> None:
         if isinstance(node, promql_parser.VectorSelector):
-            found.add(f"{node.name or ''}{node.matchers}")
+            found.append(node)
 
     promql_parser.walk(promql_parser.parse(expression), visit)
     return found
 
 
-def metrics(expression: str) -> set[str]:
-    """Return the names of the metrics in an expression without variables."""
-    return {selector.partition("{")[0] for selector in selectors(expression)}
+def series_of(kind: str) -> list[str]:
+    """Return what Prometheus adds to the name of a metric of this kind, for each of its series."""
+    return {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}[kind]

@@ -1,11 +1,9 @@
 """The dashboard is up to date, asks only for what workers show, and explains itself."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import grafana_foundation_sdk.models.units as units
-import promql_parser
 import pytest
 import yaml
 
@@ -14,10 +12,11 @@ from streams.observability.metric_catalogue import CATALOGUE
 from tests.monitoring.queries import (
     DASHBOARD,
     ROOT,
-    metrics,
     of_dashboard,
     panels,
     read_dashboard,
+    selectors,
+    series_of,
     substituted,
 )
 
@@ -35,8 +34,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
 NOT_SHOWN: dict[str, str] = {}
 
 VARIABLES = {"job": "j", "instance": "i", "organisation": "o", "__rate_interval": "5m", "__range": "1h"}
-SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
-KNOWN = {f"{each.name}{suffix}": each for each in CATALOGUE for suffix in SUFFIXES[each.kind]}
+KNOWN = {f"{each.name}{suffix}": each for each in CATALOGUE for suffix in series_of(each.kind)}
 LABELS = FOREIGN | {name: described.labels for name, described in KNOWN.items()}
 TARGET_LABELS = {"job", "instance"}
 UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("_")}
@@ -44,20 +42,7 @@ UNITS = {value for name, value in vars(units).items() if isinstance(value, str) 
 SHIPPED = read_dashboard()
 PANELS = list(panels(SHIPPED))
 QUERIES = [(place, substituted(expression, VARIABLES)) for place, expression in of_dashboard(SHIPPED)]
-
-
-def selectors() -> Iterator[tuple[str, promql_parser.VectorSelector]]:
-    """Give each vector selector of the dashboard with the place where it stands."""
-    for place, query in QUERIES:
-        found: list[promql_parser.VectorSelector] = []
-
-        def visit(node: promql_parser.Expr, found: list[Any] = found) -> None:
-            if isinstance(node, promql_parser.VectorSelector):
-                found.append(node)
-
-        promql_parser.walk(promql_parser.parse(query), visit)
-        for selector in found:
-            yield place, selector
+SELECTORS = [(place, selector) for place, query in QUERIES for selector in selectors(query)]
 
 
 def test_the_files_are_what_the_code_makes() -> None:
@@ -69,26 +54,26 @@ def test_the_files_are_what_the_code_makes() -> None:
 
 def test_queries_ask_for_what_workers_show() -> None:
     """Each metric is in the catalogue, and so are the labels that a query matches or groups by."""
-    for place, selector in selectors():
+    for place, selector in SELECTORS:
         assert selector.name in LABELS, place
         matched = {matcher.name for matcher in selector.matchers.matchers}
         assert matched <= {"le", *TARGET_LABELS, *LABELS[selector.name]}, place
     for place, query in QUERIES:
-        there = {"", "le", *TARGET_LABELS}.union(*(LABELS[name] for name in metrics(query)))
+        there = {"", "le", *TARGET_LABELS}.union(*(LABELS[each.name] for each in selectors(query)))
         for listed in re.findall(r"\b(?:by|on|without|group_left|group_right) ?\(([^)]*)\)", query):
             assert {label.strip() for label in listed.split(",")} <= there, place
 
 
 def test_every_metric_is_shown_somewhere() -> None:
     """Who is on call sees all that the workers count, but for what has a reason."""
-    asked = {KNOWN[name] for _, query in QUERIES for name in metrics(query) if name in KNOWN}
+    asked = {KNOWN[selector.name] for _, selector in SELECTORS if selector.name in KNOWN}
     hidden = {each.name for each in CATALOGUE if each not in asked}
     assert hidden == NOT_SHOWN.keys()
 
 
 def test_every_query_keeps_to_the_chosen_workers() -> None:
     """Two installations on one Prometheus are not mixed up."""
-    for place, selector in selectors():
+    for place, selector in SELECTORS:
         if selector.name == "ALERTS":
             continue  # some have no job: that no worker is scraped, what an audit found
         matched = {matcher.name: matcher.value for matcher in selector.matchers.matchers}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import promql_parser
 import pytest
 import yaml
 
@@ -16,9 +15,9 @@ from streams.observability.metric_catalogue import AUDIT_CATALOGUE, CATALOGUE
 from streams.settings.load import load_settings
 from tests.docs.commands import commands
 from tests.monitoring.mutants import asked_of_mutants, needed_by, with_mutants
+from tests.monitoring.queries import ROOT, selectors, series_of
 from tests.tools import debian_tool
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "monitoring/rules"
 SHIPPED = FOLDER / "confirmation-streams.rules.yaml"
 TESTS = sorted((FOLDER / "tests").glob("*.yaml"))
@@ -29,25 +28,13 @@ RECORDS = {rule["record"] for rule in RULES if "record" in rule}
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n?)*)", RUNBOOK, re.MULTILINE))
 
-SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 LABELS = {
     f"{each.name}{suffix}": {*each.labels, *(["le"] if suffix == "_bucket" else [])}
     for each in (*CATALOGUE, *AUDIT_CATALOGUE)
-    for suffix in SUFFIXES[each.kind]
+    for suffix in series_of(each.kind)
 }
 #: What Prometheus adds.
 TARGET = {"job", "namespace", "instance"}
-
-
-def selectors(expression: str) -> list[promql_parser.VectorSelector]:
-    found: list[promql_parser.VectorSelector] = []
-
-    def visit(node: promql_parser.Expr) -> None:
-        if isinstance(node, promql_parser.VectorSelector):
-            found.append(node)
-
-    promql_parser.walk(promql_parser.parse(expression), visit)
-    return found
 
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

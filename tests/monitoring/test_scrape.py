@@ -223,8 +223,8 @@ def test_every_rule_asks_for_series_that_exist(watched: Watched) -> None:
     for group, rule in rules():
         watched.prometheus.query(rule["expr"])
         for selector in selectors(rule["expr"]):
-            name = selector.partition("{")[0]
-            found = watched.prometheus.ask("series", **{"match[]": selector})
-            assert bool(found) != (name in ABSENT), (
-                f"{group} {rule.get('alert', rule.get('record'))}: {selector}"
+            text = f"{selector.name or ''}{selector.matchers}"
+            found = watched.prometheus.ask("series", **{"match[]": text})
+            assert bool(found) != (selector.name in ABSENT), (
+                f"{group} {rule.get('alert', rule.get('record'))}: {text}"
             )
