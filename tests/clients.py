@@ -7,6 +7,7 @@ from inspect import isawaitable
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.protocol.admin import DeleteGroupsRequest
 
 
 @asynccontextmanager
@@ -30,6 +31,14 @@ async def make_topics(bootstrap_servers: str, partitions: int, *names: str, **co
 
         await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings) for name in names])
         await happens(there)
+
+
+async def forget_group(bootstrap_servers: str, group: str) -> None:
+    """Delete a group without members, and all offsets that it has committed."""
+    async with administering(bootstrap_servers) as admin:
+        coordinator = await admin.find_coordinator(group)
+        answer = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([group]))
+        assert answer.results == [(group, 0)]
 
 
 async def happens(condition: Callable[[], Any], seconds: float = 30) -> Any:

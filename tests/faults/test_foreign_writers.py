@@ -2,31 +2,28 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberAssignment,
     ConsumerProtocolMemberMetadata,
 )
-from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams.sandbox.worker import Installation, WorkerProcess, problems
-from tests.clients import administering
+from tests.clients import administering, forget_group, make_topics
 from tests.faults.kafka_proxy import KafkaProxy
 from tests.faults.promises import act, assert_kept, reason_of, supporter_in
-from tests.integration.steps import ready, settled
+from tests.integration.steps import Make, ready, settled
 from tests.integration.topics import producing, read, send, status
 
 pytestmark = pytest.mark.kafka
 
-Make = Callable[..., Installation]
 
 PARTITIONS = 4
 
@@ -34,9 +31,8 @@ PARTITIONS = 4
 async def with_status_topic(installation: Make, **settings: object) -> Installation:
     """Make an installation whose status topic is there before the first worker, and may lose old segments."""
     place = installation(topic_partitions=PARTITIONS, **settings)
-    async with administering(place.bootstrap_servers) as admin:
-        policy = {"cleanup.policy": "compact,delete"}
-        await admin.create_topics([NewTopic(place.names.statuses, PARTITIONS, 1, topic_configs=policy)])
+    servers, topic = place.bootstrap_servers, place.names.statuses
+    await make_topics(servers, PARTITIONS, topic, cleanup_policy="compact,delete")
     return place
 
 
@@ -73,9 +69,7 @@ async def test_the_table_is_whole_whatever_its_topic_s_partitions_end_or_begin_w
     async with administering(place.bootstrap_servers) as admin:
         for partition in (1, 2):
             await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(1)})
-    worker = place.worker()
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    await ready(place)
     supporters = [committed, aborted, deleted, kept, all_deleted, somebody_in(3)]
     for number, supporter in enumerate(supporters):
         await act(place, [number], supporter=supporter)
@@ -137,10 +131,7 @@ async def test_deleted_offsets_are_a_person_s_decision(installation: Make) -> No
     sent = await act(place, range(3))
     await assert_kept(place, sent)
     assert worker.stop() == 0
-    async with administering(place.bootstrap_servers) as admin:
-        coordinator = await admin.find_coordinator(place.group)
-        answer = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([place.group]))
-        assert answer.results == [(place.group, 0)]
+    await forget_group(place.bootstrap_servers, place.group)
     sent += await act(place, range(3, 5))
     waiting = place.worker()
     waiting.start()
@@ -150,22 +141,6 @@ async def test_deleted_offsets_are_a_person_s_decision(installation: Make) -> No
     waiting.kill()
     await ready(place, actions_start="earliest")
     await assert_kept(place, [*sent, *sent[:3]])  # as decided: the whole history again
-
-
-@pytest.mark.slow
-async def test_deleted_beginnings_of_the_actions_topic_are_passed_over(installation: Make) -> None:
-    """Records between the committed offset and the log's new beginning are gone: the rest is mailed."""
-    place = installation(topic_partitions=1)
-    worker = await ready(place)
-    sent = await act(place, range(2))
-    await assert_kept(place, sent)
-    assert worker.stop() == 0
-    await act(place, range(2, 5))
-    async with administering(place.bootstrap_servers) as admin:
-        await admin.delete_records({TopicPartition(place.names.actions, 0): RecordsToDelete(4)})
-    await ready(place)
-    sent += [4, *await act(place, [5])]
-    await assert_kept(place, sent)
 
 
 # -- more partitions ---------------------------------------------------------------------------------------

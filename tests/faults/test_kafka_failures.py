@@ -8,7 +8,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -18,12 +18,11 @@ from streams.sandbox.worker import Installation, WorkerProcess, problems
 from tests.clients import administering, make_topics
 from tests.faults.kafka_proxy import Answer, Api, HoldRequest, KafkaProxy
 from tests.faults.promises import act, assert_kept, reason_of
-from tests.integration.steps import ready, settled
+from tests.integration.steps import Make, ready, settled
 from tests.integration.topics import action, keyed, read_count, send
 
 pytestmark = pytest.mark.kafka
 
-Make = Callable[..., Installation]
 
 #: Seconds that a broker stays away: longer than the session and than several transactions.
 AWAY = 12
@@ -215,9 +214,7 @@ async def test_a_zombie_that_wakes_up_doubles_nothing(proxy: KafkaProxy, install
     sent += await act(place, range(4, 10))
     await asyncio.to_thread(held.wait)
     zombie.send(signal.SIGSTOP)
-    heir = place.worker(kafka_bootstrap_servers=place.bootstrap_servers)
-    heir.start()
-    await asyncio.to_thread(heir.wait_ready)
+    await ready(place, kafka_bootstrap_servers=place.bootstrap_servers)
     await assert_kept(place, sent)
     zombie.send(signal.SIGCONT)
     held.release()

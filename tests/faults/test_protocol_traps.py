@@ -27,12 +27,11 @@ from tests.faults.kafka_proxy import (
     of_transactional_id,
 )
 from tests.faults.promises import act, assert_kept
-from tests.integration.steps import ready, settled
+from tests.integration.steps import Make, ready, settled
 from tests.integration.topics import producing, read_count
 
 pytestmark = pytest.mark.kafka
 
-Make = Callable[..., Installation]
 
 #: Seconds; what the broker and the lane give a transaction.
 TIMEOUT = 2

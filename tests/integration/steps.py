@@ -15,9 +15,14 @@ Make = Callable[..., Installation]
 async def ready(place: Installation, **settings: object) -> WorkerProcess:
     """Start one more worker, and return it when it is ready."""
     worker = place.worker(**settings)
+    await started(worker)
+    return worker
+
+
+async def started(worker: WorkerProcess) -> None:
+    """Start a worker, anew where it has ended, and wait until it is ready."""
     worker.start()
     await asyncio.to_thread(worker.wait_ready)
-    return worker
 
 
 async def act(place: Installation, *documents: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ import json
 import random
 import signal
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -15,12 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.sandbox.lookup_service import Answer, LookupService
 from streams.sandbox.worker import Installation, WorkerProcess
-from tests.integration.steps import ready, settled
+from tests.integration.steps import Make, ready, settled
 from tests.integration.topics import action, producing, read, send, status
 
 pytestmark = pytest.mark.kafka
 
-Make = Callable[..., Installation]
 KNOWN = 10_000
 
 
@@ -125,9 +123,7 @@ async def test_actions_are_accounted_for_in_every_scrape(installation: Make) -> 
         enough = asyncio.Event()
         acting = asyncio.create_task(act(place, enough))
         await settled(place, lambda: one.most("confirmation_emails") > 300)
-        second = place.worker()
-        second.start()
-        await asyncio.to_thread(second.wait_ready)
+        second = await ready(place)
         moved.set()
         two = Scrapes(second)
         await settled(place, lambda: two.most("confirmation_emails") > 50)

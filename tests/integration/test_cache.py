@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from streams.sandbox.lookup_service import LookupService, failing, not_subscribed, subscribed
-from tests.integration.steps import Make, act, kept, ready, reasons, settled, table
+from streams.sandbox.lookup_service import LookupService, not_subscribed, subscribed
+from tests.integration.steps import Make, act, kept, ready, reasons, settled, started, table
 from tests.integration.topics import action, send, status
 
 pytestmark = pytest.mark.kafka
@@ -32,8 +32,7 @@ async def test_an_answer_is_asked_for_once_also_across_a_restart(installation: M
         found = await reasons(place, 4)
         assert (found[11], found[12]) == ("known_subscribed", "known_not_subscribed")
         assert worker.stop() == 0
-        worker.start()
-        await asyncio.to_thread(worker.wait_ready)
+        await started(worker)
         await act(place, action(21, supporter=1), action(22, supporter=2))
         found = await reasons(place, 6)
         assert (found[21], found[22]) == ("known_subscribed", "known_not_subscribed")
@@ -69,28 +68,9 @@ async def test_an_answer_that_expires_while_no_worker_runs_is_asked_for_again(in
         worker.kill()
         await asyncio.sleep(3)
         await act(place, action(2, supporter=1))
-        worker.start()
-        await asyncio.to_thread(worker.wait_ready)
+        await started(worker)
         assert await reasons(place, 2) == {1: "lookup_subscribed", 2: "lookup_subscribed"}
         assert len(crm.questions) == 2
-
-
-@pytest.mark.slow  # tests/statuses/test_lookup_cache.py shows it without a worker
-async def test_a_failure_is_never_kept(installation: Make) -> None:
-    """After a failed lookup the same person is asked about again; only the answer gets a row."""
-    with LookupService(failing) as crm:
-        place = installation(lookup_url=crm.url)
-        await ready(place)
-        await act(place, action(1, supporter=1))
-        assert await reasons(place, 1) == {1: "lookup_failed"}
-        crm.answer = subscribed
-        await act(place, action(2, supporter=1))
-        assert (await reasons(place, 2))[2] == "lookup_subscribed"
-        await kept(place, lambda rows: len(rows) >= 1)
-        await act(place, action(3, supporter=1))
-        assert (await reasons(place, 3))[3] == "known_subscribed"
-        assert len(crm.questions) == 2
-        assert len(await kept(place, lambda rows: len(rows) >= 1)) == 1
 
 
 async def test_the_crm_s_row_beats_an_answer_whichever_comes_first(
@@ -133,24 +113,3 @@ async def test_the_crm_s_row_beats_an_answer_whichever_comes_first(
         found = await reasons(place, 5)
         assert (found[11], found[12]) == ("known_not_subscribed", "known_not_subscribed")
         assert len(crm.questions) == 3
-
-
-@pytest.mark.slow  # tests/statuses/test_lookup_cache.py shows it without a worker
-async def test_a_lifetime_of_0_keeps_nothing(installation: Make, tmp_path: Path) -> None:
-    """That organisation is asked each time, while another one's answer is kept."""
-    file = tmp_path / "organisations.toml"
-    with LookupService(subscribed) as crm:
-        file.write_text(
-            table(310, [f'url = "{crm.url}"', "subscribed_lifetime = 0"]) + table(311, [f'url = "{crm.url}"'])
-        )
-        place = installation(organisations_file=file)
-        await ready(place)
-        await act(place, action(1, supporter=1, org_id=310))
-        await reasons(place, 1)
-        await act(place, action(2, supporter=1, org_id=311))  # once its answer is kept, so would the other be
-        await kept(place, lambda rows: len(rows) >= 1)
-        await act(place, action(11, supporter=1, org_id=310), action(12, supporter=1, org_id=311))
-        found = await reasons(place, 4)
-        assert (found[11], found[12]) == ("lookup_subscribed", "known_subscribed")
-        assert len(crm.questions) == 3
-        assert [row.key for row in await kept(place, lambda rows: len(rows) >= 1)] == [b"311:ref00000001"]

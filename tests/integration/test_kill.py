@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -11,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from streams.sandbox.lookup_service import LookupService, subscribed
-from streams.sandbox.worker import Installation
+from tests.integration.steps import Make
 from tests.integration.topics import action, keyed, read_count, send, status
 
 pytestmark = pytest.mark.kafka
@@ -27,7 +26,7 @@ async def answer_out_of_order(question: dict[str, Any]) -> web.StreamResponse:
 
 @pytest.mark.timeout(300)
 async def test_kill_9_in_mid_batch_loses_and_doubles_nothing(
-    installation: Callable[..., Installation],
+    installation: Make,
 ) -> None:
     """Each of 60,000 actions has one email after four SIGKILLs, some of them with lookups out of order."""
     with LookupService(answer_out_of_order) as lookup:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
+from aiokafka.admin import RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner, Result
 
 from streams.__main__ import main
 from streams.messages.keys import partition_of
 from streams.sandbox.worker import Installation, WorkerProcess
-from tests.integration.steps import emails_of, ready, settled
+from tests.clients import administering, forget_group
+from tests.integration.steps import Make, emails_of, ready, settled
 from tests.integration.topics import action, keyed, producing
 
 pytestmark = pytest.mark.kafka
@@ -66,7 +63,7 @@ async def waiting(place: Installation, worker: WorkerProcess, words: str) -> Non
 
 
 async def test_records_that_were_deleted_unread_are_an_error_and_counted(
-    installation: Callable[..., Installation],
+    installation: Make,
 ) -> None:
     """The rest is mailed; the log names partition and offsets, and doctor does until a worker goes on."""
     place = installation(topic_partitions=1)
@@ -75,11 +72,9 @@ async def test_records_that_were_deleted_unread_are_an_error_and_counted(
     assert await mailed(place, 5) == [*range(5)]
     assert worker.stop() == 0
     await act_in(place, 0, *range(5, 25))
-    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap_servers)
-    await admin.start()
     where = TopicPartition(place.names.actions, 0)
-    await admin.delete_records({where: RecordsToDelete(15)})
-    await admin.close()
+    async with administering(place.bootstrap_servers) as admin:
+        await admin.delete_records({where: RecordsToDelete(15)})
     assert "up to 10 records were deleted" in await problems_of(place)
     worker = await ready(place)
     assert await mailed(place, 15) == [*range(5), *range(15, 25)]
@@ -92,7 +87,7 @@ async def test_records_that_were_deleted_unread_are_an_error_and_counted(
 
 
 async def test_an_offset_beyond_the_end_of_the_log_waits_for_a_person(
-    installation: Callable[..., Installation],
+    installation: Make,
 ) -> None:
     """The other partition goes on; /readyz and doctor say why; a command lets it go on, without a restart."""
     place = installation(topic_partitions=2)
@@ -124,7 +119,7 @@ async def test_an_offset_beyond_the_end_of_the_log_waits_for_a_person(
 
 
 async def test_a_lost_offset_is_not_taken_for_a_new_partition(
-    installation: Callable[..., Installation],
+    installation: Make,
 ) -> None:
     """Nobody gets a second letter; the partition waits, and goes on at the end when a person says so."""
     place = installation(topic_partitions=2)
@@ -133,7 +128,8 @@ async def test_a_lost_offset_is_not_taken_for_a_new_partition(
     await act_in(place, 1, *own[:9])
     assert await mailed(place, 9) == own[:9]
     assert worker.stop() == 0
-    await forget_offset(place, 1)
+    await forget_group(place.bootstrap_servers, place.group)
+    await commit(place, 0, 0)
     worker.start()
     await waiting(place, worker, f"{place.names.actions}/1 is missing")
     assert "is missing" in await problems_of(place)
@@ -148,50 +144,3 @@ async def test_a_lost_offset_is_not_taken_for_a_new_partition(
 def _partition(number: int) -> int:
     """The partition that an action belongs to: there it is not moved."""
     return partition_of(keyed(action(number))[0], 2)
-
-
-class _OffsetDeleteResponse(Response):  # type: ignore[misc]  # aiokafka ships no types
-    API_KEY = 47
-    API_VERSION = 0
-    SCHEMA = Schema(
-        ("error_code", Int16),
-        ("throttle_time_ms", Int32),
-        (
-            "topics",
-            Array(
-                ("name", String("utf-8")), ("partitions", Array(("partition", Int32), ("error_code", Int16)))
-            ),
-        ),
-    )
-
-
-class _OffsetDeleteStruct(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
-    API_KEY = 47
-    API_VERSION = 0
-    RESPONSE_TYPE = _OffsetDeleteResponse
-    SCHEMA = Schema(
-        ("group", String("utf-8")),
-        ("topics", Array(("name", String("utf-8")), ("partitions", Array(Int32)))),
-    )
-
-
-class _OffsetDelete(Request[_OffsetDeleteStruct]):  # type: ignore[misc]  # aiokafka ships no types
-    """What kafka-consumer-groups --delete-offsets sends."""
-
-    API_KEY = 47
-
-    def __init__(self, group: str, topic: str, partition: int) -> None:
-        self._fields = group, [(topic, [partition])]
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(*self._fields)
-
-
-async def forget_offset(place: Installation, partition: int) -> None:
-    """Delete what the group has committed for a partition."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap_servers)
-    await admin.start()
-    response: Any = await admin._send_request(_OffsetDelete(place.group, place.names.actions, partition))
-    await admin.close()
-    assert response.error_code == 0
-    assert [code for _, found in response.topics for _, code in found] == [0]

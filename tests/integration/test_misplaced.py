@@ -2,27 +2,23 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
 
 from streams.messages.email import NAMESPACE
-from streams.sandbox.worker import Installation, problems
+from streams.sandbox.worker import problems
+from tests.integration.steps import Make, ready
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 
 pytestmark = pytest.mark.kafka
-
-Make = Callable[..., Installation]
 
 
 async def test_actions_keyed_by_anything_still_meet_their_status(installation: Make) -> None:
     """Keyed by actionId, not at all, put anywhere: the right letter, once, with its first place's id."""
     place = installation()
-    worker = place.worker()
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    worker = await ready(place)
     count = 40
     rows = [status(number, True) for number in range(count)]
     await send(place.bootstrap_servers, place.names.statuses, rows)
@@ -53,9 +49,7 @@ async def test_actions_keyed_by_anything_still_meet_their_status(installation: M
 async def test_the_dead_letter_ceiling_stops_a_partition_and_lifting_it_resumes(installation: Make) -> None:
     """A topic full of rubbish stays: alive, not ready; all of it is done once the ceiling is lifted."""
     place = installation(topic_partitions=1)
-    worker = place.worker()
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    worker = await ready(place)
     rubbish: list[tuple[bytes | None, bytes | None]] = [(b"k", b"rubbish")] * 400
     await send(place.bootstrap_servers, place.names.actions, rubbish)
     await send(place.bootstrap_servers, place.names.actions, [keyed(action(1))])
@@ -70,8 +64,6 @@ async def test_the_dead_letter_ceiling_stops_a_partition_and_lifting_it_resumes(
     assert len(kept) == 100
     assert worker.get("/livez")[0] == 200
     assert await asyncio.to_thread(worker.stop) == 0
-    lifted = place.worker(dead_letter_ceiling=1)
-    lifted.start()
-    await asyncio.to_thread(lifted.wait_ready)
+    await ready(place, dead_letter_ceiling=1)
     assert len(await read_count(place.bootstrap_servers, place.names.emails, 1)) == 1
     assert len(await read_count(place.bootstrap_servers, place.names.dead_letters, 400)) == 400

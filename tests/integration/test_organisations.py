@@ -11,7 +11,7 @@ from aiohttp import web
 
 from streams.sandbox.lookup_service import LookupService, hanging, subscribed
 from tests.integration.steps import Make, act, emails_of, ready, reasons, settled, table
-from tests.integration.topics import action, read_count, send
+from tests.integration.topics import action
 
 pytestmark = pytest.mark.kafka
 
@@ -125,71 +125,3 @@ async def test_a_wrong_file_stops_the_start(installation: Make, tmp_path: Path) 
     assert "line 2: organisation.310.url" in log
     assert "line 3: organisation.310.dead_line" in log
     assert "Traceback" not in log
-
-
-@pytest.mark.parametrize("log_level", ["info", "debug"])
-async def test_nobody_s_data_is_in_the_log_or_the_metrics(
-    installation: Make, tmp_path: Path, log_level: str
-) -> None:
-    """Whatever comes of an action: neither address, name, contactRef nor secret is logged or counted."""
-
-    async def tell_tale(question: dict[str, Any]) -> web.StreamResponse:
-        match question["email"].partition("@")[0][-1]:
-            case "0":
-                return await subscribed(question)
-            case "1":
-                return web.Response(status=500, text=f"no such person: {question['email']}")
-            case "2":
-                return web.Response(text=f"rubbish about {question['email']}")
-            case "3":
-                return web.Response(status=302, headers={"Location": f"/?{question['email']}"})
-            case "4":
-                return web.Response(headers={"X-Bad": question["email"]}, text='{"privacy":{"optIn":1}}')
-            case _:
-                return await hanging(question)
-
-    with LookupService(tell_tale) as crm:
-        file = tmp_path / "organisations.toml"
-        file.write_text(
-            table(
-                310,
-                [f'url = "{crm.url}?key=QUERYSECRET"', 'deadline = "300ms"', "breaker_minimum_calls = 99"],
-            )
-        )
-        place = installation(organisations_file=file, log_level=log_level)
-        worker = await ready(place)
-        contact = {"firstName": "Zebedäus", "email": "zebedee{}@example.org", "contactRef": "ZEBEDEEREF{}"}
-        documents = [
-            action(
-                number,
-                contact={name: value.format(number) for name, value in contact.items()},
-            )
-            for number in range(12)
-        ]
-        await act(place, *documents)
-        letters = [
-            (b"310:ZEBEDEEREF", b'{"stage":"supporter_confirm","contact":{"email":"zebedee@example.org"'),
-            (b"310:ZEBEDEEREF", b'{"stage":"supporter_confirm","contact":{"email":["zebedee@example.org"]}}'),
-        ]
-        await send(place.bootstrap_servers, place.names.actions, letters)
-        await send(
-            place.bootstrap_servers,
-            place.names.statuses,
-            [(b"310:ZEBEDEEREF", b'{"contactRef":"ZEBEDEEREF","subscribed":"zebedee@example.org"}')],
-        )
-        assert len(await emails_of(place, 12)) == 12
-        assert len(await read_count(place.bootstrap_servers, place.names.dead_letters, 3)) == 3
-        for path in ("/metrics", "/readyz", "/livez"):
-            _assert_private(worker.get(path)[1])
-        assert worker.stop() == 0
-        _assert_private(worker.log.read_text())
-
-
-def _assert_private(text: str) -> None:
-    assert text
-    lines = [
-        line[:300]
-        for line in text.splitlines()
-        if any(private in line.lower() for private in ("zebed", "example.org", "querysecret"))
-    ]
-    assert lines == []

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from streams.sandbox.errors import ProcessFailed
 from streams.sandbox.worker import Installation, WorkerProcess
 from streams.statuses.row import Row, encode_row
 from tests.clients import administering, make_topics
-from tests.integration.steps import act, reasons
+from tests.integration.steps import Make, act, ready, reasons, started
 from tests.integration.topics import action, send, status
 
 pytestmark = pytest.mark.kafka
@@ -84,9 +83,7 @@ async def restoring(worker: WorkerProcess, times: int = 1, seconds: float = 60) 
 
 async def filled(place: Installation) -> WorkerProcess:
     """Let a worker learn 20,000 statuses and forget 4,000 of them; stop it."""
-    worker = place.worker()
-    worker.start()
-    worker.wait_ready()
+    worker = await ready(place)
     known = [status(number, number % 2 == 0) for number in range(ROWS)]
     gone = [(key, None) for key, _ in known[::5]]
     newer = [status(number, number % 3 == 0, as_of="2026-11-24T11:00:00Z") for number in range(1, ROWS, 7)]
@@ -97,9 +94,7 @@ async def filled(place: Installation) -> WorkerProcess:
     return worker
 
 
-async def test_what_is_restored_is_what_the_changelog_comes_to(
-    installation: Callable[..., Installation], tmp_path: Path
-) -> None:
+async def test_what_is_restored_is_what_the_changelog_comes_to(installation: Make, tmp_path: Path) -> None:
     """Warm and cold, with tombstones, gaps, markers at the ends and a lost beginning: every row is right."""
     place = installation(store="rocksdb")
     worker = await filled(place)
@@ -118,8 +113,7 @@ async def test_what_is_restored_is_what_the_changelog_comes_to(
         await producer.send(changelog, yes, b"310:aborted", partition=1)
         await producer.flush()
         await producer.abort_transaction()
-        worker.start()
-        worker.wait_ready()
+        await started(worker)
         assert worker.stop() == 0, worker.tail()
         warm = stores(tmp_path, worker)
         assert warm[0][1][b"310:committed-2"] == yes
@@ -162,7 +156,7 @@ async def send_plain(servers: str, topic: str, partition: int, key: bytes, value
 
 @pytest.mark.slow
 async def test_neither_a_kill_nor_rebalances_in_a_recovery_lose_a_row(
-    installation: Callable[..., Installation], tmp_path: Path
+    installation: Make, tmp_path: Path
 ) -> None:
     """A worker is killed, another joins, while they restore: each store is the changelog up to its offset."""
     place = installation(store="rocksdb", chunk_records=50)
@@ -185,7 +179,7 @@ async def test_neither_a_kill_nor_rebalances_in_a_recovery_lose_a_row(
 
 
 async def test_members_that_join_and_leave_during_a_recovery_harm_nobody(
-    installation: Callable[..., Installation], tmp_path: Path
+    installation: Make, tmp_path: Path
 ) -> None:
     """Each time the first worker begins its recovery anew; in the end every action has its email, once."""
     place = installation(store="rocksdb", chunk_records=50)

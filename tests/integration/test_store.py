@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from streams.sandbox.worker import Installation, WorkerProcess
-from tests.integration.steps import act, reasons, settled
+from tests.integration.steps import Make, act, ready, reasons, settled, started
 from tests.integration.topics import action, send, status
 
 pytestmark = pytest.mark.kafka
@@ -28,9 +28,7 @@ def store_of(worker: WorkerProcess, partition: int) -> Path:
 
 async def knowing(place: Installation, count: int = KNOWN, **settings: object) -> WorkerProcess:
     """A worker that is ready and has learnt `count` statuses, every one subscribed."""
-    worker = place.worker(**settings)
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    worker = await ready(place, **settings)
     await send(place.bootstrap_servers, place.names.statuses, [status(n, True) for n in range(count)])
     await asyncio.to_thread(worker.wait_counter, count, "confirmation_statuses_total", 60, result="applied")
     return worker
@@ -59,15 +57,14 @@ async def known(place: Installation, first: int, count: int = 30) -> dict[int, s
 
 
 async def test_damaged_rows_count_as_missing_and_come_back(
-    installation: Callable[..., Installation],
+    installation: Make,
 ) -> None:
     """Each action has its email, never a dead letter; the stores are named, counted and restored."""
     place = installation(store="rocksdb")
     worker = await knowing(place)
     assert worker.stop() == 0, worker.tail()
     spoil(worker.log.with_suffix(""))
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    await started(worker)
     found = await known(place, 0)
     assert set(found.values()) <= {"known_subscribed", "no_lookup"}
     assert worker.counter("confirmation_dead_letters_total") == 0
@@ -82,7 +79,7 @@ async def test_damaged_rows_count_as_missing_and_come_back(
 
 @pytest.mark.slow
 async def test_a_truncated_file_does_not_keep_the_worker_from_starting(
-    installation: Callable[..., Installation],
+    installation: Make,
 ) -> None:
     """One partition's CURRENT is empty, another one's MANIFEST: both are restored from the changelog."""
     place = installation(store="rocksdb")
@@ -91,15 +88,14 @@ async def test_a_truncated_file_does_not_keep_the_worker_from_starting(
     (store_of(worker, 0) / "CURRENT").write_bytes(b"")
     for path in store_of(worker, 1).glob("MANIFEST-*"):
         path.write_bytes(b"")
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    await started(worker)
     assert set((await known(place, 0)).values()) == {"known_subscribed"}
     assert worker.counter("confirmation_store_set_aside_total", reason="damaged") == 2
     assert worker.stop() == 0, worker.tail()
 
 
 async def test_another_group_believes_nothing_in_the_folder(
-    installation: Callable[..., Installation],
+    installation: Make,
 ) -> None:
     """Its topic says who is no subscriber; the folder of the first group said they were."""
     first = installation(store="rocksdb")
@@ -107,9 +103,7 @@ async def test_another_group_believes_nothing_in_the_folder(
     folder = worker.log.with_suffix("")
     assert worker.stop() == 0, worker.tail()
     second = installation(store="rocksdb")
-    other = second.worker(store_folder=folder)
-    other.start()
-    await asyncio.to_thread(other.wait_ready)
+    other = await ready(second, store_folder=folder)
     await act(second, *map(action, range(30)))
     assert set((await reasons(second, 30)).values()) == {"no_lookup"}
     assert other.counter("confirmation_store_set_aside_total", reason="foreign") == 4
@@ -117,7 +111,7 @@ async def test_another_group_believes_nothing_in_the_folder(
 
 
 async def test_a_second_worker_in_the_folder_is_refused_at_once(
-    installation: Callable[..., Installation],
+    installation: Make,
 ) -> None:
     """One sentence, exit code 2, and the first worker goes on; its files are for its user alone."""
     place = installation(store="rocksdb")
@@ -132,8 +126,7 @@ async def test_a_second_worker_in_the_folder_is_refused_at_once(
     assert modes == {(True, 0o700), (False, 0o600)}
     assert set((await known(place, 0, 5)).values()) == {"known_subscribed"}
     worker.kill()
-    second.start()
-    await asyncio.to_thread(second.wait_ready)
+    await started(second)
     assert second.stop() == 0, second.tail()
 
 
@@ -159,7 +152,7 @@ def fill(folder: Path) -> Path:
 
 
 async def test_a_full_disk_of_the_store_stops_no_email_and_heals(
-    installation: Callable[..., Installation], small_disk: Path
+    installation: Make, small_disk: Path
 ) -> None:
     """Also with a restart in between. The log says space; with room again, every status is in the table."""
     place = installation(store="rocksdb")

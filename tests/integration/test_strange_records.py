@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import web
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from streams.actions.dead_letter import SHORTENED_TO, read_dead_letter_headers
@@ -19,6 +18,7 @@ from streams.kafka.header_names import read_any_header_name
 from streams.messages.keys import partition_of
 from streams.sandbox.lookup_service import LookupService
 from streams.sandbox.worker import Installation
+from tests.clients import make_topics
 from tests.integration.steps import Make, emails_of, ready, settled
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 
@@ -64,13 +64,6 @@ async def dead_letters(place: Installation, count: int) -> list[Any]:
 
 def numbers(emails: list[dict[str, Any]]) -> list[int]:
     return sorted(email["actionId"] for email in emails)
-
-
-async def make_topic(place: Installation, name: str, **configs: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, 1, 1, topic_configs=configs)])
-    await admin.close()
 
 
 async def test_strange_headers_stop_nobody(installation: Make) -> None:
@@ -133,7 +126,7 @@ async def test_a_dead_letter_always_fits(installation: Make) -> None:
 async def test_a_compacted_dead_letter_topic_without_a_key_stops_nobody(installation: Make) -> None:
     """The broker refuses a record without a key there: the dead letters get keys of their own."""
     place = installation(topic_partitions=1)
-    await make_topic(place, place.names.dead_letters, **{"cleanup.policy": "compact"})
+    await make_topics(place.bootstrap_servers, 1, place.names.dead_letters, cleanup_policy="compact")
     await ready(place)
     await put(place, place.names.actions, b"{")
     await put(place, place.names.statuses, b"{", key=b"k")
@@ -148,11 +141,8 @@ async def test_an_old_misplaced_action_gets_its_email_where_old_timestamps_are_r
 ) -> None:
     """The re-keyed record has the time of its writing, and the action's own time in a header."""
     place = installation(topic_partitions=2)
-    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap_servers)
-    await admin.start()
-    configs = {"message.timestamp.before.max.ms": str(DAY_MS)}
-    await admin.create_topics([NewTopic(place.names.rekeyed, 2, 1, topic_configs=configs)])
-    await admin.close()
+    oldest = {"message_timestamp_before_max_ms": str(DAY_MS)}
+    await make_topics(place.bootstrap_servers, 2, place.names.rekeyed, **oldest)
     worker = await ready(place)
     stamped = int(time.time() * 1000) - 2 * DAY_MS
     for number in range(8):
@@ -186,7 +176,8 @@ async def test_strange_records_of_the_internal_topic_are_dead_letters(installati
 async def test_timestamps_that_cannot_be_true_are_unknown(installation: Make) -> None:
     """Emails leave, and no delay is counted for them."""
     place = installation(topic_partitions=1)
-    await make_topic(place, place.names.actions, **{"message.timestamp.after.max.ms": str((1 << 63) - 1)})
+    newest = {"message_timestamp_after_max_ms": str((1 << 63) - 1)}
+    await make_topics(place.bootstrap_servers, 1, place.names.actions, **newest)
     worker = await ready(place)
     now = int(time.time() * 1000)
     for number, stamped in enumerate((-1, 0, 1, now // 1000, now * 1000, now + 30 * 365 * DAY_MS)):

@@ -12,8 +12,7 @@ from aiohttp import web
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 from streams.sandbox.lookup_service import LookupService, subscribed
 from streams.sandbox.worker import Installation
-from tests.clients import make_topics
-from tests.integration.steps import Make, emails_of, ready, settled
+from tests.integration.steps import Make, emails_of, ready, settled, started
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 
 pytestmark = pytest.mark.kafka
@@ -191,8 +190,7 @@ async def test_the_table_is_restored_after_a_restart(installation: Make, store: 
     worker.kill()
     await send(place.bootstrap_servers, place.names.statuses, [status(200, True), (rows[0][0], None)])
     await send(place.bootstrap_servers, place.names.actions, [keyed(action(n)) for n in range(201)])
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    await started(worker)
     found = {email["actionId"]: email["reason"] for email in await emails_of(place, 201)}
     assert found.pop(0) == "no_lookup"
     assert set(found.values()) == {"known_subscribed"}
@@ -213,18 +211,6 @@ async def test_aborted_actions_get_no_email(installation: Make) -> None:
     assert [email["actionId"] for email in emails] == [2]
 
 
-async def test_unequal_partition_counts_stop_the_start(installation: Make) -> None:
-    """Topics actions with 4 and supporter-status with 3 partitions: exit code not 0, both counts named."""
-    place = installation()
-    await make_topics(place.bootstrap_servers, 4, place.names.actions)
-    await make_topics(place.bootstrap_servers, 3, place.names.statuses)
-    worker = place.worker()
-    worker.start()
-    assert await asyncio.to_thread(worker.wait) != 0
-    assert "has 4 partitions" in worker.tail(1)
-    assert "has 3" in worker.tail(1)
-
-
 async def test_a_group_without_offsets_waits_for_a_decision(installation: Make) -> None:
     """Records but no committed offsets: alive, not ready, no email, until ACTIONS_START is set."""
     place = installation()
@@ -241,9 +227,7 @@ async def test_a_group_without_offsets_waits_for_a_decision(installation: Make) 
         assert stranger.get("/livez")[0] == 200
         assert "ACTIONS_START" in stranger.problems()[0]
         stranger.kill()
-        decided = other.worker(group_id=f"{place.group}-new", actions_start="earliest")
-        decided.start()
-        await asyncio.to_thread(decided.wait_ready)
+        await ready(other, group_id=f"{place.group}-new", actions_start="earliest")
         assert [email["actionId"] for email in await emails_of(place, 1)] == [1]
     finally:
         other.kill_all()

@@ -23,6 +23,7 @@ from streams.settings.connection import client_options
 from streams.settings.load import load_settings
 from streams.startup import Startup
 from tests.clients import make_topics
+from tests.integration.steps import ready
 from tests.integration.topics import action, keyed, read_count, send
 from tests.security.broker import (
     LIMITED,
@@ -128,9 +129,7 @@ async def test_workers_turn_actions_into_emails(
 
 
 async def _twenty_emails(broker: SecureBroker, place: Installation) -> None:
-    worker = place.worker()
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    worker = await ready(place)
     await send(broker.internal, place.names.actions, [keyed(action(number)) for number in range(20)])
     emails = await read_count(broker.internal, place.names.emails, 20)
     assert len(emails) == len({each.key for each in emails}) == 20
