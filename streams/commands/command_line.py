@@ -94,6 +94,6 @@ def try_to_write(path: Path) -> None:
         path.unlink()
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def counted(number: int, one: str) -> str:
     """Return a number with its noun, as in "1 dead letter" or "1,200 dead letters"."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+    return f"{number:,} {one if number == 1 else f'{one}s'}"

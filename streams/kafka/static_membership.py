@@ -55,11 +55,7 @@ class Membership:
 
 
 def watch(
-    client: Any,
-    instance_id: str,
-    session_timeout: float,
-    on_taken: Callable[[Exception], None],
-    clock: Callable[[], float] = time.monotonic,
+    client: Any, instance_id: str, session_timeout: float, on_taken: Callable[[Exception], None]
 ) -> None:
     """Watch the group requests that an aiokafka `client` sends from now on.
 
@@ -68,18 +64,17 @@ def watch(
         instance_id: the member's group instance id.
         session_timeout: seconds.
         on_taken: called, in the client's loop, when a namesake took over.
-        clock: monotonic seconds.
     """
     membership = Membership(session_timeout)
     send = client.send
 
     async def send_watching(node_id: int, request: Any, **kwargs: Any) -> Any:
-        sent_at = clock()
+        sent_at = time.monotonic()
         response = await send(node_id, request, **kwargs)
         if isinstance(request, JoinGroupRequest):
             taken = response.error_code == _FENCED_INSTANCE_ID
         elif isinstance(request, HeartbeatRequest | SyncGroupRequest):
-            taken = membership.taken(response.error_code, sent_at, clock())
+            taken = membership.taken(response.error_code, sent_at, time.monotonic())
         else:
             return response
         if taken:

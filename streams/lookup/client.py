@@ -107,21 +107,13 @@ class LookupClient:
     Args:
         endpoint: the service and how to talk to it.
         ssl_context: whom to trust, where it is not the system's certificate authorities.
-        wall_clock: seconds since the epoch, for a ``Retry-After`` that is a date.
 
     Raises:
         ValueError: the URL is none, or not http(s). The text does not quote it.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        ssl_context: ssl.SSLContext | None = None,
-        wall_clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, *, ssl_context: ssl.SSLContext | None = None) -> None:
         self._endpoint = endpoint
-        self._wall_clock = wall_clock
         self._url, from_url = _address(endpoint.url)
         authorization = endpoint.authorization or from_url
         self._headers = httpx.Headers(
@@ -213,7 +205,7 @@ class LookupClient:
             return _failed(Cause.REDIRECT)
         wait = None
         if status in (429, 503):
-            wait = retry_after(response.headers.get("retry-after"), self._wall_clock)
+            wait = retry_after(response.headers.get("retry-after"), time.time)
         return _failed(
             Cause.HTTP_STATUS,
             ServiceHealth.NEUTRAL if status in _FAILS_NOBODY_ELSE else ServiceHealth.FAILURE,

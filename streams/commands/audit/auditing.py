@@ -55,7 +55,7 @@ async def audit(
         for each in services:
             stack.push_async_callback(each.stop)
             await each.start()
-        snapshot = await take(installation, readers, wanted.partitions, offsets, time.monotonic)
+        snapshot = await take(installation, readers, wanted.partitions, offsets)
         run = _Run(installation, snapshot, readers, progress)
         found = await run.audit(wanted)
     found.seconds = time.monotonic() - started

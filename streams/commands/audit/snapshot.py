@@ -8,10 +8,10 @@ commit, and an open transaction holds everything after it back.
 """
 
 import asyncio
+import time
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aiokafka import TopicPartition
 
@@ -83,7 +83,6 @@ async def take(
     readers: Mapping[str, TopicReader],
     partitions: Collection[int],
     offsets: Offsets,
-    clock: Any,
 ) -> Snapshot:
     """Look at every topic and at the group, in the order that the module gives.
 
@@ -92,7 +91,6 @@ async def take(
         readers: of each topic, by its name; only asked where it ends.
         partitions: of the actions, which must exist.
         offsets: of the installation's group.
-        clock: monotonic seconds.
 
     Raises:
         TopicMissing: one of actions, emails or dead letters does not exist.
@@ -119,11 +117,11 @@ async def take(
         extents = await offsets.extents(places(name))
         first = {place.partition: extent.first for place, extent in extents.items()}
         ends = {place.partition: extent.end for place, extent in extents.items()}
-        until = clock() + wait
+        until = time.monotonic() + wait
         while True:
             stable = await readers[name].stable_ends(list(ends))
             behind = {number: end - stable[number] for number, end in ends.items() if stable[number] < end}
-            if not behind or clock() >= until:
+            if not behind or time.monotonic() >= until:
                 return Log(first, {number: min(end, stable[number]) for number, end in ends.items()}, behind)
             await asyncio.sleep(_POLL)
 

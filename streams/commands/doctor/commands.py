@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from streams.commands.command_line import settings_in_force
+from streams.commands.command_line import counted, settings_in_force
 from streams.commands.typed_text import TypedText
 
 _MARKS = {"ok": "ok     ", "note": "note   ", "warning": "WARNING", "problem": "PROBLEM"}
@@ -61,5 +61,5 @@ def doctor(address: str | None, probe: bool, as_json: bool) -> None:
             if finding.remedy:
                 click.echo(f"           → {finding.remedy}")
         count = exit_code(findings)
-        click.echo(f"{count} {'problem' if count == 1 else 'problems'}")
+        click.echo(counted(count, "problem"))
     sys.exit(exit_code(findings))

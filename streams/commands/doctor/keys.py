@@ -1,7 +1,7 @@
 """Keys and partitions of a sample of records: do actions and statuses meet? And what do their stamps say?"""
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,59 +79,37 @@ def _expected(value: bytes | None, content: Content) -> bytes | None:
 
 
 def check_keys(topic: str, seen: Sample, partitions: int, now: float, content: Content) -> list[Finding]:
-    """Conclude.
-
-    Args:
-        topic: its name.
-        seen: of its newest records.
-        partitions: that it has.
-        now: seconds since the epoch.
-        content: what the topic holds.
-    """
+    """Conclude from a sample of a topic with so many partitions; `now` in seconds since the epoch."""
     if not seen.records:
         return [note(CHECK, f"{topic} is empty: nothing can be said of keys and partitions yet")]
-    findings: list[Finding] = []
+    if faults := list(_faults(topic, seen, partitions, now, content)):
+        return faults
+    text = f"{topic}: {seen.records:,} sampled, keyed and placed as they should be"
+    if seen.readable:
+        text += f", {seen.meets:,} of {seen.readable:,} readable ones in their partition"
+    if seen.unreadable:
+        text += f"; from {seen.unreadable:,} no orgId and contactRef can be read"
+    return [ok(CHECK, text)]
+
+
+def _faults(topic: str, seen: Sample, partitions: int, now: float, content: Content) -> Iterator[Finding]:
     of = f"of the newest {seen.records:,} records in {topic}"
     bad, harm = content.misplaced, content.harm
     remedy = "key by orgId:contactRef, as in 310:q2…"
     if seen.without_key:
-        findings.append(bad(CHECK, f"{seen.without_key:,} {of} have no key: {harm}", remedy))
+        yield bad(CHECK, f"{seen.without_key:,} {of} have no key: {harm}", remedy)
     wrong = seen.readable - seen.right_key - seen.without_key
     if wrong > 0:
-        findings.append(
-            bad(CHECK, f"{wrong:,} {of} are keyed by something else than orgId:contactRef: {harm}", remedy)
-        )
+        yield bad(CHECK, f"{wrong:,} {of} are keyed by something else than orgId:contactRef: {harm}", remedy)
     if partitions > 1 and seen.by_murmur2 < seen.keyed:
+        misplaced = seen.keyed - seen.by_murmur2
+        where = f"{misplaced:,} {of} do not lie where murmur2 of their key puts them"
         if seen.by_crc32 == seen.keyed:
-            findings.append(
-                bad(
-                    CHECK,
-                    f"all {of} lie where CRC32 of the key puts them, librdkafka's default: {harm}",
-                    _JAVA,
-                )
-            )
-        else:
-            misplaced = seen.keyed - seen.by_murmur2
-            findings.append(
-                bad(
-                    CHECK,
-                    f"{misplaced:,} {of} do not lie where murmur2 of their key puts them: {harm}",
-                    _JAVA,
-                )
-            )
+            where = f"all {of} lie where CRC32 of the key puts them, librdkafka's default"
+        yield bad(CHECK, f"{where}: {harm}", _JAVA)
     if seen.newest / 1000 > now + _CLOCK_AHEAD:
-        findings.append(
-            warning(
-                CHECK,
-                f"{topic} has a record stamped {seconds(seen.newest / 1000 - now)} ahead of our clock",
-                "synchronise the clocks of producers, brokers and this machine (NTP)",
-            )
+        yield warning(
+            CHECK,
+            f"{topic} has a record stamped {seconds(seen.newest / 1000 - now)} ahead of our clock",
+            "synchronise the clocks of producers, brokers and this machine (NTP)",
         )
-    if not findings:
-        text = f"{topic}: {seen.records:,} sampled, keyed and placed as they should be"
-        if seen.readable:
-            text += f", {seen.meets:,} of {seen.readable:,} readable ones in their partition"
-        if seen.unreadable:
-            text += f"; from {seen.unreadable:,} no orgId and contactRef can be read"
-        findings.append(ok(CHECK, text))
-    return findings

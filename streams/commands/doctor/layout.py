@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from streams.commands.doctor.findings import Finding, note, ok, problem, seconds, warning
 from streams.commands.installation import Described
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, TopicNames
@@ -11,170 +13,132 @@ _DAY = 86_400_000  # milliseconds
 _WEEK = 7 * _DAY
 
 
-def check_layout(described: Described, names: TopicNames) -> list[Finding]:
+def check_layout(described: Described, names: TopicNames) -> Iterator[Finding]:
     """Look at what was described."""
     there = [name for name in names.all if name in described.partitions]
-    findings = [
-        problem(CHECK, f"{name} is missing", "a worker creates it when it starts, if it may")
-        for name in names.all
-        if name not in described.partitions
-    ]
+    for name in names.all:
+        if name not in there:
+            yield problem(CHECK, f"{name} is missing", "a worker creates it when it starts, if it may")
     counts = {name: described.partitions[name] for name in there}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
-        findings.append(
-            problem(
-                CHECK,
-                f"partition counts differ: {listed}",
-                "they must be equal, as an action meets its status by partition: no worker starts like this."
-                " Partitions can only be added: raise the smaller counts while producers are stopped, and let"
-                " the CRM write all statuses again, as their keys now belong elsewhere",
-            )
+        yield problem(
+            CHECK,
+            f"partition counts differ: {listed}",
+            "they must be equal, as an action meets its status by partition: no worker starts like this."
+            " Partitions can only be added: raise the smaller counts while producers are stopped, and let"
+            " the CRM write all statuses again, as their keys now belong elsewhere",
         )
     elif there:
-        findings.append(ok(CHECK, f"{len(there)} there, {counts[there[0]]} partitions each"))
+        yield ok(CHECK, f"{len(there)} there, {counts[there[0]]} partitions each")
     for name in there:
-        findings += _replication(described, name)
+        yield from _replication(described, name)
     if not described.configs:
-        return [
-            *findings,
-            note(CHECK, "we may not read configurations", "allow DescribeConfigs on the topics"),
-        ]
-    return [
-        *findings,
-        *_emails(described, names),
-        *_compaction(described, names),
-        *_dead_letters(described, names),
-        *_sizes(described, names),
-    ]
+        yield note(CHECK, "we may not read configurations", "allow DescribeConfigs on the topics")
+        return
+    yield from _emails(described, names)
+    yield from _compaction(described, names)
+    yield from _dead_letters(described, names)
+    yield from _sizes(described, names)
 
 
-def _replication(described: Described, name: str) -> list[Finding]:
+def _replication(described: Described, name: str) -> Iterator[Finding]:
     replicas = described.replicas[name]
     in_sync = int(described.config(name, "min.insync.replicas", "1"))
     if in_sync > replicas:
-        return [
-            problem(
-                CHECK,
-                f"{name} has {replicas} replicas and min.insync.replicas {in_sync}: nothing can be written",
-                f"lower min.insync.replicas to {max(1, replicas - 1)}, or add replicas",
-            )
-        ]
-    if replicas == 1:
-        return [
-            warning(
-                CHECK,
-                f"{name} has one replica: a lost disk is lost records",
-                "in production 3 replicas, min.insync.replicas 2",
-            )
-        ]
-    if in_sync == 1:
-        return [
-            warning(
-                CHECK,
-                f"{name} has min.insync.replicas 1: what was acknowledged can be lost with one broker",
-                "set it to 2 (with 3 replicas)",
-            )
-        ]
-    if in_sync == replicas:
-        return [
-            warning(
-                CHECK,
-                f"{name} has as many replicas as min.insync.replicas, {in_sync}: one broker away stops it",
-                "set min.insync.replicas one below the replicas",
-            )
-        ]
-    return []
+        yield problem(
+            CHECK,
+            f"{name} has {replicas} replicas and min.insync.replicas {in_sync}: nothing can be written",
+            f"lower min.insync.replicas to {max(1, replicas - 1)}, or add replicas",
+        )
+    elif replicas == 1:
+        yield warning(
+            CHECK,
+            f"{name} has one replica: a lost disk is lost records",
+            "in production 3 replicas, min.insync.replicas 2",
+        )
+    elif in_sync == 1:
+        yield warning(
+            CHECK,
+            f"{name} has min.insync.replicas 1: what was acknowledged can be lost with one broker",
+            "set it to 2 (with 3 replicas)",
+        )
+    elif in_sync == replicas:
+        yield warning(
+            CHECK,
+            f"{name} has as many replicas as min.insync.replicas, {in_sync}: one broker away stops it",
+            "set min.insync.replicas one below the replicas",
+        )
 
 
-def _emails(described: Described, names: TopicNames) -> list[Finding]:
+def _emails(described: Described, names: TopicNames) -> Iterator[Finding]:
     name = names.emails
     if name not in described.partitions:
-        return []
-    findings = []
+        return
     if "compact" in described.config(name, "cleanup.policy", "delete"):
-        findings.append(
-            problem(
-                CHECK,
-                f"{name} is compacted: of two emails to one supporter it forgets the first",
-                "set cleanup.policy to delete",
-            )
+        yield problem(
+            CHECK,
+            f"{name} is compacted: of two emails to one supporter it forgets the first",
+            "set cleanup.policy to delete",
         )
     kept = int(described.config(name, "retention.ms", str(_WEEK)))
     if 0 <= kept < 3 * _DAY:
-        findings.append(
-            warning(
-                CHECK,
-                f"{name} keeps emails for {seconds(kept / 1000)}: a mailer that is away longer loses them",
-                "set retention.ms to 604800000 (7 days) or more",
-            )
+        yield warning(
+            CHECK,
+            f"{name} keeps emails for {seconds(kept / 1000)}: a mailer that is away longer loses them",
+            "set retention.ms to 604800000 (7 days) or more",
         )
     else:
-        findings.append(
-            ok(CHECK, f"{name} keeps emails {'for ever' if kept < 0 else f'for {seconds(kept / 1000)}'}")
-        )
+        yield ok(CHECK, f"{name} keeps emails {'for ever' if kept < 0 else f'for {seconds(kept / 1000)}'}")
     if int(described.config(name, "retention.bytes", "-1")) >= 0:
-        findings.append(
-            warning(
-                CHECK,
-                f"{name} has retention.bytes: a wave of actions pushes out emails that nobody has read yet",
-                "set retention.bytes to -1, and bound it by time",
-            )
+        yield warning(
+            CHECK,
+            f"{name} has retention.bytes: a wave of actions pushes out emails that nobody has read yet",
+            "set retention.bytes to -1, and bound it by time",
         )
-    return findings
 
 
-def _compaction(described: Described, names: TopicNames) -> list[Finding]:
-    findings = []
+def _compaction(described: Described, names: TopicNames) -> Iterator[Finding]:
     for name in (names.statuses, names.changelog):
         if name not in described.partitions:
             continue
         policy = {part.strip() for part in described.config(name, "cleanup.policy", "compact").split(",")}
         if "compact" not in policy:
-            findings.append(
-                problem(
-                    CHECK,
-                    f"{name} is not compacted: it forgets by age who is a subscriber",
-                    "set cleanup.policy to compact",
-                )
+            yield problem(
+                CHECK,
+                f"{name} is not compacted: it forgets by age who is a subscriber",
+                "set cleanup.policy to compact",
             )
         elif "delete" in policy:
-            findings.append(
-                warning(
-                    CHECK,
-                    f"{name} is compacted and also deletes by age: old statuses are forgotten",
-                    "set cleanup.policy to compact alone",
-                )
+            yield warning(
+                CHECK,
+                f"{name} is compacted and also deletes by age: old statuses are forgotten",
+                "set cleanup.policy to compact alone",
             )
-    return findings
 
 
-def _dead_letters(described: Described, names: TopicNames) -> list[Finding]:
-    if "compact" not in described.config(names.dead_letters, "cleanup.policy", "delete"):
-        return []
-    return [
-        warning(
+def _dead_letters(described: Described, names: TopicNames) -> Iterator[Finding]:
+    if "compact" in described.config(names.dead_letters, "cleanup.policy", "delete"):
+        yield warning(
             CHECK,
             f"{names.dead_letters} is compacted: of dead letters with the same key, only the last is kept",
             "set cleanup.policy to delete",
         )
-    ]
 
 
-def _sizes(described: Described, names: TopicNames) -> list[Finding]:
+def _sizes(described: Described, names: TopicNames) -> Iterator[Finding]:
     def limit(name: str) -> int:
         return int(described.config(name, "max.message.bytes", str(DEFAULT_MAX_MESSAGE_BYTES)))
 
     actions = limit(names.actions)
-    return [
-        warning(
-            CHECK,
-            f"{name} takes records up to {limit(name):,} bytes, {names.actions} up to {actions:,}: {what}",
-            f"set max.message.bytes of {name} to at least {actions + 4_096}",
-        )
-        for name, what in (
-            (names.emails, "an action of that size becomes a dead letter instead of an email"),
-            (names.dead_letters, "a dead letter of that size is shortened"),
-        )
-        if name in described.partitions and limit(name) < actions
-    ]
+    for name, what in (
+        (names.emails, "an action of that size becomes a dead letter instead of an email"),
+        (names.dead_letters, "a dead letter of that size is shortened"),
+    ):
+        if name in described.partitions and limit(name) < actions:
+            yield warning(
+                CHECK,
+                f"{name} takes records up to {limit(name):,} bytes, {names.actions} up to {actions:,}:"
+                f" {what}",
+                f"set max.message.bytes of {name} to at least {actions + 4_096}",
+            )

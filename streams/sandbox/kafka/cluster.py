@@ -31,6 +31,7 @@ from streams.sandbox.supervised import SupervisedProcesses
 
 _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.02
+_READY_WITHIN = 90.0  # seconds; then a broker that is not ready has failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,6 @@ class EmbeddedKafka:
         heap: str = "512m",
         jvm_options: Sequence[str] = (),
         java: Path | None = None,
-        start_timeout: float = 90.0,
         progress: Progress = silent,
     ) -> None:
         """Describe a cluster; nothing starts yet.
@@ -79,7 +79,6 @@ class EmbeddedKafka:
             heap: the JVM's -Xmx.
             jvm_options: more options for the JVM, after ours.
             java: the `java` program to use instead of looking for one.
-            start_timeout: seconds until a broker that is not ready counts as failed.
             progress: is told what is being done while that takes time.
         """
         if brokers < 1 or brokers % 2 == 0:
@@ -91,7 +90,6 @@ class EmbeddedKafka:
         self._heap = heap
         self._jvm_options = tuple(jvm_options)
         self._java = java
-        self._start_timeout = start_timeout
         self._progress = progress
         self._ports: tuple[HeldPort, ...] = ()
         self._nodes: tuple[Node, ...] = ()
@@ -218,13 +216,14 @@ class EmbeddedKafka:
         nodes = [node for node in self._started_nodes() if node.id not in self._absent]
         if not nodes:
             raise EmbeddedKafkaError("No broker runs.")
-        deadline = time.monotonic() + self._start_timeout
+        deadline = time.monotonic() + _READY_WITHIN
         while missing := not_ready(nodes):
             for node in nodes:
                 self._check(node, _POLL_SECONDS / len(nodes))
             if time.monotonic() > deadline:
-                waited = f"{self._start_timeout:g} s"
-                raise BrokerFailed(f"Kafka was not ready after {waited}: {missing}.{last_lines(nodes[0])}")
+                raise BrokerFailed(
+                    f"Kafka was not ready after {_READY_WITHIN:g} s: {missing}.{last_lines(nodes[0])}"
+                )
 
     # Steps of a start
 
