@@ -1,9 +1,12 @@
 """Who runs: each contender is a process of its own, told by environment variables where its topics are."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench import java_peer, quix_environment
 
@@ -24,6 +27,12 @@ class Place:
     folder: Path
     web_port: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)  # of our worker, without the prefix
+
+    @classmethod
+    def of(cls, bootstrap_servers: str, group: str, partitions: int, folder: Path, **more: Any) -> Place:
+        """Where a group has topics of its own, by their usual names."""
+        topics = (f"{group}-{name}" for name in ("actions", "statuses", "emails"))
+        return cls(bootstrap_servers, group, *topics, partitions, folder, **more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,15 +49,7 @@ class Live:
         partitions: int,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """Make topics and start the contender and the reader.
-
-        Args:
-            topics: of the broker.
-            contender: who.
-            workload: its `actions` are the most that may be sent.
-            partitions: of every topic.
-            settings: of our worker.
-        """
+        """Make topics and start the contender and the reader; the workload has the most that may be sent."""
         self._topics = topics
         self._work = workload
         self._folder = Path(tempfile.mkdtemp(prefix="bench-"))
@@ -68,18 +60,8 @@ class Live:
         self._times: list[float] = []
         self._cpu: list[float] = []
         self._out: list[float] = []
-        place = Place(
-            topics.bootstrap_servers,
-            group,
-            f"{group}-actions",
-            f"{group}-statuses",
-            f"{group}-emails",
-            partitions,
-            self._folder,
-            free_port(),
-            settings or {},
-        )
-        self._place = place
+        more = {"web_port": free_port(), "settings": settings or {}}
+        place = self._place = Place.of(topics.bootstrap_servers, group, partitions, self._folder, **more)
         topics.make(place.statuses, partitions, cleanup_policy="compact")
         topics.make(place.actions, partitions, message_timestamp_type="CreateTime")
         topics.make(place.emails, partitions)

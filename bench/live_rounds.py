@@ -65,12 +65,8 @@ def at_rates(topics: Topics, contender: Contender, case: Case, scale: Scale, num
 def while_hanging(topics: Topics, case: Case, scale: Scale, url: str, healthy_p99: float | None) -> Round:
     """Delays of known supporters, and of those who are asked for, with some lookups hanging.
 
-    Args:
-        topics: of the broker.
-        case: whose organisations that get two buttons are those whose lookup hangs.
-        scale: how long.
-        url: of the lookup service.
-        healthy_p99: of known supporters, ms; None in the round that finds it out.
+    The lookups of the case's organisations that get two buttons hang, at the service behind `url`.
+    `healthy_p99` is that of known supporters, in ms; None in the round that finds it out.
     """
     result = Round("ours", case.label)
     hanging = {org for org, letter in case.workload.missing if letter == TWO_BUTTON}

@@ -74,12 +74,7 @@ def drain(
 ) -> Round:
     """Let one contender drain a backlog into a topic of its own; a failure is part of the result.
 
-    Args:
-        topics: of the broker.
-        contender: who.
-        backlog: what.
-        settings: of our worker, besides those that every round has.
-        workers: how many processes share the partitions.
+    `workers` processes share the partitions; `settings` are our worker's, besides those of every round.
     """
     group = f"r{secrets.token_hex(4)}-{contender.name}"
     folder = Path(tempfile.mkdtemp(prefix="bench-"))

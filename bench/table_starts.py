@@ -36,15 +36,7 @@ def starts(topics: Topics, workload: Workload, partitions: int) -> Round:
     result = Round("ours")
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     group = f"t{folder.name[6:]}".lower()
-    place = Place(
-        topics.bootstrap_servers,
-        group,
-        f"{group}-actions",
-        f"{group}-statuses",
-        f"{group}-emails",
-        partitions,
-        folder / "one",
-    )
+    place = Place.of(topics.bootstrap_servers, group, partitions, folder / "one")
     changelog = f"{group}-supporter-status-changelog"
     processes = Processes(folder)
     try:
