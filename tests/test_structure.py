@@ -338,17 +338,6 @@ def calls(module: str) -> Iterator[ast.Call]:
             yield node
 
 
-def test_nothing_is_printed() -> None:
-    """The worker logs, and commands write through click or rich."""
-    printing = {
-        module
-        for module in SOURCES
-        for call in calls(module)
-        if isinstance(call.func, ast.Name) and call.func.id == "print"
-    }
-    assert printing == set()
-
-
 def test_no_traceback_is_logged() -> None:
     """A traceback or an exception's text can quote an address: its class is what the core logs."""
     wrong = set()

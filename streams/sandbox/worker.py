@@ -157,6 +157,12 @@ def problems(body: str) -> list[str]:
     return list(json.loads(body)["problems"]) if body else ["its pages are not up yet"]
 
 
+def topic_names(group: str) -> TopicNames:
+    """Return names that begin with the group's, as the worker names what no setting names."""
+    kinds = ("actions", "status", "emails", "dlq", "supporter-status-changelog", "rekeyed-actions")
+    return TopicNames(*(f"{group}-{kind}" for kind in kinds))
+
+
 class Installation:
     """Topics, a consumer group and settings that several workers share. They end when we do."""
 
@@ -172,14 +178,7 @@ class Installation:
         self.bootstrap_servers = bootstrap_servers
         self.group = name
         self.folder = folder
-        self.names = TopicNames(
-            f"{name}-actions",
-            f"{name}-status",
-            f"{name}-emails",
-            f"{name}-dlq",
-            f"{name}-supporter-status-changelog",
-            f"{name}-rekeyed-actions",
-        )
+        self.names = topic_names(name)
         self.settings = {
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
             "GROUP_ID": name,

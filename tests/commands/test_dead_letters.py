@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -17,11 +16,9 @@ from streams.commands.topic_reader import RecordId
 from streams.commands.transactions import NotWritten
 from streams.delivery.transaction import Position
 from streams.messages.decode import ErrorClass
-from tests.commands.conftest import streams
+from tests.commands.conftest import Make, streams
 from tests.commands.topics import Topics
 from tests.integration.topics import action, producing, read
-
-Make = Callable[..., Awaitable[Topics]]
 
 
 async def actions_of(live: Topics, count: int) -> list[Any]:

@@ -1,17 +1,15 @@
 """The reader of one topic, on a real Kafka."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from streams.commands.topic_reader import RecordId, TopicReader, read_records
+from tests.commands.conftest import Make
 from tests.commands.topics import Topics, transactional
 from tests.integration.topics import producing
 
 pytestmark = pytest.mark.kafka
-
-Make = Callable[..., Awaitable[Topics]]
 
 
 async def numbers(live: Topics, partition: int, values: range, milliseconds: int = 1_000) -> None:

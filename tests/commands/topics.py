@@ -10,10 +10,10 @@ from aiokafka.structs import OffsetAndMetadata
 from streams.actions.dead_letter import dead_letter_headers
 from streams.commands.installation import Installation
 from streams.delivery.commit_metadata import Run, encode
-from streams.kafka.topics import TopicNames
 from streams.messages.decode import ErrorClass, Reason, Variant, decode_action
 from streams.messages.email import EmailWriter
 from streams.messages.keys import partition_of
+from streams.sandbox.worker import topic_names
 from tests.clients import administering
 from tests.integration.topics import action, keyed, producing, send
 
@@ -25,14 +25,7 @@ class Topics:
         self.partitions = partitions
         self.installation = Installation(
             name,
-            TopicNames(
-                f"{name}-actions",
-                f"{name}-status",
-                f"{name}-emails",
-                f"{name}-dlq",
-                f"{name}-supporter-status-changelog",
-                f"{name}-rekeyed-actions",
-            ),
+            topic_names(name),
             {"bootstrap_servers": bootstrap_servers},
             transaction_timeout=2.0,
         )

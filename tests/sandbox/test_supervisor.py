@@ -51,6 +51,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def processes() -> Iterator[SupervisedProcesses]:
+    """They are killed in the end."""
+    made = SupervisedProcesses(grace=0.0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def parent() -> Iterator[Callable[..., tuple[subprocess.Popen[str], Any]]]:
     """Start a Python program in its own process group and read the JSON line that it prints."""
     started: list[subprocess.Popen[str]] = []
@@ -139,9 +147,10 @@ def test_parent_is_told_when_the_supervisor_is_gone(folder: Path) -> None:
     processes.close()
 
 
-def test_answer_to_a_question_given_up_is_not_taken_for_another(folder: Path) -> None:
+def test_answer_to_a_question_given_up_is_not_taken_for_another(
+    processes: SupervisedProcesses, folder: Path
+) -> None:
     """After an interrupted wait, the late answer does not pass for that of the next command."""
-    processes = SupervisedProcesses(grace=0.0)
 
     def give_up(*_: object) -> None:
         raise KeyboardInterrupt
@@ -156,7 +165,6 @@ def test_answer_to_a_question_given_up_is_not_taken_for_another(folder: Path) ->
         assert processes.wait("2", 10.0) == 0
     finally:
         signal.signal(signal.SIGALRM, before)
-        processes.close()
 
 
 def test_grace_then_kill(folder: Path) -> None:
@@ -179,26 +187,18 @@ def test_grace_then_kill(folder: Path) -> None:
     wait_until_gone(deaf)
 
 
-def test_signal_to_an_ended_process_is_not_sent(folder: Path) -> None:
+def test_signal_to_an_ended_process_is_not_sent(processes: SupervisedProcesses, folder: Path) -> None:
     """A signal never goes to a process that ended, whose id may be somebody else's by now."""
-    processes = SupervisedProcesses(grace=0.0)
-    try:
-        processes.start("1", ["true"], folder / "log")
-        assert processes.wait("1", 10) == 0
-        assert processes.signal("1", signal.SIGTERM) is False
-    finally:
-        processes.close()
+    processes.start("1", ["true"], folder / "log")
+    assert processes.wait("1", 10) == 0
+    assert processes.signal("1", signal.SIGTERM) is False
 
 
-def test_program_that_does_not_exist_is_an_error(folder: Path) -> None:
+def test_program_that_does_not_exist_is_an_error(processes: SupervisedProcesses, folder: Path) -> None:
     """What the supervisor cannot start is raised where it was asked for, and the supervisor goes on."""
-    processes = SupervisedProcesses(grace=0.0)
-    try:
-        with pytest.raises(SandboxError, match="FileNotFoundError"):
-            processes.start("1", ["/no/such/program"], folder / "log")
-        processes.start("1", SLEEPER, folder / "log")
-    finally:
-        processes.close()
+    with pytest.raises(SandboxError, match="FileNotFoundError"):
+        processes.start("1", ["/no/such/program"], folder / "log")
+    processes.start("1", SLEEPER, folder / "log")
 
 
 @pytest.mark.parametrize(("ends_by", "kept"), [("TERM", True), ("KILL", False)])

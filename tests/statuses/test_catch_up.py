@@ -59,6 +59,12 @@ class Bench:
         offsets: Any = self.cluster
         self.catch_up = CatchUp("statuses", offsets, lambda: self.cluster)
 
+    async def follow(self, partitions: Iterable[int], seconds: float = LOOKS) -> None:
+        """These are assigned and their table is restored; then time goes by."""
+        self.catch_up.assigned("actions", partitions)
+        self.catch_up.restored()
+        await asyncio.sleep(seconds)
+
     def whole(self) -> list[int]:
         return [number for number in self.cluster.ends if self.catch_up.whole(number)]
 
@@ -99,9 +105,7 @@ async def test_nothing_is_whole_before_the_table_is_restored(bench: Bench) -> No
 @with_bench(p0=5, p1=0, p2=3)
 async def test_each_partition_is_whole_when_its_reading_has_passed_its_end(bench: Bench) -> None:
     """An empty partition is whole at once; others when their position reaches the end, each by itself."""
-    bench.catch_up.assigned("actions", [0, 1, 2])
-    bench.catch_up.restored()
-    await asyncio.sleep(LOOKS)
+    await bench.follow([0, 1, 2])
     assert (bench.whole(), bench.catch_up.behind) == ([1], {0, 2})
     bench.cluster.positions.update({0: 4, 2: 9})
     await asyncio.sleep(LOOKS)
@@ -132,9 +136,7 @@ async def test_each_topic_waits_for_the_statuses_of_its_own_partitions(bench: Be
 @with_bench(p0=5)
 async def test_what_comes_after_the_assignment_is_not_waited_for(bench: Bench) -> None:
     """The end is that of the assignment: a busy status topic does not keep a worker from its work."""
-    bench.catch_up.assigned("actions", [0])
-    bench.catch_up.restored()
-    await asyncio.sleep(LOOKS)
+    await bench.follow([0])
     bench.cluster.ends[0] = 500
     bench.cluster.positions[0] = 6
     await asyncio.sleep(LOOKS)
@@ -145,9 +147,7 @@ async def test_what_comes_after_the_assignment_is_not_waited_for(bench: Bench) -
 async def test_a_position_that_is_not_known_is_not_reached(bench: Bench) -> None:
     """No position yet: not whole."""
     bench.cluster.positions[0] = None
-    bench.catch_up.assigned("actions", [0])
-    bench.catch_up.restored()
-    await asyncio.sleep(LOOKS)
+    await bench.follow([0])
     assert bench.whole() == []
 
 
@@ -156,9 +156,7 @@ async def test_records_on_their_way_to_the_table_are_waited_for(bench: Bench) ->
     """At the end, but the last chunk not handed over or not in the table yet: not whole."""
     bench.cluster.positions[0] = 5
     bench.cluster.turning = False
-    bench.catch_up.assigned("actions", [0])
-    bench.catch_up.restored()
-    await asyncio.sleep(LOOKS)
+    await bench.follow([0])
     assert bench.whole() == []
     bench.cluster.unsettled[0] = 1
     bench.cluster.turning = True
@@ -173,9 +171,7 @@ async def test_records_on_their_way_to_the_table_are_waited_for(bench: Bench) ->
 async def test_many_partitions_wait_together(bench: Bench) -> None:
     """With 64 partitions the work begins as soon as with one."""
     bench.cluster.positions.update(dict.fromkeys(bench.cluster.ends, 5))
-    bench.catch_up.assigned("actions", bench.cluster.ends)
-    bench.catch_up.restored()
-    await asyncio.sleep(3 * CatchUp.LOOK_EVERY)
+    await bench.follow(bench.cluster.ends, seconds=3 * CatchUp.LOOK_EVERY)
     assert len(bench.whole()) == 64
 
 
@@ -185,9 +181,7 @@ async def test_kafka_s_failures_are_outlived(bench: Bench) -> None:
     bench.cluster.troubles["ends"] = [KafkaConnectionError(), KafkaConnectionError()]
     bench.cluster.troubles["positions"] = [IllegalStateError(), KafkaConnectionError()]
     bench.cluster.positions.update({0: 5, 1: 5})
-    bench.catch_up.assigned("actions", [0, 1])
-    bench.catch_up.restored()
-    await asyncio.sleep(5)
+    await bench.follow([0, 1], seconds=5)
     assert bench.cluster.troubles == {"ends": [], "positions": []}
     assert bench.whole() == [0, 1]
 
@@ -195,9 +189,7 @@ async def test_kafka_s_failures_are_outlived(bench: Bench) -> None:
 @with_bench(p0=5, p1=9)
 async def test_a_new_assignment_is_followed_alone(bench: Bench) -> None:
     """After a rebalance only the new partitions count, each up to its own new end."""
-    bench.catch_up.assigned("actions", [0])
-    bench.catch_up.restored()
-    await asyncio.sleep(LOOKS)
+    await bench.follow([0])
     bench.catch_up.assigned("actions", [1])
     bench.catch_up.restored()
     bench.cluster.positions[1] = 5
@@ -336,9 +328,7 @@ async def test_nothing_personal_is_logged(bench: Bench, caplog: pytest.LogCaptur
     caplog.set_level(logging.DEBUG)
     bench.cluster.troubles["ends"] = [KafkaConnectionError("canary")]
     bench.cluster.troubles["positions"] = [IllegalStateError("canary")]
-    bench.catch_up.assigned("actions", [0])
-    bench.catch_up.restored()
-    await asyncio.sleep(5)
+    await bench.follow([0], seconds=5)
     assert "KafkaConnectionError" in caplog.text
     assert "IllegalStateError" in caplog.text
     assert "canary" not in caplog.text

@@ -185,9 +185,8 @@ async def test_rows_wait_for_their_dead_letters(bench: Bench) -> None:
     assert len(bench.letters) == 1
 
 
-async def test_a_dead_letter_without_room_is_shortened_and_stops_nothing() -> None:
+async def test_a_dead_letter_without_room_is_shortened_and_stops_nothing(bench: Bench) -> None:
     """A row too large for the dead letters' topic is cut and says so; the statuses behind it are learned."""
-    bench = Bench()
     bench.room = SHORTENED_TO + 1_000
     large = b"{" * (3 * SHORTENED_TO)
     given = chunk((b"310:a", large), (None, None), (b"310:b", b"["), (large, b'{"orgId":1}'), row("c", True))
@@ -200,9 +199,8 @@ async def test_a_dead_letter_without_room_is_shortened_and_stops_nothing() -> No
     assert bench.says(b"310:c") is True
 
 
-async def test_a_dead_letter_without_a_key_gets_one_where_its_topic_wants_keys() -> None:
+async def test_a_dead_letter_without_a_key_gets_one_where_its_topic_wants_keys(bench: Bench) -> None:
     """Only those without one change."""
-    bench = Bench()
     bench.needs_keys = True
     given = chunk((b"310:a", b"{"), (None, b"{"), (None, None))
     await bench.statuses.ingest(given)
@@ -214,9 +212,8 @@ async def test_a_dead_letter_without_a_key_gets_one_where_its_topic_wants_keys()
     ]
 
 
-async def test_a_topic_without_room_for_a_bare_notice_is_waited_for() -> None:
+async def test_a_topic_without_room_for_a_bare_notice_is_waited_for(bench: Bench) -> None:
     """That is the topic's fault: nothing is settled before it has room again."""
-    bench = Bench()
     bench.room = 10
     given = chunk((b"310:a", b"{"))
     learning = asyncio.create_task(bench.statuses.ingest(given))
@@ -232,9 +229,10 @@ async def test_a_topic_without_room_for_a_bare_notice_is_waited_for() -> None:
     ("as_of", "stamped", "taken"),
     [(23, 0, True), (25, 0, False), (40, 17, True), (42, 17, False), (25, -48, False)],
 )
-async def test_a_row_from_the_future_is_refused(as_of: float, stamped: float, taken: bool) -> None:
+async def test_a_row_from_the_future_is_refused(
+    bench: Bench, as_of: float, stamped: float, taken: bool
+) -> None:
     """More than a day ahead of the clock, and of the record's timestamp, it would hide every later row."""
-    bench = Bench()
     await bench.statuses.ingest(chunk(row("a", False)))
     moment = datetime.fromtimestamp(NOW + as_of * 3600, UTC).isoformat()
     given = chunk(row("a", True, moment))

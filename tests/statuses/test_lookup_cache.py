@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,19 @@ class Bench:
         raw = self.table.rows.get(partition, key)
         return None if raw is None else decode_row(raw)
 
-    async def running(self, work: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
-        """Let one of the endless works run for a while."""
+    @asynccontextmanager
+    async def at_work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+        """One of the endless works goes on meanwhile."""
         task = asyncio.create_task(work())
-        await asyncio.sleep(seconds)
+        yield
         assert not task.done(), task
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+    async def running(self, work: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
+        """Let one of the endless works run for a while."""
+        async with self.at_work(work):
+            await asyncio.sleep(seconds)
 
 
 pytestmark = pytest.mark.usefixtures("virtual_time")
@@ -125,33 +132,29 @@ async def test_of_partitions_that_are_gone_nothing_is_written(bench: Bench) -> N
 async def test_what_kafka_does_not_take_is_not_kept_and_later_answers_are(bench: Bench) -> None:
     """A failed write costs another lookup, and nothing else."""
     bench.changelog.trouble = [KafkaConnectionError()]
-    writing = asyncio.create_task(bench.answers.write())
-    bench.answers.keep(0, b"a", 310, EXISTING)
-    await asyncio.sleep(1)
-    bench.answers.keep(0, b"b", 310, EXISTING)
-    await asyncio.sleep(1)
-    assert (bench.row(b"a"), bench.row(b"b") is not None) == (None, True)
-    writing.cancel()
-    await asyncio.gather(writing, return_exceptions=True)
+    async with bench.at_work(bench.answers.write):
+        bench.answers.keep(0, b"a", 310, EXISTING)
+        await asyncio.sleep(1)
+        bench.answers.keep(0, b"b", 310, EXISTING)
+        await asyncio.sleep(1)
+        assert (bench.row(b"a"), bench.row(b"b") is not None) == (None, True)
 
 
 async def test_while_kafka_hangs_memory_is_bounded(bench: Bench) -> None:
     """Answers beyond the bound are not kept; when Kafka is back, there is room again."""
     bench.answers.WAITING_MOST = 10  # type: ignore[misc]  # the test's own bound
     bench.changelog.gate = asyncio.Event()
-    writing = asyncio.create_task(bench.answers.write())
-    bench.answers.keep(0, b"first", 310, EXISTING)
-    await asyncio.sleep(1)
-    for number in range(25):
-        bench.answers.keep(number % 2, b"%d" % number, 310, EXISTING)
-    bench.changelog.gate.set()
-    await asyncio.sleep(1)
-    assert len(bench.changelog.values()) == 1 + 10
-    bench.answers.keep(0, b"last", 310, EXISTING)
-    await asyncio.sleep(1)
-    assert bench.row(b"last") is not None
-    writing.cancel()
-    await asyncio.gather(writing, return_exceptions=True)
+    async with bench.at_work(bench.answers.write):
+        bench.answers.keep(0, b"first", 310, EXISTING)
+        await asyncio.sleep(1)
+        for number in range(25):
+            bench.answers.keep(number % 2, b"%d" % number, 310, EXISTING)
+        bench.changelog.gate.set()
+        await asyncio.sleep(1)
+        assert len(bench.changelog.values()) == 1 + 10
+        bench.answers.keep(0, b"last", 310, EXISTING)
+        await asyncio.sleep(1)
+        assert bench.row(b"last") is not None
 
 
 async def test_many_answers_are_written_piece_by_piece(bench: Bench) -> None:
@@ -207,17 +210,14 @@ async def test_the_sweep_lets_go_of_a_partition_that_is_revoked(
     bench = Bench(tmp_path)
     bench.partitions = {0}
     await bench.table.apply(0, [(b"%d" % number, Row(True, 1.0)) for number in range(1_000)])
-    sweeping = asyncio.create_task(bench.answers.sweep())
-    await asyncio.sleep(0.05)  # in the middle of the walk
-    store = bench.faust_table.data
-    bench.partitions = set()
-    store._dbs.pop(0)
-    await asyncio.sleep(0.1)  # several steps' time
-    gc.collect()
-    store._db_for_partition(0)  # raises where somebody still holds the lock
-    assert not sweeping.done()
-    sweeping.cancel()
-    await asyncio.gather(sweeping, return_exceptions=True)
+    async with bench.at_work(bench.answers.sweep):
+        await asyncio.sleep(0.05)  # in the middle of the walk
+        store = bench.faust_table.data
+        bench.partitions = set()
+        store._dbs.pop(0)
+        await asyncio.sleep(0.1)  # several steps' time
+        gc.collect()
+        store._db_for_partition(0)  # raises where somebody still holds the lock
 
 
 async def test_nothing_personal_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

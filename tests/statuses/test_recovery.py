@@ -168,6 +168,11 @@ class Bench:
         now = self.actives | self.standbys
         await self.recovery.on_rebalance(now, before - now, now - before, generation)
 
+    async def begin(self, generation: int, *actives: int, standbys: Iterable[int] = ()) -> None:
+        """The same, until the recovery reads."""
+        await self.assign(generation, *actives, standbys=standbys)
+        await self.cluster.until("resume_flow")
+
     def to_restore(self, highwater: int) -> None:
         """A recovery has begun, and there is something to read up to this offset."""
         self.recovery.active_highwaters[TP(CHANGELOG, 0)] = highwater
@@ -270,6 +275,13 @@ async def running(bench: Bench) -> AsyncIterator[Bench]:
     task.cancel()
 
 
+async def give(bench: Bench, *offsets: int) -> None:
+    """Let the consumer hand over one chunk of the changelog, read in the present generation."""
+    records = [FakeRecord(offset, b"key-%d" % offset, YES) for offset in offsets]
+    chunk = Chunk(TP(CHANGELOG, 0), records, bench.app.consumer_generation_id)
+    await bench.tables.changelog_queue.put(SimpleNamespace(value=chunk))
+
+
 async def ended(bench: Bench) -> None:
     await asyncio.wait_for(bench.recovery.signal_recovery_end.wait(), 5)
 
@@ -283,22 +295,19 @@ async def quiet(bench: Bench) -> None:
 async def test_a_recovery_ends_with_the_last_chunk(running: Bench) -> None:
     """It ends when the high watermark is restored, and not before."""
     running.to_restore(highwater=1)
-    queue = running.tables.changelog_queue
-    await queue.put(SimpleNamespace(value=Chunk(TP(CHANGELOG, 0), [FakeRecord(0, b"a", YES)], GENERATION)))
+    await give(running, 0)
     await quiet(running)
     assert not running.recovery.signal_recovery_end.is_set()
-    await queue.put(SimpleNamespace(value=Chunk(TP(CHANGELOG, 0), [FakeRecord(1, b"b", YES)], GENERATION)))
+    await give(running, 1)
     await ended(running)
-    assert running.rows() == {b"a": YES, b"b": YES}
+    assert running.rows() == {b"key-0": YES, b"key-1": YES}
     assert not running.app.in_recovery
 
 
 async def test_the_end_is_known_to_who_asks_for_it_later(running: Bench) -> None:
     """The signal stays until the next recovery begins: nobody has to be waiting when it comes."""
     running.to_restore(highwater=0)
-    await running.tables.changelog_queue.put(
-        SimpleNamespace(value=Chunk(TP(CHANGELOG, 0), [FakeRecord(0, b"a", YES)], GENERATION))
-    )
+    await give(running, 0)
     await ended(running)
     await quiet(running)
     assert running.recovery.signal_recovery_end.is_set()
@@ -368,32 +377,22 @@ async def recovering(running: Bench) -> AsyncIterator[Bench]:
     running.task.cancel()
 
 
-async def give(bench: Bench, *offsets: int, partition: int = 0) -> None:
-    """Let the consumer hand over one chunk of the changelog, read in the present generation."""
-    records = [FakeRecord(offset, b"key-%d" % offset, YES) for offset in offsets]
-    chunk = Chunk(TP(CHANGELOG, partition), records, bench.app.consumer_generation_id)
-    await bench.tables.changelog_queue.put(SimpleNamespace(value=chunk))
-
-
 async def test_what_is_behind_an_open_transaction_belongs_to_the_table(recovering: Bench) -> None:
     """The end that has to be restored is the high watermark, whatever the consumer may read by now."""
-    await recovering.assign(GENERATION, 0, 1)
-    await recovering.cluster.until("resume_flow")
+    await recovering.begin(GENERATION, 0, 1)
     assert recovering.recovery.active_highwaters == {TP(CHANGELOG, 0): 6, TP(CHANGELOG, 1): 3}
 
 
 async def test_reading_begins_behind_what_the_store_contains(recovering: Bench) -> None:
     """In a partition of ours and in one that we stand by for; at the beginning where nothing is contained."""
     recovering.restore(FakeRecord(3, b"a", YES))
-    await recovering.assign(GENERATION, 0, standbys=[1])
-    await recovering.cluster.until("resume_flow")
+    await recovering.begin(GENERATION, 0, standbys=[1])
     assert recovering.cluster.seeks == [{TP(CHANGELOG, 0): 4, TP(CHANGELOG, 1): 0}]
 
 
 async def test_the_streams_go_on_when_the_table_is_restored(recovering: Bench) -> None:
     """First our partitions are read to their ends, then the streams, and those that we stand by for."""
-    await recovering.assign(GENERATION, 0, standbys=[1])
-    await recovering.cluster.until("resume_flow")
+    await recovering.begin(GENERATION, 0, standbys=[1])
     assert recovering.cluster.resumed == {TP(CHANGELOG, 0)}
     await give(recovering, 6)
     await recovering.cluster.until("on_rebalance_end")
@@ -403,8 +402,7 @@ async def test_the_streams_go_on_when_the_table_is_restored(recovering: Bench) -
 
 async def test_a_recovery_begins_anew_when_another_member_joins(recovering: Bench) -> None:
     """The rebalance interrupts the reading; what is assigned now is restored, standbys included."""
-    await recovering.assign(GENERATION, 0, 1)
-    await recovering.cluster.until("resume_flow")
+    await recovering.begin(GENERATION, 0, 1)
     await give(recovering, 0, 1, 2)
     recovering.recovery.on_partitions_revoked({TP(CHANGELOG, 0), TP(CHANGELOG, 1)})
     await recovering.assign(GENERATION + 1, 0, standbys=[1])
@@ -458,8 +456,7 @@ async def test_a_recovery_begins_anew_when_kafka_does_not_answer(
 ) -> None:
     """It says so and tries again; the worker lives on."""
     recovering.cluster.failures = {call: error}
-    await recovering.assign(GENERATION, 0)
-    await recovering.cluster.until("resume_flow")
+    await recovering.begin(GENERATION, 0)
     await give(recovering, 6)
     await recovering.cluster.until("on_rebalance_end")
     assert [record.event for record in caplog.records if hasattr(record, "event")] == ["recovery_restarts"]

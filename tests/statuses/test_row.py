@@ -39,19 +39,6 @@ def test_no_answer_beats_the_crm(given_rows: list[Row]) -> None:
     assert fold(given_rows) == (fold(of_crm) if of_crm else given_rows[-1])
 
 
-@given(answers, crm_rows)
-def test_the_crm_beats_an_answer_of_any_age(answer: Row, of_crm: Row) -> None:
-    """A CRM row replaces an answer even if its asOf is older than the answer."""
-    assert overwrites(of_crm, answer)
-    assert not overwrites(answer, of_crm)
-
-
-@given(rows)
-def test_the_same_row_again_changes_nothing(row: Row) -> None:
-    """Reading a chunk twice leaves the table as it was."""
-    assert fold([row, row]) == row
-
-
 @given(crm_rows, times)
 def test_what_the_crm_says_never_expires(row: Row, now: float) -> None:
     """A CRM row is believed at any time."""

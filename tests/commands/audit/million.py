@@ -12,65 +12,35 @@ import time
 from typing import Any
 
 import click
-from aiokafka import AIOKafkaProducer
 
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.commands.topics import Topics
-from tests.integration.topics import action, keyed
-
-
-class _Batches:
-    """Sends records in whole batches, which takes a fraction of what sending them one by one takes."""
-
-    def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
-        self._producer, self._topic = producer, topic
-        self._filling: dict[int, Any] = {}
-        self._sent: list[Any] = []
-
-    async def add(self, partition: int, key: bytes, value: bytes, headers: Any = None) -> None:
-        batch = self._filling.get(partition)
-        if batch is None or batch.append(timestamp=None, key=key, value=value, headers=headers or []) is None:
-            await self._send(partition)
-            batch = self._filling[partition] = self._producer.create_batch()
-            batch.append(timestamp=None, key=key, value=value, headers=headers or [])
-
-    async def _send(self, partition: int) -> None:
-        if (batch := self._filling.pop(partition, None)) is not None:
-            batch.close()
-            self._sent.append(await self._producer.send_batch(batch, self._topic, partition=partition))
-
-    async def finish(self) -> None:
-        for partition in list(self._filling):
-            await self._send(partition)
-        for each in self._sent:
-            await each
+from tests.integration.topics import action, keyed, producing
 
 
 async def fill(topics: Topics, count: int) -> None:
     """Write actions and their emails, out of order as lookups leave them, an eighth of them re-keyed."""
     await topics.create()
-    producer = AIOKafkaProducer(bootstrap_servers=topics.servers, max_batch_size=500_000)
-    await producer.start()
-    actions, emails = (_Batches(producer, topic) for topic in (topics.names.actions, topics.names.emails))
-    pending: list[tuple[int, bytes, bytes, Any]] = []
+    waiting: list[tuple[int, bytes, bytes, Any]] = []
     dice = random.Random(1)
-    for number in range(count):
-        partition, offset = number % topics.partitions, number // topics.partitions
-        key, value = keyed(action(number, comment="x" * 300))
-        await actions.add(partition, key, value)
-        key, value, headers = topics.email(number, (partition, offset))
-        pending.append(
-            (partition if number % 8 else (partition + 1) % topics.partitions, key, value, headers)
-        )
-        if len(pending) > 2_000:
-            at = dice.randrange(len(pending))
-            pending[at], pending[-1] = pending[-1], pending[at]
-            await emails.add(*pending.pop())
-    for each in pending:
-        await emails.add(*each)
-    await actions.finish()
-    await emails.finish()
-    await producer.stop()
+    async with producing(topics.servers) as producer:
+
+        async def write_email(partition: int, key: bytes, value: bytes, headers: Any) -> None:
+            await producer.send(topics.names.emails, value, key=key, partition=partition, headers=headers)
+
+        for number in range(count):
+            partition, offset = number % topics.partitions, number // topics.partitions
+            key, value = keyed(action(number, comment="x" * 300))
+            await producer.send(topics.names.actions, value, key=key, partition=partition)
+            key, value, headers = topics.email(number, (partition, offset))
+            moved = partition if number % 8 else (partition + 1) % topics.partitions
+            waiting.append((moved, key, value, headers))
+            if len(waiting) > 2_000:
+                at = dice.randrange(len(waiting))
+                waiting[at], waiting[-1] = waiting[-1], waiting[at]
+                await write_email(*waiting.pop())
+        for each in waiting:
+            await write_email(*each)
     await topics.settle_all()
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 import pytest
 from aiokafka import TopicPartition
@@ -12,17 +11,18 @@ from streams.actions.rekeying import REKEYED_FROM
 from streams.commands.audit.auditing import audit
 from streams.commands.audit.moments import Moment
 from streams.commands.audit.outcome import AuditRange
-from streams.commands.installation import PartitionMissing, TopicMissing
+from streams.commands.installation import PartitionMissing
 from streams.commands.topic_reader import RecordId
 from streams.messages.decode import ErrorClass
-from streams.sandbox.worker import Installation
 from tests.clients import administering
+from tests.commands.conftest import Make
 from tests.commands.topics import Topics, transactional
+from tests.integration.steps import Make as MakeInstallation
+from tests.integration.steps import ready
 from tests.integration.topics import action, keyed, producing
 
 pytestmark = pytest.mark.kafka
 
-Make = Callable[..., Awaitable[Topics]]
 EVERYTHING = AuditRange()
 
 
@@ -196,12 +196,10 @@ async def test_a_compacted_emails_topic_proves_nothing(topics: Make) -> None:
 
 
 @pytest.mark.slow
-async def test_a_worker_s_own_topics_hold(installation: Callable[..., Installation]) -> None:
+async def test_a_worker_s_own_topics_hold(installation: MakeInstallation) -> None:
     """A real worker with good, misplaced, unreadable and ignored actions: nothing missing or doubled."""
     place = installation()
-    worker = place.worker()
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    worker = await ready(place)
     async with producing(place.bootstrap_servers) as producer:
         for number in range(300):
             key, value = keyed(action(number, stage="deliver" if number % 10 == 0 else "supporter_confirm"))
@@ -220,12 +218,3 @@ async def test_a_worker_s_own_topics_hold(installation: Callable[..., Installati
     assert (counts.asked, counts.emails, counts.ignored, counts.dead_lettered) == (270, 270, 30, 1)
     assert (found.in_flight, found.unasked, found.unattributed, found.held_back) == (0, 0, 0, 0)
     assert worker.counter("confirmation_actions_rekeyed_total") > 0
-
-
-async def test_a_topic_that_is_missing_is_named(topics: Make) -> None:
-    """A mistyped topic is not created by looking at it."""
-    live = await topics()
-    other = Topics(live.servers, f"{live.installation.group}-none")
-    for _ in range(2):
-        with pytest.raises(TopicMissing, match=r"there is no topic .*-none-actions"):
-            await audit(other.installation, EVERYTHING)

@@ -1,18 +1,15 @@
 """``streams audit`` as a person or a script sees it."""
 
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from streams.commands.audit.commands import audit
-from tests.commands.conftest import streams
+from tests.commands.conftest import Make, streams
 from tests.commands.topics import Topics
 from tests.integration.topics import action
-
-Make = Callable[..., Awaitable[Topics]]
 
 
 @pytest.mark.kafka

@@ -4,7 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -17,13 +16,11 @@ from streams.commands.installation import describe
 from streams.commands.transactions import NotWritten, Transactions
 from streams.delivery.transaction import Outgoing
 from streams.messages.email import EmailWriter
-from tests.commands.conftest import streams
+from tests.commands.conftest import Make, streams
 from tests.commands.topics import Topics
 from tests.integration.topics import action, keyed, read_count
 
 pytestmark = pytest.mark.kafka
-
-Make = Callable[..., Awaitable[Topics]]
 
 
 async def with_missing(make: Make, **configs: Any) -> tuple[Topics, list[tuple[int, int]]]:

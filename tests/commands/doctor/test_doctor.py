@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 import zlib
-from collections.abc import Awaitable, Callable
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,15 +15,14 @@ from streams.actions.dead_letter import LEAST
 from streams.commands.doctor.commands import doctor
 from streams.commands.doctor.transactions import open_transactions
 from streams.sandbox.kafka import EmbeddedKafka
-from streams.sandbox.worker import Installation
-from tests.commands.conftest import streams
+from tests.commands.conftest import Make, streams
 from tests.commands.conftest import topics as topics  # the fixture
 from tests.commands.topics import Topics, transactional
+from tests.integration.steps import Make as MakeInstallation
+from tests.integration.steps import ready
 from tests.integration.topics import action, keyed, producing, send, status
 
 pytestmark = pytest.mark.kafka
-
-Make = Callable[..., Awaitable[Topics]]
 
 
 async def findings_of(live: Topics, *arguments: str) -> tuple[list[dict[str, str]], int]:
@@ -41,13 +39,11 @@ def said(findings: list[dict[str, str]], check: str) -> str:
 
 
 async def test_a_live_installation_has_no_problems(
-    kafka: EmbeddedKafka, installation: Callable[..., Installation]
+    kafka: EmbeddedKafka, installation: MakeInstallation
 ) -> None:
     """With a running worker and well-keyed topics: exit code 0; members and clocks told."""
     place = installation()
-    worker = place.worker()
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    worker = await ready(place)
     await send(place.bootstrap_servers, place.names.statuses, [status(number, True) for number in range(20)])
     await send(place.bootstrap_servers, place.names.actions, [keyed(action(number)) for number in range(20)])
     await asyncio.to_thread(worker.wait_counter, 20, "confirmation_emails_total")
@@ -121,13 +117,11 @@ async def test_an_old_unsettled_action_is_a_problem(topics: Make) -> None:
 
 
 async def test_a_partition_that_a_real_worker_stopped_is_a_problem(
-    installation: Callable[..., Installation],
+    installation: MakeInstallation,
 ) -> None:
     """Too many dead letters stop the lane; the doctor sees it in Kafka, and counts the new dead letters."""
     place = installation(topic_partitions=1)
-    worker = place.worker()
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    worker = await ready(place)
     async with producing(place.bootstrap_servers) as producer:
         for _ in range(120):
             earlier = int((time.time() - 600) * 1000)

@@ -15,10 +15,8 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import MessageSizeTooLargeError, UnknownTopicOrPartitionError
 from aiokafka.structs import TopicPartition
 
-from streams.sandbox.errors import SandboxError
 from streams.sandbox.kafka import BrokerFailed, EmbeddedKafka, EmbeddedKafkaError
 from streams.sandbox.kafka.java import candidates, probe
-from streams.sandbox.ports import free_port
 from tests.clients import administering, make_topics
 from tests.integration.topics import producing, read
 from tests.sandbox.processes import wait_until_gone
@@ -214,15 +212,6 @@ def test_check_notices_a_death_that_nobody_ordered() -> None:
         wait_until_gone(kafka.brokers[1].pid)
         with pytest.raises(BrokerFailed, match="SIGKILL"):
             kafka.check()
-
-
-def test_given_port_is_used_or_refused() -> None:
-    """The first broker listens on the given port; where that is taken, one sentence says so."""
-    port = free_port()
-    with EmbeddedKafka(port=port) as kafka:
-        assert kafka.bootstrap_servers == f"127.0.0.1:{port}"
-        with pytest.raises(SandboxError, match=f"Port {port} on 127.0.0.1 is in use"):
-            EmbeddedKafka(port=port).start()
 
 
 def test_even_numbers_of_brokers_are_refused() -> None:
