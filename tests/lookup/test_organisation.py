@@ -195,21 +195,6 @@ async def test_a_lookup_nobody_waits_for_is_given_up() -> None:
         assert tally.answers == []
 
 
-async def test_a_cancelled_task_leaves_like_a_cancelled_future() -> None:
-    """A task that awaits the answer and is cancelled gives the lookup up as well."""
-    async with lookup(Does(None)) as (lookups, service, _):
-
-        async def ask() -> None:
-            await waits(lookups.ask(person(1)))
-
-        task = asyncio.create_task(ask())
-        await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.wait([task])
-        await asyncio.sleep(0)
-        assert (task.cancelled(), lookups.waiting, service.cancelled) == (True, 0, 1)
-
-
 async def test_a_queued_ask_that_is_cancelled_is_never_put() -> None:
     """Its place in the queue is free at once, for somebody else."""
     async with lookup(Does(HEALTHY, after=0.3), concurrency=1, queue=1) as (lookups, service, _):
