@@ -12,6 +12,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from streams.sandbox.worker import Installation, WorkerProcess
 from tests.chaos.reading import open_transactions
+from tests.integration.steps import ready
 from tests.integration.topics import action, keyed, producing, read_count
 
 
@@ -37,6 +38,14 @@ async def act(
             key, value = keyed(action(number, supporter=supporter))
             await producer.send_and_wait(place.names.actions, value, key=key)
     return written
+
+
+async def mailing(place: Installation, numbers: Iterable[int]) -> tuple[WorkerProcess, list[int]]:
+    """Start a worker that has mailed actions with these numbers; return it and the numbers."""
+    worker = await ready(place)
+    sent = await act(place, numbers)
+    await assert_kept(place, sent)
+    return worker, sent
 
 
 def supporter_in(partition: int, partitions: int, nth: int = 0) -> int:

@@ -18,7 +18,7 @@ from aiokafka.coordinator.protocol import (
 from streams.sandbox.worker import Installation, WorkerProcess, problems
 from tests.clients import administering, forget_group, make_topics
 from tests.faults.kafka_proxy import KafkaProxy
-from tests.faults.promises import act, assert_kept, reason_of, supporter_in
+from tests.faults.promises import act, assert_kept, mailing, reason_of, supporter_in
 from tests.integration.steps import Make, ready, settled
 from tests.integration.topics import producing, read, send, status
 
@@ -127,9 +127,7 @@ async def test_an_open_transaction_on_the_status_topic_holds_letters_up_and_neve
 async def test_deleted_offsets_are_a_person_s_decision(installation: Make) -> None:
     """The group is deleted with records unread: alive, not ready, no email, until ACTIONS_START is set."""
     place = installation(topic_partitions=2)
-    worker = await ready(place)
-    sent = await act(place, range(3))
-    await assert_kept(place, sent)
+    worker, sent = await mailing(place, range(3))
     assert worker.stop() == 0
     await forget_group(place.bootstrap_servers, place.group)
     sent += await act(place, range(3, 5))
@@ -158,9 +156,7 @@ async def test_a_partition_that_is_added_starts_at_its_beginning(
 ) -> None:
     """Every topic gets a third partition under a running worker: nothing lost, nothing doubled, nor later."""
     place = installation(kafka_bootstrap_servers=proxy.bootstrap_servers, topic_partitions=2)
-    worker = await ready(place)
-    sent = await act(place, range(10))
-    await assert_kept(place, sent)
+    worker, sent = await mailing(place, range(10))
     await add_partitions(place, 3)
     sent += await act(place, range(10, 20), partition=2)
     sent += await act(place, range(20, 30))

@@ -17,7 +17,7 @@ from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.worker import Installation, WorkerProcess, problems
 from tests.clients import administering, make_topics
 from tests.faults.kafka_proxy import Answer, Api, HoldRequest, KafkaProxy
-from tests.faults.promises import act, assert_kept, reason_of
+from tests.faults.promises import act, assert_kept, mailing, reason_of
 from tests.integration.steps import Make, ready, settled
 from tests.integration.topics import action, keyed, read_count, send
 
@@ -92,9 +92,7 @@ async def test_a_broker_that_restarts_or_stays_away_costs_nothing_but_time(
 async def test_requests_that_time_out_are_made_again(proxy: KafkaProxy, installation: Make) -> None:
     """Nothing comes through for longer than a session and a transaction last: alive, then one email each."""
     place = installation(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
-    worker = await ready(place)
-    sent = await act(place, range(3))
-    await assert_kept(place, sent)
+    worker, sent = await mailing(place, range(3))
     proxy.pause()
     sent += await act(place, range(3, 6))
     alive, _, _ = await watched(worker, 9)
@@ -109,9 +107,7 @@ async def test_too_few_replicas_hold_emails_up_and_lose_none(proxy: KafkaProxy, 
     """While the emails topic refuses writes (NOT_ENOUGH_REPLICAS) actions wait; afterwards one email each."""
     # By the proxy: a broker never asks for more replicas in sync than a partition has.
     place = installation(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
-    worker = await ready(place)
-    sent = await act(place, range(2))
-    await assert_kept(place, sent)
+    worker, sent = await mailing(place, range(2))
     proxy.add(Api.PRODUCE, Answer(19), times=None, where=lambda request: request.transactional_id is not None)
     sent += await act(place, range(2, 6))
     await settled(place, lambda: worker.counter("confirmation_transactions_failed_total") >= 1)
@@ -125,9 +121,7 @@ async def test_too_few_replicas_hold_emails_up_and_lose_none(proxy: KafkaProxy, 
 async def test_emails_wait_while_their_topic_takes_only_smaller_records(installation: Make) -> None:
     """A limit set too low is the topic's fault: it is named, good actions wait, also after a restart."""
     place = installation(**SETTINGS)
-    worker = await ready(place)
-    sent = await act(place, range(2))
-    await assert_kept(place, sent)
+    worker, sent = await mailing(place, range(2))
     emails = place.names.emails
 
     def names_the_topic() -> bool:
@@ -154,9 +148,7 @@ async def test_emails_wait_while_the_right_to_write_to_their_topic_is_taken_away
 ) -> None:
     """The topic is named, the worker goes on, and everybody gets the email when the right is back."""
     place = installation(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
-    worker = await ready(place)
-    sent = await act(place, range(2))
-    await assert_kept(place, sent)
+    worker, sent = await mailing(place, range(2))
     for api in (Api.ADD_PARTITIONS_TO_TXN, Api.PRODUCE):
         proxy.add(api, Answer(29), times=None, where=lambda request: request.transactional_id is not None)
     sent += await act(place, range(2, 6))
@@ -207,9 +199,7 @@ async def test_a_quota_delays_emails_and_stops_none(own: EmbeddedKafka, installa
 async def test_a_zombie_that_wakes_up_doubles_nothing(proxy: KafkaProxy, installation: Make) -> None:
     """Stopped in the middle of a commit until another worker had its partitions: one email each."""
     place = installation(kafka_bootstrap_servers=proxy.bootstrap_servers, **SETTINGS)
-    zombie = await ready(place)
-    sent = await act(place, range(4))
-    await assert_kept(place, sent)
+    zombie, sent = await mailing(place, range(4))
     held = proxy.add(Api.END_TXN, HoldRequest(), times=None)
     sent += await act(place, range(4, 10))
     await asyncio.to_thread(held.wait)
@@ -261,9 +251,7 @@ async def test_what_the_cluster_denies_ends_the_worker_with_the_reason(
 async def test_of_two_live_workers_with_one_instance_id_the_older_ends(installation: Make) -> None:
     """The newer one takes the name over; the older exits, not with 0, and says why; one email each."""
     place = installation(group_instance_id="pod-0", **SETTINGS)
-    older = await ready(place)
-    sent = await act(place, range(4))
-    await assert_kept(place, sent)
+    older, sent = await mailing(place, range(4))
     newer = place.worker()
     newer.start()
     sent += await act(place, range(4, 8))
@@ -281,9 +269,7 @@ async def test_a_static_member_that_was_away_for_longer_than_its_session_is_no_n
 ) -> None:
     """Stopped until the group gave up on it, then woken: it joins again under its name and goes on."""
     place = installation(group_instance_id="pod-0", **SETTINGS)
-    worker = await ready(place)
-    sent = await act(place, range(4))
-    await assert_kept(place, sent)
+    worker, sent = await mailing(place, range(4))
     worker.send(signal.SIGSTOP)
     await asyncio.sleep(7.5)  # the session lasts 6 s
     worker.send(signal.SIGCONT)

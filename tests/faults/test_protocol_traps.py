@@ -26,7 +26,7 @@ from tests.faults.kafka_proxy import (
     Straggle,
     of_transactional_id,
 )
-from tests.faults.promises import act, assert_kept
+from tests.faults.promises import act, assert_kept, mailing
 from tests.integration.steps import Make, ready, settled
 from tests.integration.topics import producing, read_count
 
@@ -186,9 +186,7 @@ async def test_an_unlisted_broker_error_rebuilds_the_lane_in_process(
 ) -> None:
     """Error 13 once, which kills the client's producer: one failed transaction, one email, same process."""
     place = behind(proxy, installation, 1)
-    worker = await ready(place)
-    sent = await act(place, [0])
-    await assert_kept(place, sent)
+    worker, sent = await mailing(place, [0])
     assert failures(worker) == 0
     for count, api in enumerate((Api.TXN_OFFSET_COMMIT, Api.END_TXN), 1):
         rule = proxy.add(api, Answer(13))
@@ -226,9 +224,7 @@ async def test_a_transactional_id_that_expired_in_a_quiet_week_is_taken_anew(
             transaction_timeout=TIMEOUT,
             lookup_deadline=0.3,
         )
-        worker = await ready(place)
-        sent = await act(place, [1])
-        await assert_kept(place, sent)
+        worker, sent = await mailing(place, [1])
         await asyncio.sleep(4)  # the quiet week: nothing to wait for
         added = proxy.add(Api.ADD_PARTITIONS_TO_TXN, Pass())
         sent += await act(place, [2, 3])

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownMemberIdError
 from aiokafka.protocol.fetch import FetchRequest
@@ -42,6 +41,7 @@ from streams.settings.load import load_settings
 from streams.settings.table import Settings
 from streams.startup import Startup
 from tests.clients import administering, happens
+from tests.integration.steps import ready
 from tests.integration.topics import action, keyed, read_count, send, status
 from tests.security.broker import LIMITED, LIMITED_PASSWORD, SecureBroker, administrator
 
@@ -66,6 +66,13 @@ _DENIED = {
 }
 
 
+def _fields(acl: Acl) -> tuple[Any, ...]:
+    """What the admin client calls a right of the limited user."""
+    resource, pattern = _RESOURCES[acl.resource], _PATTERNS[acl.pattern]
+    operation = _OPERATIONS[acl.operation]
+    return resource, acl.name, pattern, f"User:{LIMITED}", "*", operation, AclPermissionType.ALLOW
+
+
 class Limited:
     """A SCRAM user, what it has been allowed, and an installation that it works for."""
 
@@ -88,52 +95,22 @@ class Limited:
         self._admin: AdminClient = administrator(broker)
 
     def allow(self, *acls: Acl) -> None:
-        bindings = [
-            AclBinding(
-                _RESOURCES[acl.resource],
-                acl.name,
-                _PATTERNS[acl.pattern],
-                f"User:{LIMITED}",
-                "*",
-                _OPERATIONS[acl.operation],
-                AclPermissionType.ALLOW,
-            )
-            for acl in acls
-        ]
-        for done in self._admin.create_acls(bindings).values():
+        for done in self._admin.create_acls([AclBinding(*_fields(acl)) for acl in acls]).values():
             done.result(30)
 
     def take_away(self, acl: Acl) -> None:
-        which = AclBindingFilter(
-            _RESOURCES[acl.resource],
-            acl.name,
-            _PATTERNS[acl.pattern],
-            f"User:{LIMITED}",
-            "*",
-            _OPERATIONS[acl.operation],
-            AclPermissionType.ALLOW,
-        )
-        for done in self._admin.delete_acls([which]).values():
+        for done in self._admin.delete_acls([AclBindingFilter(*_fields(acl))]).values():
             assert len(done.result(30)) == 1
 
     def take_everything_away(self) -> None:
-        everything = AclBindingFilter(
-            ResourceType.ANY,
-            None,
-            ResourcePatternType.ANY,
-            f"User:{LIMITED}",
-            None,
-            AclOperation.ANY,
-            AclPermissionType.ANY,
-        )
+        what, operation = (ResourceType.ANY, None, ResourcePatternType.ANY), AclOperation.ANY
+        everything = AclBindingFilter(*what, f"User:{LIMITED}", None, operation, AclPermissionType.ANY)
         for done in self._admin.delete_acls([everything]).values():
             done.result(30)
 
     async def make_topics(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.internal)
-        await admin.start()
-        await ensure_topics(admin, self.names, partitions=1, replication=1)
-        await admin.close()
+        async with administering(self.broker.internal) as admin:
+            await ensure_topics(admin, self.names, partitions=1, replication=1)
 
     def startup(self) -> Startup:
         return Startup(
@@ -174,21 +151,12 @@ async def test_a_worker_works_with_exactly_these(limited: Limited, tmp_path: Pat
     """Known and unknown supporters, an action in a wrong partition and garbage: all end where they should."""
     await limited.make_topics()
     limited.allow(*limited.needed)
-    names = limited.names
-    given = {
-        **limited.given,
-        "STATUS_TOPIC": names.statuses,
-        "ACTIONS_TOPIC": names.actions,
-        "EMAILS_TOPIC": names.emails,
-        "DEAD_LETTERS_TOPIC": names.dead_letters,
-    }
-    place = Installation(
-        given["KAFKA_BOOTSTRAP_SERVERS"], limited.settings.group_id, tmp_path, topic_partitions=1, **given
-    )
-    worker = place.worker()
-    worker.start()
+    names, servers = limited.names, limited.given["KAFKA_BOOTSTRAP_SERVERS"]
+    group = limited.settings.group_id
+    place = Installation(servers, group, tmp_path, topic_partitions=1, **limited.given)
+    assert place.names == names
     try:
-        await asyncio.to_thread(worker.wait_ready)
+        worker = await ready(place)
         internal = limited.broker.internal
         await send(internal, names.statuses, [status(1, subscribed=True), (b"?", b"garbage")])
         await asyncio.to_thread(worker.wait_counter, 2, "confirmation_statuses_total")
