@@ -1,4 +1,4 @@
-"""The command line: ``python -m streams`` or ``streams``. Each command is declared in a module of its own."""
+"""The command line: ``python -m streams`` or ``streams``. Each room declares its commands."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ try:
     from streams.commands.settings import settings
     from streams.commands.start_at import start_at
     from streams.commands.worker import worker
-    from streams.sandbox.demo_command import demo
-    from streams.sandbox.drill_command import drill
-    from streams.sandbox.kafka_command import kafka
+    from streams.sandbox.commands import demo, drill, kafka
 except KeyboardInterrupt:  # Ctrl-C in the first tenth of a second
     sys.exit(130)
 
