@@ -21,8 +21,6 @@ FETCH_OF_PARTITION = 1 << 20  # bytes; the broker sends a larger record all the 
 _WAIT = 500  # milliseconds; the broker answers earlier when there is something to read
 #: A partition whose records are so much later than another's waits for it, in milliseconds.
 _AHEAD = 300_000
-#: An end that no partition reaches: what comes later is read, too.
-_NEVER = 1 << 62
 
 
 class RecordId(NamedTuple):
@@ -127,11 +125,6 @@ class TopicReader:
                 first[number] = max(first[number], ends[number] if at is None else at)
         self.begin({number: range(first[number], end) for number, end in ends.items()})
 
-    async def begin_and_follow(self, partitions: Collection[int]) -> None:
-        """Read everything, and then what comes: `done` is never true."""
-        first = await self.first_offsets(partitions)
-        self.begin({number: range(offset, _NEVER) for number, offset in first.items()})
-
     @property
     def done(self) -> bool:
         """Whether every partition is at its end."""
@@ -170,14 +163,14 @@ class TopicReader:
                 self._timestamps[number] = records[-1].timestamp
         for number, end in list(self._ends.items()):
             # The position also passes over what is no record: markers, and aborted transactions.
-            if end < _NEVER and await self._consumer.position(TopicPartition(self._topic, number)) >= end:
+            if await self._consumer.position(TopicPartition(self._topic, number)) >= end:
                 del self._ends[number]
         self._even_out()
         return chunk
 
     def _even_out(self) -> None:
         ahead = set()
-        if len(self._ends) > 1 and _NEVER not in self._ends.values():  # nobody waits for what may never come
+        if len(self._ends) > 1:
             slowest = min(self._timestamps.get(number, 0) for number in self._ends)
             ahead = {number for number in self._ends if self._timestamps.get(number, 0) > slowest + _AHEAD}
         finished = {

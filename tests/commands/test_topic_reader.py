@@ -1,7 +1,5 @@
 """The reader of one topic, on a real Kafka."""
 
-import asyncio
-
 import pytest
 
 from streams.commands.topic_reader import RecordId, TopicReader, read_records
@@ -12,12 +10,12 @@ from tests.integration.topics import producing
 pytestmark = pytest.mark.kafka
 
 
-async def numbers(live: Topics, partition: int, values: range, milliseconds: int = 1_000) -> None:
+async def numbers(live: Topics, partition: int, values: range) -> None:
     """Write numbers to a partition of the actions topic, stamped one second after the other."""
     async with producing(live.servers) as producer:
         for number in values:
             await producer.send(
-                live.names.actions, b"%d" % number, partition=partition, timestamp_ms=number * milliseconds
+                live.names.actions, b"%d" % number, partition=partition, timestamp_ms=number * 1_000
             )
 
 
@@ -65,23 +63,6 @@ async def test_only_committed_records_are_read(topics: Make) -> None:
             await reader.begin_at_the_start([0])
             assert await rest(reader) == {0: [0, 1, 2, 3]}
         await producer.abort_transaction()
-
-
-async def test_what_comes_later_is_read_too(topics: Make) -> None:
-    """Following a topic never ends, and an idle partition holds up none."""
-    live = await topics(partitions=2)
-    await numbers(live, 0, range(3), 10_000_000)
-    async with reader_of(live) as reader, asyncio.timeout(30):
-        await reader.begin_and_follow([0, 1])
-        found: list[int] = []
-        async for partition, records in reader.chunks():
-            assert partition == 0
-            found += [int(record.value) for record in records]
-            if found == [0, 1, 2]:
-                await numbers(live, 0, range(3, 6), 10_000_000)
-            if found == list(range(6)):
-                break
-        assert not reader.done
 
 
 async def test_a_topic_that_is_missing_has_no_partitions_and_is_not_made(topics: Make) -> None:

@@ -86,11 +86,7 @@ async def take(
 ) -> Snapshot:
     """Look at every topic and at the group, in the order that the module gives.
 
-    Args:
-        installation: whose.
-        readers: of each topic, by its name; only asked where it ends.
-        partitions: of the actions, which must exist.
-        offsets: of the installation's group.
+    The `readers`, by topic, are only asked where it ends. `partitions` of the actions must exist.
 
     Raises:
         TopicMissing: one of actions, emails or dead letters does not exist.

@@ -45,14 +45,7 @@ async def records_of(
     since: int | None = None,
     on_progress: OnProgress = lambda _read, _all: None,
 ) -> AsyncIterator[Any]:
-    """Give the committed records of a topic.
-
-    Args:
-        installation: whose topic.
-        topic: its name.
-        described: how it is laid out.
-        since: milliseconds since the epoch; leaves out what is stamped earlier.
-        on_progress: is told how many records have been read.
+    """Give the committed records of a topic; of those stamped at or after `since` (milliseconds), if given.
 
     Raises:
         TopicMissing: it does not exist.

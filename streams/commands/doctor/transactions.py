@@ -95,13 +95,9 @@ async def check_stable_ends(
     ends: Callable[[], Awaitable[Mapping[int, int]]],
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> list[Finding]:
-    """Tell where readers of committed records stand still.
+    """Tell where readers of committed records stand still: where `stable` is before `ends` and stays there.
 
-    Args:
-        topic: its name.
-        stable: asks for the last stable offset of each partition.
-        ends: asks for the end of each partition.
-        pause: waits for so many seconds.
+    Both ask for an offset of each partition; `pause` waits for so many seconds between two looks.
     """
     before = await stable()
     behind = {number: end for number, end in (await ends()).items() if before[number] < end}

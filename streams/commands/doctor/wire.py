@@ -5,39 +5,12 @@ After Kafka's protocol guide: ListTransactions and DescribeTransactions 0 (KIP-6
 """
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import (
-    Array,
-    CompactString,
-    Int16,
-    Int32,
-    Int64,
-    Schema,
-    TaggedFields,
-    UnsignedVarInt32,
-)
+from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 
 _TEXT = CompactString("utf-8")
-
-
-class CompactArray(Array):  # type: ignore[misc]  # aiokafka ships no types
-    """An array whose length is a varint, one more than it is; 0 is null."""
-
-    def encode(self, items: Sequence[Any] | None) -> bytes:
-        """Encode it."""
-        if items is None:
-            return bytes(UnsignedVarInt32.encode(0))
-        return b"".join(
-            [UnsignedVarInt32.encode(len(items) + 1), *(self.array_of.encode(item) for item in items)]
-        )
-
-    def decode(self, data: BytesIO) -> list[Any] | None:
-        """Decode it."""
-        length = UnsignedVarInt32.decode(data) - 1
-        return None if length < 0 else [self.array_of.decode(data) for _ in range(length)]
 
 
 class _ListTransactionsResponse(Response):  # type: ignore[misc]  # aiokafka ships no types

@@ -282,11 +282,7 @@ def objections(
 ) -> list[str]:
     """Return why a demo did not show what it should, half a sentence each; empty: all is well.
 
-    Args:
-        found: by the audit.
-        phases: of the demo.
-        tallies: of the phases.
-        explained: error classes of dead letters that the content of the actions may explain.
+    `explained` are error classes of dead letters that the content of the actions may explain.
     """
     reasons = []
     if not found.holds:
