@@ -1,24 +1,24 @@
 """What tests of several folders do to a cluster, and how they wait for what has no event."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from inspect import isawaitable
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.admin import DeleteGroupsRequest
+from aiokafka.structs import OffsetAndMetadata
+
+from streams.commands import installation
 
 
-@asynccontextmanager
-async def administering(bootstrap_servers: str, **connection: Any) -> AsyncIterator[AIOKafkaAdminClient]:
+def administering(
+    bootstrap_servers: str, **connection: Any
+) -> AbstractAsyncContextManager[AIOKafkaAdminClient]:
     """An admin client of the cluster, directly."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **connection)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
+    return installation.administering({"bootstrap_servers": bootstrap_servers, **connection})
 
 
 async def make_topics(bootstrap_servers: str, partitions: int, *names: str, **configs: str) -> None:
@@ -39,6 +39,16 @@ async def forget_group(bootstrap_servers: str, group: str) -> None:
         coordinator = await admin.find_coordinator(group)
         answer = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([group]))
         assert answer.results == [(group, 0)]
+
+
+async def commit(
+    bootstrap_servers: str, group: str, offsets: dict[TopicPartition, OffsetAndMetadata]
+) -> None:
+    """Commit offsets for a group without members."""
+    options: dict[str, Any] = {"group_id": group, "enable_auto_commit": False}
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, **options) as consumer:
+        consumer.assign(list(offsets))
+        await consumer.commit(offsets)
 
 
 async def happens(condition: Callable[[], Any], seconds: float = 30) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 from hypothesis import given
@@ -24,7 +24,7 @@ from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.ports import free_port
 from streams.sandbox.worker import Installation, WorkerProcess
 from streams.startup import Startup, Undecided, starting_offsets
-from tests.clients import administering, happens, make_topics
+from tests.clients import administering, commit, happens, make_topics
 
 Choice = Literal["earliest", "latest"] | None
 
@@ -133,12 +133,10 @@ class Bench:
     async def actions(self, *counts: int) -> None:
         """Make the actions topic, with so many records in each of its partitions."""
         await make_topics(self.servers, len(counts), self.names.actions)
-        producer = AIOKafkaProducer(**self.connection)
-        await producer.start()
-        for partition, count in enumerate(counts):
-            for _ in range(count):
-                await producer.send_and_wait(self.names.actions, b"x", partition=partition)
-        await producer.stop()
+        async with AIOKafkaProducer(**self.connection) as producer:
+            for partition, count in enumerate(counts):
+                for _ in range(count):
+                    await producer.send_and_wait(self.names.actions, b"x", partition=partition)
         # Retention has deleted the first record of the first partition.
         async with administering(**self.connection) as admin:
             await admin.delete_records({self.places[0]: RecordsToDelete(before_offset=1)})
@@ -191,11 +189,7 @@ async def test_without_a_choice_a_new_group_waits_and_commits_nothing(
 async def test_offsets_that_are_committed_are_left_alone(bench: Bench) -> None:
     """A group that has begun goes on where it was; a partition without an offset is left to its lane."""
     await bench.actions(3, 2)
-    consumer = AIOKafkaConsumer(**bench.connection, group_id=bench.group, enable_auto_commit=False)
-    await consumer.start()
-    consumer.assign(bench.places)
-    await consumer.commit({bench.places[0]: OffsetAndMetadata(2, "kept")})
-    await consumer.stop()
+    await commit(bench.servers, bench.group, {bench.places[0]: OffsetAndMetadata(2, "kept")})
     async with bench.started("latest") as startup:
         await happens(lambda: startup.waiting_for is None)
         assert await bench.committed(startup) == [2, None]
@@ -245,18 +239,15 @@ async def test_a_kafka_that_is_down_is_awaited_and_can_be_given_up(
 
 
 @pytest.fixture
-def lonely(tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[tuple[WorkerProcess, int]]:
-    """A worker process whose broker does not listen, and the port where it should."""
-    port = free_port()
-    place = Installation(f"127.0.0.1:{port}", unique_name("t"), tmp_path)
-    worker = place.worker()
-    worker.start()
-    yield worker, port
+def lonely(tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[Installation]:
+    """An installation whose broker does not listen. Its workers are killed in the end."""
+    place = Installation(f"127.0.0.1:{free_port()}", unique_name("t"), tmp_path)
+    yield place
     place.kill_all()
 
 
-def wait_until(condition: Callable[[], bool], worker: WorkerProcess, seconds: float = 45) -> None:
-    until = time.monotonic() + seconds
+def wait_until(condition: Callable[[], bool], worker: WorkerProcess) -> None:
+    until = time.monotonic() + 45
     while not condition():
         assert worker.running, worker.tail()
         assert time.monotonic() < until, worker.tail()
@@ -264,64 +255,51 @@ def wait_until(condition: Callable[[], bool], worker: WorkerProcess, seconds: fl
 
 
 @pytest.mark.kafka
-def test_a_worker_outlives_a_kafka_that_starts_after_it(
-    lonely: tuple[WorkerProcess, int],
-) -> None:
+def test_a_worker_outlives_a_kafka_that_starts_after_it(lonely: Installation) -> None:
     """Before the broker listens: alive, not ready, naming Kafka. Afterwards: ready, without a restart."""
-    worker, port = lonely
+    worker = lonely.worker()
+    worker.start()
     wait_until(lambda: worker.get("/readyz")[0] == 503, worker)
     assert worker.get("/livez")[0] == 200
     assert "Kafka" in worker.problems()[0]
-    with EmbeddedKafka(port=port, heap="256m"):
+    with EmbeddedKafka(port=int(lonely.bootstrap_servers.rpartition(":")[2]), heap="256m"):
         wait_until(lambda: worker.get("/readyz")[0] == 200, worker)
         assert worker.get("/livez")[0] == 200
         assert worker.stop() == 0, worker.tail()
 
 
 @pytest.mark.kafka
-def test_a_worker_that_waits_for_kafka_can_be_stopped(lonely: tuple[WorkerProcess, int]) -> None:
+def test_a_worker_that_waits_for_kafka_can_be_stopped(lonely: Installation) -> None:
     """SIGTERM ends a worker that never got to its work, in seconds and with exit code 0."""
-    worker, _ = lonely
+    worker = lonely.worker()
+    worker.start()
     wait_until(lambda: "Kafka (" in worker.get("/readyz")[1], worker)
     worker.send(signal.SIGTERM)
     assert worker.wait(15) == 0, worker.tail()
 
 
-def test_a_worker_with_its_table_in_memory_needs_no_folder(
-    tmp_path: Path, unique_name: Callable[[str], str]
-) -> None:
+def test_a_worker_with_its_table_in_memory_needs_no_folder(lonely: Installation) -> None:
     """Faust's own command starts it, too, where no folder can be made."""
-    (tmp_path / "file").touch()
-    place = Installation(f"127.0.0.1:{free_port()}", unique_name("t"), tmp_path, store="memory")
-    worker = place.worker(store_folder=tmp_path / "file/state")
-    try:
-        for command in (["streams", "worker"], ["faust", "--quiet", "-A", "streams.app", "worker"]):
-            worker.start([sys.executable, "-m", *command])
-            wait_until(lambda: worker.get("/livez")[0] == 200, worker)
-            assert worker.stop() == 0, worker.tail()
-    finally:
-        place.kill_all()
-
-
-def test_a_store_folder_is_made_with_those_above_it(
-    tmp_path: Path, unique_name: Callable[[str], str]
-) -> None:
-    """Whatever its name: braces in it are no place for Faust's configuration."""
-    folder = tmp_path / "new/{state}"
-    place = Installation(f"127.0.0.1:{free_port()}", unique_name("t"), tmp_path, store="rocksdb")
-    worker = place.worker(store_folder=folder)
-    try:
-        worker.start([sys.executable, "-m", "faust", "--quiet", "-A", "streams.app", "worker"])
+    (lonely.folder / "file").touch()
+    worker = lonely.worker(store="memory", store_folder=lonely.folder / "file/state")
+    for command in (["streams", "worker"], ["faust", "--quiet", "-A", "streams.app", "worker"]):
+        worker.start([sys.executable, "-m", *command])
         wait_until(lambda: worker.get("/livez")[0] == 200, worker)
-        assert folder.is_dir()
-    finally:
-        place.kill_all()
+        assert worker.stop() == 0, worker.tail()
 
 
-def test_pages_can_be_served_at_ipv6_alone(tmp_path: Path, unique_name: Callable[[str], str]) -> None:
+def test_a_store_folder_is_made_with_those_above_it(lonely: Installation) -> None:
+    """Whatever its name: braces in it are no place for Faust's configuration."""
+    folder = lonely.folder / "new/{state}"
+    worker = lonely.worker(store="rocksdb", store_folder=folder)
+    worker.start([sys.executable, "-m", "faust", "--quiet", "-A", "streams.app", "worker"])
+    wait_until(lambda: worker.get("/livez")[0] == 200, worker)
+    assert folder.is_dir()
+
+
+def test_pages_can_be_served_at_ipv6_alone(lonely: Installation) -> None:
     """`::` is every address of IPv6, and none of IPv4."""
-    place = Installation(f"127.0.0.1:{free_port()}", unique_name("t"), tmp_path)
-    worker = place.worker(web_host="::")
+    worker = lonely.worker(web_host="::")
     worker.start()
 
     def answers() -> bool:
@@ -331,8 +309,5 @@ def test_pages_can_be_served_at_ipv6_alone(tmp_path: Path, unique_name: Callable
         except OSError:
             return False
 
-    try:
-        wait_until(answers, worker)
-        assert worker.get("/livez")[0] == 0
-    finally:
-        place.kill_all()
+    wait_until(answers, worker)
+    assert worker.get("/livez")[0] == 0

@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -77,15 +78,24 @@ class Described:
             raise PartitionMissing(f"topic {topic} has no partition {missing[0]}: it has 0 to {count - 1}")
 
 
+@asynccontextmanager
+async def administering(connection: Mapping[str, Any]) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Give an admin client, which is closed in the end; raises KafkaError."""
+    admin = AIOKafkaAdminClient(**connection)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
 async def describe(installation: Installation) -> Described:
     """Look at the installation's topics.
 
     Raises:
         KafkaError: the cluster cannot be asked.
     """
-    admin = AIOKafkaAdminClient(**installation.connection)
-    await admin.start()
-    try:
+    async with administering(installation.connection) as admin:
         # Not asked by name: where the cluster makes topics on demand, that would make them.
         found = [
             each for each in await admin.describe_topics(None) if each["topic"] in installation.names.all
@@ -95,8 +105,6 @@ async def describe(installation: Installation) -> Described:
         for response in await admin.describe_configs(resources) if resources else ():
             for _, _, _, name, entries in response.resources:
                 configs[name] = {entry[0]: entry[1] for entry in entries}
-    finally:
-        await admin.close()
     return Described(
         {each["topic"]: len(each["partitions"]) for each in found},
         {each["topic"]: min(len(one["replicas"]) for one in each["partitions"]) for each in found},

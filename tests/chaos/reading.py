@@ -22,8 +22,7 @@ async def read_all(
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=4 << 20,
     )
-    await consumer.start()
-    try:
+    async with consumer:
         ends = await consumer.end_offsets(places)
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
@@ -37,8 +36,6 @@ async def read_all(
                 return
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{topic}: the end was not reached in {seconds:g} s")
-    finally:
-        await consumer.stop()
 
 
 async def ends(
@@ -46,12 +43,9 @@ async def ends(
 ) -> dict[TopicPartition, int]:
     """Return where partitions end: the last stable offset, or the high watermark for `read_uncommitted`."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level=isolation_level)
-    await consumer.start()
-    try:
+    async with consumer:
         found: dict[TopicPartition, int] = await consumer.end_offsets(list(places))
         return found
-    finally:
-        await consumer.stop()
 
 
 async def open_transactions(

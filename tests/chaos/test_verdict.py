@@ -54,6 +54,15 @@ def judged(
     return ledgers.verdict()
 
 
+def acted(*serials: int) -> Ledgers:
+    """These actions are in the one partition, and nothing has become of them yet."""
+    ledgers = Ledgers(TOPIC, max(SERIALS, *serials) + 1, 1)
+    for offset, serial in enumerate(serials):
+        ledgers.produced[serial] = Produced.OK
+        ledgers.action(0, offset, message(serial)[1])
+    return ledgers
+
+
 def faithful(*serials: int) -> list[tuple[int, int, bytes]]:
     """One email for each, in this order."""
     return [(0, at, email(serial, serial)) for at, serial in enumerate(serials)]
@@ -74,10 +83,7 @@ def test_a_missing_and_a_doubled_email_do_not_cancel_out() -> None:
 def test_a_repeated_action_id_is_owed_an_email_of_its_own() -> None:
     """Serial 49 repeats the actionId of serial 0; without its own email it is missing."""
     assert plan(49).action_id == plan(0).action_id
-    ledgers = Ledgers(TOPIC, SERIALS, 1)
-    for offset, serial in enumerate((0, 49)):
-        ledgers.produced[serial] = Produced.OK
-        ledgers.action(0, offset, message(serial)[1])
+    ledgers = acted(0, 49)
     ledgers.email(0, 0, email(0, 0))
     assert ledgers.verdict().missing == 1
 
@@ -107,10 +113,8 @@ def test_acknowledged_failed_and_unknown_are_told_apart(
 
 def test_what_the_input_has_twice_is_owed_two_emails() -> None:
     """Two records are two actions, whatever the producer meant; but the run is not clean."""
-    ledgers = Ledgers(TOPIC, SERIALS, 1)
-    ledgers.produced[0] = Produced.OK
+    ledgers = acted(0, 0)
     for offset in range(2):
-        ledgers.action(0, offset, message(0)[1])
         ledgers.email(0, offset, email(0, offset))
     verdict = ledgers.verdict()
     assert (verdict.missing, verdict.doubled) == (0, 0)
@@ -143,10 +147,7 @@ def test_an_email_in_another_partition_is_wrong() -> None:
 def test_emails_of_one_known_supporter_keep_the_order_of_the_actions() -> None:
     """Serials 0 and 49 are of one known supporter: the later action's email must not come first."""
     assert _known(0)
-    ledgers = Ledgers(TOPIC, SERIALS, 1)
-    for offset, serial in enumerate((0, 49)):
-        ledgers.produced[serial] = Produced.OK
-        ledgers.action(0, offset, message(serial)[1])
+    ledgers = acted(0, 49)
     for at, (offset, serial) in enumerate(((1, 49), (0, 0))):
         ledgers.email(0, at, email(serial, offset))
     assert dict(ledgers.verdict().wrong) == {"out of order": 1}
@@ -164,9 +165,7 @@ def test_poison_is_owed_one_dead_letter_and_no_email() -> None:
     serial = 4_998
     seen = []
     for copies in range(3):
-        ledgers = Ledgers(TOPIC, serial + 1, 1)
-        ledgers.produced[serial] = Produced.OK
-        ledgers.action(0, 0, message(serial)[1])
+        ledgers = acted(serial)
         for _ in range(copies):
             ledgers.dead_letter(message(serial)[1])
         seen.append(dict(ledgers.verdict().wrong))

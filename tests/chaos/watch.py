@@ -5,7 +5,6 @@ import contextlib
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -111,17 +110,11 @@ class Watch:
             else:
                 self.longest_open = max(self.longest_open, now - since)
 
-    @contextlib.asynccontextmanager
-    async def _consuming(self, isolation_level: str) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(
+    def _consuming(self, isolation_level: str) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
             bootstrap_servers=self._servers,
             isolation_level=isolation_level,
             auto_offset_reset="earliest",
             request_timeout_ms=10_000,
             fetch_max_wait_ms=100,
         )
-        await consumer.start()
-        try:
-            yield consumer
-        finally:
-            await consumer.stop()

@@ -18,14 +18,11 @@ from streams.delivery.transaction import Position
 from streams.messages.decode import ErrorClass
 from tests.commands.conftest import Make, streams
 from tests.commands.topics import Topics
-from tests.integration.topics import action, producing, read
+from tests.integration.topics import action, producing, read_count
 
 
 async def actions_of(live: Topics, count: int) -> list[Any]:
-    """Read the actions topic until there are so many, then a moment longer."""
-    found = await read(live.servers, live.names.actions, lambda records: len(records) >= count, seconds=20)
-    more = await read(live.servers, live.names.actions, lambda records: len(records) > count, seconds=0.5)
-    return more if len(more) > len(found) else found
+    return await read_count(live.servers, live.names.actions, count, seconds=20)
 
 
 async def three_letters(make: Make) -> Topics:

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from streams.__main__ import main
 from streams.commands.lookup_by_hand import made_up_ref
-from streams.sandbox.lookup_service import LookupService, subscribed
+from streams.sandbox.lookup_service import LookupService, not_subscribed, subscribed
 from streams.sandbox.people import somebody
 
 ADDRESS = "someone.secret@example.org"
@@ -52,11 +52,7 @@ def test_a_given_contact_ref_is_asked_for(tmp_path: Path, server: LookupService)
 
 def test_not_subscribed_is_an_answer_too(tmp_path: Path, server: LookupService) -> None:
     """{} exits with 0 and says two buttons."""
-
-    async def nobody(_: dict[str, Any]) -> web.StreamResponse:
-        return web.json_response({})
-
-    server.answer = nobody
+    server.answer = not_subscribed
     result = ask(tmp_path, entry(server.url))
     assert result.exit_code == 0
     assert "outcome: non_existing (not subscribed: two buttons)" in result.output

@@ -1,10 +1,7 @@
 """What a worker needs of its machine is looked at before it starts."""
 
-import os
 import pwd
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +9,9 @@ from typing import NoReturn
 import pytest
 
 from streams.commands.machine_check import unmet
+from streams.sandbox.ports import free_port
 from streams.settings.load import load_settings
+from tests.test_main import streams
 
 NOBODYS_ADDRESS = "192.0.2.1"  # RFC 5737: no machine has it
 
@@ -31,9 +30,7 @@ def port() -> Iterator[int]:
 @pytest.fixture
 def free() -> int:
     """A port at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
+    return free_port()
 
 
 def test_a_machine_that_has_everything_is_left_as_it_was(tmp_path: Path, free: int) -> None:
@@ -109,18 +106,7 @@ def test_an_address_that_faust_is_told_is_not_looked_for(option: str, port: int)
 def test_the_worker_says_everything_that_is_missing_at_once(tmp_path: Path, port: int) -> None:
     """Exit code 2 and two sentences, on standard error, instead of a log with a stack."""
     (tmp_path / "file").touch()
-    done = subprocess.run(
-        [sys.executable, "-m", "streams", "worker"],
-        env={
-            "PATH": os.environ["PATH"],
-            "STREAMS_WEB_PORT": str(port),
-            "STREAMS_STORE_FOLDER": str(tmp_path / "file/state"),
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = streams("worker", WEB_PORT=str(port), STORE_FOLDER=str(tmp_path / "file/state"))
     assert done.returncode == 2
     assert done.stdout == ""
     head, *sentences = done.stderr.splitlines()

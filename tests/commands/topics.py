@@ -14,7 +14,7 @@ from streams.messages.decode import ErrorClass, Reason, Variant, decode_action
 from streams.messages.email import EmailWriter
 from streams.messages.keys import partition_of
 from streams.sandbox.worker import topic_names
-from tests.clients import administering
+from tests.clients import administering, commit
 from tests.integration.topics import action, keyed, producing, send
 
 
@@ -106,30 +106,17 @@ class Topics:
 
     async def settle(self, progress: dict[int, tuple[int, list[Run]]], topic: str | None = None) -> None:
         """Commit (offset, runs beyond it) by partition."""
-        topic = topic or self.names.actions
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.servers, group_id=self.installation.group, enable_auto_commit=False
-        )
-        await consumer.start()
-        try:
-            places = {TopicPartition(topic, number): each for number, each in progress.items()}
-            consumer.assign(list(places))
-            await consumer.commit(
-                {place: OffsetAndMetadata(at, encode(at, runs)) for place, (at, runs) in places.items()}
-            )
-        finally:
-            await consumer.stop()
+        offsets = {
+            TopicPartition(topic or self.names.actions, number): OffsetAndMetadata(at, encode(at, runs))
+            for number, (at, runs) in progress.items()
+        }
+        await commit(self.servers, self.installation.group, offsets)
 
     async def settle_all(self) -> None:
         """Commit the end of every partition."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.servers)
-        await consumer.start()
-        try:
-            ends = await consumer.end_offsets(
-                [TopicPartition(self.names.actions, number) for number in range(self.partitions)]
-            )
-        finally:
-            await consumer.stop()
+        places = [TopicPartition(self.names.actions, number) for number in range(self.partitions)]
+        async with AIOKafkaConsumer(bootstrap_servers=self.servers) as consumer:
+            ends = await consumer.end_offsets(places)
         await self.settle({place.partition: (end, []) for place, end in ends.items()})
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner, Result
@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from streams.__main__ import main
 from streams.messages.keys import partition_of
 from streams.sandbox.worker import Installation, WorkerProcess
-from tests.clients import administering, forget_group
+from tests.clients import administering, commit, forget_group
 from tests.integration.steps import Make, emails_of, ready, settled
 from tests.integration.topics import action, keyed, producing
 
@@ -29,15 +29,9 @@ async def act_in(place: Installation, partition: int, *numbers: int) -> None:
             await producer.send_and_wait(place.names.actions, value, key=key, partition=partition)
 
 
-async def commit(place: Installation, partition: int, offset: int, metadata: str = "") -> None:
-    """Commit for the group, which has no members."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=place.bootstrap_servers, group_id=place.group, enable_auto_commit=False
-    )
-    await consumer.start()
-    consumer.assign([where := TopicPartition(place.names.actions, partition)])
-    await consumer.commit({where: OffsetAndMetadata(offset, metadata)})
-    await consumer.stop()
+async def commit_offset(place: Installation, partition: int, offset: int) -> None:
+    where = TopicPartition(place.names.actions, partition)
+    await commit(place.bootstrap_servers, place.group, {where: OffsetAndMetadata(offset, "")})
 
 
 async def mailed(place: Installation, count: int) -> list[int]:
@@ -97,7 +91,7 @@ async def test_an_offset_beyond_the_end_of_the_log_waits_for_a_person(
     await act_in(place, 0, *own[:5])
     assert await mailed(place, 5) == own[:5]
     assert worker.stop() == 0
-    await commit(place, 0, 1_000)
+    await commit_offset(place, 0, 1_000)
     await act_in(place, 0, *own[5:])
     await act_in(place, 1, *others)
     worker.start()
@@ -129,7 +123,7 @@ async def test_a_lost_offset_is_not_taken_for_a_new_partition(
     assert await mailed(place, 9) == own[:9]
     assert worker.stop() == 0
     await forget_group(place.bootstrap_servers, place.group)
-    await commit(place, 0, 0)
+    await commit_offset(place, 0, 0)
     worker.start()
     await waiting(place, worker, f"{place.names.actions}/1 is missing")
     assert "is missing" in await problems_of(place)

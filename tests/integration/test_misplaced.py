@@ -8,8 +8,7 @@ import orjson
 import pytest
 
 from streams.messages.email import NAMESPACE
-from streams.sandbox.worker import problems
-from tests.integration.steps import Make, ready
+from tests.integration.steps import Make, ready, settled
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 
 pytestmark = pytest.mark.kafka
@@ -53,13 +52,7 @@ async def test_the_dead_letter_ceiling_stops_a_partition_and_lifting_it_resumes(
     rubbish: list[tuple[bytes | None, bytes | None]] = [(b"k", b"rubbish")] * 400
     await send(place.bootstrap_servers, place.names.actions, rubbish)
     await send(place.bootstrap_servers, place.names.actions, [keyed(action(1))])
-    for _ in range(200):
-        code, body = await asyncio.to_thread(worker.get, "/readyz")
-        if code == 503 and "DEAD_LETTER_CEILING" in problems(body)[0]:
-            break
-        await asyncio.sleep(0.1)
-    else:
-        raise AssertionError(worker.tail())
+    await settled(place, lambda: any("DEAD_LETTER_CEILING" in each for each in worker.problems()))
     kept = await read_count(place.bootstrap_servers, place.names.dead_letters, 100)
     assert len(kept) == 100
     assert worker.get("/livez")[0] == 200

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -30,17 +29,10 @@ def status(
     return row.key, row.status(subscribed=subscribed, as_of=as_of)
 
 
-@asynccontextmanager
-async def producing(bootstrap_servers: str, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_servers,
-        **{"linger_ms": 5, "max_batch_size": 1 << 18, "max_request_size": 4 << 20, **options},
-    )
-    await producer.start()
-    try:
-        yield producer
-    finally:
-        await producer.stop()
+def producing(bootstrap_servers: str, **options: Any) -> AIOKafkaProducer:
+    """Return a producer of large batches, for ``async with``."""
+    usual = {"linger_ms": 5, "max_batch_size": 1 << 18, "max_request_size": 4 << 20}
+    return AIOKafkaProducer(bootstrap_servers=bootstrap_servers, **{**usual, **options})
 
 
 async def send(
@@ -75,9 +67,9 @@ async def read(
     """Read a topic from its beginning until `until` says that it is enough, or time is up."""
     async with producing(bootstrap_servers) as producer:
         partitions = await producer.partitions_for(topic)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level=isolation_level)
-    await consumer.start()
-    try:
+    async with AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers, isolation_level=isolation_level
+    ) as consumer:
         places = [TopicPartition(topic, partition) for partition in partitions]
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
@@ -87,8 +79,6 @@ async def read(
             for found in (await consumer.getmany(timeout_ms=100)).values():
                 records += found
         return records
-    finally:
-        await consumer.stop()
 
 
 async def read_count(bootstrap_servers: str, topic: str, count: int, *, seconds: float = 60) -> list[Any]:

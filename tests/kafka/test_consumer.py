@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import faust
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from faust.types import TP
 
 from streams.kafka.chunks import Chunk, ChunkSchema
@@ -19,6 +20,7 @@ from streams.kafka.consumer import ChunkConsumer
 from streams.kafka.faust_driver import SCHEME
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.clients import administering, happens, make_topics
+from tests.integration.topics import producing
 
 OWNED, PLAIN, STOCK = "owned", "plain", "stock"
 
@@ -439,20 +441,15 @@ async def test_chunks_of_a_real_topic_and_what_is_committed_of_them(
     group = unique_name("chunks")
     owned, plain = f"{group}-owned", f"{group}-plain"
     await make_topics(kafka.bootstrap_servers, 2, owned, plain)
-    producer = AIOKafkaProducer(
-        bootstrap_servers=kafka.bootstrap_servers, transactional_id=group, linger_ms=5
-    )
-    await producer.start()
-    async with producer.transaction():
-        for topic in (owned, plain):
-            for partition in (0, 1):
+    async with producing(kafka.bootstrap_servers, transactional_id=group) as producer:
+        async with producer.transaction():
+            for topic, partition in product((owned, plain), (0, 1)):
                 for _ in range(1_000):
                     await producer.send(topic, b"committed", partition=partition)
-    await producer.begin_transaction()
-    for partition in (0, 1):
-        await producer.send_and_wait(plain, b"aborted", partition=partition)
-    await producer.abort_transaction()
-    await producer.stop()
+        await producer.begin_transaction()
+        for partition in (0, 1):
+            await producer.send_and_wait(plain, b"aborted", partition=partition)
+        await producer.abort_transaction()
 
     reading = Reading(kafka.bootstrap_servers, group, tmp_path)
     async with reading.started():

@@ -258,15 +258,12 @@ class Reader:
         return 0
 
     async def read(self) -> None:
-        await self._consumer.start()
-        self._consumer.assign(self._places)
-        try:
+        async with self._consumer:
+            self._consumer.assign(self._places)
             while True:
                 found = await self._consumer.getmany(timeout_ms=50)
                 self.values += [record.value for records in found.values() for record in records]
                 self.rounds += 1
-        finally:
-            await self._consumer.stop()
 
 
 @pytest.mark.kafka

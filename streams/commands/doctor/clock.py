@@ -11,10 +11,11 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError, NoError, for_code
 
 from streams.commands.doctor.findings import Finding, note, ok, problem, seconds, warning
+from streams.commands.installation import administering
 
 CHECK = "clock"
 _WARN, _BAD = 1.0, 30.0  # seconds
@@ -25,36 +26,29 @@ _NTP = "synchronise the clocks (NTP): delays are measured, and answers expire, b
 
 async def check_clock(connection: Mapping[str, Any], topic: str) -> list[Finding]:
     """Compare the clocks by a record on `topic`, which is made for it."""
-    admin = AIOKafkaAdminClient(**connection)
-    await admin.start()
     try:
-        configs = {"message.timestamp.type": "LogAppendTime", "retention.ms": "60000"}
-        response: Any = await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=configs)])
-        ((_, code, *_),) = response.topic_errors
-        if for_code(code) is not NoError:
-            return [note(CHECK, f"the probe topic {topic} cannot be made ({for_code(code).__name__})")]
-        try:
-            ahead, within = await _probe(connection, topic)
-        finally:
-            await admin.delete_topics([topic])
+        async with administering(connection) as admin:
+            configs = {"message.timestamp.type": "LogAppendTime", "retention.ms": "60000"}
+            response: Any = await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=configs)])
+            ((_, code, *_),) = response.topic_errors
+            if for_code(code) is not NoError:
+                return [note(CHECK, f"the probe topic {topic} cannot be made ({for_code(code).__name__})")]
+            try:
+                ahead, within = await _probe(connection, topic)
+            finally:
+                await admin.delete_topics([topic])
     except KafkaError as error:
         return [note(CHECK, f"the probe failed ({type(error).__name__})")]
-    finally:
-        await admin.close()
     return [conclude(ahead, within)]
 
 
 async def _probe(connection: Mapping[str, Any], topic: str) -> tuple[float, float]:
     """Return how far the broker's clock is ahead, and how far off that may be, in seconds."""
-    producer = AIOKafkaProducer(**connection)
-    await producer.start()
-    try:
+    async with AIOKafkaProducer(**connection) as producer:
         await producer.send_and_wait(topic, b"warm")  # metadata, connections
         before = time.time()
         sent: Any = await producer.send_and_wait(topic, b"probe")
         after = time.time()
-    finally:
-        await producer.stop()
     return sent.timestamp / 1000 - (before + after) / 2, (after - before) / 2
 
 

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
@@ -18,7 +17,7 @@ from streams.commands.doctor.brokers import check_brokers
 from streams.commands.doctor.clock import check_clock, check_emails
 from streams.commands.doctor.findings import Finding, note, ok, problem
 from streams.commands.doctor.lookups import check_lookups
-from streams.commands.installation import Described, Installation, describe
+from streams.commands.installation import Described, Installation, administering, describe
 from streams.commands.topic_reader import TopicReader
 from streams.delivery.offsets import Offsets
 from streams.delivery.starting import OperatorNeeded, StartingPositions
@@ -113,12 +112,8 @@ async def _kafka(
 
 async def check_rights(installation: Installation) -> list[Finding]:
     """May this user do what a worker does? Raises KafkaError."""
-    admin = AIOKafkaAdminClient(**installation.connection)
-    try:
-        await admin.start()
+    async with administering(installation.connection) as admin:
         lacking = await authorization.missing(admin, least(installation.names, installation.group))
-    finally:
-        await admin.close()
     if not lacking:
         return [ok("rights", "nothing that a worker needs is denied to this user")]
     return [problem("rights", authorization.sentence(lacking), "no worker with these settings starts")]
@@ -183,9 +178,7 @@ class _Looking:
     async def consumers(self) -> list[Finding]:
         actions, emails = self._names.actions, self._names.emails
         async with AsyncExitStack() as stack:
-            admin = AIOKafkaAdminClient(**self._installation.connection)
-            stack.push_async_callback(admin.close)
-            await admin.start()
+            admin = await stack.enter_async_context(administering(self._installation.connection))
             findings = await groups.check_members(
                 admin, self._installation.group, len(self._numbers(actions))
             )

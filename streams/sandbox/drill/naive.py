@@ -12,8 +12,9 @@ from typing import Any
 
 import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
+from streams.commands.installation import administering
 from streams.sandbox.drill.crowd import Group, group_of
 
 
@@ -49,7 +50,8 @@ async def run_naive(
     """
     run = NaiveRun()
     places = [TopicPartition(actions_topic, number) for number in range(partitions)]
-    await _make(bootstrap_servers, emails_topic, partitions)
+    async with administering({"bootstrap_servers": bootstrap_servers}) as admin:
+        await admin.create_topics([NewTopic(emails_topic, partitions, 1)])
     consumer: Any = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
     producer: Any = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
     await consumer.start()
@@ -71,15 +73,6 @@ async def run_naive(
         await producer.stop()  # what it was given to send, it still sends
         await consumer.stop()
     return run
-
-
-async def _make(bootstrap_servers: str, topic: str, partitions: int) -> None:
-    admin: Any = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    try:
-        await admin.start()
-        await admin.create_topics([NewTopic(topic, partitions, 1)])
-    finally:
-        await admin.close()
 
 
 async def _confirm(

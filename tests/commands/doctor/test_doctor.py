@@ -6,7 +6,7 @@ import time
 import zlib
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner
@@ -15,6 +15,7 @@ from streams.actions.dead_letter import LEAST
 from streams.commands.doctor.commands import doctor
 from streams.commands.doctor.transactions import open_transactions
 from streams.sandbox.kafka import EmbeddedKafka
+from tests.clients import commit
 from tests.commands.conftest import Make, streams
 from tests.commands.conftest import topics as topics  # the fixture
 from tests.commands.topics import Topics, transactional
@@ -137,12 +138,8 @@ async def test_who_reads_the_emails_is_listed(topics: Make) -> None:
     """Groups with offsets in the emails topic are named, with a word on read_committed."""
     live = await topics()
     mailer = f"{live.installation.group}-mailer"
-    consumer = AIOKafkaConsumer(bootstrap_servers=live.servers, group_id=mailer, enable_auto_commit=False)
-    await consumer.start()
     place = TopicPartition(live.names.emails, 0)
-    consumer.assign([place])
-    await consumer.commit({place: OffsetAndMetadata(0, "")})
-    await consumer.stop()
+    await commit(live.servers, mailer, {place: OffsetAndMetadata(0, "")})
     findings, _ = await findings_of(live)
     assert f"is read by {mailer}; no broker knows" in said(findings, "consumers")
 

@@ -58,12 +58,9 @@ async def test_consumer_group_gets_its_partitions_at_once(
         session_timeout_ms=1000,
     )
     begin = asyncio.get_running_loop().time()
-    await consumer.start()
-    try:
+    async with consumer:
         assert consumer.assignment() == {TopicPartition(topic, 0)}
         assert asyncio.get_running_loop().time() - begin < 2.5
-    finally:
-        await consumer.stop()
 
 
 async def test_topics_are_not_made_by_mistake(
