@@ -5,6 +5,7 @@ import logging
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -63,15 +64,13 @@ def installation(
     kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
 ) -> Iterator[Callable[..., Installation]]:
     """Make an installation: topics, group and settings of its own. Its workers are killed in the end."""
-    made: list[Installation] = []
+    with ExitStack() as made:
 
-    def make(cluster: EmbeddedKafka = kafka, **settings: object) -> Installation:
-        made.append(Installation(cluster.bootstrap_servers, unique_name("t"), tmp_path, **settings))
-        return made[-1]
+        def make(cluster: EmbeddedKafka = kafka, **settings: object) -> Installation:
+            place = Installation(cluster.bootstrap_servers, unique_name("t"), tmp_path, **settings)
+            return made.enter_context(place)
 
-    yield make
-    for each in made:
-        each.kill_all()
+        yield make
 
 
 @pytest.fixture(autouse=True)

@@ -241,9 +241,8 @@ async def test_a_kafka_that_is_down_is_awaited_and_can_be_given_up(
 @pytest.fixture
 def lonely(tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[Installation]:
     """An installation whose broker does not listen. Its workers are killed in the end."""
-    place = Installation(f"127.0.0.1:{free_port()}", unique_name("t"), tmp_path)
-    yield place
-    place.kill_all()
+    with Installation(f"127.0.0.1:{free_port()}", unique_name("t"), tmp_path) as place:
+        yield place
 
 
 def wait_until(condition: Callable[[], bool], worker: WorkerProcess) -> None:

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from streams.kafka.topics import TopicNames
 from streams.sandbox.errors import ProcessFailed
@@ -164,7 +165,7 @@ def topic_names(group: str) -> TopicNames:
 
 
 class Installation:
-    """Topics, a consumer group and settings that several workers share. They end when we do."""
+    """Topics, a consumer group and settings that several workers share. They end with it, or when we do."""
 
     def __init__(self, bootstrap_servers: str, name: str, folder: Path, **settings: object) -> None:
         """Describe it; nothing runs yet.
@@ -196,6 +197,12 @@ class Installation:
         self.connection = {"bootstrap_servers": bootstrap_servers}
         self.workers: list[WorkerProcess] = []
         self._processes: SupervisedProcesses | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill_all()
 
     def worker(self, **settings: object) -> WorkerProcess:
         """Make one more worker, not started yet; `settings` are its own."""

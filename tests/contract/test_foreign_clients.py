@@ -70,17 +70,14 @@ def run(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Itera
         organisations.write_text(
             table(ANSWERED, [f'url = "{answering.url}"']) + table(FAILING, [f'url = "{broken.url}"'])
         )
-        place = Installation(
+        with Installation(
             kafka.bootstrap_servers,
             f"contract-{uuid.uuid4().hex[:8]}",
             folder,
             organisations_file=organisations,
             topic_partitions=PARTITIONS,
-        )
-        try:
+        ) as place:
             yield asyncio.run(_perform(kafka, place))
-        finally:
-            place.kill_all()
 
 
 async def _perform(kafka: EmbeddedKafka, place: Installation) -> Run:

@@ -161,10 +161,9 @@ def place(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Ite
     (folder / "organisations.toml").write_text(
         '[organisation.310]\nurl = "http://127.0.0.1:9/"\ndeadline = 0.1\n'
     )
-    made = Installation(kafka.bootstrap_servers, "documented", folder, topic_partitions=1)
-    worker = made.worker()
-    worker.start()
-    try:
+    with Installation(kafka.bootstrap_servers, "documented", folder, topic_partitions=1) as made:
+        worker = made.worker()
+        worker.start()
         worker.wait_ready()
         asyncio.run(
             send(kafka.bootstrap_servers, made.names.actions, [(b"310:a", json.dumps(action(1)).encode())])
@@ -176,8 +175,6 @@ def place(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Ite
         environ["STREAMS_ORGANISATIONS_FILE"] = str(folder / "organisations.toml")
         environ["STREAMS_WEB_PORT"] = str(worker.port)
         yield Place({"PATH": os.environ["PATH"], **environ}, folder)
-    finally:
-        made.kill_all()
 
 
 @pytest.mark.kafka

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +129,9 @@ async def bad_days(place: Installation, seen: dict[str, Seen], proxy: KafkaProxy
     assert worker.running
 
 
-@contextmanager
-def installed(kafka: EmbeddedKafka, name: str, folder: Path, lookup: str) -> Iterator[Installation]:
+def installed(kafka: EmbeddedKafka, name: str, folder: Path, lookup: str) -> Installation:
     (folder / name).mkdir()
-    place = Installation(kafka.bootstrap_servers, name, folder / name, lookup_url=lookup, **SETTINGS)
-    try:
-        yield place
-    finally:
-        place.kill_all()
+    return Installation(kafka.bootstrap_servers, name, folder / name, lookup_url=lookup, **SETTINGS)
 
 
 @pytest.fixture(scope="module")

@@ -217,9 +217,8 @@ async def test_a_group_without_offsets_waits_for_a_decision(installation: Make) 
     worker = await ready(place)
     worker.kill()
     await send(place.bootstrap_servers, place.names.actions, [keyed(action(1))])
-    other = Installation(place.bootstrap_servers, place.group, place.folder)
-    stranger = other.worker(group_id=f"{place.group}-new", topic_partitions=4)
-    try:
+    with Installation(place.bootstrap_servers, place.group, place.folder) as other:
+        stranger = other.worker(group_id=f"{place.group}-new", topic_partitions=4)
         for key in ("ACTIONS_TOPIC", "STATUS_TOPIC", "EMAILS_TOPIC", "DEAD_LETTERS_TOPIC"):
             assert stranger.environ[f"STREAMS_{key}"].startswith(place.group)
         stranger.start()
@@ -229,8 +228,6 @@ async def test_a_group_without_offsets_waits_for_a_decision(installation: Make) 
         stranger.kill()
         await ready(other, group_id=f"{place.group}-new", actions_start="earliest")
         assert [email["actionId"] for email in await emails_of(place, 1)] == [1]
-    finally:
-        other.kill_all()
 
 
 async def test_faust_s_own_command_line_runs_it_too(installation: Make) -> None:

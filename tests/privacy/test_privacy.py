@@ -132,15 +132,14 @@ def spoil(file: Path) -> None:
 @contextlib.contextmanager
 def installed(kafka: EmbeddedKafka, name: str, folder: Path, **settings: object) -> Iterator[Run]:
     """Start a buggy worker with both extras on."""
-    with receiving() as receivers:
-        place = Installation(kafka.bootstrap_servers, name, folder, dead_letter_ceiling=1, **settings)
+    with (
+        receiving() as receivers,
+        Installation(kafka.bootstrap_servers, name, folder, dead_letter_ceiling=1, **settings) as place,
+    ):
         worker = place.worker(sentry_dsn=receivers.sentry_dsn, otlp_endpoint=receivers.otlp_endpoint)
         worker.start((sys.executable, "-m", "tests.privacy.buggy_worker"))
-        try:
-            worker.wait_ready(90)
-            yield Run(place, worker, receivers)
-        finally:
-            place.kill_all()
+        worker.wait_ready(90)
+        yield Run(place, worker, receivers)
 
 
 async def met_everything(

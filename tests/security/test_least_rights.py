@@ -153,9 +153,8 @@ async def test_a_worker_works_with_exactly_these(limited: Limited, tmp_path: Pat
     limited.allow(*limited.needed)
     names, servers = limited.names, limited.given["KAFKA_BOOTSTRAP_SERVERS"]
     group = limited.settings.group_id
-    place = Installation(servers, group, tmp_path, topic_partitions=1, **limited.given)
-    assert place.names == names
-    try:
+    with Installation(servers, group, tmp_path, topic_partitions=1, **limited.given) as place:
+        assert place.names == names
         worker = await ready(place)
         internal = limited.broker.internal
         await send(internal, names.statuses, [status(1, subscribed=True), (b"?", b"garbage")])
@@ -172,8 +171,6 @@ async def test_a_worker_works_with_exactly_these(limited: Limited, tmp_path: Pat
         assert len(await read_count(internal, names.dead_letters, 2)) == 2
         assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
         assert "uthorization" not in worker.log.read_text()
-    finally:
-        place.kill_all()
 
 
 # -- and no more ------------------------------------------------------------------------------------------
