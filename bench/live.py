@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -52,10 +50,10 @@ class Live:
         """Make topics and start the contender and the reader; the workload has the most that may be sent."""
         self._topics = topics
         self._work = workload
-        self._folder = Path(tempfile.mkdtemp(prefix="bench-"))
+        self._processes = Processes()
+        self._folder = self._processes.folder
         self._group = group = f"l{self._folder.name[6:]}-{contender.name}".lower()
         self._partitions = partitions
-        self._processes = Processes(self._folder)
         self._sent: array[int] = array("q")
         self._times: list[float] = []
         self._cpu: list[float] = []
@@ -132,7 +130,6 @@ class Live:
     def close(self) -> None:
         """End everything, and give the disk space back."""
         self._processes.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
         self._topics.sweep(self._group)
 
     def _start_load(self, name: str, **order: Any) -> None:

@@ -2,11 +2,9 @@
 
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import closing, contextmanager
 
 from bench.contenders import PEERS, ROOT
 from bench.processes import Processes
@@ -21,16 +19,12 @@ _WITHIN = 20.0  # seconds
 @contextmanager
 def service(seconds: float) -> Iterator[str]:
     """Run a service that takes so long for an answer; its address goes before ``/slow`` and ``/hanging``."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        processes = Processes(Path(folder))
-        port = free_port()
-        try:
-            argv = [sys.executable, "-m", "bench.load.lookup", str(port), str(seconds)]
-            processes.start("lookup", argv, {"PYTHONPATH": str(ROOT)})
-            _await(processes, port)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            processes.close()
+    port = free_port()
+    argv = [sys.executable, "-m", "bench.load.lookup", str(port), str(seconds)]
+    with closing(Processes()) as processes:
+        processes.start("lookup", argv, {"PYTHONPATH": str(ROOT)})
+        _await(processes, port)
+        yield f"http://127.0.0.1:{port}"
 
 
 def nobody() -> str:
@@ -50,17 +44,13 @@ def _await(processes: Processes, port: int) -> None:
 def ask_only(url: str, count: int, at_once: int) -> Round:
     """One round of the bare loop of questions: so many, and so many of them at once."""
     result = Round("bare-questions")
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        processes = Processes(Path(folder))
+    argv = [sys.executable, str(PEERS / "bare_questions.py"), f"{url}/slow", str(count), str(at_once)]
+    with closing(Processes()) as processes:
         try:
-            script = str(PEERS / "bare_questions.py")
-            argv = [sys.executable, script, f"{url}/slow", str(count), str(at_once)]
             processes.start("questions", argv, {})
             if processes["questions"].wait(120) != 0:
                 raise ProcessFailed(f"bare-questions failed.{processes['questions'].last_lines()}")
             result.figures = json.loads(processes["questions"].log.read_text().splitlines()[-1])
         except ProcessFailed as error:
             result.problems = [str(error)]
-        finally:
-            processes.close()
     return result

@@ -5,6 +5,7 @@ What is measured is read from /proc, so this needs Linux.
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,12 +18,11 @@ _ENDS_WITHIN = 20.0  # seconds after SIGTERM
 
 
 class Processes:
-    """The processes of one round by name; each leaves its log in the round's folder."""
+    """The processes of one round by name, and the round's folder, which goes with them; logs are there."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start none yet; `folder` is theirs."""
-        self._folder = folder
-        self._supervised = SupervisedProcesses(grace=2.0)
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
+        self._supervised = SupervisedProcesses(grace=2.0, remove=self.folder)
         self._by_name: dict[str, Process] = {}
 
     def __getitem__(self, name: str) -> Process:
@@ -31,7 +31,7 @@ class Processes:
     def start(self, name: str, argv: Sequence[str], environ: Mapping[str, str]) -> None:
         """Start `argv` with nothing of our environment but what every program needs."""
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
-        log = self._folder / f"{name}.log"
+        log = self.folder / f"{name}.log"
         self._by_name[name] = Process(self._supervised, name, argv, {**kept, **environ}, log)
         self._by_name[name].start()
 
@@ -41,7 +41,7 @@ class Processes:
             self._by_name[name].stop(_ENDS_WITHIN)
 
     def close(self) -> None:
-        """End everything."""
+        """End everything, and give the disk space back."""
         self._supervised.close()
 
     def cpu_seconds(self, *names: str) -> float:

@@ -5,12 +5,9 @@ the contender runs. A contender's own figures are not asked for.
 """
 
 import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from bench import figures
 from bench.check import check
@@ -77,8 +74,7 @@ def drain(
     `workers` processes share the partitions; `settings` are our worker's, besides those of every round.
     """
     group = f"r{secrets.token_hex(4)}-{contender.name}"
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    processes = Processes(folder)
+    processes = Processes()
     emails = f"{group}-emails"
     names = [f"worker-{number}" for number in range(workers)]
     result = Round(contender.name)
@@ -95,11 +91,11 @@ def drain(
             backlog.statuses,
             emails,
             backlog.partitions,
-            folder,
+            processes.folder,
             settings=settings or {},
         )
         for name in names:
-            here = replace(place, folder=folder / name, web_port=free_port())
+            here = replace(place, folder=place.folder / name, web_port=free_port())
             here.folder.mkdir()
             processes.start(name, contender.argv(here), contender.environ(here))
         if contender.own_actions:
@@ -126,7 +122,6 @@ def drain(
         result.problems = [str(error)]
     finally:
         processes.close()
-        shutil.rmtree(folder, ignore_errors=True)
         topics.sweep(group)
     return result
 

@@ -1,11 +1,8 @@
 """A table of many statuses in our worker: how fast it is fed, how fast it starts, what it weighs."""
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bench import figures
 from bench.contenders import CONTENDERS, Place
@@ -34,11 +31,11 @@ class _Start:
 def starts(topics: Topics, workload: Workload, partitions: int) -> Round:
     """Start a worker three times: with the feed before it, warm (its disk is there), cold (only Kafka's)."""
     result = Round("ours")
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    processes = Processes()
+    folder = processes.folder
     group = f"t{folder.name[6:]}".lower()
     place = Place.of(topics.bootstrap_servers, group, partitions, folder / "one")
     changelog = f"{group}-supporter-status-changelog"
-    processes = Processes(folder)
     try:
         for name in (place.actions, place.emails):
             topics.make(name, partitions)
@@ -69,7 +66,6 @@ def starts(topics: Topics, workload: Workload, partitions: int) -> Round:
         result.problems = [str(error)]
     finally:
         processes.close()
-        shutil.rmtree(folder, ignore_errors=True)
         topics.sweep(group)
     return result
 
