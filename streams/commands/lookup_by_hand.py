@@ -10,6 +10,7 @@ import hashlib
 import os
 import time
 from base64 import urlsafe_b64encode
+from contextlib import aclosing
 from urllib.parse import urlsplit
 
 import click
@@ -78,13 +79,10 @@ def made_up_ref(email: str) -> str:
 
 
 async def _ask(plan: Organisation, question: Question) -> tuple[Reply, float]:
-    client = open_client(plan)
-    try:
+    async with aclosing(open_client(plan)) as client:
         started = time.perf_counter()
         reply = await client.ask(question)
         return reply, time.perf_counter() - started
-    finally:
-        await client.aclose()
 
 
 def _whom(org_id: int, plan: Organisation, endpoint: Endpoint) -> str:

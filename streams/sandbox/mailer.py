@@ -89,23 +89,20 @@ class Mailer:
 
     async def _read(self) -> None:
         # Without a group, it is given every partition of every topic.
-        consumer: Any = AIOKafkaConsumer(
+        consumer: Any
+        async with AIOKafkaConsumer(
             *self._topics,
             bootstrap_servers=self._bootstrap_servers,
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-        )
-        await consumer.start()
-        try:
+        ) as consumer:
             self._started.set()
             while not self._finishing.is_set():
                 await self._note(consumer)
             ends = await consumer.end_offsets(list(consumer.assignment()))
             while any([await consumer.position(place) < end for place, end in ends.items()]):
                 await self._note(consumer)
-        finally:
-            await consumer.stop()
 
     async def _note(self, consumer: Any) -> None:
         found = await consumer.getmany(timeout_ms=_POLL)

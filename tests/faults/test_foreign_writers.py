@@ -208,17 +208,13 @@ async def test_an_assignment_that_cannot_be_read_ends_the_worker(installation: M
     place = installation(topic_partitions=1)
     worker = await ready(place)
     assert worker.stop() == 0
-    stranger = AIOKafkaConsumer(
+    async with AIOKafkaConsumer(
         place.names.actions,
         bootstrap_servers=place.bootstrap_servers,
         group_id=place.group,
         partition_assignment_strategy=[Stranger],
         enable_auto_commit=False,
-    )
-    await stranger.start()
-    try:
+    ):
         worker.start()
         assert await asyncio.to_thread(worker.wait, 45) != 0
         assert "Unexpected error during coordination" in reason_of(worker)
-    finally:
-        await stranger.stop()

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 import pytest
 
@@ -25,12 +25,9 @@ def service() -> Iterator[LookupService]:
 
 
 async def ask(service: LookupService, count: int = 1, deadline: float = 2.0) -> list[LookupOutcome]:
-    client = LookupClient(Endpoint(service.url, deadline=deadline))
-    try:
+    async with aclosing(LookupClient(Endpoint(service.url, deadline=deadline))) as client:
         questions = [Question(310, f"ref-{number}", "ana@example.org") for number in range(count)]
         return [reply.outcome for reply in await asyncio.gather(*map(client.ask, questions))]
-    finally:
-        await client.aclose()
 
 
 async def test_healthy_it_knows_some_and_not_others(service: LookupService):
@@ -124,11 +121,8 @@ def test_stopping_a_hanging_one_is_quick():
 async def test_a_path_may_choose_the_behaviour(service: LookupService):
     """A question at /hanging hangs though the service is healthy, and others are answered."""
     path = service.url.removesuffix("lookup")
-    client = LookupClient(Endpoint(f"{path}hanging", deadline=0.3))
-    try:
+    async with aclosing(LookupClient(Endpoint(f"{path}hanging", deadline=0.3))) as client:
         reply = await client.ask(Question(310, "ref", "ana@example.org"))
-    finally:
-        await client.aclose()
     assert reply.outcome.cause is Cause.TIMEOUT
     [outcome] = await ask(service)
     assert outcome.cause is None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def processes() -> Iterator[SupervisedProcesses]:
     """They are killed in the end."""
-    made = SupervisedProcesses(grace=0.0)
-    yield made
-    made.close()
+    with closing(SupervisedProcesses(grace=0.0)) as made:
+        yield made
 
 
 @pytest.fixture
@@ -169,9 +169,8 @@ def test_answer_to_a_question_given_up_is_not_taken_for_another(
 
 def test_grace_then_kill(folder: Path) -> None:
     """What ignores SIGTERM is killed after the grace; what heeds it, or is stopped, ends at once."""
-    processes = SupervisedProcesses(grace=30.0)
     begin = time.monotonic()
-    try:
+    with closing(SupervisedProcesses(grace=30.0)) as processes:
         deaf = processes.start("deaf", DEAF, folder / "deaf")
         processes.start("sleeper", SLEEPER, folder / "sleeper")
         processes.signal("sleeper", signal.SIGSTOP)
@@ -182,8 +181,6 @@ def test_grace_then_kill(folder: Path) -> None:
         processes.end(["deaf"], 0.3)
         assert processes.wait("deaf", 0) == -signal.SIGKILL
         assert time.monotonic() - begin < 10
-    finally:
-        processes.close()
     wait_until_gone(deaf)
 
 
@@ -211,15 +208,12 @@ def test_archive_counts_only_when_whole(folder: Path, ends_by: str, kept: bool) 
         'trap "echo all > $0; exit 143" TERM; echo half > $0; while :; do sleep 0.05; done',
         written,
     ]
-    processes = SupervisedProcesses(grace=0.0)
-    try:
+    with closing(SupervisedProcesses(grace=0.0)) as processes:
         processes.start("1", [str(part) for part in writer], folder / "log", archive=(written, final))
         while not written.exists():
             assert processes.wait("1", 0.01) is None
         if ends_by == "KILL":
             processes.signal("1", signal.SIGKILL)
-    finally:
-        processes.close()
     assert final.exists() == kept
     assert not written.exists()
     assert not kept or final.read_text() == "all\n"

@@ -92,11 +92,8 @@ async def _connect(policy: Organisation) -> Finding:
 
 
 async def _ask(policy: Organisation, address: str) -> Finding:
-    client = open_client(policy)
-    try:
+    async with contextlib.aclosing(open_client(policy)) as client:
         reply = await client.ask(Question(policy.org_id or 0, made_up_ref(address), address))
-    finally:
-        await client.aclose()
     outcome = reply.outcome
     if outcome.outcome is Outcome.ERROR:
         return problem(

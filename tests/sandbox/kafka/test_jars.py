@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -69,14 +70,11 @@ class MavenRepository:
 def maven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MavenRepository]:
     """The repository as the only one that jgo asks, through jgo's own settings file."""
     jars.classpath()  # so that there is something to serve
-    repository = MavenRepository(jars.kafka_folder())
-    settings = tmp_path / "jgo.conf"
-    settings.write_text(f"[repositories]\ncentral = {repository.url}\n")
-    monkeypatch.setenv("JGO_CONFIG_FILE", str(settings))
-    try:
+    with closing(MavenRepository(jars.kafka_folder())) as repository:
+        settings = tmp_path / "jgo.conf"
+        settings.write_text(f"[repositories]\ncentral = {repository.url}\n")
+        monkeypatch.setenv("JGO_CONFIG_FILE", str(settings))
         yield repository
-    finally:
-        repository.close()
 
 
 @pytest.fixture
