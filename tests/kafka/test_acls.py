@@ -5,10 +5,12 @@ import shlex
 from pathlib import Path
 
 import yaml
+from aiokafka import TopicPartition
 from click.testing import CliRunner
 
 from streams.__main__ import main
 from streams.delivery.kafka_transaction import KafkaTransactions
+from streams.delivery.topic_limits import TopicLimits
 from streams.kafka.acls import Acl, commands, least, strimzi, to_make_topics
 from streams.kafka.topics import TopicNames
 from streams.settings.load import load_settings
@@ -45,14 +47,12 @@ def test_names_are_those_of_the_settings() -> None:
 
 
 def transactions(topic: str) -> KafkaTransactions:
-    from aiokafka import TopicPartition
-
     return KafkaTransactions(
         TopicPartition(topic, 3),
         group="g",
         connection={},
         committed=lambda _: None,  # type: ignore[arg-type,return-value]  # never called
-        max_message_bytes={},
+        limits=TopicLimits({}),
         transaction_timeout=1,
     )
 

@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.offsets import Offsets
+from streams.delivery.topic_limits import TopicLimits
 from streams.delivery.transaction import Outgoing
 from streams.kafka.connection_check import AccessRefused, access_problem
 from streams.kafka.topics import TopicNames
@@ -81,7 +82,7 @@ async def test_a_transaction_goes_through(
         group=group,
         connection=options,
         committed=offsets.committed,
-        max_message_bytes={topic: 1_000_000},
+        limits=TopicLimits({topic: 1_000_000}),
         transaction_timeout=20,
     )
     consumer = AIOKafkaConsumer(**options, isolation_level="read_committed")
@@ -317,13 +318,10 @@ async def test_who_cannot_be_reached_refuses_nobody(broker: SecureBroker, where:
 def test_the_worker_stops_with_the_reason(broker: SecureBroker, tmp_path: Path) -> None:
     """Through the command: exit code not 0 within 30 s, the sentence, and not the password."""
     settings = broker.settings("SASLTLS", SASL_PASSWORD=WRONG)
-    place = Installation(settings["KAFKA_BOOTSTRAP_SERVERS"], "refused", tmp_path, **settings)
-    worker = place.worker()
-    try:
+    with Installation(settings["KAFKA_BOOTSTRAP_SERVERS"], "refused", tmp_path, **settings) as place:
+        worker = place.worker()
         worker.start()
         assert worker.wait(30) != 0
-    finally:
-        place.kill_all()
     log = worker.log.read_text()
     (line,) = [each for each in log.splitlines() if '"event":"start_refused"' in each]
     assert json.loads(line)["message"] == (
