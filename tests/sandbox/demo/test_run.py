@@ -7,14 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -31,6 +29,7 @@ from streams.sandbox.lookup_service import Behaviour
 from streams.sandbox.people import Crowd
 from tests.examples import valid
 from tests.integration.topics import producing, read
+from tests.sandbox.processes import wait_until_gone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
@@ -174,12 +173,8 @@ def test_whatever_ends_it_nothing_is_left(number: int, code: int, tmp_path: Path
         assert len(started) >= 4  # Kafka, the worker, and who watches over each
         process.send_signal(number)
         assert process.wait(40) == code
-        deadline = time.monotonic() + 30
-        while (left := [pid for pid in started if alive(pid)] + list(tmp_path.iterdir())) and (
-            time.monotonic() < deadline
-        ):
-            time.sleep(0.1)
-        assert left == []
+        wait_until_gone(*started, seconds=30)
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -240,9 +235,3 @@ def descendants(ancestor: int) -> list[int]:
         family.update(new)
         found += new
     return found
-
-
-def alive(pid: int) -> Any:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
