@@ -16,7 +16,6 @@ from typing import Any, Literal, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.app.base import BootStrategy
@@ -31,7 +30,7 @@ from streams.kafka.acls import least
 from streams.kafka.connection_check import AccessRefused, access_problem
 from streams.kafka.flow import FlowControl
 from streams.kafka.topic_ids import Ids, ids_of
-from streams.kafka.topics import TopicNames, Topics, TopicsUnfit, ensure_topics, limits_of
+from streams.kafka.topics import TopicNames, Topics, TopicsUnfit, administering, ensure_topics, limits_of
 from streams.settings import store_folder
 
 log = logging.getLogger(__name__)
@@ -196,9 +195,7 @@ class Startup(Service):
             raise AccessRefused(sentence)
 
     async def _prepare(self) -> None:
-        admin = AIOKafkaAdminClient(**self._connection)
-        try:
-            await admin.start()
+        async with administering(self._connection) as admin:
             if lacking := await authorization.missing(admin, least(self._names, self._group)):
                 raise AccessRefused(authorization.sentence(lacking))
             self.topics = await ensure_topics(
@@ -211,8 +208,6 @@ class Startup(Service):
                 reduced=[self._names.dead_letters],
                 look=partial(limits_of, self._connection, self._names),
             )
-        finally:
-            await admin.close()
         await self.offsets.start()
         topic_partitions = [
             TopicPartition(self._names.actions, number) for number in range(self.topics.partitions)

@@ -11,14 +11,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 
-from streams.commands import installation
+from streams.kafka import topics
 
 
 def administering(
     bootstrap_servers: str, **connection: Any
 ) -> AbstractAsyncContextManager[AIOKafkaAdminClient]:
     """An admin client of the cluster, directly."""
-    return installation.administering({"bootstrap_servers": bootstrap_servers, **connection})
+    return topics.administering({"bootstrap_servers": bootstrap_servers, **connection})
 
 
 async def make_topics(bootstrap_servers: str, partitions: int, *names: str, **configs: str) -> None:

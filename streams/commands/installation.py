@@ -3,18 +3,16 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from streams.commands.command_line import NoAnswer, WrongUse, settings_in_force
 from streams.kafka.connection_check import access_problem
-from streams.kafka.topics import TopicNames
+from streams.kafka.topics import TopicNames, administering
 from streams.settings.connection import client_options
 from streams.settings.table import Settings
 
@@ -76,17 +74,6 @@ class Described:
         count = self.partitions[topic]
         if missing := sorted(number for number in partitions if number >= count):
             raise PartitionMissing(f"topic {topic} has no partition {missing[0]}: it has 0 to {count - 1}")
-
-
-@asynccontextmanager
-async def administering(connection: Mapping[str, Any]) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Give an admin client, which is closed in the end; raises KafkaError."""
-    admin = AIOKafkaAdminClient(**connection)
-    try:
-        await admin.start()
-        yield admin
-    finally:
-        await admin.close()
 
 
 async def describe(installation: Installation) -> Described:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,19 +154,26 @@ async def _found(admin: AIOKafkaAdminClient, names: TopicNames) -> Topics:
     )
 
 
+@asynccontextmanager
+async def administering(connection: Mapping[str, Any]) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Give an admin client, which is closed in the end; raises KafkaError."""
+    admin = AIOKafkaAdminClient(**connection)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
 async def limits_of(connection: Mapping[str, Any], names: TopicNames) -> dict[str, int]:
     """Return ``max.message.bytes`` of the topics that are written to, without those that are not there.
 
     Raises:
         KafkaError: the cluster cannot be asked.
     """
-    admin = AIOKafkaAdminClient(**connection)
-    try:
-        await admin.start()
+    async with administering(connection) as admin:
         there = await _partition_counts(admin, names)
         configs, _ = await _configs(admin, [name for name in names.written if name in there])
-    finally:
-        await admin.close()
     return {name: int(config[_LIMIT]) for name, config in configs.items()}
 
 

@@ -11,6 +11,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from tests.clients import administering
+
 _GROUP, _TRANSACTION = 0, 1  # FindCoordinator's key types
 _DESCRIBE_QUORUM = 55
 _QUESTION_SECONDS = 8.0
@@ -90,13 +92,11 @@ class Roles:
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=5_000)
-        async with asyncio.timeout(_QUESTION_SECONDS):
-            try:
-                await admin.start()
-                yield admin
-            finally:
-                await admin.close()
+        async with (
+            asyncio.timeout(_QUESTION_SECONDS),
+            administering(self._servers, request_timeout_ms=5_000) as admin,
+        ):
+            yield admin
 
 
 async def until(

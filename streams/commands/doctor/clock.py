@@ -15,7 +15,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError, NoError, for_code
 
 from streams.commands.doctor.findings import Finding, note, ok, problem, seconds, warning
-from streams.commands.installation import administering
+from streams.kafka.topics import administering
 
 CHECK = "clock"
 _WARN, _BAD = 1.0, 30.0  # seconds

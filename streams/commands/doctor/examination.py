@@ -17,13 +17,14 @@ from streams.commands.doctor.brokers import check_brokers
 from streams.commands.doctor.clock import check_clock, check_emails
 from streams.commands.doctor.findings import Finding, note, ok, problem
 from streams.commands.doctor.lookups import check_lookups
-from streams.commands.installation import Described, Installation, administering, describe
+from streams.commands.installation import Described, Installation, describe
 from streams.commands.topic_reader import TopicReader
 from streams.delivery.offsets import Offsets
 from streams.delivery.starting import OperatorNeeded, StartingPositions
 from streams.kafka import authorization
 from streams.kafka.acls import least
 from streams.kafka.connection_check import access_problem
+from streams.kafka.topics import administering
 from streams.settings.organisations import OrganisationsInForce
 from streams.settings.organisations_file import OrganisationsError
 from streams.settings.table import Settings

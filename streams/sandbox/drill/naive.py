@@ -14,7 +14,7 @@ import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 
-from streams.commands.installation import administering
+from streams.kafka.topics import administering
 from streams.sandbox.drill.crowd import Group, group_of
 
 
