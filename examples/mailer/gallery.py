@@ -89,7 +89,7 @@ def _write(letter: Letter, reason: str, folder: Path, number: int) -> Shown:
     shown.html.write_text(html.get_content(), "utf-8")
     # With a byte order mark: a browser that opens a file has no header that tells the encoding.
     shown.plain.write_text(plain.get_content(), "utf-8-sig")
-    shown.source.write_bytes(bytes(letter.message))
+    shown.source.write_bytes(letter.content)
     return shown
 
 

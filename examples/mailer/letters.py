@@ -6,24 +6,22 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass
-from datetime import datetime
-from email.errors import MessageError
+from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
-from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import jinja2
 
+from examples.mailer.addresses import recipient
 from examples.mailer.links import Links
+from examples.mailer.message import Intended, difference, parsed, serialised
+from examples.mailer.plain_text import first_name, text
 
 HERE = Path(__file__).parent
 FALLBACK = "en"
 BUTTONS = {"one_button": ("confirm",), "two_button": ("confirm-opt-in", "confirm-opt-out")}
-LONGEST_NAME = 60  # characters
-_NOT_IN_AN_ADDRESS = re.compile(r"[\x00-\x20\x7f-\x9f<>,]")
 
 
 class Unreadable(Exception):
@@ -38,7 +36,8 @@ class Letter:
     variant: str
     locale: str  # of the texts, which may be the fallback
     recipient: str
-    message: EmailMessage
+    content: bytes  # as it goes to the server
+    message: EmailMessage  # the same, parsed
 
 
 class Letters:
@@ -63,26 +62,26 @@ class Letters:
         """Return the letter of a record's value (``schemas/confirmation-email.json``).
 
         Raises:
-            Unreadable: the value is none of these, or its address is no address.
+            Unreadable: no letter can be made from it, whatever the reason: nothing else is raised.
         """
         try:
-            email = json.loads(value or b"")
-            email_id, variant, action = email["id"], email["variant"], email["action"]
-            decided_at = datetime.fromisoformat(email["decidedAt"])
-            place = int(email["orgId"]), int(email["actionId"])
-            address = str(action["contact"]["email"])
-            if variant not in BUTTONS:
-                raise Unreadable("no_variant")
-            if not re.fullmatch(r"[0-9a-f-]{36}", email_id):
-                raise Unreadable("no_id")
-        except (ValueError, LookupError, TypeError, RecursionError):
-            raise Unreadable("not_an_email_record") from None
+            return self._render(_record(value))
+        except Unreadable:
+            raise
+        except Exception as error:  # one record's fault must not become the mailer's
+            raise Unreadable(type(error).__name__) from None
+
+    def _render(self, email: dict[str, Any]) -> Letter:
+        email_id, variant, action = email["id"], email["variant"], email["action"]
+        to = recipient(action["contact"]["email"])
+        if to is None:
+            raise Unreadable("no_address")
         locale = self._locale(_at(action, "actionPage", "locale"))
         texts = self._texts[locale]
-        organisation = _text(_at(action, "org", "title"))
+        organisation = text(_at(action, "org", "title"))
         words = {
-            "name": _name(_at(action, "contact", "firstName")),
-            "campaign": _text(_at(action, "campaign", "title")) or texts["campaign"],
+            "name": first_name(_at(action, "contact", "firstName")),
+            "campaign": text(_at(action, "campaign", "title")) or texts["campaign"],
             "organisation": organisation or texts["organisation"],
         }
         rtl = texts["direction"] == "rtl"
@@ -98,70 +97,68 @@ class Letters:
             "subject": texts["subject"].format(**words),
             "organisation": organisation,
             "greeting": greeting.format(**words),
-            "paragraphs": [text.format(**words) for text in texts[variant]],
+            "paragraphs": [paragraph.format(**words) for paragraph in texts[variant]],
             "buttons": [
-                (texts[choice].format(**words), self._links.link(choice, *place, email_id))
+                (
+                    texts[choice].format(**words),
+                    self._links.link(choice, email["orgId"], email["actionId"], email_id),
+                )
                 for choice in BUTTONS[variant]
             ],
             "footer": texts["footer"].format(**words),
         }
-        message = self._message(email_id, address, context["subject"], format_datetime(decided_at))
-        message["From"] = Address(organisation, addr_spec=self._sender.addr_spec)
-        message.set_content(self._plain.render(context))
-        message.add_alternative(self._html.render(context), subtype="html")
-        return Letter(email_id, variant, locale, _recipient(address), message)
-
-    def _message(self, email_id: str, address: str, subject: str, date: str) -> EmailMessage:
-        recipient = _recipient(address)
-        message = EmailMessage(policy=SMTP if recipient.isascii() else SMTPUTF8)
-        message["To"] = Address(addr_spec=recipient)
-        message["Subject"] = subject
-        message["Date"] = date
-        message["Message-ID"] = f"<{email_id}@{self._sender.domain}>"
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office replies, please
-        return message
+        intended = Intended(
+            sender=Address(organisation, addr_spec=self._sender.addr_spec),
+            recipient=to,
+            subject=context["subject"],
+            date=_date(email["decidedAt"]),
+            message_id=f"<{email_id}@{self._sender.domain}>",
+            plain=self._plain.render(context),
+            html=self._html.render(context),
+        )
+        content = serialised(intended)
+        message = parsed(content)
+        if altered := difference(content, message, intended):
+            raise Unreadable(f"altered_{altered}")
+        return Letter(email_id, variant, locale, to.addr_spec, content, message)
 
     def _locale(self, wanted: object) -> str:
         language = re.split(r"[-_]", wanted)[0].lower() if isinstance(wanted, str) else ""
         return language if language in self._texts else FALLBACK
 
 
-def _recipient(address: str) -> str:
-    """The address with its domain in ASCII.
+def _record(value: bytes | None) -> dict[str, Any]:
+    """The email record of a value, if its own fields are what they must be.
 
     Raises:
-        Unreadable: it is not one that a letter can be sent to.
+        Unreadable: one is not.
     """
-    local, _, domain = address.strip().rpartition("@")
     try:
-        recipient = f"{local}@{domain.encode('idna').decode()}"
-        if (
-            Address(addr_spec=recipient).domain
-            and local
-            and not re.search(r"[\x00-\x20\x7f-\x9f<>]", recipient)
-        ):
-            recipient.encode()
-            return recipient
-    except (ValueError, IndexError, MessageError):
-        pass
-    raise Unreadable("no_address") from None
+        email = json.loads(value or b"", parse_constant=_no_number)
+        if email["variant"] not in BUTTONS:
+            raise Unreadable("no_variant")
+        if not re.fullmatch(r"[0-9a-f-]{36}", email["id"]):
+            raise Unreadable("no_id")
+        if not all(type(email[name]) is int for name in ("orgId", "actionId")):  # true would be an int
+            raise Unreadable("not_an_email_record")
+        _date(email["decidedAt"])
+        _ = email["action"]["contact"]["email"]
+    except (ValueError, LookupError, TypeError, RecursionError, OverflowError):
+        raise Unreadable("not_an_email_record") from None
+    return cast(dict[str, Any], email)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and the infinities are no JSON
+
+
+def _date(decided_at: str) -> datetime:
+    """A time to the second, in UTC."""
+    at = datetime.fromisoformat(decided_at)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
 
 
 def _at(action: Any, *path: str) -> object:
     for name in path:
         action = action.get(name) if isinstance(action, dict) else None
     return action
-
-
-def _text(raw: object) -> str:
-    """Text on one line: without control characters, bidirectional overrides and lone surrogates."""
-    if not isinstance(raw, str):
-        return ""
-    clean = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+", " ", raw)
-    return " ".join(clean.encode(errors="replace").decode().split())[:200]
-
-
-def _name(raw: object) -> str:
-    """A first name; nothing where strangers advertise in it, by a letter that carries our name."""
-    name = _text(raw)
-    return "" if len(name) > LONGEST_NAME or re.search(r"://|www\.|@|\w\.\w\w+/", name) else name

@@ -10,7 +10,13 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import CommitFailedError, IllegalStateError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    MessageSizeTooLargeError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from examples.mailer.alive import Pulse
 from examples.mailer.connection import kafka_options
@@ -22,6 +28,8 @@ from examples.mailer.smtp import Accepted, Refused, Result, Smtp, TryAgain
 log = logging.getLogger("mailer")
 
 POLL = 200  # milliseconds
+LARGEST_REQUEST = 64 << 20  # bytes; the limit of the dead letters' topic decides
+SHORTENED_TO = 64 << 10  # bytes of the value of a dead letter that its topic has no room for
 
 
 class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no complete types
@@ -46,7 +54,11 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             enable_auto_commit=False,
             auto_offset_reset="earliest",
         )
-        self._producer: Any = AIOKafkaProducer(**self._connection, enable_idempotence=True)
+        # Not idempotent: after a letter that the broker refuses for its size, such a producer cannot go on.
+        # So a lost answer may leave a dead letter twice; its headers tell that it is the same.
+        self._producer: Any = AIOKafkaProducer(
+            **self._connection, acks="all", max_request_size=LARGEST_REQUEST
+        )
         self._working: dict[TopicPartition, tuple[asyncio.Event, asyncio.Task[None]]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -132,19 +144,32 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             wait = min(2 * wait, self._settings.retry_longest)
 
     async def _bury(self, record: Any, where: str, why: str) -> None:
-        """Write a dead letter: the record as it is, and from where and why (named as Kafka Streams does)."""
+        """Write a dead letter: the record as it is, and from where and why (named as Kafka Streams does).
+
+        Where the topic has no room for all of it, most of the value is left out, then the whole record.
+        """
         reasons = {
             "topic": record.topic,
             "partition": str(record.partition),
             "offset": str(record.offset),
             "exception": why,
         }
-        headers = [
-            *record.headers,
-            *((f"__streams.errors.{name}", value.encode()) for name, value in reasons.items()),
-        ]
+        ours = [(f"__streams.errors.{name}", text.encode()) for name, text in reasons.items()]
+        shortened = [*ours, ("shortened-from", b"%d" % len(record.value or b""))]
         topic = self._settings.dead_letters_topic
-        await self._producer.send_and_wait(topic, record.value, key=record.key, headers=headers)
+        forms = [
+            (record.key, record.value, [*record.headers, *ours]),
+            (record.key, (record.value or b"")[:SHORTENED_TO], [*record.headers, *shortened]),
+            (where.encode(), b"", shortened),
+        ]
+        while forms:
+            key, value, headers = forms.pop(0)
+            try:
+                await self._producer.send_and_wait(topic, value, key=key, headers=headers)
+                break
+            except MessageSizeTooLargeError:
+                if not forms:
+                    raise
         log.error("%s is a dead letter in %s: %s", where, topic, why)
 
     async def _make_dead_letters_topic(self) -> None:

@@ -48,10 +48,10 @@ class Smtp:
         self._server = smtp_options(settings)
 
     async def send(self, letter: Letter) -> Result:
-        """Send it. Never raises for what a server or network does; the reasons quote no server's text."""
+        """Send it. Never raises, whatever happens; the reasons quote no text of the server."""
         try:
             await aiosmtplib.send(
-                letter.message,
+                letter.content,
                 sender=self._sender,
                 recipients=[letter.recipient],
                 timeout=TIMEOUT,
@@ -73,6 +73,11 @@ class Smtp:
                 return TryAgain("starttls_not_offered")
             # "ConnectionRefusedError" or "SSLCertVerificationError" says more than "SMTPConnectError".
             return TryAgain(type(error.__cause__ or error).__name__)
+        except (ValueError, TypeError, LookupError) as error:
+            # aiosmtplib cannot put this letter on the wire, and could not at the next attempt.
+            return Refused(type(error).__name__)
+        except Exception as error:  # a fault that nobody has foreseen may pass, and must not end the mailer
+            return TryAgain(type(error).__name__)
         return Accepted()
 
 

@@ -10,6 +10,7 @@ import pytest
 from examples.mailer.letters import HERE, Letter, Letters, Unreadable
 from examples.mailer.links import Links
 from tests.examples import valid
+from tests.mailer.readers import read
 
 LINKS = Links("https://act.example.org/confirm/", "a secret for the tests")
 LETTERS = Letters("confirm@example.org", LINKS)
@@ -158,13 +159,65 @@ def test_what_is_no_address_is_refused_without_being_quoted(address: str) -> Non
     assert str(refusal.value) == "no_address"
 
 
+def changed(**fields: object) -> bytes:
+    return json.dumps(json.loads(email()) | fields).encode()
+
+
 @pytest.mark.parametrize(
-    "value", [None, b"", b"{", b"[]", b"null", b"{}", b'{"id":1}', email("three_button")]
+    "value",
+    [
+        None,
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"id":1}',
+        email("three_button"),
+        b"\xff\xfe" + email(),
+        b"[" * 100_000,
+        *(changed(actionId=each) for each in (float("inf"), float("nan"), 1.5, "7", True, None, [], {})),
+        *(changed(orgId=each) for each in (float("-inf"), 1e400, "x", {})),
+        changed().replace(b"7001", b"9" * 5_000),
+        *(changed(decidedAt=each) for each in ("", "now", 7, None, "0001-01-01T00:00:00+14:00", [])),
+        *(changed(id=each) for each in ("", 7, None, [], f"{ID}\n", f"{ID[:-2]}\r\n", "x" * 36)),
+        *(changed(variant=each) for each in (7, None, [], {})),
+        *(changed(action=each) for each in (7, None, [], {}, "x", {"contact": 7}, {"contact": []})),
+        changed(lookup={"customFields": {"x": float("nan")}}),
+    ],
 )
 def test_poison_is_refused(value: bytes | None) -> None:
     """Whatever is no email record raises Unreadable, and nothing else."""
     with pytest.raises(Unreadable):
         LETTERS.render(value)
+
+
+@pytest.mark.parametrize("strange", [7, 1.5, True, None, [], {}, "\ud800", "\0", "\U000e0041", "x" * 100_000])
+@pytest.mark.parametrize(
+    "path", ["org", "org.title", "campaign", "campaign.title", "actionPage", "actionPage.locale", "contact"]
+)
+def test_a_field_of_another_kind_costs_its_words_at_most(path: str, strange: object) -> None:
+    """What is no text is left out; without a contact, the record is refused."""
+    record = json.loads(email())
+    *above, last = path.split(".")
+    place = record["action"]
+    for name in above:
+        place = place[name]
+    place[last] = strange
+    if path == "contact":
+        with pytest.raises(Unreadable):
+            LETTERS.render(json.dumps(record).encode())
+    else:
+        assert read(LETTERS.render(json.dumps(record).encode()).content).recipient == "ana@example.org"
+
+
+def test_a_fault_of_ours_is_one_record_s() -> None:
+    """If a letter cannot be made for a reason that nobody foresaw, its error's class is the reason."""
+    broken = Letters("confirm@example.org", LINKS)
+    broken._texts["en"] = {}  # as if a text were missing
+    with pytest.raises(Unreadable, match=r"\AKeyError\Z"):
+        broken.render(email())
+    assert broken.render(email(locale="de"))
 
 
 @pytest.mark.parametrize("name", sorted(valid("confirmation-email")))

@@ -144,3 +144,43 @@ def test_a_letter_that_waits_holds_up_its_partition_alone(
     in_order = [str(letter["To"]).partition("@")[0] for letter in mailbox.letters]
     assert sorted(in_order[:3]) == list("abc")
     assert in_order[3:] == ["later", "last"]
+
+
+def test_nothing_in_a_record_ends_the_mailer(
+    kafka: EmbeddedKafka, mailbox: Mailbox, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """What cannot be read, rendered, encoded or kept whole is a dead letter; the next gets its letter."""
+    topic, dead_letters = unique_name("emails"), unique_name("dead")
+    good = email("a")
+    poison = [
+        good.replace(b'"actionId":7', b'"actionId":Infinity'),
+        good.replace(b'"actionId":7', b'"actionId":NaN'),
+        good.replace(b"a@", "ä@\u2028".encode()),
+        good.replace(b"a@", b"=?utf-8?q?b?=@"),
+        b"[" * 100_000,
+        b"{" + b" " * 2_000_000,
+    ]
+    titles = ["é=??q?=fe?=", "=?utf-8?q?=0d=0aBcc:_b=40example.org?="]
+    campaigns = [orjson.loads(email(f"t{number}")) for number in range(len(titles))]
+    for record, title in zip(campaigns, titles, strict=True):
+        record["action"]["campaign"] = {"title": title}
+    asyncio.run(make_topics(kafka.bootstrap_servers, 1, topic, max_message_bytes="4000000"))
+    asyncio.run(make_topics(kafka.bootstrap_servers, 1, dead_letters))
+    values = [*poison, *map(orjson.dumps, campaigns), good]
+    asyncio.run(send(kafka.bootstrap_servers, topic, [(b"key", value) for value in values]))
+    mailer = MailerProcess(
+        kafka.bootstrap_servers, topic, mailbox.port, tmp_path, dead_letters_topic=dead_letters
+    )
+    mailer.start()
+    try:
+        mailer.until(lambda: len(mailbox.letters) == 3)
+        assert mailer.end(signal.SIGTERM) == 0
+    finally:
+        mailer.kill()
+    assert mailbox.received() == {f"{who}@{CANARY}.example": 1 for who in ("t0", "t1", "a")}
+    assert not any(letter["Bcc"] for letter in mailbox.letters)
+    dead = asyncio.run(read_count(kafka.bootstrap_servers, dead_letters, len(poison)))
+    assert [letter.value for letter in dead[:-1]] == poison[:-1]
+    assert dead[-1].value == poison[-1][: 64 << 10]
+    assert dict(dead[-1].headers)["shortened-from"] == b"2000001"
+    assert CANARY not in mailer.log.read_text()
