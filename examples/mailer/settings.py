@@ -7,6 +7,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from examples.mailer.addresses import recipient
+
 PREFIX = "MAILER_"
 SHORTEST_SECRET = 16  # characters
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -159,6 +161,8 @@ def _read(name: str, setting: Field[Any], text: str) -> Any:
 
 
 def _objections(s: Settings) -> Iterator[str]:
+    if recipient(s.from_) is None or not s.from_.isascii():
+        yield "MAILER_FROM must be one address in ASCII, such as campaigns@example.org, without a name."
     if not s.link_base.startswith(("https://", "http://")):
         yield "MAILER_LINK_BASE must begin with https:// (or http://, to try it out)."
     if len(s.link_secret) < SHORTEST_SECRET:

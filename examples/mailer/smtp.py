@@ -49,21 +49,19 @@ class Smtp:
 
     async def send(self, letter: Letter) -> Result:
         """Send it. Never raises, whatever happens; the reasons quote no text of the server."""
+        options = [] if letter.recipient.isascii() else ["SMTPUTF8", "BODY=8BITMIME"]
         try:
-            await aiosmtplib.send(
-                letter.content,
-                sender=self._sender,
-                recipients=[letter.recipient],
-                timeout=TIMEOUT,
-                **self._server,
-            )
+            async with aiosmtplib.SMTP(timeout=TIMEOUT, **self._server) as client:
+                try:
+                    await client.sendmail(
+                        self._sender, [letter.recipient], letter.content, mail_options=options
+                    )
+                except aiosmtplib.SMTPNotSupported:
+                    return Refused("smtputf8_not_offered")
         except aiosmtplib.SMTPRecipientsRefused as refusal:
             return _by_code(refusal.recipients[0].code)
         except aiosmtplib.SMTPDataError as refusal:
             return _by_code(refusal.code)
-        except aiosmtplib.SMTPNotSupported:
-            # Either the address needs SMTPUTF8 and the server has none, or STARTTLS or AUTH is not offered.
-            return TryAgain("not_supported") if letter.recipient.isascii() else Refused("smtputf8")
         except aiosmtplib.SMTPResponseException as refusal:
             # A 5xx to our sender, password or greeting is no fault of the letter's: dead letters for all of
             # them would empty the topic.
