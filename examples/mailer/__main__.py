@@ -29,6 +29,7 @@ async def mail(settings: Settings) -> None:
     from examples.mailer.mailer import Mailer
     from examples.mailer.sent import Sent
     from examples.mailer.smtp import Smtp
+    from examples.mailer.watch import Watch, Web
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -42,10 +43,19 @@ async def mail(settings: Settings) -> None:
         sent = Sent(settings.sent_file, settings.sent_days, time.time)
     except sqlite3.Error:
         raise WrongSetting("MAILER_SENT_FILE must name a file that can be written, or made.") from None
+    watch = Watch()
     try:
-        await Mailer(settings, letters, Smtp(settings), sent).run(stop)
+        web = Web(watch, settings.web_host, settings.web_port) if settings.web_port else None
+    except OSError:
+        raise WrongSetting(
+            "MAILER_WEB_HOST and MAILER_WEB_PORT must be a free address of this machine."
+        ) from None
+    try:
+        await Mailer(settings, letters, Smtp(settings), sent, watch).run(stop)
     finally:
         sent.close()
+        if web is not None:
+            web.close()
 
 
 def run() -> int:

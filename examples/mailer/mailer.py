@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
+    KafkaError,
     MessageSizeTooLargeError,
     TopicAlreadyExistsError,
     for_code,
@@ -24,10 +25,13 @@ from examples.mailer.letters import Letters, Unreadable
 from examples.mailer.sent import Sent
 from examples.mailer.settings import Settings
 from examples.mailer.smtp import Accepted, Refused, Result, Smtp, TryAgain
+from examples.mailer.watch import InHand, Watch
 
 log = logging.getLogger("mailer")
 
 POLL = 200  # milliseconds
+LAG_EVERY = 5.0  # seconds between two looks at the ends of the partitions
+LAG_WITHIN = 10.0  # seconds that Kafka has for its answer
 LARGEST_REQUEST = 64 << 20  # bytes; the limit of the dead letters' topic decides
 SHORTENED_TO = 64 << 10  # bytes of the value of a dead letter that its topic has no room for
 
@@ -38,13 +42,14 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     Polling goes on too, so that a server that is down for an hour costs no ``max.poll.interval.ms``.
     """
 
-    def __init__(self, settings: Settings, letters: Letters, smtp: Smtp, sent: Sent) -> None:
+    def __init__(self, settings: Settings, letters: Letters, smtp: Smtp, sent: Sent, watch: Watch) -> None:
         """Take the parts; make it on the loop that runs it.
 
         Raises:
             WrongSetting: a certificate or key cannot be used.
         """
         self._settings, self._letters, self._smtp, self._sent = settings, letters, smtp, sent
+        self._watch = watch
         self._pulse = Pulse(settings.alive_file)
         self._connection = kafka_options(settings)
         self._consumer: Any = AIOKafkaConsumer(
@@ -72,9 +77,11 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             self._consumer.subscribe([self._settings.topic], listener=self)
             async with self._consumer:
                 log.info("reading %s as group %s", self._settings.topic, self._settings.group_id)
+                lags = asyncio.create_task(self._look_at_lags())
                 try:
                     while not stop.is_set():
                         self._pulse.beat()
+                        self._watch.beat()
                         self._resume_who_is_done()
                         for place, records in (await self._consumer.getmany(timeout_ms=POLL)).items():
                             self._consumer.pause(place)
@@ -82,6 +89,8 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
                             task = asyncio.create_task(self._mail(place, records[:], leave))
                             self._working[place] = (leave, task)
                 finally:
+                    self._watch.ending = True
+                    lags.cancel()
                     await self._leave(list(self._working))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
@@ -105,14 +114,32 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             leave.set()
         await asyncio.gather(*(task for _, task in left))
 
+    async def _look_at_lags(self) -> None:
+        while True:
+            with suppress(KafkaError, TimeoutError):  # then nothing new is known, and nothing is shown
+                async with asyncio.timeout(LAG_WITHIN):
+                    places = list(self._consumer.assignment())
+                    ends = await self._consumer.end_offsets(places) if places else {}
+                    lags = {}
+                    for place in places:
+                        first = self._watch.in_hand.get(place.partition)
+                        begin = first.offset if first else await self._consumer.position(place)
+                        lags[place.partition] = max(0, ends[place] - begin)
+                    self._watch.know_lags(lags)
+            await asyncio.sleep(LAG_EVERY)
+
     async def _mail(self, place: TopicPartition, records: list[Any], leave: asyncio.Event) -> None:
-        for record in records:
-            if leave.is_set() or not await self._settle(record, leave):
-                return
-            try:
-                await self._consumer.commit({place: record.offset + 1})
-            except (CommitFailedError, IllegalStateError):
-                return  # it has moved: whoever has it now begins after the last commit, and so would we
+        try:
+            for record in records:
+                self._watch.in_hand[place.partition] = InHand(record.offset, record.timestamp / 1000)
+                if leave.is_set() or not await self._settle(record, leave):
+                    return
+                try:
+                    await self._consumer.commit({place: record.offset + 1})
+                except (CommitFailedError, IllegalStateError):
+                    return  # it has moved: whoever has it now begins after the last commit, and so would we
+        finally:
+            self._watch.in_hand.pop(place.partition, None)
 
     async def _settle(self, record: Any, leave: asyncio.Event) -> bool:
         """Do what is to be done with a record; False if it has to be read again."""
@@ -131,12 +158,14 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             match result:
                 case Accepted():
                     self._sent.add(letter.id)
+                    self._watch.sent.labels(letter.variant).inc()
                     log.info("%s sent: %s, %s, %s", where, letter.id, letter.variant, letter.locale)
                     return True
                 case Refused(why):
                     await self._bury(record, where, why)
                     return True
                 case TryAgain(why):
+                    self._watch.delayed.labels(why).inc()
                     log.warning("%s has to wait %g s: %s", where, wait, why)
             with suppress(TimeoutError):
                 await asyncio.wait_for(leave.wait(), wait)
@@ -170,6 +199,7 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             except MessageSizeTooLargeError:
                 if not forms:
                     raise
+        self._watch.failed.labels(why).inc()
         log.error("%s is a dead letter in %s: %s", where, topic, why)
 
     async def _make_dead_letters_topic(self) -> None:

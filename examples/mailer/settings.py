@@ -79,6 +79,8 @@ class Settings:
     sent_file: str = _setting("Remembers which ids were sent; on a volume that stays", "mailer-sent.sqlite")
     sent_days: int = _setting("For so many days; longer than the topic's retention", 30, least=1, most=36_500)
     alive_file: str = _setting("Touched while the mailer is at work, for `healthy`; unset: no file", "")
+    web_host: str = _setting("Where `/metrics`, `/livez` and `/readyz` are served", "127.0.0.1")
+    web_port: int = _setting("Their port; 0: they are not served", 0, least=0, most=65535)
     retry_first: float = _setting(
         "Seconds before the second attempt; then twice as long, and so on", 1.0, least=0.01, most=3_600
     )
