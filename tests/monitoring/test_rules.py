@@ -33,6 +33,8 @@ LABELS = {
     for each in (*CATALOGUE, *AUDIT_CATALOGUE)
     for suffix in series_of(each.kind)
 }
+#: The example mailer's, which tests/mailer/test_watch.py sees.
+LABELS |= {"mailer_ready": set(), "mailer_oldest_letter_age_seconds": set()}
 #: What Prometheus adds.
 TARGET = {"job", "namespace", "instance"}
 
@@ -104,11 +106,15 @@ def test_the_bound_of_the_objective_is_one_of_the_histogram_s() -> None:
     assert {*re.findall(r'le="([^"]*)"', SHIPPED.read_text())} <= bounds
 
 
-def test_only_two_symptoms_page() -> None:
-    """Somebody waits, or an action has vanished; a dead lookup service is a ticket."""
+def test_only_symptoms_page() -> None:
+    """Somebody waits for an email or letter, or an action has vanished; a dead lookup service is a ticket."""
     severities = {name: rule["labels"]["severity"] for name, rule in ALERTS.items()}
     pages = {name for name, severity in severities.items() if severity == "page"}
-    assert pages == {"ConfirmationOldestActionWaits", "ConfirmationActionsUnaccounted"}
+    assert pages == {
+        "ConfirmationOldestActionWaits",
+        "ConfirmationMailerWaits",
+        "ConfirmationActionsUnaccounted",
+    }
     assert {*severities.values()} == {"page", "ticket"}
 
 

@@ -40,6 +40,7 @@ SILENT = {"Failed transactions A": "no transaction fails here"}
 ABSENT = {
     "confirmation_transactions_failed_total": "no transaction fails here",
     **dict.fromkeys((described.name for described in AUDIT_CATALOGUE), "an audit writes them, and no worker"),
+    **dict.fromkeys(("mailer_ready", "mailer_oldest_letter_age_seconds"), "the mailer shows them"),
 }
 
 
