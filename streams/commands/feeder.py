@@ -7,7 +7,6 @@ status of the same supporter meet in one partition. What a line becomes is decid
 import asyncio
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -15,7 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from streams.commands.keyed_lines import Message, Unsendable, action_message, status_message
+from streams.commands.feed_report import FeedReport
+from streams.commands.keyed_lines import Message, action_message, status_message
 from streams.commands.lines import LINE_LIMIT, Blocks, blocks_of, paced
 from streams.kafka.connection_check import access_problem
 from streams.messages.keys import partition_of
@@ -26,31 +26,10 @@ BATCHES_IN_FLIGHT = 64  # with BATCH_BYTES this bounds memory to about 16 MiB
 ANSWER_WITHIN = 15.0  # seconds for Kafka to answer at the start
 STALLED_AFTER = 30.0  # seconds without one acknowledged batch
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's own default, for brokers that do not let us ask
-REFUSALS_SHOWN = 10
 
 
 class FeedError(Exception):
     """The feed cannot go on. The text is one sentence for a person and quotes no line."""
-
-
-@dataclass(slots=True)
-class FeedReport:
-    """What has become of the lines so far; ``sent`` counts only what the brokers have acknowledged."""
-
-    topic: str
-    lines: int = 0
-    blank: int = 0
-    without_key: int = 0  # sent, without a key
-    sent: int = 0
-    read_bytes: int = 0
-    not_sent: int = 0
-    reasons: list[tuple[int, str]] = field(default_factory=list)  # the first lines not sent: number, reason
-    seconds: float = 0.0
-
-    @property
-    def rate(self) -> float:
-        """Acknowledged lines per second."""
-        return self.sent / self.seconds if self.seconds else 0.0
 
 
 async def feed_actions(
@@ -225,18 +204,8 @@ class _Feeder:
     async def _take(self, lines: list[bytes]) -> None:
         report = self._report
         for line in lines:
-            report.lines += 1
-            report.read_bytes += len(line) + 1
-            if not line.strip():
-                report.blank += 1
-                continue
-            if len(line) > self._limit:
-                self._skip(f"longer than {self._limit} bytes, the topic's max.message.bytes")
-                continue
-            try:
-                message = self._to_message(line)
-            except Unsendable as why:
-                self._skip(str(why))
+            message = report.message_of(line, self._to_message, self._limit)
+            if message is None:
                 continue
             if message.key is None:
                 partition = self._partitions[report.without_key % len(self._partitions)]
@@ -257,17 +226,12 @@ class _Feeder:
             # Sent, it would be refused, and with it everything behind it in the partition: an idempotent
             # producer's sequence numbers allow no gap.
             self._report.without_key -= message.key is None
-            self._skip(f"longer than {self._limit} bytes, the topic's max.message.bytes")
+            self._report.refuse_too_long(self._limit)
             return
         if not self._open:
             self._oldest = time.monotonic()
         self._open[partition] = batch
         self._first_lines[partition] = self._report.lines
-
-    def _skip(self, reason: str) -> None:
-        self._report.not_sent += 1
-        if len(self._report.reasons) < REFUSALS_SHOWN:
-            self._report.reasons.append((self._report.lines, reason))
 
     async def _flush(self) -> None:
         for partition in list(self._open):

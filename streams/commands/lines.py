@@ -3,9 +3,13 @@
 A block at a time, because one turn of the event loop per line would cost more than sending the line.
 """
 
+from __future__ import annotations
+
 import asyncio
+import errno
 import threading
 import time
+import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from concurrent.futures import CancelledError
 from itertools import islice
@@ -15,6 +19,8 @@ LINE_LIMIT = 16 * 1024 * 1024  # bytes; what is longer is no line but a file wit
 BLOCK_LINES = 500
 READ_BYTES = 256 * 1024
 PACE = 0.02  # seconds; the finest step at which a rate is kept
+_GZIP = b"\x1f\x8b"  # how a gzip file begins
+_GZIP_FORMAT = 31  # zlib's window bits for it
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 Blocks = AsyncIterator[list[bytes]]
@@ -25,6 +31,59 @@ class Source(Protocol):
 
     def read(self, size: int, /) -> bytes | None:
         """What is there, at most ``size`` bytes; waits for the first of them. Empty at the end."""
+
+
+class Inflated:
+    """A source whose bytes are inflated if they are gzip's, as the first two of them tell."""
+
+    def __init__(self, source: Source) -> None:
+        """Read from `source`."""
+        self._source = source
+        self._read: bytes | None = None  # from the source, and not given on yet; None: nothing was read
+        self._inflate: zlib._Decompress | None = None
+
+    @property
+    def is_gzip(self) -> bool:
+        """Whether what has been read is gzip's."""
+        return self._inflate is not None
+
+    def read(self, size: int, /) -> bytes:
+        """What is there, at most ``size`` bytes; waits for the first of them. Empty at the end.
+
+        Raises:
+            OSError: it cannot be read, or is no whole gzip file.
+        """
+        if self._read is None:
+            self._read = b""
+            while len(self._read) < len(_GZIP) and (more := self._source.read(size)):
+                self._read += more
+            if self._read.startswith(_GZIP):
+                self._inflate = zlib.decompressobj(_GZIP_FORMAT)
+        if self._inflate is None:
+            begun, self._read = self._read[:size], self._read[size:]
+            return begun or self._source.read(size) or b""
+        try:
+            return self._inflated(self._inflate, size)
+        except zlib.error:
+            raise OSError(errno.EIO, "its gzip format is damaged") from None
+
+    def _inflated(self, inflate: zlib._Decompress, size: int) -> bytes:
+        while True:
+            packed = self._read or self._source.read(size) or b""
+            self._read = b""
+            if inflate.eof:
+                if not packed:
+                    return b""
+                packed = packed.lstrip(b"\0")  # padding
+                if not packed:
+                    continue
+                inflate = self._inflate = zlib.decompressobj(_GZIP_FORMAT)  # one more file behind the first
+            elif not packed:
+                raise OSError(errno.EIO, "its gzip format ends too early")
+            inflated = inflate.decompress(packed, size)
+            self._read = inflate.unconsumed_tail or inflate.unused_data
+            if inflated:
+                return inflated
 
 
 def _without_end(line: bytes) -> bytes:

@@ -8,6 +8,14 @@ EARLIEST_MS = 946_684_800_000
 AHEAD = 24 * 3600.0
 
 
+def latest_true(timestamp_ms: int, now: float) -> float:
+    """Return the latest moment that a record may speak of as past, in seconds since the epoch.
+
+    It is a day ahead of the later of the record's timestamp, in milliseconds, and `now`, in seconds.
+    """
+    return max(now, timestamp_ms / 1000) + AHEAD
+
+
 def is_known(timestamp_ms: int, now: float) -> bool:
     """Whether a timestamp in milliseconds can be true at `now` (seconds since the epoch)."""
     return EARLIEST_MS <= timestamp_ms <= (now + AHEAD) * 1000

@@ -6,16 +6,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiokafka.errors import KafkaError
 
 from streams.actions.dead_letter import dead_letter_headers, reduced, with_key
-from streams.delivery.timestamps import AHEAD
+from streams.delivery.timestamps import latest_true
 from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
 from streams.kafka.chunks import Chunk
-from streams.messages.decode import ErrorClass, Undecodable, decode_supporter_status
-from streams.statuses.row import Row
+from streams.messages.decode import Undecodable
+from streams.statuses.row import row_of
 from streams.statuses.table import Change, StatusTable, StoreAway
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,8 @@ class StatusIngest:
         now = self._now()
         for record in chunk.records:
             try:
-                changes.append(_change(record, now))
+                row = row_of(record.key, record.value, latest_true(record.timestamp, now))
+                changes.append((record.key, row))
             except Undecodable as exc:
                 origin = chunk.topic, chunk.partition, record.offset
                 headers = dead_letter_headers(*origin, record.headers, exc.error_class, exc.json_path)
@@ -127,14 +128,3 @@ class StatusIngest:
                 )
                 classes.append(exc.error_class)
         return changes, dead_letters, classes
-
-
-def _change(record: Any, now: float) -> Change:
-    if record.value is None:
-        if not record.key:
-            raise Undecodable(ErrorClass.FIELD_MISSING, "$key")
-        return record.key, None
-    status = decode_supporter_status(record.key, record.value)
-    if status.as_of > now + AHEAD and status.as_of > record.timestamp / 1000 + AHEAD:
-        raise Undecodable(ErrorClass.IN_FUTURE, "$.asOf")  # no later row would overwrite it
-    return record.key, Row(status.subscribed, status.as_of)

@@ -5,7 +5,11 @@ The CRM's row beats an answer; of two CRM rows the older ``asOf`` never overwrit
 is pure; :mod:`streams.statuses.table` keeps the rows.
 """
 
+from __future__ import annotations
+
 import msgspec
+
+from streams.messages.decode import ErrorClass, Undecodable, decode_supporter_status
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
@@ -28,6 +32,27 @@ def encode_row(row: Row) -> bytes:
 def decode_row(raw: bytes) -> Row:
     """Read what :func:`encode_row` wrote. Raises msgspec.DecodeError on anything else."""
     return _decoder.decode(raw)
+
+
+def row_of(key: bytes | None, value: bytes | None, latest: float) -> Row | None:
+    """Read a record of the status topic; None: it forgets its key.
+
+    Args:
+        key: of the record.
+        value: of the record.
+        latest: that its ``asOf`` may be, seconds since the epoch.
+
+    Raises:
+        Undecodable: it becomes a dead letter, and the old row stays.
+    """
+    if value is None:
+        if not key:
+            raise Undecodable(ErrorClass.FIELD_MISSING, "$key")
+        return None
+    status = decode_supporter_status(key, value)
+    if status.as_of > latest:
+        raise Undecodable(ErrorClass.IN_FUTURE, "$.asOf")  # no later row would overwrite it
+    return Row(status.subscribed, status.as_of)
 
 
 def overwrites(new: Row, old: Row | None) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +22,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 
 from streams.commands import feeder as feeding
-from streams.commands.feeder import FeedError, FeedReport, feed, feed_actions, feed_statuses
+from streams.commands.feed_report import FeedReport
+from streams.commands.feeder import FeedError, feed, feed_actions, feed_statuses
 from streams.commands.keyed_lines import action_message
 from streams.commands.lines import read_blocks
 from tests.clients import make_topics
@@ -35,6 +38,7 @@ PARTITIONS = 8
 def action(number: int, **more: object) -> bytes:
     return orjson.dumps(
         {
+            "stage": "supporter_confirm",
             "actionId": number,
             "orgId": 310,
             "contact": {"contactRef": f"ref-{number}", "email": "a@b.test"},
@@ -140,7 +144,7 @@ async def test_a_line_that_just_fits_is_taken(
     report = await feed_actions(
         {"bootstrap_servers": kafka.bootstrap_servers},
         topic,
-        [action(1, pad="x" * 1_048_400), action(2), action(3, pad="x" * 300_000)],
+        [action(1, pad="x" * 1_048_370), action(2), action(3, pad="x" * 300_000)],
     )
     assert (report.sent, report.not_sent) == (3, 0)
 
@@ -310,6 +314,20 @@ def command(kafka: EmbeddedKafka, topic: str, *arguments: str) -> list[str]:
     return ["env", *environ, sys.executable, "-m", "streams", *arguments]
 
 
+async def run(
+    kafka: EmbeddedKafka, topic: str, *arguments: str, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Type a command, and wait for its end."""
+    return await asyncio.to_thread(
+        subprocess.run,
+        command(kafka, topic, *arguments),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 @needs_kafka
 async def test_the_feed_command(
     kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
@@ -318,15 +336,116 @@ async def test_the_feed_command(
     topic = await create_topic(kafka, unique_name("actions"))
     path = tmp_path / "actions.jsonl"
     path.write_bytes(action(1) + b"\n\n" + b"garbage\n" + action(2))
-    result = await asyncio.to_thread(
-        subprocess.run, command(kafka, topic, "feed", str(path)), capture_output=True, text=True, timeout=60
-    )
+    result = await run(kafka, topic, "feed", str(path), "--as-is")
     assert result.returncode == 0
     assert result.stderr == f"sending actions from {path} to {topic} at {kafka.bootstrap_servers}\n"
     first, *others = result.stdout.splitlines()
     assert first.startswith(f"sent 3 actions to {topic} in ")
     assert others == ["1 of them without a readable key, which the worker sets aside", "1 blank line skipped"]
     assert len(await records(kafka, topic)) == 3
+
+
+@needs_kafka
+async def test_a_file_with_a_line_that_would_be_a_dead_letter_is_not_sent(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Nothing of it is sent; each such line is named with its number and field, and never quoted."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    path = tmp_path / "actions.jsonl"
+    bad = orjson.dumps({"stage": "supporter_confirm", "actionId": 1, "orgId": "310", "email": "ana@b.test"})
+    path.write_bytes(action(1) + b"\n\n" + b"\n".join([bad] * 1_200) + b"\n" + action(2))
+    result = await run(kafka, topic, "feed", str(path))
+    assert (result.returncode, result.stdout) == (1, "")
+    first, *others = result.stderr.splitlines()
+    assert first == (
+        "line 3 not sent: $.orgId has another type; allowed is a whole number (a dead letter: field_type)"
+    )
+    assert others[9:] == [
+        "and 1,190 more lines not sent",
+        "Error: 1,200 lines refused, nothing sent; --as-is sends also what becomes a dead letter",
+    ]
+    assert "ana@b.test" not in result.stderr
+    assert not await records(kafka, topic)
+
+
+@needs_kafka
+async def test_statuses_fed_as_actions_and_half_statuses_are_refused(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The wrong file, or a status that says nothing reliable, ends with exit code 1 and an empty topic."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    await create_topic(kafka, f"{topic}-status", cleanup_policy="compact")
+    path = tmp_path / "statuses.jsonl.gz"
+    status = {"orgId": 310, "contactRef": "abc", "subscribed": True, "asOf": "2026-11-24T10:00:00Z"}
+    path.write_bytes(gzip.compress(orjson.dumps(status) + b"\n"))
+    result = await run(kafka, topic, "feed", str(path))
+    assert result.returncode == 1
+    assert result.stderr.startswith("line 1 not sent: $.stage is missing")
+    halves = [{**status, "subscribed": "true"}, {**status, "asOf": None}]
+    path.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in halves))
+    result = await run(kafka, topic, "status", str(path))
+    assert result.returncode == 1
+    first, second, _ = result.stderr.splitlines()
+    assert first.startswith("line 1 not sent: $.subscribed has another type; allowed is true or false")
+    assert second.startswith("line 2 not sent: $.asOf has another type; allowed is a date and time")
+    assert not await records(kafka, topic) + await records(kafka, f"{topic}-status")
+
+
+@needs_kafka
+async def test_a_packed_file_is_sent(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """What gzip has packed is sent as what is in it; a packed file that is cut off is refused before."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    path = tmp_path / "actions.jsonl.gz"
+    packed = gzip.compress(b"\n".join(action(number) for number in range(500)))
+    path.write_bytes(packed[:-20])
+    result = await run(kafka, topic, "feed", str(path))
+    assert result.returncode == 1
+    assert result.stderr == f"Error: cannot read {path}: its gzip format ends too early\n"
+    path.write_bytes(packed)
+    result = await run(kafka, topic, "feed", str(path))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("sent 500 actions")
+    assert len(await records(kafka, topic)) == 500
+
+
+@needs_kafka
+@pytest.mark.parametrize("indented", [json.dumps, lambda one, indent: json.dumps([one, one], indent=indent)])
+async def test_json_that_is_written_on_many_lines_gets_a_hint(
+    kafka: EmbeddedKafka,
+    unique_name: Callable[[str], str],
+    tmp_path: Path,
+    indented: Callable[..., str],
+) -> None:
+    """Its lines are no objects; from a file or a pipe nothing is sent, and it is said what is expected."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    path = tmp_path / "actions.json"
+    path.write_text(indented(orjson.loads(action(1)), indent=2))
+    for result in (
+        await run(kafka, topic, "feed", str(path)),
+        await run(kafka, topic, "feed", "-", stdin=path.read_text()),
+    ):
+        assert result.returncode == 1
+        assert "Each line must be one JSON object: `jq -c .` writes it so" in result.stderr
+    assert not await records(kafka, topic)
+
+
+@needs_kafka
+async def test_of_a_pipe_the_good_lines_are_sent(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
+) -> None:
+    """A pipe cannot be read twice: the lines that would be dead letters are left out and named."""
+    topic = await create_topic(kafka, unique_name("actions"))
+    content = b"\n".join([action(1), b"garbage", action(2)]).decode()
+    result = await run(kafka, topic, "feed", "-", stdin=content)
+    assert result.returncode == 1
+    assert result.stdout.startswith("sent 2 actions")
+    assert result.stderr.splitlines()[1:] == [
+        "line 2 not sent: the line is not JSON (a dead letter: not_json)",
+        "Error: 1 line could not be sent; all others were",
+    ]
+    assert len(await records(kafka, topic)) == 2
 
 
 @needs_kafka

@@ -1,6 +1,7 @@
 """Lines from iterables, files and pipes."""
 
 import asyncio
+import gzip
 import io
 import os
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streams.commands import lines
-from streams.commands.lines import blocks_of, paced, read_blocks
+from streams.commands.lines import Inflated, blocks_of, paced, read_blocks
 
 
 async def flat(blocks: AsyncIterator[list[bytes]]) -> list[bytes]:
@@ -46,6 +47,45 @@ async def test_a_line_is_what_stands_between_line_ends(content: bytes, expected:
     assert await flat(read_blocks(io.BytesIO(content))) == expected
     one_by_one = [bytes([byte]) for byte in content]
     assert await flat(read_blocks(Pieces(*one_by_one))) == expected
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1f", b"a\nb\n", b"\x1f\x8a\n", b"\x00\n\x00", b"x" * 1_000, "ä\n".encode() * 500]
+)
+async def test_packed_or_not_the_lines_are_the_same(content: bytes) -> None:
+    """What gzip has packed is unpacked, in one file or in several behind each other, also byte by byte."""
+    expected = await flat(read_blocks(io.BytesIO(content)))
+    half = len(content) // 2
+    packed = gzip.compress(content[:half]) + gzip.compress(content[half:]) + b"\0" * 10
+    for each in (content, gzip.compress(content), packed):
+        assert await flat(read_blocks(Inflated(io.BytesIO(each)))) == expected
+        one_by_one = [bytes([byte]) for byte in each]
+        assert await flat(read_blocks(Inflated(Pieces(*one_by_one)))) == expected
+
+
+@pytest.mark.parametrize("cut", [3, 12, -9, -1])
+async def test_a_packed_file_that_ends_too_early_cannot_be_read(cut: int) -> None:
+    """Its end may hold more lines, so the reader must not take it for whole."""
+    packed = gzip.compress(b"".join(b"%d\n" % number for number in range(1_000)))
+    with pytest.raises(OSError, match="its gzip format ends too early"):
+        await flat(read_blocks(Inflated(io.BytesIO(packed[:cut]))))
+
+
+async def test_a_damaged_packed_file_cannot_be_read() -> None:
+    """The reason is a sentence and quotes nothing."""
+    packed = bytearray(gzip.compress(os.urandom(4_000)))
+    packed[-6] ^= 0xFF  # of the checksum
+    with pytest.raises(OSError, match="its gzip format is damaged"):
+        await flat(read_blocks(Inflated(io.BytesIO(packed))))
+
+
+async def test_a_packed_file_is_unpacked_piece_by_piece() -> None:
+    """A read gives what it asked for at most, however much a small packed file unpacks to."""
+    bomb = Inflated(io.BytesIO(gzip.compress(b"\n" * 50_000_000)))
+    sizes = set()
+    while piece := bomb.read(lines.READ_BYTES):
+        sizes.add(len(piece))
+    assert max(sizes) <= lines.READ_BYTES
 
 
 async def test_a_large_file_arrives_whole(tmp_path: Path) -> None:

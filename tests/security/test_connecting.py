@@ -333,7 +333,7 @@ def test_the_worker_stops_with_the_reason(broker: SecureBroker, tmp_path: Path) 
 
 def test_commands_say_it_too(broker: SecureBroker, tmp_path: Path) -> None:
     """Feeding, looking at dead letters and the doctor end with the same sentence instead of "no answer"."""
-    (tmp_path / "actions.jsonl").write_text("{}\n")
+    (tmp_path / "actions.jsonl").write_bytes(keyed(action(1))[1])
     feed = ("feed", str(tmp_path / "actions.jsonl"))
     environ = {**os.environ, **broker.environ("TLS", CA_FILE=broker.certificates.path("other-ca"))}
     running = [

@@ -13,7 +13,8 @@ from typing import Any
 from streams.commands.audit.auditing import audit
 from streams.commands.audit.outcome import AuditRange, AuditResult
 from streams.commands.audit.report import as_lines
-from streams.commands.feeder import FeedError, FeedReport, feed, feed_statuses
+from streams.commands.feed_report import FeedReport
+from streams.commands.feeder import FeedError, feed, feed_statuses
 from streams.commands.installation import installation_of
 from streams.commands.keyed_lines import action_message
 from streams.kafka.topics import TopicNames
