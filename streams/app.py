@@ -24,7 +24,8 @@ from typing import Any
 from aiokafka import TopicPartition
 from faust.types import TP
 
-from streams.actions.dead_letter import DeadLetterLimit, with_key
+from streams.actions.acceptance import DeadLetterLimits
+from streams.actions.dead_letter import with_key
 from streams.actions.processor import ActionProcessor
 from streams.actions.rekeying import Rekeying, rekeyed_from, with_first_timestamp
 from streams.delivery import batches
@@ -120,6 +121,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     lookups = Lookups(organisations.organisations, lookup_statistics)
     spans = CollectorSpans(settings.otlp_endpoint, package_version) if settings.otlp_endpoint else None
     slots = CommitSlots()
+    limits = DeadLetterLimits(settings.dead_letter_ceiling, names.dead_letters, startup.offsets.committed)
 
     def crash(exc: Exception) -> None:
         """End the worker, not with exit code 0: what cannot be trusted is not repaired by guessing."""
@@ -138,7 +140,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
             lookups_most=settings.max_pending_lookups,
             lookups_most_per_organisation=settings.pending_lookups_per_organisation,
             answered=lookup_cache.keep,
-            dead_letter_limit=DeadLetterLimit(settings.dead_letter_ceiling),
+            dead_letter_limit=limits.of(topic, partition),
             rekeying=None if was_rekeyed else Rekeying(names.rekeyed, partition, topics.partitions),
             rekeyed_from=rekeyed_from if was_rekeyed else None,
             complete=with_key if names.dead_letters in topics.compacted else lambda letter: letter,
@@ -236,6 +238,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         lookup_cache.write,
         lookup_cache.sweep,
         store_repair.run,
+        limits.run,
         spare_garbage_collector,
         reload_on_hangup,
         watch_event_loop,

@@ -148,7 +148,7 @@ def test_there_is_something_to_look_at() -> None:
     """The sources are found, and so are imports that stand inside functions."""
     assert len(SOURCES) > 50
     assert "streams.delivery.results" in imports("streams.actions.processor")
-    assert "streams.delivery.kafka_transaction" in imports("streams.commands.start_at")
+    assert "streams.delivery.starting" in imports("streams.commands.start_at")
 
 
 def room_of(module: str) -> str:

@@ -7,7 +7,7 @@ where it was read and why no email could be made from it (``schemas/dead-letter-
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -32,11 +32,6 @@ SHORTENED_TO = 64 * 1024
 WINDOW = 1_000
 #: Before so many actions are seen, no share is trusted.
 LEAST = 100
-#: Why a partition stops at the limit, for its log line and ``/readyz``.
-DEAD_LETTER_CEILING = (
-    "more of its last actions are dead letters than DEAD_LETTER_CEILING allows; mend what writes or reads"
-    " them, or raise it, and restart"
-)
 
 
 class DeadLetterOrigin(NamedTuple):
@@ -154,24 +149,63 @@ class DeadLetterLimit:
     """Watches one partition: a faulty deployment must not turn all actions into dead letters.
 
     When more than a set share of the last 1,000 actions are dead letters, the fault is more likely ours than
-    the producers': the partition stops, everything stays where it is, and a person decides.
+    the producers': the partition stops, everything stays where it is, and a person decides. What the person
+    accepts is not counted.
     """
 
-    def __init__(self, share: float) -> None:
-        """Stop above `share` (0 to 1) of the window; 1 never stops."""
+    def __init__(self, share: float, topic: str = "", partition: int = 0) -> None:
+        """Watch a partition of a topic; stop above `share` (0 to 1) of the window; 1 never stops."""
+        self.topic = topic
+        self.partition = partition
         self._share = share
-        self._window: deque[int] = deque(maxlen=WINDOW)
-        self.exceeded = False
+        self._window: deque[_DeadLetter | None] = deque(maxlen=WINDOW)
+        self._accepted_before = 0
+        #: Why the partition stops, for its log line and ``/readyz``; None: it goes on.
+        self.why: str | None = None
 
     def note_good(self) -> None:
         """An action was understood."""
-        self._window.append(0)
+        self._window.append(None)
 
-    def note_dead_letter(self) -> None:
-        """An action became a dead letter."""
-        window = self._window
-        window.append(1)
-        self.exceeded = len(window) >= LEAST and sum(window) > self._share * len(window)
+    def note_dead_letter(self, offset: int, error_class: ErrorClass) -> None:
+        """The action at `offset` became a dead letter."""
+        if offset < self._accepted_before:
+            return
+        self._window.append(_DeadLetter(offset, error_class))
+        self._look()
+
+    def accept(self, before: int) -> None:
+        """Count no dead letter whose action is before this offset, be it noted already or later."""
+        self._accepted_before = before
+        counted = [each for each in self._window if each is None or each.offset >= before]
+        self._window.clear()
+        self._window.extend(counted)
+        self._look()
+
+    def _look(self) -> None:
+        seen = len(self._window)
+        dead = seen - self._window.count(None)
+        self.why = self._sentence() if seen >= LEAST and dead > self._share * seen else None
+
+    def _sentence(self) -> str:
+        letters = [each for each in self._window if each is not None]
+        first = min(letters)
+        classes = Counter(each.error_class for each in letters).most_common()
+        listed = ", ".join(f"{count:,} {error_class}" for error_class, count in classes)
+        where = f"{self.topic} {self.partition}"
+        return (
+            f"{len(letters):,} of the last {len(self._window):,} actions of {self.topic}/{self.partition} are"
+            f" dead letters ({listed}; the first at offset {first.offset:,}), and STREAMS_DEAD_LETTER_CEILING"
+            f" allows a share of {self._share:g}. Mend what writes or reads them;"
+            f" `streams dead-letters accept {where} latest` lets those pass that are there"
+        )
+
+
+class _DeadLetter(NamedTuple):
+    """One of the window."""
+
+    offset: int
+    error_class: ErrorClass
 
 
 def _number(text: str) -> int | None:

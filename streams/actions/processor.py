@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 
 from streams.actions.dead_letter import (
-    DEAD_LETTER_CEILING,
     DeadLetterLimit,
     dead_letter_headers,
     reduced,
@@ -123,14 +122,14 @@ class ActionProcessor:
     @property
     def halted(self) -> str | None:
         """Why no record is processed until a person has decided: the dead-letter limit; or None."""
-        return DEAD_LETTER_CEILING if self._dead_letter_limit.exceeded else None
+        return self._dead_letter_limit.why
 
     def process(self, record: Record) -> Result | AwaitingLookup | None:
         """Return the email, dead letter or nothing that a record comes to, or the lookup that it awaits.
 
         None: its lookup has no room now, and its service is fast; process it again later.
         """
-        if self._dead_letter_limit.exceeded:
+        if self._dead_letter_limit.why is not None:
             return None
         value = record.value
         if value is None:
@@ -267,13 +266,13 @@ class ActionProcessor:
         return _new(Result, (outgoing, outcome))
 
     def _dead_letter(self, record: Record, error_class: ErrorClass, json_path: str) -> Result:
-        self._dead_letter_limit.note_dead_letter()
-        if self._dead_letter_limit.exceeded:
+        self._dead_letter_limit.note_dead_letter(record.offset, error_class)
+        if self._dead_letter_limit.why is not None:
             log.error(
                 "%s/%d stops: %s",
                 self._topic,
                 self._partition,
-                DEAD_LETTER_CEILING,
+                self._dead_letter_limit.why,
                 extra={
                     "event": "dead_letter_ceiling",
                     "topic": self._topic,

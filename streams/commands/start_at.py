@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from streams.commands.installation import Installation
 
-#: Attempts to commit, and seconds between two: a worker that waits for the decision may be first each time.
-_ATTEMPTS, _PAUSE = 20, 0.3
-
 
 @click.command("start-at")
 @click.argument("topic")
@@ -35,16 +32,13 @@ def start_at(topic: str, partition: int, where: str) -> None:
     """
     from aiokafka import TopicPartition
 
+    from streams.commands.group_commit import check_topic
     from streams.commands.installation import answered, installation_of
 
     if not (where in ("earliest", "latest") or (where.isascii() and where.isdigit() and len(where) < 19)):
         raise click.UsageError(f"{where!r} is neither earliest nor latest nor an offset")
     installation = installation_of(settings_in_force())
-    if topic not in (installation.names.actions, installation.names.rekeyed):
-        raise click.UsageError(
-            f"{topic} is not read from offsets of a lane: {installation.names.actions} and"
-            f" {installation.names.rekeyed} are"
-        )
+    check_topic(installation, topic)
     click.echo(answered(_commit(installation, TopicPartition(topic, partition), where)))
 
 
@@ -56,32 +50,17 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
         PartitionMissing, NotAnswered: it does not exist, or nothing could be committed.
         KafkaError: the cluster cannot be asked.
     """
-    import asyncio
-
-    from streams.commands.installation import NotAnswered, describe
-    from streams.delivery.kafka_transaction import KafkaTransactions
-    from streams.delivery.offsets import Offsets
+    from streams.commands.group_commit import commit, connected
+    from streams.commands.installation import describe
     from streams.delivery.starting import OperatorNeeded, StartingPositions
-    from streams.delivery.topic_limits import TopicLimits
-    from streams.delivery.transaction import TransactionFailed
-    from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
+    from streams.delivery.transaction import Position
 
     topic, partition = topic_partition
     names = installation.names
     described = await describe(installation)
     described.require(topic, names.emails, names.actions, names.rekeyed)
     described.require_partitions(topic, [partition])
-    offsets = Offsets(installation.group, installation.connection)
-    transactions = KafkaTransactions(
-        topic_partition,
-        group=installation.group,
-        connection=installation.connection,
-        committed=offsets.committed,
-        limits=TopicLimits({names.emails: DEFAULT_MAX_MESSAGE_BYTES}),
-        transaction_timeout=installation.transaction_timeout,
-    )
-    try:
-        await offsets.start()
+    async with connected(installation) as offsets:
         starting = StartingPositions(offsets, (names.actions, names.rekeyed), names.emails)
         committed = await offsets.committed(topic_partition)
         try:
@@ -94,16 +73,5 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
         offset = first if where == "earliest" else end if where == "latest" else int(where)
         if not first <= offset <= end:
             raise WrongUse(f"the log of {topic}/{partition} goes from {first} to {end}: it has no {offset}")
-        for _ in range(_ATTEMPTS):
-            try:
-                await transactions.open()
-                await transactions.commit([], offset, "")
-            except TransactionFailed as failure:
-                why = str(failure)
-                await asyncio.sleep(_PAUSE)
-            else:
-                return f"{topic}/{partition} goes on at offset {offset:,}; {end - offset:,} offsets follow"
-        raise NotAnswered(f"the offset cannot be committed ({why})")
-    finally:
-        await transactions.close()
-        await offsets.stop()
+        await commit(installation, offsets, topic_partition, lambda _: Position(offset, ""))
+    return f"{topic}/{partition} goes on at offset {offset:,}; {end - offset:,} offsets follow"

@@ -74,6 +74,7 @@ class KafkaTransactions:
         limits: TopicLimits,
         transaction_timeout: float,
         clock: RecordClock | None = None,
+        transactional_id: str | None = None,
     ) -> None:
         """Describe the transactions; nothing is connected before `open`.
 
@@ -85,6 +86,7 @@ class KafkaTransactions:
             limits: of each topic that records are written to.
             transaction_timeout: seconds; longer than this no transaction stays open, here and on the broker.
             clock: of the records' timestamps, shared by all lanes; None: the machine's clock alone.
+            transactional_id: None: the same on every worker, so that whoever opens it fences whoever had it.
         """
         self._topic_partition = topic_partition
         self._group = group
@@ -94,6 +96,9 @@ class KafkaTransactions:
         self._clock = RecordClock() if clock is None else clock
         self._batch_bytes = min([BATCH_BYTES, *limits.now.values()])
         self._timeout = transaction_timeout
+        self.transactional_id = (
+            transactional_id or f"{group}-{topic_partition.topic}-{topic_partition.partition}"
+        )
         self._producer: AIOKafkaProducer | None = None
         self._answer_lost = False
         self._topic_fault = False  # the last commit failed by one
@@ -101,11 +106,6 @@ class KafkaTransactions:
         self._ended_at = 0.0
         #: Where the next commit cuts a batch that the broker refused for what is in it.
         self._cuts: tuple[Outgoing, ...] = ()
-
-    @property
-    def transactional_id(self) -> str:
-        """The same on every worker, so that whoever opens it fences whoever had it."""
-        return f"{self._group}-{self._topic_partition.topic}-{self._topic_partition.partition}"
 
     async def open(self) -> Position:
         """Take a new epoch, which fences every predecessor, and return what is committed. Waits for Kafka."""

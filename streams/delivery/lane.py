@@ -255,6 +255,8 @@ class Lane:
             except Exception as exc:  # a bug of ours: the record is kept as a dead letter, the rest goes on
                 result = self._processor.on_error(record, exc)
             if result is None:
+                if self._processor.halted is not None:
+                    self._moved_at = self._clock()  # when a person lets it go on, it has not been stuck
                 return False
             inbox.popleft()
             self._held_bytes += len(record.value or b"")

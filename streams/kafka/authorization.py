@@ -109,9 +109,14 @@ async def missing(admin: AIOKafkaAdminClient, needed: Iterable[Acl]) -> list[Acl
 
 
 def sentence(lacking: Iterable[Acl]) -> str:
-    """Say what is missing, and where to read how it is given."""
+    """Say what a worker lacks, and where to read how it is given."""
+    return f"{denied(lacking)}: `streams acls` prints what a worker needs"
+
+
+def denied(lacking: Iterable[Acl]) -> str:
+    """Say what is missing."""
     listed = ", ".join(f"{acl.operation} on {_KINDS[acl.resource]} {_shown(acl)}" for acl in lacking)
-    return f"the brokers do not allow this user {listed}: `streams acls` prints what a worker needs"
+    return f"the brokers do not allow this user {listed}"
 
 
 _KINDS = {"topic": "topic", "group": "group", "transactionalId": "transactional.id"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from streams.actions.dead_letter import (
 )
 from streams.delivery.transaction import Outgoing
 from streams.messages.decode import ErrorClass
+from streams.settings.table import describe
 
 OWN: list[tuple[str, Any]] = [
     ("a", b"\xff\x00"),
@@ -150,12 +152,16 @@ def test_a_dead_letter_without_a_key_gets_one_for_a_compacted_topic() -> None:
     assert with_key(keyed) is keyed
 
 
+def bad(limit: DeadLetterLimit, offset: int = 0, error_class: ErrorClass = ErrorClass.NOT_JSON) -> None:
+    limit.note_dead_letter(offset, error_class)
+
+
 def test_a_few_dead_letters_stop_nothing() -> None:
     """Up to the share, and before anything is known of a share, the partition goes on."""
     limit = DeadLetterLimit(0.5)
     for _ in range(LEAST - 1):
-        limit.note_dead_letter()
-    assert not limit.exceeded
+        bad(limit)
+    assert limit.why is None
 
 
 def test_more_than_the_share_stops_it() -> None:
@@ -164,21 +170,21 @@ def test_more_than_the_share_stops_it() -> None:
     for _ in range(WINDOW // 2):
         limit.note_good()
     for _ in range(WINDOW // 2):
-        limit.note_dead_letter()
-        assert not limit.exceeded
-    limit.note_dead_letter()
-    assert limit.exceeded
+        bad(limit)
+        assert limit.why is None
+    bad(limit)
+    assert limit.why is not None
 
 
 def test_only_the_last_actions_count() -> None:
     """Dead letters of long ago are forgotten."""
     limit = DeadLetterLimit(0.1)
     for _ in range(LEAST - 1):
-        limit.note_dead_letter()
+        bad(limit)
     for _ in range(WINDOW):
         limit.note_good()
-    limit.note_dead_letter()
-    assert not limit.exceeded
+    bad(limit)
+    assert limit.why is None
 
 
 @pytest.mark.parametrize(("share", "stops"), [(1.0, False), (0.99, True), (0.0, True)])
@@ -186,5 +192,58 @@ def test_a_share_of_one_never_stops(share: float, stops: bool) -> None:
     """With nothing but dead letters every limit stops but one of 1."""
     limit = DeadLetterLimit(share)
     for _ in range(2 * WINDOW):
-        limit.note_dead_letter()
-    assert limit.exceeded is stops
+        bad(limit)
+    assert (limit.why is not None) is stops
+
+
+def test_the_reason_names_setting_classes_and_first_place() -> None:
+    """It can be acted on as it stands: what is wrong, where to look first, and what lets the rest pass."""
+    limit = DeadLetterLimit(0.5, "actions", 3)
+    for offset in range(1_200, 1_200 + LEAST):
+        bad(limit, offset, ErrorClass.FIELD_MISSING if offset % 10 else ErrorClass.NOT_JSON)
+    assert limit.why == (
+        "100 of the last 100 actions of actions/3 are dead letters (90 field_missing, 10 not_json; the first"
+        " at offset 1,200), and STREAMS_DEAD_LETTER_CEILING allows a share of 0.5. Mend what writes or reads"
+        " them; `streams dead-letters accept actions 3 latest` lets those pass that are there"
+    )
+
+
+def test_the_setting_that_the_reason_names_exists() -> None:
+    """It is spelled as the environment has it."""
+    limit = DeadLetterLimit(0.0)
+    for offset in range(LEAST):
+        bad(limit, offset)
+    assert limit.why is not None
+    named = re.findall(r"STREAMS_\w+", limit.why)
+    assert named
+    assert set(named) <= {row.name for row in describe()}
+
+
+def test_what_a_person_accepts_is_not_counted_and_what_comes_after_is() -> None:
+    """The partition goes on up to that offset, and behind it the limit holds as before."""
+    limit = DeadLetterLimit(0.5, "actions", 3)
+    for offset in range(LEAST):
+        bad(limit, offset)
+    assert limit.why is not None
+    limit.accept(400)
+    assert limit.why is None
+    for offset in range(LEAST, 400):
+        bad(limit, offset)
+    assert limit.why is None
+    for offset in range(400, 400 + LEAST - 1):
+        bad(limit, offset)
+        assert limit.why is None
+    bad(limit, 400 + LEAST)
+    assert limit.why is not None
+    assert "the first at offset 400)" in limit.why
+
+
+def test_what_was_accepted_long_ago_lets_nothing_pass() -> None:
+    """A partition that stopped behind the accepted offset stays stopped, with the same reason."""
+    limit = DeadLetterLimit(0.5, "actions", 3)
+    for offset in range(5_000, 5_000 + LEAST):
+        bad(limit, offset)
+    why = limit.why
+    limit.accept(5_000)
+    assert why is not None
+    assert limit.why == why

@@ -485,7 +485,7 @@ def test_a_record_on_which_our_own_code_failed_is_kept(caplog: pytest.LogCapture
 
 def test_too_many_dead_letters_stop_the_partition(caplog: pytest.LogCaptureFixture) -> None:
     """Above the ceiling no record is processed any more, good or bad, and the reason is there to be read."""
-    bench = Bench(dead_letter_limit=DeadLetterLimit(0.5))
+    bench = Bench(dead_letter_limit=DeadLetterLimit(0.5, "actions", 3))
     bench.statuses.known[b"310:ref"] = True
     assert bench.confirmation.halted is None
     letters = 0
@@ -502,7 +502,7 @@ def test_too_many_dead_letters_stop_the_partition(caplog: pytest.LogCaptureFixtu
 
 async def test_an_action_that_is_put_off_counts_once() -> None:
     """Processing a waiting action again and again does not make a window of dead letters look good."""
-    bench = Bench(most=1, dead_letter_limit=DeadLetterLimit(0.5))
+    bench = Bench(most=1, dead_letter_limit=DeadLetterLimit(0.5, "actions", 3))
     bench.lookups.fast_ones.add(1)
     assert isinstance(bench.process(asks(1)), AwaitingLookup)
     for _ in range(LEAST * 3):
@@ -591,7 +591,7 @@ def test_an_action_that_nobody_moved_is_a_dead_letter_of_the_internal_topic(text
 async def test_nothing_personal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Good, bad, failed and refused records leave no trace of a person in the log, at any level."""
     caplog.set_level(logging.DEBUG)
-    bench = Bench(most=1, dead_letter_limit=DeadLetterLimit(0.5))
+    bench = Bench(most=1, dead_letter_limit=DeadLetterLimit(0.5, "actions", 3))
     record = FakeRecord(value=action(ref=CANARY), key=CANARY.encode())
     pending = bench.process(record)
     bench.lookups.open[0].set_exception(ValueError(CANARY))

@@ -90,7 +90,7 @@ def test_help_waits_for_no_heavy_import(command: str) -> None:
     ("typed", "offered"),
     [
         ("streams de", {"demo", "dead-letters"}),
-        ("streams dead-letters ", {"list", "show", "retry"}),
+        ("streams dead-letters ", {"accept", "list", "show", "retry"}),
         ("streams dead-letters list --class not", {"not_json"}),
         ("streams audit --m", {"--metrics-file"}),
     ],

@@ -211,7 +211,7 @@ class FakeProcessor:
         self.faults.append((record.offset, type(exc).__name__))
         return Result(self._outgoing(record, b"fault", "actions.dlq"), ("dead_letter", "internal_error"))
 
-    halted = None
+    halted: str | None = None
 
     def _conclude(self, record: FakeRecord, found: bytes) -> Result:
         if found == b"bug":

@@ -779,6 +779,19 @@ async def test_a_lane_without_work_is_never_still(bench: Bench) -> None:
     assert bench.lane.stalled_for == 0.0
 
 
+async def test_a_lane_that_a_person_lets_go_on_has_not_been_stuck(bench: Bench) -> None:
+    """While it is halted, and in the moment in which it goes on, /livez has no reason for a restart."""
+    bench.processor.not_now, bench.processor.halted = True, "too many dead letters"
+    bench.lane.offer(known(0))
+    await asyncio.sleep(60)
+    assert bench.lane.stalled_for == 0.0
+    bench.processor.halted = None
+    assert bench.lane.stalled_for <= 2 * Lane.ASK_AGAIN
+    bench.processor.not_now = False
+    await asyncio.sleep(1.0)
+    assert bench.log.offsets == [0]
+
+
 async def test_an_answer_that_never_comes_shows_although_others_progress(bench: Bench) -> None:
     """A lane whose committed offset does not move is still, however much it writes behind it."""
     bench.lane.offer(lookup(0))

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
+from click.testing import CliRunner, Result
 
+from streams.__main__ import main
 from streams.sandbox.worker import Installation, WorkerProcess
 from tests.integration.topics import keyed, read, read_count, send
 
@@ -23,6 +25,12 @@ async def started(worker: WorkerProcess) -> None:
     """Start a worker, anew where it has ended, and wait until it is ready."""
     worker.start()
     await asyncio.to_thread(worker.wait_ready)
+
+
+async def command(place: Installation, *arguments: str) -> Result:
+    """Run a command with the installation's settings."""
+    environ = {f"STREAMS_{name}": value for name, value in place.settings.items()}
+    return await asyncio.to_thread(CliRunner().invoke, main, list(arguments), env=environ)
 
 
 async def act(place: Installation, *documents: dict[str, Any]) -> None:

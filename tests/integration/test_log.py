@@ -9,13 +9,11 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
-from click.testing import CliRunner, Result
 
-from streams.__main__ import main
 from streams.messages.keys import partition_of
 from streams.sandbox.worker import Installation, WorkerProcess
 from tests.clients import administering, commit, forget_group
-from tests.integration.steps import Make, emails_of, ready, settled
+from tests.integration.steps import Make, command, emails_of, ready, settled
 from tests.integration.topics import action, keyed, producing
 
 pytestmark = pytest.mark.kafka
@@ -36,12 +34,6 @@ async def commit_offset(place: Installation, partition: int, offset: int) -> Non
 
 async def mailed(place: Installation, count: int) -> list[int]:
     return sorted(email["actionId"] for email in await emails_of(place, count))
-
-
-async def command(place: Installation, *arguments: str) -> Result:
-    """Run a command with the installation's settings."""
-    environ = {f"STREAMS_{name}": value for name, value in place.settings.items()}
-    return await asyncio.to_thread(CliRunner().invoke, main, list(arguments), env=environ)
 
 
 async def problems_of(place: Installation) -> str:

@@ -8,7 +8,9 @@ import orjson
 import pytest
 
 from streams.messages.email import NAMESPACE
-from tests.integration.steps import Make, ready, settled
+from streams.sandbox.worker import WorkerProcess
+from tests.clients import happens
+from tests.integration.steps import Make, command, ready, settled
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 
 pytestmark = pytest.mark.kafka
@@ -60,3 +62,48 @@ async def test_the_dead_letter_ceiling_stops_a_partition_and_lifting_it_resumes(
     await ready(place, dead_letter_ceiling=1)
     assert len(await read_count(place.bootstrap_servers, place.names.emails, 1)) == 1
     assert len(await read_count(place.bootstrap_servers, place.names.dead_letters, 400)) == 400
+
+
+async def test_accepted_dead_letters_pass_without_a_restart_and_the_ceiling_holds_behind_them(
+    installation: Make,
+) -> None:
+    """The reason names fault, place and command; the decision survives a restart and ends by itself."""
+    place = installation(topic_partitions=1)
+    worker = place.worker()
+    worker.start()
+    await asyncio.to_thread(worker.wait_ready)
+    actions, dead_letters = place.names.actions, place.names.dead_letters
+    rubbish: list[tuple[bytes | None, bytes | None]] = [(b"k", b"rubbish")] * 400
+    await send(place.bootstrap_servers, actions, [*rubbish, keyed(action(1))])
+    why = await stopped(worker)
+    assert "(100 not_json; the first at offset 0)" in why
+    assert "STREAMS_DEAD_LETTER_CEILING" in why
+    assert f"`streams dead-letters accept {actions} 0 latest`" in why
+    for wrong in ("50", "100", "402", "now"):  # settled, or beyond the end
+        assert (await command(place, "dead-letters", "accept", actions, "0", wrong)).exit_code == 2
+    done = await command(place, "dead-letters", "accept", actions, "0", "300")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"the dead letters of {actions}/0 are accepted up to offset 300: 200 offsets\n"
+    assert len(await read_count(place.bootstrap_servers, dead_letters, 400)) == 400
+    why = await stopped(worker)
+    assert "the first at offset 300)" in why
+    assert await asyncio.to_thread(worker.stop) == 0
+    await send(place.bootstrap_servers, actions, rubbish)
+    done = await command(place, "dead-letters", "accept", actions, "0", "latest")
+    assert done.exit_code == 0, done.output
+    assert (
+        f"a person accepts the dead letters of {actions}/0 before offset 801"
+        in (await command(place, "doctor")).stdout
+    )
+    worker.start()
+    assert len(await read_count(place.bootstrap_servers, dead_letters, 800)) == 800
+    assert len(await read_count(place.bootstrap_servers, place.names.emails, 1)) == 1
+
+
+async def stopped(worker: WorkerProcess) -> str:
+    """Wait until a partition has stopped; return the reason."""
+
+    def reason() -> str | None:
+        return next((each for each in worker.problems() if "partition 0 stopped" in each), None)
+
+    return await happens(lambda: asyncio.to_thread(reason), 60)

@@ -17,6 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownMemberIdError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.group import HeartbeatRequest
+from click.testing import CliRunner, Result
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import (
     AclBinding,
@@ -29,6 +30,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from streams.__main__ import main
 from streams.commands.doctor.examination import check_rights
 from streams.commands.installation import installation_of
 from streams.kafka import authorization
@@ -314,3 +316,35 @@ async def test_topics_are_made_with_the_right_to_make_them(limited: Limited) -> 
             found.max_message_bytes[limited.names.dead_letters]
             > found.max_message_bytes[limited.names.emails]
         )  # DescribeConfigs
+
+
+async def test_accepting_dead_letters_takes_read_on_their_topic(limited: Limited) -> None:
+    """Who may let a stopped partition go on is said by ACLs; a worker's own rights do not suffice."""
+    await limited.make_topics()
+    limited.allow(*limited.needed)
+    names = limited.names
+    await send(limited.broker.internal, names.actions, [(b"?", b"garbage")])
+    environ = {
+        f"STREAMS_{name}": value
+        for name, value in {
+            **limited.given,
+            "GROUP_ID": limited.settings.group_id,
+            "ACTIONS_TOPIC": names.actions,
+            "STATUS_TOPIC": names.statuses,
+            "EMAILS_TOPIC": names.emails,
+            "DEAD_LETTERS_TOPIC": names.dead_letters,
+        }.items()
+    }
+    arguments = ["dead-letters", "accept", names.actions, "0", "latest"]
+
+    def typed() -> Result:
+        return CliRunner().invoke(main, arguments, env=environ)
+
+    refused = await asyncio.to_thread(typed)
+    assert refused.exit_code == 3
+    assert refused.stderr == (
+        f"Error: the brokers do not allow this user Read on topic {names.dead_letters}\n"
+    )
+    limited.allow(Acl("topic", names.dead_letters, "literal", "Read", "to accept"))
+    accepted = await settled(lambda: (done := typed()).exit_code == 0 and done)
+    assert accepted.stdout == f"the dead letters of {names.actions}/0 are accepted up to offset 1: 1 offset\n"

@@ -1,4 +1,4 @@
-"""The commands ``streams dead-letters list|show|retry``."""
+"""The commands ``streams dead-letters list|show|retry``, and what ``accept`` stands beside."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from streams.commands.command_line import FAILED, counted, settings_in_force
+from streams.commands.dead_letters.accept import accept
 
 if TYPE_CHECKING:
     from streams.commands.dead_letters.letters import DeadLetter
@@ -70,6 +71,9 @@ _of_class = click.option(
 @click.group("dead-letters")
 def dead_letters() -> None:
     """Look at dead letters, and give them a second chance."""
+
+
+dead_letters.add_command(accept)
 
 
 @dead_letters.command("list")

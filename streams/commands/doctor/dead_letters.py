@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from streams.actions.dead_letter import LEAST, WINDOW
 from streams.commands.dead_letters.letters import DeadLetter
-from streams.commands.doctor.findings import Finding, ok, problem, warning
+from streams.commands.doctor.findings import Finding, note, ok, problem, warning
 
 CHECK = "dead letters"
 #: Offsets from the end of each partition that are looked at: the limit's window, with room for the markers
@@ -35,6 +35,7 @@ def check_limit(
     committed: Mapping[int, int | None],
     waiting: Collection[int],
     share: float,
+    accepted: Mapping[int, int],
 ) -> list[Finding]:
     """Tell which partitions have stopped at the limit (STREAMS_DEAD_LETTER_CEILING).
 
@@ -47,6 +48,7 @@ def check_limit(
         committed: the group's offset by partition of `topic`; None: nothing.
         waiting: the partitions whose next action has waited for long.
         share: the limit, 0 to 1.
+        accepted: by partition, the offset before which a person accepts dead letters.
     """
     origins: dict[int, list[int]] = {}
     for each in found:
@@ -55,6 +57,8 @@ def check_limit(
     findings = []
     for number in sorted(waiting):
         end = committed.get(number)
+        if end is not None and accepted.get(number, 0) > end:
+            continue
         dead = sorted({at for at in origins.get(number, ()) if end is not None and at < end}, reverse=True)
         if end is None or not dead or dead[0] != end - 1:
             continue
@@ -67,8 +71,31 @@ def check_limit(
                     CHECK,
                     f"{topic}/{number} has stopped at offset {end:,}: {count:,} of its last {size:,} actions"
                     f" are dead letters, which is more than the ceiling of {share:g}",
-                    "`streams dead-letters list` says why; mend what writes or reads them, or raise"
-                    " STREAMS_DEAD_LETTER_CEILING, and restart the worker",
+                    "`streams dead-letters list` says why; mend what writes or reads them."
+                    f" `streams dead-letters accept {topic} {number} latest` lets those pass that are there;"
+                    " a higher STREAMS_DEAD_LETTER_CEILING takes a restart",
                 )
             )
     return findings
+
+
+def check_accepted(
+    topic: str, committed: Mapping[int, int | None], accepted: Mapping[int, int]
+) -> list[Finding]:
+    """Tell where a person accepts dead letters that are still to come.
+
+    Args:
+        topic: whose actions they are made of.
+        committed: the group's offset by partition of `topic`; None: nothing.
+        accepted: by partition, the offset before which a person accepts dead letters.
+    """
+    return [
+        note(
+            CHECK,
+            f"a person accepts the dead letters of {topic}/{number} before offset {before:,}; the group is at"
+            f" {committed.get(number) or 0:,}",
+            "from that offset on, STREAMS_DEAD_LETTER_CEILING holds again",
+        )
+        for number, before in sorted(accepted.items())
+        if before > (committed.get(number) or 0)
+    ]

@@ -19,6 +19,7 @@ from streams.commands.doctor.findings import Finding, note, ok, problem
 from streams.commands.doctor.lookups import check_lookups
 from streams.commands.installation import Described, Installation, describe
 from streams.commands.topic_reader import TopicReader
+from streams.delivery.decisions import accepted_in
 from streams.delivery.offsets import Offsets
 from streams.delivery.starting import OperatorNeeded, StartingPositions
 from streams.kafka import authorization
@@ -235,12 +236,23 @@ class _Looking:
         if not self._numbers(topic):
             return []
         found = [letter_of(record) for record in await self._newest(topic, dead_letters.SAMPLE)]
-        return [
-            *dead_letters.check_recent(found, time.time()),
-            *dead_letters.check_limit(
-                self._names.actions, found, self._committed, self._waiting, self._ceiling
-            ),
-        ]
+        findings = dead_letters.check_recent(found, time.time())
+        async with AsyncExitStack() as stack:
+            offsets = await self._offsets(stack)
+            decided = {
+                place.partition: accepted_in(position)
+                for place, position in (await offsets.all_committed(self._places(topic))).items()
+            }
+            for name in (self._names.actions, self._names.rekeyed):
+                accepted = {number: before[name] for number, before in decided.items() if name in before}
+                positions = await offsets.all_committed(self._places(name))
+                committed = {place.partition: position.offset for place, position in positions.items()}
+                findings += dead_letters.check_accepted(name, committed, accepted)
+                if name == self._names.actions:
+                    findings += dead_letters.check_limit(
+                        name, found, self._committed, self._waiting, self._ceiling, accepted
+                    )
+        return findings
 
     async def clock(self) -> list[Finding]:
         emails = self._names.emails

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from streams.commands.dead_letters.letters import DeadLetter
-from streams.commands.doctor.dead_letters import check_limit, check_recent
+from streams.commands.doctor.dead_letters import check_accepted, check_limit, check_recent
 from streams.commands.doctor.findings import Severity
 from streams.commands.topic_reader import RecordId
 
@@ -28,7 +28,7 @@ def letters(offsets: Iterable[int], *, partition: int = 0, age: float = 60.0) ->
 
 
 def stopped(offsets: Iterable[int], committed: int | None, share: float = 0.5) -> bool:
-    found = check_limit("actions", letters(offsets), {0: committed}, [0], share)
+    found = check_limit("actions", letters(offsets), {0: committed}, [0], share, {})
     assert all(each.level is Severity.PROBLEM for each in found)
     return bool(found)
 
@@ -43,9 +43,10 @@ def test_new_dead_letters_are_a_warning_with_their_classes() -> None:
 
 def test_a_partition_that_stopped_at_the_ceiling_is_a_problem() -> None:
     """The last action before the committed offset is a dead letter, and so is more than the share."""
-    (found,) = check_limit("actions", letters(range(849, 1_000)), {0: 1_000, 1: 5}, [0, 1], 0.5)
+    (found,) = check_limit("actions", letters(range(849, 1_000)), {0: 1_000, 1: 5}, [0, 1], 0.5, {})
     assert found.text.startswith("actions/0 has stopped at offset 1,000: 151 of its last 151 actions")
     assert "STREAMS_DEAD_LETTER_CEILING" in found.remedy
+    assert "`streams dead-letters accept actions 0 latest`" in found.remedy
 
 
 def test_the_share_of_the_window_decides() -> None:
@@ -72,7 +73,7 @@ def test_a_partition_goes_on_whose_last_action_was_good() -> None:
 
 def test_without_actions_behind_it_nobody_waits() -> None:
     """Then it cannot be told whether it has stopped, and it harms nobody yet."""
-    assert check_limit("actions", letters(range(100, 1_000)), {0: 1_000}, [], 0.5) == []
+    assert check_limit("actions", letters(range(100, 1_000)), {0: 1_000}, [], 0.5, {}) == []
     assert not stopped(range(100, 1_000), None)
 
 
@@ -81,9 +82,26 @@ def test_other_topics_and_partitions_are_told_apart() -> None:
     elsewhere = [each._replace(topic="statuses") for each in letters(range(100, 1_000))]
     other = letters(range(100, 1_000), partition=1)
     unknown = [each._replace(source=None) for each in letters(range(100, 1_000))]
-    assert check_limit("actions", [*elsewhere, *other, *unknown], {0: 1_000, 1: 2_000}, [0, 1], 0.5) == []
+    assert check_limit("actions", [*elsewhere, *other, *unknown], {0: 1_000, 1: 2_000}, [0, 1], 0.5, {}) == []
 
 
 def test_a_ceiling_of_one_never_stops() -> None:
     """Nothing but dead letters is not more than all of them."""
     assert not stopped(range(100, 1_000), 1_000, share=1.0)
+
+
+def test_what_a_person_accepts_is_a_note_until_the_group_has_passed_it() -> None:
+    """A decision is seen as long as it has an effect; a partition without an offset has passed nothing."""
+    (first, second) = check_accepted("actions", {0: 10, 1: 500, 2: None}, {0: 400, 1: 500, 2: 1})
+    assert first.level is Severity.NOTE
+    assert (
+        first.text == "a person accepts the dead letters of actions/0 before offset 400; the group is at 10"
+    )
+    assert "actions/2" in second.text
+
+
+def test_a_partition_whose_dead_letters_are_accepted_has_not_stopped() -> None:
+    """It goes on within seconds; once it has passed that offset, the ceiling counts again."""
+    found = letters(range(849, 1_000))
+    assert check_limit("actions", found, {0: 1_000}, [0], 0.5, {0: 1_001}) == []
+    assert len(check_limit("actions", found, {0: 1_000}, [0], 0.5, {0: 1_000})) == 1
