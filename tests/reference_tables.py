@@ -5,12 +5,11 @@
 
 import re
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from pathlib import Path
 
 from streams.lookup.breaker import State
 from streams.messages.decode import Cause, ErrorClass, Outcome, Reason, Variant
-from streams.observability.metric_catalogue import CATALOGUE, STORE_SET_ASIDE, Described
+from streams.observability.metric_catalogue import BREAKER_UNKNOWN, CATALOGUE, STORE_SET_ASIDE, Described
 from streams.settings.table import SettingRow, describe
 from streams.statuses.store_owner import SetAside
 
@@ -18,13 +17,13 @@ REFERENCE = Path(__file__).parent.parent / "docs/reference.md"
 #: Base units that a metric's name may end in, as Prometheus' naming rules have it.
 UNITS = ("seconds", "bytes", "ratio")
 #: Labels with a closed set of values.
-CLOSED: dict[str, type[StrEnum]] = {
+CLOSED: dict[str, Iterable[str]] = {
     "variant": Variant,
     "reason": Reason,
     "outcome": Outcome,
     "cause": Cause,
     "error_class": ErrorClass,
-    "state": State,
+    "state": [*State, BREAKER_UNKNOWN],
 }
 
 

@@ -61,7 +61,6 @@ TESTED_ELSEWHERE = {
     "streams.app": "is the worker that tests/integration runs",
     "streams.actions.outcomes": "types only",
     "streams.kafka.faust_options": "tests/integration runs workers with them",
-    "streams.observability.worker_page": "tests/integration looks at the pages of workers",
     "streams.commands.worker": "is the command that tests/integration runs",
     "streams.delivery.transaction": "is a port: a protocol and its values",
     "streams.delivery.lane_state": "types only",

@@ -133,6 +133,7 @@ class OrganisationLookup:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Reply]] = set()
         self._waiting = 0
+        self._heard_at = 0.0  # when the last exchange ended, on the loop's clock
         self._latency = Latency()
         self._closed = False
         self._retired = False
@@ -142,6 +143,16 @@ class OrganisationLookup:
     def state(self) -> State:
         """The breaker's state."""
         return self._breaker.state
+
+    @property
+    def unasked_for(self) -> float:
+        """Seconds for which its open breaker would have let a probe go, and there was nothing to ask.
+
+        0 while the breaker is closed, in its pause, or a probe is out.
+        """
+        if self._breaker.state is State.CLOSED or self._tasks:
+            return 0.0
+        return max(0.0, self._loop.time() - max(self._breaker.open_until, self._heard_at))
 
     @property
     def waiting(self) -> int:
@@ -332,7 +343,8 @@ class OrganisationLookup:
                 queued = self._queue.popleft()
                 if not queued.landed:
                     self._land(queued, CIRCUIT_OPEN)
-        took = self._loop.time() - flight.started
+        self._heard_at = self._loop.time()
+        took = self._heard_at - flight.started
         self._latency.ended(took)
         self._report(self._observer.answered, reply.outcome, took)
         self._report_state()

@@ -153,11 +153,14 @@ ACTIONS_LOST = Described(
     ("topic", "partition"),
     "Offsets that were deleted from the topic before a worker read them: their actions get no email.",
 )
+#: The state of a breaker that opened, and of which nothing is known any more.
+BREAKER_UNKNOWN = "unknown"
 BREAKER = Described(
     "confirmation_lookup_breaker_state",
     "gauge",
     ("organisation", "state"),
-    "Circuit breakers in each state: one for an organisation with an entry, any number for other.",
+    "Circuit breakers in each state: one for an organisation with an entry, any number for other. Unknown: it"
+    " opened, and nobody has asked since its pause ended.",
 )
 EVENT_LOOP_LAG = Described(
     "confirmation_event_loop_lag_seconds",

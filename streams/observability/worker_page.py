@@ -11,10 +11,12 @@ from faust.types import TP
 from streams.delivery.lanes import Lanes
 from streams.delivery.record_clock import RecordClock
 from streams.lookup.lookups import Lookups
+from streams.lookup.organisation import OrganisationLookup
 from streams.observability import metric_catalogue as catalogue
 from streams.observability.health import WorkerHealth
 from streams.observability.lag import PartitionLags
 from streams.observability.metrics import Metrics
+from streams.observability.page.headline import DOWN_IS_KNOWN_FOR
 from streams.observability.page.live import LivePage
 from streams.observability.page.lookup_statistics import LookupStatistics
 from streams.observability.page.overview import Overview, WorkerParts
@@ -81,7 +83,7 @@ def observe(
     metrics.gauge(catalogue.STORES_AWAY, lambda: [((), catch_up.stores_away())])
     metrics.gauge(
         catalogue.BREAKER,
-        lambda: [((metrics.label(each.org_id), each.state.value), 1) for each in lookups],
+        lambda: [((metrics.label(each.org_id), breaker_state(each)), 1) for each in lookups],
     )
     overview = Overview(
         WorkerParts(
@@ -107,3 +109,10 @@ def observe(
         ready=health.not_ready,
         live=LivePage(overview),
     )
+
+
+def breaker_state(lookup: OrganisationLookup) -> str:
+    """Return the state of an organisation's breaker, as far as it is known."""
+    if lookup.unasked_for > DOWN_IS_KNOWN_FOR:
+        return catalogue.BREAKER_UNKNOWN
+    return lookup.state.value

@@ -347,6 +347,26 @@ async def test_a_probe_that_says_nothing_lets_the_next_ask_probe() -> None:
         assert key.lookup.state is State.CLOSED
 
 
+async def test_how_long_a_quiet_organisation_has_not_been_asked_is_known() -> None:
+    """It counts from the end of the pause or of the last probe; it is 0 in the pause, and once it is closed."""
+    async with lookup(Does(NEUTRAL), Does(HEALTHY)) as key:
+        assert key.lookup.unasked_for == 0.0
+        await asyncio.sleep(60.0)
+        assert key.lookup.unasked_for == 0.0, "closed"
+        await opened(key)
+        await asyncio.sleep(0.9)
+        assert key.lookup.unasked_for == 0.0, "in its pause of a second"
+        await asyncio.sleep(600.1)
+        assert key.lookup.unasked_for == pytest.approx(600.0)
+        key.lookup.ask(person(1))
+        assert key.lookup.unasked_for == 0.0, "a probe is out"
+        await asyncio.sleep(0.005 + 30.0)
+        assert (key.lookup.state, key.lookup.unasked_for) == (State.HALF_OPEN, pytest.approx(30.0))
+        key.lookup.ask(person(2))
+        await asyncio.sleep(60.0)
+        assert (key.lookup.state, key.lookup.unasked_for) == (State.CLOSED, 0.0)
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -10,7 +10,7 @@ PATIENCE = 300.0
 LATE = 60.0
 #: A lookup fails often if it was asked so many questions in a minute, and answered less than this share.
 ASKED_ENOUGH, ANSWERED_ENOUGH = 10, 0.8
-#: Seconds without a question after which it is not known any more whether a lookup is down.
+#: Seconds without a probe, though one is allowed, after which nobody knows any more whether a lookup is down.
 DOWN_IS_KNOWN_FOR = 120.0
 
 
@@ -32,19 +32,18 @@ class LookupCondition(StrEnum):
 
 
 def lookup_condition(
-    down_for: float | None, asked_ago: float | None, asked: int, share: float | None
+    down_for: float | None, unasked_for: float, asked: int, share: float | None
 ) -> LookupCondition:
     """Return what is known now of a lookup: one that nobody asks is neither well nor down.
 
     Args:
         down_for: seconds since its breaker opened; None: it is closed.
-        asked_ago: seconds since the last question ended; None: it was never asked.
+        unasked_for: seconds for which its open breaker would have let a probe go, and nobody asked.
         asked: questions in the last minute.
         share: of them, answered; None: there were none.
     """
     if down_for is not None:
-        known = asked_ago is not None and asked_ago <= DOWN_IS_KNOWN_FOR
-        return LookupCondition.DOWN if known else LookupCondition.UNKNOWN
+        return LookupCondition.DOWN if unasked_for <= DOWN_IS_KNOWN_FOR else LookupCondition.UNKNOWN
     if share is None:
         return LookupCondition.UNKNOWN
     often = asked >= ASKED_ENOUGH and share < ANSWERED_ENOUGH

@@ -214,16 +214,15 @@ class Overview:
     def _lookup(self, lookup: OrganisationLookup) -> LookupRow:
         statistics, org_id = self._parts.lookup_statistics, lookup.org_id
         minute, down_for = statistics.last_minute(org_id), statistics.down_for(org_id)
-        asked_ago = statistics.asked_ago(org_id)
         name = None if org_id is None else self._parts.organisation_name(org_id)
         return LookupRow(
             organisation=org_id,
             name=name,
             label=_label(org_id, name),
-            condition=lookup_condition(down_for, asked_ago, minute.asked, minute.share),
+            condition=lookup_condition(down_for, lookup.unasked_for, minute.asked, minute.share),
             state=lookup.state,
             down_for=down_for,
-            asked_ago=asked_ago,
+            asked_ago=statistics.asked_ago(org_id),
             asked=minute.asked,
             share=minute.share,
             median=minute.median,

@@ -93,7 +93,7 @@ def test_a_lookup_that_is_not_asked_any_more_is_not_known_to_be_down() -> None:
 
 def test_a_lookup_that_nobody_asked_is_neither_well_nor_down() -> None:
     """Its breaker is closed, which proves nothing; there is nothing to say about it."""
-    condition = lookup_condition(None, None, 0, None)
+    condition = lookup_condition(None, 0.0, 0, None)
     assert condition is LookupCondition.UNKNOWN
     lookup = LookupFacts(label="organisation 5", condition=condition)
     assert said(lookups=[lookup]) == said()

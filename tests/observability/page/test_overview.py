@@ -10,6 +10,7 @@ from streams.lookup.breaker import State
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.observability.lag import PartitionLags
 from streams.observability.metric_catalogue import DEAD_LETTERS, EMAILS, IGNORED, Described
+from streams.observability.page.headline import DOWN_IS_KNOWN_FOR
 from streams.observability.page.lookup_statistics import LookupStatistics
 from streams.observability.page.overview import ROWS, Overview, WorkerParts
 from streams.observability.page.recent_errors import RecentErrors
@@ -45,6 +46,7 @@ class FakeLookup:
     def __init__(self, org_id: int | None, state: State = State.CLOSED) -> None:
         self.org_id = org_id
         self.state = state
+        self.unasked_for = 0.0
 
 
 class Silent:
@@ -251,6 +253,19 @@ def test_a_lookup_that_is_down_comes_first_and_the_headline_names_it(worker: Fak
     assert [row["condition"] for row in rows] == ["down", "unknown", "unknown"]
     assert (rows[0]["name"], rows[0]["state"], rows[0]["down_for"]) == ("Second", "open", 180)
     assert described["headline"]["text"].startswith("The lookup of Second (2) has been down for 3 min: ")
+
+
+def test_a_lookup_that_was_down_and_is_not_asked_any_more_is_unknown(worker: FakeWorker) -> None:
+    """Down is what the last probe found, as long as one is not overdue; then nobody knows."""
+    worker.organisations.append(quiet := FakeLookup(2, State.OPEN))
+    worker.statistics.answered(2, LookupOutcome(Outcome.ERROR, Cause.CONNECT), 0.004)
+    worker.statistics.state_changed(2, State.OPEN)
+    worker.now += 1_800  # a long pause, by its settings
+    (row,) = worker.described()["lookups"]["rows"]
+    assert row["condition"] == "down"
+    quiet.unasked_for = DOWN_IS_KNOWN_FOR + 1
+    (row,) = worker.described()["lookups"]["rows"]
+    assert row["condition"] == "unknown"
 
 
 def test_a_lookup_that_fails_often_is_marked(worker: FakeWorker) -> None:

@@ -1,0 +1,32 @@
+"""What a worker's gauges say; its pages are looked at in tests/integration."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from streams.lookup.breaker import State
+from streams.observability.page.headline import DOWN_IS_KNOWN_FOR
+from streams.observability.worker_page import breaker_state
+
+
+@dataclass
+class FakeLookup:
+    """An organisation's lookup, as the gauge sees it."""
+
+    state: State
+    unasked_for: float
+
+
+@pytest.mark.parametrize(
+    ("state", "unasked_for", "shown"),
+    [
+        (State.CLOSED, 0.0, "closed"),
+        (State.OPEN, 0.0, "open"),
+        (State.OPEN, DOWN_IS_KNOWN_FOR, "open"),
+        (State.OPEN, DOWN_IS_KNOWN_FOR + 1, "unknown"),
+        (State.HALF_OPEN, DOWN_IS_KNOWN_FOR + 1, "unknown"),
+    ],
+)
+def test_a_breaker_that_nobody_asks_any_more_is_unknown(state: State, unasked_for: float, shown: str) -> None:
+    """Otherwise the alert would report a lookup as down for ever, of which nobody knows anything."""
+    assert breaker_state(FakeLookup(state, unasked_for)) == shown  # type: ignore[arg-type]  # a fake
