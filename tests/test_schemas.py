@@ -21,7 +21,6 @@ from streams.actions.decision import decide
 from streams.delivery.transaction import Outgoing
 from streams.kafka.topics import DEAD_LETTER_MAX_MESSAGE_BYTES
 from streams.messages.decode import (
-    SUBSCRIBED_WHEN,
     Cause,
     ErrorClass,
     LookupOutcome,
@@ -31,6 +30,7 @@ from streams.messages.decode import (
     decode_action,
 )
 from streams.messages.email import EmailWriter, without_custom_fields
+from streams.messages.lookup_reply import SUBSCRIBED_WHEN
 from streams.messages.strict_json import MAX_DEPTH, MAX_DIGITS
 from streams.settings.table import Settings
 from tests import examples

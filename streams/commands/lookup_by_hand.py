@@ -102,6 +102,7 @@ def _what_came(reply: Reply) -> list[str]:
         lines.append("customFields: some, which travel on in the email (not shown)")
     if cause is not None:
         meaning = _status_class(reply) if cause is Cause.HTTP_STATUS else _MEANINGS.get(cause)
+        meaning = reply.outcome.detail or meaning
         lines.append(f"cause: {cause}" + (f" ({meaning})" if meaning else ""))
         lines.append(f"for the circuit breaker: {_COUNTS[reply.health]}")
     if reply.retry_after is not None:

@@ -78,6 +78,7 @@ class Breaker:
         self._call = Ticket(Admission.CALL, self._state_changes)
         self._openings = 0  # in a row, without a healthy probe between them
         self._open_until = 0.0
+        self._probe_free_since = 0.0  # while it is not closed: since when the next to ask may probe
         self._probing = False
         self._window = _Window(policy.window / policy.buckets, policy.buckets)
 
@@ -90,6 +91,16 @@ class Breaker:
     def open_until(self) -> float:
         """When the present or last pause ends, on the breaker's clock."""
         return self._open_until
+
+    @property
+    def unasked_for(self) -> float:
+        """Seconds for which a probe would be admitted, and nobody asks.
+
+        0 while the breaker is closed, in its pause, or has a probe out.
+        """
+        if self._state is State.CLOSED or self._probing:
+            return 0.0
+        return max(0.0, self._clock() - self._probe_free_since)
 
     def admit(self) -> Ticket | None:
         """A ticket to call or to probe, or ``None``: do not call."""
@@ -132,6 +143,7 @@ class Breaker:
         """The call was given up and says nothing about the service. A probe's place is free again."""
         if ticket.state_change == self._state_changes and ticket.admission is Admission.PROBE:
             self._probing = False
+            self._probe_free_since = self._clock()
             self._state_changes += 1  # should the cancelled probe still report something, it is too late
 
     def _open(self, retry_after: float | None) -> None:
@@ -142,7 +154,7 @@ class Breaker:
         if retry_after is not None and retry_after > pause:  # False for NaN as well
             pause = max(pause, min(retry_after, policy.retry_after_cap))
         self._openings += 1
-        self._open_until = self._clock() + pause
+        self._open_until = self._probe_free_since = self._clock() + pause
         self._change(State.OPEN)
 
     def _close(self) -> None:

@@ -12,10 +12,10 @@ import contextlib
 import email.utils
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import httpx
 import orjson
@@ -23,7 +23,8 @@ import orjson
 from streams.lookup.causes import ReplyRefused, cause_of
 from streams.lookup.http import EXCHANGE, Exchange, open_http
 from streams.lookup.response import read_body
-from streams.messages.decode import SUBSCRIBED_WHEN, Cause, LookupOutcome, Outcome, decode_lookup_reply
+from streams.messages.decode import Cause, LookupOutcome, Outcome
+from streams.messages.lookup_reply import SUBSCRIBED_WHEN, decode_lookup_reply
 
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds: a service that asks for more is believed this far."""
@@ -99,6 +100,16 @@ def _failed(
 _NOT_SUBSCRIBED = Reply(LookupOutcome(Outcome.NON_EXISTING), ServiceHealth.HEALTHY)
 _TOO_LATE = _failed(Cause.TIMEOUT)
 _NEVER_ASKED = _failed(Cause.SATURATED, ServiceHealth.NEUTRAL)
+
+
+class Client(Protocol):
+    """What asks the service: ``LookupClient``, or a fake of a few lines."""
+
+    def ask(self, question: Question, *, within: float | None = None) -> Coroutine[Any, Any, Reply]:
+        """One exchange, ended within so many seconds."""
+
+    async def aclose(self) -> None:
+        """Let go of the connections."""
 
 
 class LookupClient:

@@ -8,8 +8,8 @@ from operator import attrgetter
 from typing import Protocol
 
 from streams.lookup.breaker import BreakerPolicy
-from streams.lookup.client import Endpoint, LookupClient, Question
-from streams.lookup.organisation import UNEXPECTED, Client, LookupObserver, OrganisationLookup
+from streams.lookup.client import Client, Endpoint, LookupClient, Question
+from streams.lookup.organisation import UNEXPECTED, LookupObserver, OrganisationLookup
 from streams.messages.decode import LookupOutcome
 
 MOST_ORGANISATIONS = 1000

@@ -21,11 +21,11 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from streams.lookup.breaker import Breaker, BreakerPolicy, State, Ticket
-from streams.lookup.client import Question, Reply, ServiceHealth
+from streams.lookup.client import Client, Question, Reply, ServiceHealth
 from streams.lookup.latency import Latency
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 
@@ -43,16 +43,6 @@ SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
 TIMEOUT = LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)
 UNEXPECTED = LookupOutcome(Outcome.ERROR, Cause.UNEXPECTED)
 _TIMED_OUT = Reply(TIMEOUT, ServiceHealth.FAILURE, None)
-
-
-class Client(Protocol):
-    """What asks the service: ``LookupClient``, or a fake of a few lines."""
-
-    def ask(self, question: Question, *, within: float | None = None) -> Coroutine[Any, Any, Reply]:
-        """One exchange, ended within so many seconds."""
-
-    async def aclose(self) -> None:
-        """Let go of the connections."""
 
 
 class LookupObserver(Protocol):
@@ -133,7 +123,6 @@ class OrganisationLookup:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Reply]] = set()
         self._waiting = 0
-        self._heard_at = 0.0  # when the last exchange ended, on the loop's clock
         self._latency = Latency()
         self._closed = False
         self._retired = False
@@ -146,13 +135,8 @@ class OrganisationLookup:
 
     @property
     def unasked_for(self) -> float:
-        """Seconds for which its open breaker would have let a probe go, and there was nothing to ask.
-
-        0 while the breaker is closed, in its pause, or a probe is out.
-        """
-        if self._breaker.state is State.CLOSED or self._tasks:
-            return 0.0
-        return max(0.0, self._loop.time() - max(self._breaker.open_until, self._heard_at))
+        """Seconds for which the breaker would have let a probe go, and nobody asked."""
+        return self._breaker.unasked_for
 
     @property
     def waiting(self) -> int:
@@ -343,8 +327,7 @@ class OrganisationLookup:
                 queued = self._queue.popleft()
                 if not queued.landed:
                     self._land(queued, CIRCUIT_OPEN)
-        self._heard_at = self._loop.time()
-        took = self._heard_at - flight.started
+        took = self._loop.time() - flight.started
         self._latency.ended(took)
         self._report(self._observer.answered, reply.outcome, took)
         self._report_state()

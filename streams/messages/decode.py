@@ -9,7 +9,7 @@ passes through unread and byte for byte unchanged.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
@@ -24,9 +24,6 @@ from streams.messages.strict_json import Undecodable as Undecodable
 T = TypeVar("T")
 
 ASKS_FOR_CONFIRMATION = "supporter_confirm"
-
-SUBSCRIBED_WHEN = ("privacy.optIn", "action.privacy.optIn", "action.customFields.isSubscribed")
-"""Where a lookup's reply, in either dialect, says that somebody is subscribed."""
 
 
 class Action(NamedTuple):
@@ -105,6 +102,8 @@ class LookupOutcome:
     outcome: Outcome
     cause: Cause | None = None  # set exactly when outcome is ERROR
     custom_fields: bytes | None = None  # the reply's action.customFields as raw JSON, or None
+    #: What exactly is wrong, for a person; it quotes nothing. Outcomes that differ only in it are equal.
+    detail: str | None = field(default=None, compare=False)
 
 
 def decode_action(value: bytes) -> Action | None:
@@ -187,50 +186,6 @@ def status_key(org_id: int, contact_ref: str) -> bytes:
     return f"{org_id}:{contact_ref}".encode()
 
 
-def decode_lookup_reply(body: bytes, subscribed_when: tuple[str, ...] = SUBSCRIBED_WHEN) -> LookupOutcome:
-    """Read the body of a lookup's reply with status 200 (``schemas/lookup-reply.json``). Never raises.
-
-    Somebody is subscribed if at least one of the named fields is ``true``, none is ``false``, and no
-    ``emailStatus`` speaks against it. A named field that is anything but true, false or null, or an object on
-    the way to one that repeats a key, makes the whole reply ``wrong_data``: consent is never guessed upward.
-
-    Args:
-        body: the bytes, inflated and bounded by the caller.
-        subscribed_when: dotted paths of the named fields.
-    """
-    if not body.strip():
-        return _NO_DATA
-    try:
-        raw = _decode_reply(body).action
-        reply = _object(parse(body))
-        says = [_at(reply, path) for path in subscribed_when]
-        statuses = [_at(reply, path) for path in _EMAIL_STATUS_AT]
-        custom_fields = _at(reply, "action.customFields")
-    except (ValueError, RecursionError):
-        return _WRONG_DATA
-    if not all(said is None or said is True or said is False for said in says):
-        return _WRONG_DATA
-    if not all(status is None or isinstance(status, str) for status in statuses):
-        return _WRONG_DATA
-    if custom_fields is not None and not isinstance(custom_fields, dict):
-        return _WRONG_DATA
-    refused = any(status is not None and status.strip().lower() in _OVERRIDES for status in statuses)
-    subscribed = True in says and False not in says and not refused
-    outcome = Outcome.EXISTING if subscribed else Outcome.NON_EXISTING
-    if custom_fields is None or raw is None:
-        return _ANSWERS[outcome]
-    return LookupOutcome(outcome, custom_fields=bytes(raw.customFields))
-
-
-_NO_DATA = LookupOutcome(Outcome.ERROR, Cause.NO_DATA)
-_WRONG_DATA = LookupOutcome(Outcome.ERROR, Cause.WRONG_DATA)
-_ANSWERS = {outcome: LookupOutcome(outcome) for outcome in (Outcome.EXISTING, Outcome.NON_EXISTING)}
-
-_EMAIL_STATUS_AT = ("privacy.emailStatus", "customer.emailStatus", "action.privacy.emailStatus")
-#: Statuses that override any opt-in.
-_OVERRIDES = frozenset({"bounce", "blocked", "spam", "unsub", "inactive"})
-
-
 class _Contact(msgspec.Struct, gc=False):
     contactRef: str | None = None
     ref: str | None = None  # what proca:action:1 calls it
@@ -251,18 +206,9 @@ class _StatusMessage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     asOf: str
 
 
-class _ReplyAction(msgspec.Struct):
-    customFields: msgspec.Raw = msgspec.Raw()
-
-
-class _Reply(msgspec.Struct):
-    action: _ReplyAction | None = None
-
-
 _new = tuple.__new__  # a named tuple's own constructor takes a tenth of a microsecond longer
 _decode_action = msgspec.json.Decoder(_ActionMessage).decode
 _decode_status = msgspec.json.Decoder(_StatusMessage).decode
-_decode_reply = msgspec.json.Decoder(_Reply).decode
 
 
 def _decode_action_slowly(value: bytes) -> Action | None:
@@ -319,20 +265,6 @@ def _text(message: dict[str, Any], name: str, parent: str = "$") -> str:
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def _at(reply: dict[str, Any], dotted: str) -> Any:
-    """What is at a path, None where it or an object on the way is missing or null."""
-    here: Any = reply
-    for name in dotted.split("."):
-        if here is None:
-            return None
-        if not isinstance(here, dict):
-            raise Undecodable(ErrorClass.FIELD_TYPE)
-        if isinstance(here, Repeated):
-            raise Undecodable(ErrorClass.DUPLICATE_KEY)
-        here = here.get(name)
-    return here
 
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)

@@ -77,6 +77,21 @@ def test_a_failure_names_cause_and_class(
     assert says in result.output
 
 
+def test_an_answer_without_any_known_field_is_a_failure_that_says_so(
+    tmp_path: Path, server: LookupService
+) -> None:
+    """Whoever connects a service sees at once why all its supporters get two buttons."""
+
+    async def other(_: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response({"subscribed": True})
+
+    server.answer = other
+    result = ask(tmp_path, entry(server.url))
+    assert result.exit_code == 1
+    assert "outcome: error (no answer: two buttons)" in result.output
+    assert "cause: wrong_data (none of the known fields was in the answer)" in result.output
+
+
 def test_a_service_that_wants_a_pause_is_quoted(tmp_path: Path, server: LookupService) -> None:
     """The Retry-After of a 503 is shown in seconds."""
 

@@ -11,10 +11,10 @@ from streams.commands.keyed_lines import action_message, status_message
 from streams.messages.decode import (
     Outcome,
     decode_action,
-    decode_lookup_reply,
     decode_supporter_status,
     status_key,
 )
+from streams.messages.lookup_reply import decode_lookup_reply
 from streams.observability.metric_catalogue import CATALOGUE
 from tests.docs.commands import ROOT
 
@@ -98,7 +98,8 @@ def test_both_example_replies_mean_subscribed(reply: str) -> None:
         ('{"privacy":{"optIn":true},"action":{"privacy":{"optIn":false}}}', Outcome.NON_EXISTING),
         ('{"privacy":{"optIn":true,"emailStatus":"unsub"}}', Outcome.NON_EXISTING),
         ("{}", Outcome.NON_EXISTING),
-        ('{"subscribed":true}', Outcome.NON_EXISTING),
+        ('{"customer":{"emailStatus":"already_subscribed"}}', Outcome.NON_EXISTING),
+        ('{"subscribed":true}', Outcome.ERROR),
         ('{"privacy":{"optIn":"true"}}', Outcome.ERROR),
         ('{"privacy":{"optIn":1}}', Outcome.ERROR),
         ("subscribed", Outcome.ERROR),

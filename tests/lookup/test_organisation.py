@@ -348,7 +348,7 @@ async def test_a_probe_that_says_nothing_lets_the_next_ask_probe() -> None:
 
 
 async def test_how_long_a_quiet_organisation_has_not_been_asked_is_known() -> None:
-    """It counts from the end of the pause or of the last probe; it is 0 in the pause, and once it is closed."""
+    """It counts from the end of the pause or of the last probe; it is 0 in the pause and once closed."""
     async with lookup(Does(NEUTRAL), Does(HEALTHY)) as key:
         assert key.lookup.unasked_for == 0.0
         await asyncio.sleep(60.0)

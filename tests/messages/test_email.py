@@ -18,9 +18,9 @@ from streams.messages.decode import (
     Reason,
     Variant,
     decode_action,
-    decode_lookup_reply,
 )
 from streams.messages.email import EVENT_TYPE, NAMESPACE, EmailWriter
+from streams.messages.lookup_reply import decode_lookup_reply
 from tests import examples
 
 ACTIONS = {

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.lookup.breaker import BreakerPolicy
-from streams.lookup.client import SUBSCRIBED_WHEN, Endpoint, NotFound
+from streams.lookup.client import Endpoint, NotFound
+from streams.messages.lookup_reply import SUBSCRIBED_WHEN
 from streams.settings.organisation_keys import KEYS
 from streams.settings.organisations_file import (
     Organisation,

@@ -98,7 +98,7 @@ async def _ask(policy: Organisation, address: str) -> Finding:
     if outcome.outcome is Outcome.ERROR:
         return problem(
             CHECK,
-            f"a question fails ({outcome.cause})",
+            f"a question fails ({outcome.cause}{f': {outcome.detail}' if outcome.detail else ''})",
             f"`{invocation()} lookup` shows more; {_HARM}",
         )
     return ok(CHECK, f"answers ({outcome.outcome})")
