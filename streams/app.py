@@ -16,8 +16,8 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache, partial, wraps
 from importlib.metadata import version
 from typing import Any
 
@@ -62,6 +62,10 @@ from streams.statuses.repair import StoreRepair
 from streams.statuses.rocksdb import table_options
 from streams.statuses.store_owner import StoreOwner
 from streams.statuses.table import StatusTable
+
+
+class AgentEnded(Exception):
+    """An agent returned: nobody reads its topic any more. The text names it."""
 
 
 def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
@@ -195,7 +199,19 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     )
 
     # -- what is read, and by whom --------------------------------------------------------------------------
+    def endless(agent: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+        """Return an agent that ends the worker when it returns before the worker ends."""
+
+        @wraps(agent)
+        async def run(stream: Any) -> None:
+            await agent(stream)
+            if not app.should_stop:
+                raise AgentEnded(f"agent {agent.__name__} has ended")
+
+        return run
+
     @app.agent(app.topic(names.actions, schema=ChunkSchema(settings.chunk_records, lanes)), name="confirm")
+    @endless
     async def confirm(stream: Any) -> None:
         """Every action gets its email: hand each chunk to its partition's lane."""
         async for event in stream.noack().events():
@@ -206,6 +222,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         app.topic(names.rekeyed, schema=ChunkSchema(settings.chunk_records, rekeyed_lanes)),
         name="confirm_rekeyed",
     )
+    @endless
     async def confirm_rekeyed(stream: Any) -> None:
         """The same for actions that had to be moved to the partition of their supporter's status first."""
         async for event in stream.noack().events():
@@ -214,6 +231,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
             rekeyed_lanes.offer(chunk.partition, chunk.generation, records, chunk.since)
 
     @app.agent(app.topic(names.statuses, schema=ChunkSchema(settings.chunk_records)), name="ingest_statuses")
+    @endless
     async def ingest_statuses(stream: Any) -> None:
         """What the CRM knows goes into the table."""
         async for event in stream.noack().events():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, cast
 
 import aiokafka
@@ -93,6 +94,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _end_app(self, exc: Exception) -> None:
         asyncio.run_coroutine_threadsafe(self.app.crash(exc), self.parent_loop)
+
+    def _stopped_set(self) -> None:
+        with suppress(RuntimeError):  # its loop is closed: after a crash of the app the thread ends by itself
+            super()._stopped_set()
 
     async def create_topic(self, *_: Any, **__: Any) -> None:
         """Topics are made, with their settings checked, before this consumer starts."""

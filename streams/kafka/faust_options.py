@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mode.supervisors import CrashingSupervisor
+
 from streams.kafka.credentials import credentials
 from streams.kafka.faust_driver import SCHEME
 from streams.settings.table import Settings
@@ -32,6 +34,8 @@ def faust_options(settings: Settings, connection: Mapping[str, Any]) -> dict[str
         "broker_commit_interval": 1.0,
         "topic_disable_leader": True,
         "stream_wait_empty": False,
+        # Stock Faust starts an agent again that met a bug, for ever; what it held is never read again.
+        "agent_supervisor": CrashingSupervisor,
         # Faust's assignor insists that an assignment bears the worker's own URL. A static member's successor
         # is given the assignment of its predecessor, which may have had another host or port.
         "canonical_url": "http://worker",

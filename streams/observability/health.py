@@ -25,19 +25,22 @@ class WorkerHealth:
         catch_up: CatchUp,
         agents: Callable[[], Iterable[Any]],
         coordinated: Callable[[], bool],
+        ending: Callable[[], bool],
         stuck_after: float,
         clock_fault: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Look at these parts of a worker; a lane with work and no progress for `stuck_after` s is stuck.
 
-        `coordinated` says whether the consumer knows a broker that coordinates its group, `clock_fault` what
-        is wrong with the machine's clock.
+        `coordinated` says whether the consumer knows a broker that coordinates its group; `ending` says
+        whether the worker was told to end or has crashed; `clock_fault` says what is wrong with the machine's
+        clock.
         """
         self._startup = startup
         self._lanes = tuple(lanes)
         self._catch_up = catch_up
         self._agents = agents
         self._coordinated = coordinated
+        self._ending = ending
         self._stuck_after = stuck_after
         self._clock_fault = clock_fault
 
@@ -61,6 +64,8 @@ class WorkerHealth:
 
     def not_ready(self) -> list[str]:
         """Return why this worker does not do its work now."""
+        if self._ending():  # its last lookups may still be under way, but it takes no more records
+            return ["this worker is ending"]
         if self._startup.waiting_for is not None:
             return [f"waiting for {self._startup.waiting_for}"]
         if not all(lanes.joined for lanes in self._lanes):

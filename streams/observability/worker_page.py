@@ -66,6 +66,7 @@ def observe(
         catch_up=catch_up,
         agents=app.agents.values,
         coordinated=lambda: app.consumer.coordinated,
+        ending=lambda: app.should_stop,
         stuck_after=stuck_after,
         clock_fault=lambda: clock.fault,
     )

@@ -38,6 +38,7 @@ class FakeWorker:
     restoring: bool = False
     behind: set[int] = field(default_factory=set)
     coordinated: bool = True
+    ending: bool = False
     lanes: FakeLanes = field(default_factory=lambda: FakeLanes([FakeLane(0), FakeLane(1)]))
     rekeyed: FakeLanes = field(default_factory=FakeLanes)
     agents: list[Any] = field(default_factory=list)
@@ -49,6 +50,7 @@ class FakeWorker:
             lanes=(self.lanes, self.rekeyed),
             agents=lambda: self.agents,
             coordinated=lambda: self.coordinated,
+            ending=lambda: self.ending,
             stuck_after=30.0,  # type: ignore[arg-type]  # fakes
         )
 
@@ -87,6 +89,7 @@ def test_a_spare_worker_without_partitions_is_ready() -> None:
         (FakeWorker(restoring=True), "restored from its changelog"),
         (FakeWorker(behind={7, 2}), "partitions 2, 7"),
         (FakeWorker(coordinated=False), "Kafka does not answer"),
+        (FakeWorker(ending=True), "this worker is ending"),
         (FakeWorker(lanes=FakeLanes(opening={4: "KafkaTimeoutError"})), "partition 4: KafkaTimeoutError"),
         (FakeWorker(rekeyed=FakeLanes(opening={4: "opening"})), "partition 4: opening"),
         (

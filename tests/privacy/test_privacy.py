@@ -49,6 +49,8 @@ ERRORS = {
     "faust.agents": "an agent's exception: a bug",
     "faust.agents.actor": "an agent's exception: a bug",
     "bug": "the test's own line",
+    "crashed": "the agent's exception ends the worker, which says so in its last line",
+    "faust.worker": "the same, in Faust's words",
 }
 #: Events that every run must have had, or the catalogue did not bite.
 SEEN = {"action_failed", "lookup_client_raised", "organisations_refused", "asyncio", "bug"}
