@@ -34,6 +34,8 @@ _WAITING_CHUNKS = 8
 class ChunkConsumer(driver.Consumer):
     """Reads whole chunks of the topics that have a :class:`ChunkSchema`, and other topics as Faust does."""
 
+    _thread: ChunkConsumerThread
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what Faust's consumer takes."""
         #: Chunks handed over and not committed yet, per partition without an owner, in offset order.
@@ -66,6 +68,11 @@ class ChunkConsumer(driver.Consumer):
         """Whether a broker is known that coordinates the group; not while its heartbeats fail."""
         consumer = getattr(self._thread, "_consumer", None)
         return consumer is not None and consumer._coordinator.coordinator_id is not None
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the event loop of the consumer's thread turned; 0 before it begins."""
+        return self._thread.silent_for
 
     def fetch_position(self, tp: TP) -> tuple[int, int] | None:
         """The end of a partition's log, and the offset up to which it was fetched; None: not known yet."""

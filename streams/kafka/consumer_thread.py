@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any, cast
 
@@ -20,10 +21,24 @@ _FETCH_SLACK = 0.05
 #: Milliseconds the broker may hold a fetch that finds nothing. aiokafka keeps one fetch a broker in flight,
 #: so a partition that opens again waits for it: Faust's 1,500 ms would be the delay of an email.
 _FETCH_MAX_WAIT_MS = 50
+#: Seconds between two heartbeats of this thread. They say that its event loop turns, and go to nobody else.
+_BEAT_EVERY = 0.5
 
 
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     """Reads only committed records, whatever Faust's own processing guarantee says."""
+
+    _beat_at: float | None = None  # when its event loop turned last; None: it has not begun
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since this thread's event loop turned; 0 before it begins, and when it is to end."""
+        return 0.0 if self._beat_at is None or self.should_stop else time.monotonic() - self._beat_at
+
+    async def _beat(self) -> None:
+        while not self.should_stop:
+            self._beat_at = time.monotonic()
+            await self.sleep(_BEAT_EVERY)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         read_any_header_name()
@@ -60,6 +75,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
         Nobody looks at it while nothing is assigned: the worker would be alive, quiet, and idle for ever.
         """
+        self.add_future(self._beat())
         await super().on_start()
         fetcher = cast(Any, self._consumer)._fetcher
         read_in_pieces(fetcher._client)

@@ -26,14 +26,26 @@ class WorkerHealth:
         agents: Callable[[], Iterable[Any]],
         coordinated: Callable[[], bool],
         ending: Callable[[], bool],
+        silent_for: Callable[[], float],
         stuck_after: float,
         clock_fault: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Look at these parts of a worker; a lane with work and no progress for `stuck_after` s is stuck.
+        """Look at these parts of a worker.
 
         `coordinated` says whether the consumer knows a broker that coordinates its group; `ending` says
         whether the worker was told to end or has crashed; `clock_fault` says what is wrong with the machine's
         clock.
+
+        Args:
+            startup: says what the worker waits for before its first record.
+            lanes: of all topics.
+            catch_up: says which partitions' statuses are not read yet.
+            agents: gives Faust's agents.
+            coordinated: whether the consumer knows a broker that coordinates its group.
+            ending: whether the worker was told to end, or has crashed.
+            silent_for: seconds since the event loop of the consumer's thread turned.
+            stuck_after: seconds. A lane with work that makes no progress for longer is stuck, and so is the
+                consumer's thread if it is silent for longer.
         """
         self._startup = startup
         self._lanes = tuple(lanes)
@@ -41,6 +53,7 @@ class WorkerHealth:
         self._agents = agents
         self._coordinated = coordinated
         self._ending = ending
+        self._silent_for = silent_for
         self._stuck_after = stuck_after
         self._clock_fault = clock_fault
 
@@ -55,12 +68,19 @@ class WorkerHealth:
             for lane in chain(*self._lanes)
             if lane.stalled_for > self._stuck_after
         ]
+        problems += self._consumer_stuck()
         for agent in self._agents():
             for actor in agent._actors:
                 task = actor.actor_task
                 if task is not None and task.done() and not task.cancelled():
                     problems.append(f"agent {agent.name} has ended")
         return problems
+
+    def _consumer_stuck(self) -> list[str]:
+        seconds = self._silent_for()
+        if seconds <= self._stuck_after:
+            return []
+        return [f"the thread of the Kafka consumer has not answered for {seconds:.0f} s"]
 
     def not_ready(self) -> list[str]:
         """Return why this worker does not do its work now."""
@@ -69,8 +89,9 @@ class WorkerHealth:
         if self._startup.waiting_for is not None:
             return [f"waiting for {self._startup.waiting_for}"]
         if not all(lanes.joined for lanes in self._lanes):
-            return ["no partitions assigned yet"]
-        problems = [
+            return [*self._consumer_stuck(), "no partitions assigned yet"]
+        problems = self._consumer_stuck()
+        problems += [
             f"lane of partition {number}: {why}"
             for lanes in self._lanes
             for number, why in lanes.opening.items()

@@ -67,6 +67,7 @@ def observe(
         agents=app.agents.values,
         coordinated=lambda: app.consumer.coordinated,
         ending=lambda: app.should_stop,
+        silent_for=lambda: app.consumer.silent_for,
         stuck_after=stuck_after,
         clock_fault=lambda: clock.fault,
     )

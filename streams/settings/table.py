@@ -223,7 +223,7 @@ class Settings(BaseModel):
         0.5, 0, 1, "share", "A larger share of dead letters among its last 1,000 actions stops a partition"
     )
     stuck_after: Seconds = _number(
-        30, 5, 3600, "s", "After so long without progress, a lane that has work makes /livez fail"
+        30, 5, 3600, "s", "After so long without progress, a lane with work or the consumer fails /livez"
     )
     drain_grace: Seconds = _number(
         5, 0, 300, "s", "A worker that is told to stop waits so long for lookups under way"

@@ -1,9 +1,10 @@
-"""``streams worker`` with an agent that fails or ends at the first status row. Run as a process.
+"""``streams worker`` in which something breaks at the first status row. Run as a process.
 
-Its argument says which. The real thing cannot be made to do either from outside.
+Its argument says what. The real thing cannot be made to do any of it from outside.
 """
 
 import sys
+import threading
 from typing import Any
 
 import streams.app
@@ -21,6 +22,12 @@ async def ends(self: Any, chunk: Any) -> None:
     streams.app.app.agents["ingest_statuses"].cancel()
 
 
+async def blocks(self: Any, chunk: Any) -> None:
+    """Stop the event loop of the consumer's thread."""
+    streams.app.app.consumer._thread.thread_loop.call_soon_threadsafe(threading.Event().wait)
+
+
 if __name__ == "__main__":
-    StatusIngest.ingest = {"fails": fails, "ends": ends}[sys.argv.pop()]  # type: ignore[method-assign]
+    ways = {"fails": fails, "ends": ends, "blocks": blocks}
+    StatusIngest.ingest = ways[sys.argv.pop()]  # type: ignore[method-assign]
     main(["worker"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -487,3 +488,22 @@ async def test_chunks_of_a_real_topic_and_what_is_committed_of_them(
         assert (plain, 0) not in successor.offsets_seen
     assert await committed(kafka.bootstrap_servers, group, owned) in ([None, None], [-1, -1])
     assert await as_expected()
+
+
+@pytest.mark.kafka
+async def test_a_thread_whose_event_loop_stands_still_falls_silent(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The seconds since its loop turned last grow as long as something blocks it, and no longer."""
+    group = unique_name("silent")
+    await make_topics(kafka.bootstrap_servers, 1, f"{group}-owned", f"{group}-plain")
+    reading = Reading(kafka.bootstrap_servers, group, tmp_path)
+    assert reading.app.consumer.silent_for == 0
+    async with reading.started():
+        go_on = threading.Event()
+        try:
+            reading.app.consumer._thread.thread_loop.call_soon_threadsafe(go_on.wait)
+            await happens(lambda: reading.app.consumer.silent_for > 2)
+        finally:
+            go_on.set()
+        await happens(lambda: reading.app.consumer.silent_for < 1)

@@ -39,6 +39,7 @@ class FakeWorker:
     behind: set[int] = field(default_factory=set)
     coordinated: bool = True
     ending: bool = False
+    silent_for: float = 0.0
     lanes: FakeLanes = field(default_factory=lambda: FakeLanes([FakeLane(0), FakeLane(1)]))
     rekeyed: FakeLanes = field(default_factory=FakeLanes)
     agents: list[Any] = field(default_factory=list)
@@ -51,6 +52,7 @@ class FakeWorker:
             agents=lambda: self.agents,
             coordinated=lambda: self.coordinated,
             ending=lambda: self.ending,
+            silent_for=lambda: self.silent_for,
             stuck_after=30.0,  # type: ignore[arg-type]  # fakes
         )
 
@@ -136,6 +138,15 @@ def test_a_lane_with_work_and_no_progress_is_stuck(seconds: float, alive: bool) 
         problems = worker.health().not_alive()
         assert (problems == []) is alive
         assert alive or problems[0].startswith("partition 3 has work")
+
+
+@pytest.mark.parametrize(("seconds", "stuck"), [(0.0, False), (30.0, False), (30.1, True), (1e6, True)])
+def test_a_silent_consumer_thread_is_a_reason_to_restart(seconds: float, stuck: bool) -> None:
+    """No record is fetched while its event loop stands still: neither alive nor ready, and it is named."""
+    health = FakeWorker(silent_for=seconds).health()
+    for problems in (health.not_alive(), health.not_ready()):
+        assert (problems != []) is stuck
+        assert not stuck or problems[0].startswith("the thread of the Kafka consumer")
 
 
 async def test_an_agent_that_has_ended_is_a_reason_to_restart() -> None:
