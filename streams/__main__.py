@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 try:
+    if sys.argv[1:2] == ["worker"]:
+        # Before all else is imported, which takes a second: in a container a worker is process 1, and Linux
+        # drops a signal to that one which nobody handles. There is nothing to put in order yet.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     import click
 
     from streams.commands.acls import acls

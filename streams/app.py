@@ -35,6 +35,7 @@ from streams.delivery.lane import Lane
 from streams.delivery.lane_state import LaneLimits
 from streams.delivery.lanes import Lanes
 from streams.delivery.record_clock import RecordClock
+from streams.delivery.results import Release
 from streams.delivery.transaction import Outgoing
 from streams.kafka.chunks import ChunkSchema
 from streams.kafka.faust_options import faust_options
@@ -42,7 +43,9 @@ from streams.kafka.topics import TABLE, TopicNames, Topics
 from streams.lookup.lookups import Lookups
 from streams.observability import logs
 from streams.observability.crash import ReportingWorker
+from streams.observability.ending import Ending
 from streams.observability.event_loop import measure_lag
+from streams.observability.metric_catalogue import RELEASED
 from streams.observability.metrics import Metrics
 from streams.observability.page.lookup_statistics import LookupStatistics
 from streams.observability.page.recent_errors import RecentErrors
@@ -86,6 +89,9 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     app = _faust_app(settings, connection, recent_errors)
     clock = RecordClock()
     metrics = Metrics(names.actions, names.statuses, named=organisations.named, now=clock.now)
+    ending = Ending(settings.drain_grace)
+    app = _faust_app(settings, connection, recent_errors, ending)
+    metrics = Metrics(names.actions, names.statuses, named=organisations.named)
     startup = app.startup = Startup(
         connection=connection,
         group=settings.group_id,
@@ -237,6 +243,9 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         async for event in stream.noack().events():
             await ingest.ingest(event.value)
 
+    ending.handed_over = partial(metrics.total, RELEASED, why=Release.HANDED_OVER)
+    ending.in_flight = lambda: lanes.in_flight + rekeyed_lanes.in_flight
+
     # -- life: what runs beside the agents, and how it ends -------------------------------------------------
     @app.on_rebalance_complete.connect
     async def restored(*_: Any, **__: Any) -> None:
@@ -267,6 +276,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     async def drain(*_: Any, **__: Any) -> None:
         """Let lookups under way end, commit, and let go of every lane."""
         await asyncio.gather(*(each.close(settings.drain_grace) for each in (lanes, rekeyed_lanes)))
+        ending.log_what_is_left()
         await lookups.aclose()
         if spans:
             await asyncio.to_thread(spans.close)
@@ -289,7 +299,9 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     return app
 
 
-def _faust_app(settings: Settings, connection: Mapping[str, Any], recent_errors: RecentErrors) -> App:
+def _faust_app(
+    settings: Settings, connection: Mapping[str, Any], recent_errors: RecentErrors, ending: Ending
+) -> App:
     # At DEBUG it logs requests and responses, and in them whole records: addresses, names.
     logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
     if settings.sentry_dsn is not None:
@@ -298,7 +310,7 @@ def _faust_app(settings: Settings, connection: Mapping[str, Any], recent_errors:
         settings.group_id,
         **faust_options(settings, connection),
         TableManager=ChunkTables,
-        Worker=ReportingWorker,
+        Worker=partial(ReportingWorker, ending),
         logging_config=recent_errors.added_to(logs.configuration(settings.log_level, settings.log_style)),
     )
 

@@ -56,6 +56,21 @@ def closed_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
+def test_a_worker_hears_its_first_signal_before_it_imports_anything() -> None:
+    """SIGTERM ends it with exit code 0 from its first line on; process 1 would not even hear it."""
+    program = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("click", "faust", "aiokafka"):
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["streams", "worker"]
+import streams.__main__
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+
+
 def test_help_lists_every_command() -> None:
     """--help names the commands in the order in which they are needed."""
     result = streams("--help")

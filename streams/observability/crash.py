@@ -1,16 +1,20 @@
-"""The last line in the log of a worker that ends by itself: why it ended, in one sentence."""
+"""How a worker ends: in time, and with its reason as the log's last line if nobody told it to."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import logging
+import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn, cast
 
 import faust
 
+from streams.observability.ending import Ending
 from streams.observability.logs import describe_error
 
 log = logging.getLogger(__name__)
@@ -20,7 +24,25 @@ _WAY_OUT = ("mode.worker", __name__)
 
 
 class ReportingWorker(faust.Worker):
-    """Faust's worker, which names the first error as the reason of its end."""
+    """Faust's worker, which ends in time, and names the first error as the reason of its end."""
+
+    def __init__(self, ending: Ending, *args: Any, **kwargs: Any) -> None:
+        """Take what Faust's worker takes, and what ends the process at the deadline."""
+        self._ending = ending
+        super().__init__(*args, **kwargs)
+
+    def install_signal_handlers(self) -> None:
+        """Let SIGTERM and SIGINT end the worker in time, also while its event loop stands still."""
+        self._ending.watch()
+        super().install_signal_handlers()
+        for number, stop in ((signal.SIGINT, self._on_sigint), (signal.SIGTERM, self._on_sigterm)):
+            self.loop.remove_signal_handler(number)
+            signal.signal(number, partial(self._told_to_end, stop))
+
+    def _told_to_end(self, stop: Callable[[], None], *_: object) -> None:
+        self._ending.begin(0)
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(stop)
 
     def execute_from_commandline(self) -> NoReturn:
         """Run until a signal or an error ends it.
@@ -33,12 +55,14 @@ class ReportingWorker(faust.Worker):
         except (SystemExit, asyncio.CancelledError) as end:
             if (reason := self._reason(end)) is None:
                 raise
+            if self._ending.exit_code == 0:  # told to end; what is not committed is the successor's
+                log.warning("while ending: %s", why(reason), extra={"event": "ending_failed"})
+                sys.exit(0)
             if isinstance(reason, MemoryError):
                 sys.stderr.write("\n")  # Faust's "Out of memory!" has no end of line
             gc.collect()  # tasks and connections that are found unfinished complain now, and not afterwards
-            log.critical("the worker ends because of an error: %s", why(reason), extra={"event": "crashed"})
-            logging.disable()
-            sys.exit(getattr(reason, "exit_code", 0) or getattr(end, "code", 0) or 1)
+            _report(reason)
+            sys.exit(_exit_code(reason) or getattr(end, "code", 0) or 1)
 
     def _reason(self, end: BaseException) -> BaseException | None:
         starting: Any = self._starting_fut
@@ -48,6 +72,16 @@ class ReportingWorker(faust.Worker):
     def _crash(self, reason: BaseException) -> None:
         # Of several errors the first is the reason; the others often follow from it.
         super()._crash(self.crash_reason or reason)
+        self._ending.begin(_exit_code(reason) or 1, partial(_report, reason))
+
+
+def _exit_code(reason: BaseException) -> int:
+    return int(getattr(reason, "exit_code", 0))
+
+
+def _report(reason: BaseException) -> None:
+    log.critical("the worker ends because of an error: %s", why(reason), extra={"event": "crashed"})
+    logging.disable()  # so that it is the last line
 
 
 def why(exc: BaseException) -> str:

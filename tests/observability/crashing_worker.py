@@ -1,10 +1,11 @@
-"""A worker without Kafka that ends as its argument says. Run as a process."""
+"""A worker without Kafka that ends, or does not, as its argument says. Run as a process."""
 
 import asyncio
 import logging
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 import faust
@@ -12,9 +13,12 @@ from faust.app.base import BootStrategy
 from mode import Service
 from mode.threads import ServiceThread
 
-from streams.observability import logs
+from streams.observability import ending, logs
 from streams.observability.crash import ReportingWorker
 from tests.privacy.people import EMAIL, FIRST
+
+#: Ways in which it does not end by itself.
+CUT_OFF = ("hangs", "fails and hangs", "stands still", "nobody reads")
 
 
 class Part(Service):
@@ -43,8 +47,25 @@ class Part(Service):
             case "unfinished":
                 self.unfinished = asyncio.get_running_loop().create_task(for_ever(), name="unfinished")
                 raise ValueError(FIRST)
-            case "signal":
+            case "signal" | "hangs":
                 os.kill(os.getpid(), signal.SIGTERM)
+            case "fails and hangs":
+                raise ValueError(FIRST)
+            case "stands still":
+                threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+                threading.Event().wait()
+            case "nobody reads":
+                threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+                while True:
+                    logging.getLogger("talkative").info("%s", "x" * 1_000)
+            case "fails while ending":
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    async def on_stop(self) -> None:
+        if self.way == "fails while ending":
+            await self.crash(ValueError(FIRST))
+        if self.way in ("hangs", "fails and hangs"):
+            await for_ever()
 
 
 class Thread(ServiceThread):
@@ -78,6 +99,8 @@ class App(faust.App):
 
 if __name__ == "__main__":
     Part.way = sys.argv[1]
+    if Part.way in CUT_OFF:
+        ending.BEYOND_GRACE = 1.0  # seconds
     app = App(
         "crashing",
         env={},
@@ -85,4 +108,6 @@ if __name__ == "__main__":
         logging_config=logs.configuration("info", "json"),
         worker_redirect_stdouts=False,
     )
-    ReportingWorker(app, loglevel="info").execute_from_commandline()
+    made = ending.Ending(0.0)
+    made.in_flight = lambda: 7
+    ReportingWorker(made, app, loglevel="info").execute_from_commandline()
