@@ -295,6 +295,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         recent_errors=recent_errors,
         stuck_after=settings.stuck_after,
         clock=clock,
+        host_names=settings.web_host_names or (),
     )
     return app
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -42,6 +42,7 @@ def observe(
     recent_errors: RecentErrors,
     stuck_after: float,
     clock: RecordClock,
+    host_names: Sequence[str],
 ) -> None:
     """Show a worker's parts.
 
@@ -59,6 +60,7 @@ def observe(
         recent_errors: the last errors of the log.
         stuck_after: seconds without progress after which a lane with work is stuck.
         clock: of the records' timestamps.
+        host_names: by which the pages may be asked for, besides local ones.
     """
     health = WorkerHealth(
         startup=startup,
@@ -110,6 +112,7 @@ def observe(
         alive=health.not_alive,
         ready=health.not_ready,
         live=LivePage(overview),
+        host_names=host_names,
     )
 
 

@@ -19,6 +19,7 @@ from streams.settings.values import (
     existing_file,
     header_text,
     host,
+    host_names,
     http_url,
     plain_name,
     sasl_user,
@@ -68,6 +69,7 @@ _PEM = "a PEM file that exists"
 _TOPIC = "up to 200 letters, digits, '.', '_' and '-'"
 
 Servers = Annotated[tuple[str, ...], BeforeValidator(servers)]
+HostNames = Annotated[tuple[str, ...], BeforeValidator(host_names)]
 Seconds = Annotated[float, BeforeValidator(seconds)]
 PlainName = Annotated[str, AfterValidator(plain_name)]
 PemFile = Annotated[Path, AfterValidator(existing_file)] | None
@@ -234,6 +236,11 @@ class Settings(BaseModel):
         "127.0.0.1",
         "an IP address or host name",
         "Where metrics and probes listen; 0.0.0.0: at every IPv4 address, :: at every IPv6 one alone",
+    )
+    web_host_names: HostNames | None = _other(
+        None,
+        "host names, several with commas",
+        "Names by which a reverse proxy or Prometheus asks for the pages, if public DNS has them",
     )
     web_port: int = _number(6066, 1, 65535, "port", "Where metrics and probes listen")
     log_level: Annotated[

@@ -82,6 +82,13 @@ def host(host: str) -> str:
     return host
 
 
+def host_names(value: object) -> object:
+    """``name,name`` to a tuple of host names."""
+    if not isinstance(value, str):
+        return value
+    return tuple(host(part.strip()) for part in value.split(","))
+
+
 def http_url(url: str) -> str:
     """An absolute http or https URL to which a request can be sent as it stands."""
     parts = urlsplit(url)

@@ -23,6 +23,7 @@ GOOD = {
     ],
     "LOOKUP_USER": ["proca user"],
     "WEB_HOST": ["0.0.0.0", "::", "localhost"],
+    "WEB_HOST_NAMES": ["streams.example.org", "a.example,b.example"],
 }
 BAD = {
     "KAFKA_BOOTSTRAP_SERVERS": [
@@ -56,6 +57,7 @@ BAD = {
     "LOOKUP_USER": ["a:b", "a\r\nb"],
     "LOOKUP_AUTHORIZATION": ["a\r\nb", "ä", "a\tb"],
     "WEB_HOST": ["a b", "http://a", "127.0.0.1:80"],
+    "WEB_HOST_NAMES": ["a b", "a.example,,b.example", "https://a.example"],
 }
 
 

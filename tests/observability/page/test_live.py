@@ -6,13 +6,15 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from streams.observability.page.live import FILES, POLICY, LivePage
+from streams.observability.page.live import FILES, LivePage
+from streams.observability.web_limits import POLICY, protect
 
 
 class FakeOverview:
@@ -72,7 +74,9 @@ async def serving(overview: FakeOverview) -> AsyncIterator[Served]:
     pace = Pace()
     app = web.Application()
     LivePage(overview, sleep=pace.sleep).add_to(app)  # type: ignore[arg-type]  # a fake
-    runner = web.AppRunner(app, access_log=None)
+    server = SimpleNamespace(web_app=app)
+    protect(server, ())
+    runner = server._runner
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
