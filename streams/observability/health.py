@@ -58,8 +58,12 @@ class WorkerHealth:
         self._clock_fault = clock_fault
 
     def kafka_answers(self) -> bool:
-        """Return whether the broker that coordinates the consumer group is known."""
-        return self._coordinated()
+        """Return whether what is known of Kafka is of now.
+
+        That is so while the broker that coordinates the consumer group is known, and the thread that asks it
+        is not stuck.
+        """
+        return self._coordinated() and not self._consumer_stuck()
 
     def not_alive(self) -> list[str]:
         """Return why this process should be restarted. (That it answers shows that its event loop turns.)"""
@@ -101,7 +105,7 @@ class WorkerHealth:
             for lane in chain(*self._lanes)
             if lane.halted is not None
         ]
-        if not self.kafka_answers():
+        if not self._coordinated():
             problems.append("Kafka does not answer: the group's coordinator is not known")
         if self._catch_up.restoring:
             problems.append("the table is being restored from its changelog")

@@ -50,6 +50,7 @@ class PartitionLags:
         lanes: Callable[[], Iterable[tuple[str, LaneSet]]],
         fetch_position: Callable[[str, int], tuple[int, int] | None],
         now: Callable[[], float],
+        kafka_answers: Callable[[], bool],
     ) -> None:
         """Look at these.
 
@@ -58,16 +59,19 @@ class PartitionLags:
             fetch_position: gives a partition's end and the offset up to which it was fetched; None if not
                 known yet.
             now: wall clock, seconds since the epoch.
+            kafka_answers: whether Kafka answers. While it does not, the ends of the partitions are those of
+                before: what is in them now is not known.
         """
         self._lanes = lanes
         self._fetch_position = fetch_position
         self._now = now
+        self._kafka_answers = kafka_answers
         self._seen: dict[
             TopicPartitionName, float
         ] = {}  # when something that nobody has read yet was first seen to wait
 
     def lags(self) -> list[tuple[tuple[str, str], int]]:
-        """Return the offsets between the committed one and the end, by topic and partition."""
+        """Return the offsets between the committed one and the end, by topic and partition, where known."""
         return [((topic, str(number)), lag) for (topic, number), _, lag in self._look() if lag is not None]
 
     def waiting_since(self) -> list[tuple[tuple[str, str], float]]:
@@ -84,7 +88,8 @@ class PartitionLags:
             held = None if lane is None else lane.oldest_timestamp_ms
             if held is not None and not is_known(held, now):
                 held = None
-            if held is None and lag:
+            # What nobody had read when Kafka fell silent still waits.
+            if held is None and (lag or (lag is None and topic_partition in self._seen)):
                 seen[topic_partition] = self._seen.get(topic_partition, now)
             since = seen.get(topic_partition) if held is None else held / 1000
             if since is not None:
@@ -100,7 +105,7 @@ class PartitionLags:
                 yield (topic, number), None, self._lag(topic, number, None)
 
     def _lag(self, topic: str, number: int, lane: LaneView | None) -> int | None:
-        fetch_position = self._fetch_position(topic, number)
+        fetch_position = self._fetch_position(topic, number) if self._kafka_answers() else None
         if fetch_position is None:
             return None
         end, fetched = fetch_position

@@ -91,7 +91,7 @@ LAG = Described(
     "confirmation_lag_records",
     "gauge",
     ("topic", "partition"),
-    "Offsets from the committed one to the end of the partition.",
+    "Offsets from the committed one to the end of the partition; absent while Kafka does not answer.",
 )
 UNSETTLED = Described(
     "confirmation_lane_unsettled_actions",

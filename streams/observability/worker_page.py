@@ -77,7 +77,7 @@ def observe(
     def fetch_position(topic: str, partition: int) -> tuple[int, int] | None:
         return app.consumer.fetch_position(TP(topic, partition))  # type: ignore[no-any-return]  # ours
 
-    lags = PartitionLags(lanes.items, fetch_position, time.time)
+    lags = PartitionLags(lanes.items, fetch_position, time.time, health.kafka_answers)
     metrics.lanes(lanes.items)
     metrics.gauge(catalogue.IN_FLIGHT, lambda: [((), sum(each.in_flight for each in lanes.values()))])
     metrics.gauge(catalogue.LAG, lags.lags)

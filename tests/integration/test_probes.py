@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import yaml
 from aiokafka import AIOKafkaProducer
@@ -42,6 +43,8 @@ class Seen:
         self.reasons: set[str] = set()
         self.seconds = 0.0
         self.last = 0
+        self.lag_is_shown = False  # in the end; and on the page:
+        self.waiting: int | None = None
 
     async def watch(self, worker: WorkerProcess, seconds: float = LONG) -> None:
         """Ask both for so long."""
@@ -54,6 +57,10 @@ class Seen:
                 self.reasons |= set(problems(body))
             await asyncio.sleep(0.1)
         self.seconds += lasted
+        self.lag_is_shown = (
+            "confirmation_lag_records{" in (await asyncio.to_thread(worker.get, "/metrics"))[1]
+        )
+        self.waiting = orjson.loads((await asyncio.to_thread(worker.get, "/live"))[1])["waiting"]
 
 
 async def says(place: Installation, worker: WorkerProcess, words: str) -> None:
@@ -183,6 +190,13 @@ def test_what_keeps_it_from_its_work_is_said(seen: dict[str, Seen], phase: str, 
     """/readyz is 503 with a sentence that says what is awaited, at the latest in the end."""
     assert seen[phase].last == 503
     assert words in "; ".join(seen[phase].reasons)
+
+
+@pytest.mark.kafka
+def test_while_no_broker_answers_the_lag_is_unknown(seen: dict[str, Seen]) -> None:
+    """Neither /metrics nor the page shows what was known before; in silence both show that nothing waits."""
+    assert (seen["silence"].lag_is_shown, seen["silence"].waiting) == (True, 0)
+    assert (seen["broker gone"].lag_is_shown, seen["broker gone"].waiting) == (False, None)
 
 
 def test_kubernetes_is_more_patient_than_any_of_it() -> None:

@@ -35,8 +35,12 @@ class World:
         self.lanes = FakeLanes(list(lanes), opening or {})
         self.ends: dict[int, tuple[int, int]] = {}
         self.now = START
+        self.kafka_answers = True
         self.backlog = PartitionLags(
-            lambda: [("actions", self.lanes)], lambda _, number: self.ends.get(number), lambda: self.now
+            lambda: [("actions", self.lanes)],
+            lambda _, number: self.ends.get(number),
+            lambda: self.now,
+            lambda: self.kafka_answers,
         )
 
     def lags(self) -> dict[str, int]:
@@ -66,6 +70,23 @@ def test_what_is_not_known_is_not_shown() -> None:
     world = World(FakeLane(0), opening={1: "opening"})
     assert world.lags() == {}
     assert world.waiting_since() == {}
+
+
+def test_while_kafka_does_not_answer_the_lag_is_unknown_and_what_waited_still_waits() -> None:
+    """No lag is shown, as it may have grown; nor since when a partition waits, if nothing waited there."""
+    world = World(
+        FakeLane(0, committed=5),
+        FakeLane(1, committed=5),
+        FakeLane(2, committed=5, oldest_timestamp_ms=(START - 3) * 1000, has_work=True),
+    )
+    world.ends = {0: (5, 5), 1: (9, 5), 2: (9, 9)}
+    before = world.waiting_since()
+    assert before == {"1": START, "2": START - 3}
+    world.kafka_answers = False
+    for _ in range(2):
+        world.now += 60
+        assert world.lags() == {}
+        assert world.waiting_since() == before
 
 
 def test_the_oldest_action_is_the_one_that_a_lane_holds() -> None:

@@ -190,8 +190,7 @@ class Overview:
             rows += [
                 PartitionRow(topic, number, trouble=why) for number, why in sorted(lanes.opening.items())
             ]
-        # While no broker answers, the ends of the logs are those of long ago.
-        lags = dict(self._parts.lags.lags()) if rows and self._parts.health.kafka_answers() else {}
+        lags = dict(self._parts.lags.lags())
         since = dict(self._parts.lags.waiting_since())
         for row in rows:
             key = row.topic, str(row.partition)

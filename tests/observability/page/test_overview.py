@@ -74,7 +74,7 @@ class FakeWorker:
         self.decision: str | None = None
         self.statistics = LookupStatistics(Silent(), lambda: self.now)
         self.errors = RecentErrors(lambda: self.now)
-        lags = PartitionLags(self.both, self.fetched, lambda: self.now)
+        lags = PartitionLags(self.both, self.fetched, lambda: self.now, self.kafka_answers)
         self.overview = Overview(
             WorkerParts(
                 worker="worker-0",
