@@ -115,7 +115,7 @@ async def recovers(proxy: KafkaProxy, place: Installation) -> WorkerProcess:
     "state",
     [
         falls_mute,
-        joins,
+        pytest.param(joins, marks=pytest.mark.slow),
         pytest.param(starts, marks=pytest.mark.slow),
         pytest.param(away_for_long, marks=pytest.mark.slow),
         pytest.param(half_connected, marks=pytest.mark.slow),
@@ -209,6 +209,7 @@ async def test_an_agent_that_fails_or_ends_ends_the_worker(installation: Make, w
     assert reason in line["message"]
 
 
+@pytest.mark.slow
 async def test_a_consumer_thread_that_stands_still_is_a_reason_to_restart(installation: Make) -> None:
     """/livez and /readyz are 503 and name it, though no partition has work."""
     place = installation(stuck_after=5, lookup_deadline=3, transaction_timeout=3)

@@ -512,6 +512,7 @@ async def test_a_thread_whose_event_loop_stands_still_falls_silent(
 
 
 @pytest.mark.kafka
+@pytest.mark.slow
 async def test_a_coordinator_that_is_mute_for_a_session_s_time_is_not_known_any_more(
     kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
 ) -> None:
