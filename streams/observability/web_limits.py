@@ -38,8 +38,12 @@ HEADERS = {
 CONNECTION_SECONDS = 10.0
 #: Open connections at most; with a low limit of open files, an eighth of that. A further one ends the oldest.
 CONNECTIONS = 128
-#: Requests a second at most; so many more at once after a quiet time. Others wait for their turn.
-REQUESTS_PER_SECOND, BURST = 200.0, 20.0
+#: Paths that probes ask for.
+PROBES = frozenset({"/livez", "/readyz"})
+#: Requests of probes a second at most, and of all else, whose answers are larger; others wait for their turn.
+PROBES_PER_SECOND, PAGES_PER_SECOND = 200.0, 30.0
+#: So many more at once after a quiet time.
+BURST = 20.0
 #: Seconds for which what is rendered of the metrics is given to all who ask.
 RENDERING_SECONDS = 1.0
 #: Ends of names that nobody can register (RFC 6761, 6762 and 8375, ICANN's .internal, Kubernetes' services).
@@ -53,13 +57,13 @@ def protect(server: Any, names: Collection[str]) -> None:
         server: ``app.web``.
         names: host names by which its pages may be asked for, besides local ones; in lower case.
     """
-    pace = Pace()
+    probes, pages = Pace(PROBES_PER_SECOND), Pace(PAGES_PER_SECOND)
 
     @web.middleware
     async def guarded(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        await pace.turn()
+        await (probes if request.path in PROBES else pages).turn()
         # One request a connection: so the connection's time is the request's.
         try:
             if is_answered_to(request.headers.get("Host"), names):
@@ -104,10 +108,12 @@ class Pace:
 
     def __init__(
         self,
+        per_second: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """Measure with `clock` (monotonic, in seconds), and wait with `sleep`."""
+        """Give `per_second` turns a second; `clock` and `sleep` are in seconds, and `clock` is monotonic."""
+        self._per_second = per_second
         self._clock = clock
         self._sleep = sleep
         self._next = 0.0
@@ -115,7 +121,7 @@ class Pace:
     async def turn(self) -> None:
         """Wait for a turn; those who came first have theirs first."""
         now = self._clock()
-        self._next = max(self._next + 1 / REQUESTS_PER_SECOND, now - BURST / REQUESTS_PER_SECOND)
+        self._next = max(self._next + 1 / self._per_second, now - BURST / self._per_second)
         if self._next > now:
             await self._sleep(self._next - now)
 

@@ -158,7 +158,7 @@ class FakeTime:
 async def test_requests_take_turns() -> None:
     """After a quiet time some are answered at once; the others wait, each longer than the one before."""
     clock = FakeTime()
-    pace = Pace(clock, clock.sleep)
+    pace = Pace(200.0, clock, clock.sleep)
     for _ in range(221):
         await pace.turn()
     assert len(clock.slept) == 200
