@@ -86,12 +86,10 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     names, connection = TopicNames.of(settings), client_options(settings)
     organisations = OrganisationsInForce(settings, environ)
     recent_errors = RecentErrors(time.time)
-    app = _faust_app(settings, connection, recent_errors)
-    clock = RecordClock()
-    metrics = Metrics(names.actions, names.statuses, named=organisations.named, now=clock.now)
     ending = Ending(settings.drain_grace)
     app = _faust_app(settings, connection, recent_errors, ending)
-    metrics = Metrics(names.actions, names.statuses, named=organisations.named)
+    clock = RecordClock()
+    metrics = Metrics(names.actions, names.statuses, named=organisations.named, now=clock.now)
     startup = app.startup = Startup(
         connection=connection,
         group=settings.group_id,

@@ -32,10 +32,6 @@ class WorkerHealth:
     ) -> None:
         """Look at these parts of a worker.
 
-        `coordinated` says whether the consumer knows a broker that coordinates its group; `ending` says
-        whether the worker was told to end or has crashed; `clock_fault` says what is wrong with the machine's
-        clock.
-
         Args:
             startup: says what the worker waits for before its first record.
             lanes: of all topics.
@@ -46,6 +42,7 @@ class WorkerHealth:
             silent_for: seconds since the event loop of the consumer's thread turned.
             stuck_after: seconds. A lane with work that makes no progress for longer is stuck, and so is the
                 consumer's thread if it is silent for longer.
+            clock_fault: what is wrong with the machine's clock, or None.
         """
         self._startup = startup
         self._lanes = tuple(lanes)
