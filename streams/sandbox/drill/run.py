@@ -12,6 +12,7 @@ import msgspec
 
 from streams.commands.feeder import FeedError, feed_actions, feed_statuses
 from streams.commands.progress_bar import ProgressBar
+from streams.observability.web_limits import RENDERING_SECONDS
 from streams.sandbox.account import Account
 from streams.sandbox.drill.breaker_watch import BreakerWatch
 from streams.sandbox.drill.crowd import AFFECTED_ORG, HEALTHY_ORG, Group, actions, group_of, statuses, warm_up
@@ -108,6 +109,7 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
                 progress.begin(f"CRM {mode}: {2 * affected:,} actions", 2 * affected)
                 account: Account[Group] = Account(names, _group_of)
                 await _flow(place, actions(affected), 2 * affected, mailer, account, progress)
+                await asyncio.sleep(RENDERING_SECONDS)  # else the page may be of before the last lookups
                 failed = await asyncio.to_thread(
                     worker.counter, "confirmation_lookup_duration_seconds_count", outcome="error"
                 )
