@@ -85,7 +85,6 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         coordinator = cast(Any, self._consumer)._coordinator
         coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none
         if coordination is not None:
-            _bound_heartbeats(coordinator, self.app.conf.broker_session_timeout)
             coordination.add_done_callback(self._coordination_ended)
 
     async def _fetch_records(
@@ -118,19 +117,3 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def create_topic(self, *_: Any, **__: Any) -> None:
         """Topics are made, with their settings checked, before this consumer starts."""
-
-
-def _bound_heartbeats(coordinator: Any, seconds: float) -> None:
-    """Let a heartbeat without an answer fail after so many seconds, so that the coordinator counts as gone.
-
-    aiokafka waits for the time-out of any request, and a request to join a group may take far longer.
-    """
-    heartbeat = coordinator._do_heartbeat
-
-    async def bounded() -> bool:
-        try:
-            return bool(await asyncio.wait_for(heartbeat(), seconds))
-        except TimeoutError:
-            return False
-
-    coordinator._do_heartbeat = bounded
