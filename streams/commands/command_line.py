@@ -94,6 +94,12 @@ def try_to_write(path: Path) -> None:
         path.unlink()
 
 
+def check_place(where: str, *words: str) -> None:
+    """Raise UsageError unless `where` is one of these words, or an offset."""
+    if where not in words and not (where.isascii() and where.isdigit() and len(where) < 19):
+        raise click.UsageError(f"{where!r} is neither {' nor '.join([*words, 'an offset'])}")
+
+
 def counted(number: int, one: str) -> str:
     """Return a number with its noun, as in "1 dead letter" or "1,200 dead letters"."""
     return f"{number:,} {one if number == 1 else f'{one}s'}"

@@ -18,6 +18,7 @@ from streams.commands.feed_report import FeedReport
 from streams.commands.keyed_lines import Message, action_message, status_message
 from streams.commands.lines import LINE_LIMIT, Blocks, blocks_of, paced
 from streams.kafka.connection_check import access_problem
+from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 from streams.messages.keys import partition_of
 
 LINGER = 0.02  # seconds that a line waits for company in its batch
@@ -25,7 +26,6 @@ BATCH_BYTES = 256 * 1024
 BATCHES_IN_FLIGHT = 64  # with BATCH_BYTES this bounds memory to about 16 MiB
 ANSWER_WITHIN = 15.0  # seconds for Kafka to answer at the start
 STALLED_AFTER = 30.0  # seconds without one acknowledged batch
-DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's own default, for brokers that do not let us ask
 
 
 class FeedError(Exception):
@@ -128,7 +128,7 @@ async def _largest_message(connection: Mapping[str, Any], topic: str, where: str
             for entry in entries if error_code == 0 else ():
                 if entry[0] == "max.message.bytes":
                     return int(entry[1])
-    return DEFAULT_MAX_MESSAGE_BYTES
+    return DEFAULT_MAX_MESSAGE_BYTES  # for brokers that do not let us ask
 
 
 async def _no_answer(connection: Mapping[str, Any], where: str, error: Exception) -> FeedError:

@@ -7,11 +7,9 @@ rights of a worker, and its transactional.id fences whoever decides the same at 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.commands.command_line import WrongUse
 from streams.commands.installation import Installation, NotAnswered
@@ -21,7 +19,7 @@ from streams.delivery.topic_limits import TopicLimits
 from streams.delivery.transaction import Position, TransactionFailed
 from streams.kafka import authorization
 from streams.kafka.acls import Acl
-from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
+from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, administering
 
 #: Attempts to commit, and seconds between two: a worker that waits for the decision may be first each time.
 _ATTEMPTS, _PAUSE = 20, 0.3
@@ -32,17 +30,6 @@ def check_topic(installation: Installation, topic: str) -> None:
     names = installation.names
     if topic not in (names.actions, names.rekeyed):
         raise WrongUse(f"{topic} is not read from offsets of a lane: {names.actions} and {names.rekeyed} are")
-
-
-@asynccontextmanager
-async def connected(installation: Installation) -> AsyncIterator[Offsets]:
-    """Connect to the group's offsets. Raises KafkaError."""
-    offsets = Offsets(installation.group, installation.connection)
-    try:
-        await offsets.start()
-        yield offsets
-    finally:
-        await offsets.stop()
 
 
 async def commit(
@@ -99,11 +86,7 @@ async def _check_rights(installation: Installation, topic: str, transactional_id
         Acl("topic", topic, "literal", "Read", why),
         Acl("transactionalId", transactional_id, "literal", "Write", why),
     )
-    admin = AIOKafkaAdminClient(**installation.connection)
-    try:
-        await admin.start()
+    async with administering(installation.connection) as admin:
         lacking = await authorization.missing(admin, needed)
-    finally:
-        await admin.close()
     if lacking:
         raise NotAnswered(authorization.denied(lacking))

@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from streams.commands.command_line import NoAnswer, WrongUse, settings_in_force
+from streams.delivery.offsets import Offsets
 from streams.kafka.connection_check import access_problem
 from streams.kafka.topics import TopicNames, administering
 from streams.settings.connection import client_options
@@ -37,6 +39,17 @@ def installation_of(settings: Settings) -> Installation:
         client_options(settings),
         settings.transaction_timeout,
     )
+
+
+@asynccontextmanager
+async def group_offsets(installation: Installation) -> AsyncIterator[Offsets]:
+    """Connect to the offsets of the worker's group. Raises KafkaError."""
+    offsets = Offsets(installation.group, installation.connection)
+    try:
+        await offsets.start()
+        yield offsets
+    finally:
+        await offsets.stop()
 
 
 class NotAnswered(Exception):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.command_line import WrongUse, settings_in_force
+from streams.commands.command_line import WrongUse, check_place, settings_in_force
 
 if TYPE_CHECKING:
     from aiokafka import TopicPartition
@@ -35,8 +35,7 @@ def start_at(topic: str, partition: int, where: str) -> None:
     from streams.commands.group_commit import check_topic
     from streams.commands.installation import answered, installation_of
 
-    if not (where in ("earliest", "latest") or (where.isascii() and where.isdigit() and len(where) < 19)):
-        raise click.UsageError(f"{where!r} is neither earliest nor latest nor an offset")
+    check_place(where, "earliest", "latest")
     installation = installation_of(settings_in_force())
     check_topic(installation, topic)
     click.echo(answered(_commit(installation, TopicPartition(topic, partition), where)))
@@ -50,8 +49,8 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
         PartitionMissing, NotAnswered: it does not exist, or nothing could be committed.
         KafkaError: the cluster cannot be asked.
     """
-    from streams.commands.group_commit import commit, connected
-    from streams.commands.installation import describe
+    from streams.commands.group_commit import commit
+    from streams.commands.installation import describe, group_offsets
     from streams.delivery.starting import OperatorNeeded, StartingPositions
     from streams.delivery.transaction import Position
 
@@ -60,7 +59,7 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
     described = await describe(installation)
     described.require(topic, names.emails, names.actions, names.rekeyed)
     described.require_partitions(topic, [partition])
-    async with connected(installation) as offsets:
+    async with group_offsets(installation) as offsets:
         starting = StartingPositions(offsets, (names.actions, names.rekeyed), names.emails)
         committed = await offsets.committed(topic_partition)
         try:

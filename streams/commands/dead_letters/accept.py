@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.command_line import WrongUse, counted, settings_in_force
+from streams.commands.command_line import WrongUse, check_place, counted, settings_in_force
 
 if TYPE_CHECKING:
     from aiokafka import TopicPartition
@@ -37,8 +37,7 @@ def accept(topic: str, partition: int, where: str) -> None:
     from streams.commands.group_commit import check_topic
     from streams.commands.installation import answered, installation_of
 
-    if not (where == "latest" or (where.isascii() and where.isdigit() and len(where) < 19)):
-        raise click.UsageError(f"{where!r} is neither latest nor an offset")
+    check_place(where, "latest")
     installation = installation_of(settings_in_force())
     check_topic(installation, topic)
     click.echo(answered(_accept(installation, TopicPartition(topic, partition), where)))
@@ -54,8 +53,8 @@ async def _accept(installation: Installation, topic_partition: TopicPartition, w
     """
     from aiokafka import TopicPartition
 
-    from streams.commands.group_commit import commit, connected
-    from streams.commands.installation import describe
+    from streams.commands.group_commit import commit
+    from streams.commands.installation import describe, group_offsets
     from streams.delivery.decisions import acceptance_id, with_accepted
     from streams.delivery.transaction import Position
 
@@ -65,7 +64,7 @@ async def _accept(installation: Installation, topic_partition: TopicPartition, w
     described.require(topic, kept_for.topic)
     described.require_partitions(topic, [partition])
     described.require_partitions(kept_for.topic, [partition])
-    async with connected(installation) as offsets:
+    async with group_offsets(installation) as offsets:
         extents = await offsets.extents([topic_partition, kept_for])
         first, end = extents[topic_partition]
         committed = (await offsets.committed(topic_partition)).offset

@@ -17,7 +17,7 @@ from streams.commands.doctor.brokers import check_brokers
 from streams.commands.doctor.clock import check_clock, check_emails
 from streams.commands.doctor.findings import Finding, note, ok, problem
 from streams.commands.doctor.lookups import check_lookups
-from streams.commands.installation import Described, Installation, describe
+from streams.commands.installation import Described, Installation, describe, group_offsets
 from streams.commands.topic_reader import TopicReader
 from streams.delivery.decisions import accepted_in
 from streams.delivery.offsets import Offsets
@@ -284,10 +284,7 @@ class _Looking:
         return TopicReader(topic, self._installation.connection)
 
     async def _offsets(self, stack: AsyncExitStack) -> Offsets:
-        offsets = Offsets(self._installation.group, self._installation.connection)
-        stack.push_async_callback(offsets.stop)
-        await offsets.start()
-        return offsets
+        return await stack.enter_async_context(group_offsets(self._installation))
 
 
 async def _first_timestamps(reader: TopicReader, spans: Mapping[int, range]) -> dict[int, int]:
