@@ -49,7 +49,7 @@ ifdef ARGS
 	@$(RUN) -m pytest $(ARGS)
 else
 	@echo "Running the tests, four at a time, on real Kafkas (some minutes) ..."
-	@$(RUN) -m pytest --numprocesses 4 --dist loadfile $(addprefix --ignore=,$(LAST))
+	@$(RUN) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(LAST))
 	@echo "Running chaos and protocol faults, two at a time (some minutes more) ..."
 	@$(RUN) -m pytest --numprocesses 2 --dist loadfile $(LAST)
 endif

@@ -26,6 +26,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: Folders whose files take long. They begin first: no process shall work on one when the others have ended.
+_LONG = [
+    f"tests/{name}/" for name in ("integration", "docs", "security", "sandbox", "privacy", "bench", "mailer")
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of the long folders first, and leave the rest in its order."""
+    items.sort(key=lambda item: not item.nodeid.startswith(tuple(_LONG)))
+
+
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[EmbeddedKafka]:
     """A started one-broker cluster for the whole session; topics and groups in it have unique names."""

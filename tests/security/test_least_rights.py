@@ -6,7 +6,7 @@ right on the list, so there is nothing to argue for the rest.
 """
 
 import asyncio
-import contextlib
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,7 @@ from streams.settings.connection import client_options
 from streams.settings.load import load_settings
 from streams.settings.table import Settings
 from streams.startup import Startup
-from tests.clients import administering, happens
+from tests.clients import administering
 from tests.integration.steps import ready
 from tests.integration.topics import action, keyed, read_count, send, status
 from tests.security.broker import LIMITED, LIMITED_PASSWORD, SecureBroker, administrator
@@ -97,18 +97,32 @@ class Limited:
         self._admin: AdminClient = administrator(broker)
 
     def allow(self, *acls: Acl) -> None:
+        """Give these rights, and wait until the broker knows of them: its controller answers before that."""
         for done in self._admin.create_acls([AclBinding(*_fields(acl)) for acl in acls]).values():
             done.result(30)
+        for acl in acls:
+            self._wait(AclBindingFilter(*_fields(acl)), 1)
 
     def take_away(self, acl: Acl) -> None:
-        for done in self._admin.delete_acls([AclBindingFilter(*_fields(acl))]).values():
-            assert len(done.result(30)) == 1
+        """Take this right away, and wait until the broker knows of it."""
+        self._delete(AclBindingFilter(*_fields(acl)), 1)
 
     def take_everything_away(self) -> None:
         what, operation = (ResourceType.ANY, None, ResourcePatternType.ANY), AclOperation.ANY
-        everything = AclBindingFilter(*what, f"User:{LIMITED}", None, operation, AclPermissionType.ANY)
-        for done in self._admin.delete_acls([everything]).values():
-            done.result(30)
+        self._delete(AclBindingFilter(*what, f"User:{LIMITED}", None, operation, AclPermissionType.ANY))
+
+    def _delete(self, which: AclBindingFilter, expected: int | None = None) -> None:
+        (done,) = self._admin.delete_acls([which]).values()
+        deleted = len(done.result(30))
+        assert expected in (None, deleted)
+        self._wait(which, 0)
+
+    def _wait(self, which: AclBindingFilter, count: int) -> None:
+        """Wait until so many rights are what the broker, which judges by its own copy of them, answers."""
+        deadline = time.monotonic() + 15
+        while len(self._admin.describe_acls(which).result(30)) != count:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     async def make_topics(self) -> None:
         async with administering(self.broker.internal) as admin:
@@ -250,11 +264,6 @@ _DONE_WITH: dict[tuple[str, str], Callable[[Limited, str], int | None]] = {
 }
 
 
-async def settled(condition: Callable[[], Any]) -> Any:
-    """Wait until a change of rights has reached the broker from its controller; it takes milliseconds."""
-    return await happens(lambda: asyncio.to_thread(condition), 15)
-
-
 async def test_each_right_is_needed(limited: Limited) -> None:
     """Without any one of them, what the worker does with it is refused; given back, it goes through again."""
     await limited.make_topics()
@@ -262,9 +271,9 @@ async def test_each_right_is_needed(limited: Limited) -> None:
     async with administering(**limited.connection) as admin:
         for acl in limited.needed:
             attempt = partial(_DONE_WITH[acl.resource, acl.operation], limited, acl.name)
-            await settled(lambda attempt=attempt: attempt() is None)
+            assert await asyncio.to_thread(attempt) is None
             limited.take_away(acl)
-            await settled(lambda attempt=attempt: attempt() in _DENIED)
+            assert await asyncio.to_thread(attempt) in _DENIED
             # And the worker's own look at the start finds this one and no other.
             expected = [] if acl.operation == "DescribeConfigs" else [acl]
             assert await authorization.missing(admin, limited.needed) == expected
@@ -281,11 +290,7 @@ async def test_a_missing_right_ends_the_start(limited: Limited) -> None:
     limited.allow(*(acl for acl in limited.needed if acl != without))
 
     async with administering(**limited.connection) as admin:
-
-        async def only_that_is_missing() -> bool:
-            return await authorization.missing(admin, limited.needed) == [without]
-
-        await happens(only_that_is_missing, 15)
+        assert await authorization.missing(admin, limited.needed) == [without]
     startup = limited.startup()
     with pytest.raises(AccessRefused) as refused:
         await startup.start()
@@ -304,13 +309,7 @@ async def test_topics_are_made_with_the_right_to_make_them(limited: Limited) -> 
         with pytest.raises(TopicsUnfit, match="is missing and the cluster does not make it: TopicAuth"):
             await ensure_topics(admin, limited.names, partitions=1, replication=1)
         limited.allow(*limited.needed, *to_make_topics(limited.names))
-
-        async with asyncio.timeout(15):
-            while True:
-                with contextlib.suppress(TopicsUnfit):
-                    found = await ensure_topics(admin, limited.names, partitions=1, replication=1)
-                    break
-                await asyncio.sleep(0.05)
+        found = await ensure_topics(admin, limited.names, partitions=1, replication=1)
         assert found.partitions == 1
         assert (
             found.max_message_bytes[limited.names.dead_letters]
@@ -346,5 +345,5 @@ async def test_accepting_dead_letters_takes_read_on_their_topic(limited: Limited
         f"Error: the brokers do not allow this user Read on topic {names.dead_letters}\n"
     )
     limited.allow(Acl("topic", names.dead_letters, "literal", "Read", "to accept"))
-    accepted = await settled(lambda: (done := typed()).exit_code == 0 and done)
+    accepted = await asyncio.to_thread(typed)
     assert accepted.stdout == f"the dead letters of {names.actions}/0 are accepted up to offset 1: 1 offset\n"
