@@ -19,8 +19,6 @@ from tests.timing import until
 SECRETS = ("ana@example.org", "c0ntact-ref", "s3cret", "Basic ", "ECHO")
 """What no log line may hold: of the question, of the credentials, of the reply."""
 
-gc.freeze()  # what was imported stays anyway: the collections below need not walk through it each time
-
 
 def open_files() -> int:
     """Descriptors that this process has open."""
@@ -30,8 +28,9 @@ def open_files() -> int:
 @contextlib.asynccontextmanager
 async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     """What happens inside leaves the tasks and descriptors that there were, and nothing in any log."""
-    # or a descriptor that an earlier test of this process forgot would be closed, and missed, below
+    # or what an earlier test of this process forgot would be closed, and heard, below
     gc.collect()
+    gc.freeze()  # and the collections below need not walk through all that other tests have left in memory
     tasks, files = asyncio.all_tasks(), open_files()
     with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.DEBUG):
         warnings.simplefilter("always", ResourceWarning)
