@@ -10,15 +10,13 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from streams.commands.feed_report import FeedReport
+from streams.commands.installation import describe_topics
 from streams.commands.keyed_lines import Message, action_message, status_message
 from streams.commands.lines import LINE_LIMIT, Blocks, blocks_of, paced
 from streams.kafka.connection_check import access_problem
-from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 from streams.messages.keys import partition_of
 
 LINGER = 0.02  # seconds that a line waits for company in its batch
@@ -56,12 +54,9 @@ async def feed_statuses(
     connection: Mapping[str, Any],
     topic: str,
     lines: AsyncIterable[bytes] | Iterable[bytes],
-    on_progress: Callable[[FeedReport], None] | None = None,
-    *,
-    rate: float | None = None,
 ) -> FeedReport:
     """Send supporter statuses and tombstones, one a line; otherwise as ``feed_actions``."""
-    return await feed(connection, topic, blocks_of(lines), status_message, on_progress, rate=rate)
+    return await feed(connection, topic, blocks_of(lines), status_message)
 
 
 async def feed(
@@ -109,26 +104,14 @@ async def feed(
 
 async def _largest_message(connection: Mapping[str, Any], topic: str, where: str) -> int:
     """The topic's max.message.bytes. Asking first also keeps a producer from creating a mistyped topic."""
-    admin = AIOKafkaAdminClient(**connection, request_timeout_ms=5_000)
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
-            await admin.start()
-            if topic not in await admin.list_topics():
-                raise FeedError(
-                    f"there is no topic {topic!r} at {where}: the worker creates it when it starts"
-                )
-            resource = ConfigResource(ConfigResourceType.TOPIC, topic)
-            answers = await admin.describe_configs([resource])
+            described = await describe_topics({**connection, "request_timeout_ms": 5_000}, [topic])
     except (KafkaError, OSError, TimeoutError) as error:
         raise await _no_answer(connection, where, error) from error
-    finally:
-        await admin.close()
-    for answer in answers:
-        for error_code, _, _, _, entries in answer.resources:
-            for entry in entries if error_code == 0 else ():
-                if entry[0] == "max.message.bytes":
-                    return int(entry[1])
-    return DEFAULT_MAX_MESSAGE_BYTES  # for brokers that do not let us ask
+    if topic not in described.partitions:
+        raise FeedError(f"there is no topic {topic!r} at {where}: the worker creates it when it starts")
+    return described.max_message_bytes(topic)
 
 
 async def _no_answer(connection: Mapping[str, Any], where: str, error: Exception) -> FeedError:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from streams.commands.command_line import NoAnswer, WrongUse, settings_in_force
 from streams.delivery.offsets import Offsets
 from streams.kafka.connection_check import access_problem
-from streams.kafka.topics import TopicNames, administering
+from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, TopicNames, administering
 from streams.settings.connection import client_options
 from streams.settings.table import Settings
 
@@ -42,9 +42,9 @@ def installation_of(settings: Settings) -> Installation:
 
 
 @asynccontextmanager
-async def group_offsets(installation: Installation) -> AsyncIterator[Offsets]:
-    """Connect to the offsets of the worker's group. Raises KafkaError."""
-    offsets = Offsets(installation.group, installation.connection)
+async def group_offsets(installation: Installation, group: str | None = None) -> AsyncIterator[Offsets]:
+    """Connect to the offsets of `group`; None: the worker's. Raises KafkaError."""
+    offsets = Offsets(group or installation.group, installation.connection)
     try:
         await offsets.start()
         yield offsets
@@ -76,6 +76,10 @@ class Described:
         """Return a topic's setting; `otherwise` where it cannot be seen."""
         return self.configs.get(topic, {}).get(name, otherwise)
 
+    def max_message_bytes(self, topic: str) -> int:
+        """Return how many bytes a record of a topic may have; Kafka's default where it cannot be seen."""
+        return int(self.config(topic, "max.message.bytes", str(DEFAULT_MAX_MESSAGE_BYTES)))
+
     def require(self, *topics: str) -> None:
         """Raise TopicMissing unless all of them exist."""
         for topic in topics:
@@ -90,16 +94,15 @@ class Described:
 
 
 async def describe(installation: Installation) -> Described:
-    """Look at the installation's topics.
+    """Look at the installation's topics. Raises KafkaError."""
+    return await describe_topics(installation.connection, installation.names.all)
 
-    Raises:
-        KafkaError: the cluster cannot be asked.
-    """
-    async with administering(installation.connection) as admin:
+
+async def describe_topics(connection: Mapping[str, Any], topics: Collection[str]) -> Described:
+    """Look at those of `topics` that exist. Raises KafkaError."""
+    async with administering(connection) as admin:
         # Not asked by name: where the cluster makes topics on demand, that would make them.
-        found = [
-            each for each in await admin.describe_topics(None) if each["topic"] in installation.names.all
-        ]
+        found = [each for each in await admin.describe_topics(None) if each["topic"] in topics]
         configs: dict[str, dict[str, str]] = {}
         resources = [ConfigResource(ConfigResourceType.TOPIC, each["topic"]) for each in found]
         for response in await admin.describe_configs(resources) if resources else ():

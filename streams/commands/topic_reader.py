@@ -9,7 +9,6 @@ async for partition, records in reader.chunks():
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Set
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -38,7 +37,7 @@ class TopicReader:
     """
 
     def __init__(self, topic: str, connection: Mapping[str, Any]) -> None:
-        """Describe it; `start` connects.
+        """Describe it; entering it connects.
 
         Args:
             topic: its name; reading never creates it.
@@ -52,7 +51,7 @@ class TopicReader:
         self._paused: set[int] = set()
         self.records_read = 0
 
-    async def start(self) -> None:
+    async def __aenter__(self) -> Self:
         """Connect. Raises KafkaError."""
         read_any_header_name()
         self._consumer = AIOKafkaConsumer(
@@ -64,25 +63,16 @@ class TopicReader:
             max_partition_fetch_bytes=FETCH_OF_PARTITION,
             request_timeout_ms=30_000,
         )
-        await self._consumer.start()
-
-    async def stop(self) -> None:
-        """Disconnect."""
-        if self._consumer is not None:
-            await self._consumer.stop()
-
-    async def __aenter__(self) -> Self:
         try:
-            await self.start()
+            await self._consumer.start()
         except BaseException:
-            await self.stop()
+            await self._consumer.stop()
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
+    async def __aexit__(self, *_: object) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
 
     async def partitions(self) -> list[int]:
         """Return the numbers of the topic's partitions; none where there is no such topic."""

@@ -6,7 +6,7 @@ a new epoch and looks again at what is there.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -16,7 +16,6 @@ from aiokafka.structs import OffsetAndMetadata
 from streams.commands.installation import Described, Installation, NotAnswered
 from streams.delivery.batches import BATCH_BYTES, Batch, fill_batches
 from streams.delivery.transaction import Outgoing, RecordTooLarge
-from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 
 _TIMEOUT = 60.0  # seconds
 _STOP_WITHIN = 5.0  # seconds
@@ -38,10 +37,7 @@ class Transactions:
 
     def __init__(self, installation: Installation, described: Described, transactional_id: str) -> None:
         """Describe it; nothing is connected before `open`."""
-        self._limits = {
-            topic: int(described.config(topic, "max.message.bytes", str(DEFAULT_MAX_MESSAGE_BYTES)))
-            for topic in described.partitions
-        }
+        self._limits = {topic: described.max_message_bytes(topic) for topic in described.partitions}
         self._producer = AIOKafkaProducer(
             **installation.connection,
             transactional_id=transactional_id,
@@ -95,6 +91,24 @@ class Transactions:
 
     def _batches(self, records: Iterable[Outgoing]) -> list[Batch]:
         return fill_batches(self._producer, records, None, self._limits)
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    installation: Installation, described: Described, prefix: str, partitions: Iterable[int]
+) -> AsyncIterator[dict[int, Transactions]]:
+    """Give an open writer for each partition, whose transactional.id is `prefix`, a hyphen and its number.
+
+    Raises:
+        KafkaError: one of them cannot be opened.
+    """
+    writers = {}
+    async with contextlib.AsyncExitStack() as stack:
+        for number in sorted(set(partitions)):
+            writers[number] = Transactions(installation, described, f"{prefix}-{number}")
+            stack.push_async_callback(writers[number].close)
+            await writers[number].open()
+        yield writers
 
 
 def _looked_at(sent: asyncio.Future[Any]) -> None:

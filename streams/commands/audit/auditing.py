@@ -20,10 +20,9 @@ from streams.commands.audit.matching import Matching, Owed
 from streams.commands.audit.moments import Moment
 from streams.commands.audit.outcome import AuditRange, AuditResult
 from streams.commands.audit.snapshot import Log, Snapshot, take
-from streams.commands.installation import Installation
+from streams.commands.installation import Installation, group_offsets
 from streams.commands.progress_bar import OnProgress
 from streams.commands.topic_reader import RecordId, TopicReader
-from streams.delivery.offsets import Offsets
 
 _NEVER = 1 << 62  # milliseconds
 RUN_IN = 900_000  # milliseconds
@@ -49,12 +48,10 @@ async def audit(
         name: TopicReader(name, installation.connection)
         for name in (names.actions, names.emails, names.dead_letters, names.rekeyed)
     }
-    offsets = Offsets(installation.group, installation.connection)
     async with AsyncExitStack() as stack:
-        services: list[Offsets | TopicReader] = [offsets, *readers.values()]
-        for each in services:
-            stack.push_async_callback(each.stop)
-            await each.start()
+        offsets = await stack.enter_async_context(group_offsets(installation))
+        for reader in readers.values():
+            await stack.enter_async_context(reader)
         snapshot = await take(installation, readers, wanted.partitions, offsets)
         run = _Run(installation, snapshot, readers, progress)
         found = await run.audit(wanted)

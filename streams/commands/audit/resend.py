@@ -10,7 +10,6 @@ upward. It has the id that the email should have had, and a header ``resent: 1``
 """
 
 import time
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +19,7 @@ from streams.commands.audit.outcome import AuditRange, AuditResult
 from streams.commands.installation import Described, Installation, describe
 from streams.commands.progress_bar import OnProgress
 from streams.commands.topic_reader import read_records
-from streams.commands.transactions import Transactions
+from streams.commands.transactions import Transactions, opened
 from streams.delivery.transaction import Outgoing
 from streams.messages.decode import Reason, Undecodable, Variant, decode_action, status_key
 from streams.messages.email import EmailWriter
@@ -53,14 +52,9 @@ async def resend(
         KafkaError: the cluster cannot be asked.
     """
     described = await describe(installation)
-    topic = installation.names.actions
-    async with AsyncExitStack() as stack:
-        writers = {}
-        for number in sorted({owed.id.partition for owed in first.missing}):
-            writer = Transactions(installation, described, f"{installation.group}-resend-{topic}-{number}")
-            stack.push_async_callback(writer.close)
-            await writer.open()
-            writers[number] = writer
+    prefix = f"{installation.group}-resend-{installation.names.actions}"
+    partitions = [owed.id.partition for owed in first.missing]
+    async with opened(installation, described, prefix, partitions) as writers:
         before = {owed.id for owed in first.missing}
         second = await audit(installation, wanted, progress) if writers else first
         still = [owed for owed in second.missing if owed.id in before]

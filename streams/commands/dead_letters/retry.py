@@ -11,7 +11,6 @@ week (``offsets.retention.minutes``): without any, the topics are searched for t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +20,11 @@ from aiokafka.structs import OffsetAndMetadata
 from streams.actions.dead_letter import source_headers
 from streams.commands.audit.snapshot import Settled
 from streams.commands.dead_letters.letters import DeadLetter, letters, records_of
-from streams.commands.installation import Described, Installation, describe
+from streams.commands.installation import Described, Installation, describe, group_offsets
 from streams.commands.progress_bar import OnProgress
 from streams.commands.topic_reader import RecordId, read_records
-from streams.commands.transactions import Commit, NotWritten, Transactions
+from streams.commands.transactions import Commit, NotWritten, opened
 from streams.delivery.commit_metadata import METADATA_CAP, Run, encode
-from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Outgoing
 
 RETRY_OF = "retry-of"
@@ -111,14 +109,9 @@ async def retry(
     described = await describe(installation)
     topic = installation.names.dead_letters
     done = RetryResult()
-    async with AsyncExitStack() as stack:
-        writers = {}
-        first = await plan(installation, named, error_class, on_progress)
-        for number in sorted({letter.id.partition for letter in first.chosen}):
-            writer = Transactions(installation, described, f"{group_of(installation)}-{topic}-{number}")
-            stack.push_async_callback(writer.close)
-            await writer.open()
-            writers[number] = writer
+    first = await plan(installation, named, error_class, on_progress)
+    partitions = [letter.id.partition for letter in first.chosen]
+    async with opened(installation, described, f"{group_of(installation)}-{topic}", partitions) as writers:
         # Only now, with every other writer fenced, what is read stays true.
         found = await letters(installation, on_progress)
         handled = set(await _handled(installation, described, found))
@@ -184,11 +177,8 @@ async def _handled(
     numbers = sorted({letter.id.partition for letter in found})
     if not numbers:
         return frozenset()
-    offsets = Offsets(group_of(installation), installation.connection)
-    try:
+    async with group_offsets(installation, group_of(installation)) as offsets:
         committed = await offsets.all_committed([TopicPartition(topic, number) for number in numbers])
-    finally:
-        await offsets.stop()
     settled = {place.partition: Settled(position) for place, position in committed.items()}
     handled = {letter.id for letter in found if letter.id.offset in settled[letter.id.partition]}
     unknown = [letter for letter in found if settled[letter.id.partition].committed is None]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from streams.commands.doctor.findings import Finding, note, ok, problem, seconds, warning
 from streams.commands.installation import Described
-from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, TopicNames
+from streams.kafka.topics import TopicNames
 
 CHECK = "topics"
 _DAY = 86_400_000  # milliseconds
@@ -127,18 +127,14 @@ def _dead_letters(described: Described, names: TopicNames) -> Iterator[Finding]:
 
 
 def _sizes(described: Described, names: TopicNames) -> Iterator[Finding]:
-    def limit(name: str) -> int:
-        return int(described.config(name, "max.message.bytes", str(DEFAULT_MAX_MESSAGE_BYTES)))
-
-    actions = limit(names.actions)
+    actions = described.max_message_bytes(names.actions)
     for name, what in (
         (names.emails, "an action of that size becomes a dead letter instead of an email"),
         (names.dead_letters, "a dead letter of that size is shortened"),
     ):
-        if name in described.partitions and limit(name) < actions:
+        if name in described.partitions and (limit := described.max_message_bytes(name)) < actions:
             yield warning(
                 CHECK,
-                f"{name} takes records up to {limit(name):,} bytes, {names.actions} up to {actions:,}:"
-                f" {what}",
+                f"{name} takes records up to {limit:,} bytes, {names.actions} up to {actions:,}: {what}",
                 f"set max.message.bytes of {name} to at least {actions + 4_096}",
             )
