@@ -1,4 +1,7 @@
-"""Bounds on time that hold on a busy machine, because they are counted by what the machine does meanwhile."""
+"""A clock that a test moves, and bounds on time that hold on a busy machine.
+
+The bounds are counted by what the machine does meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,16 @@ from contextlib import asynccontextmanager, suppress
 
 _TICK = 0.005  # seconds
 _LOOKS = 1_000
+
+
+class Clock:
+    """Stands still, at so many seconds, until it is moved."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -8,15 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from streams.commands.progress_bar import ProgressBar
-
-
-class Clock:
-    """Stands still until it is set."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.timing import Clock
 
 
 def test_elsewhere_than_on_a_terminal_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:

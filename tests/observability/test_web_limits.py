@@ -16,6 +16,7 @@ from streams.observability.web_limits import HEADERS, Pace, SharedRendering, is_
 from streams.sandbox.lookup_service import LookupService
 from tests.integration.steps import Make, act, reasons
 from tests.integration.topics import action
+from tests.timing import Clock
 
 HALF = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half:"
 HALF_BODY = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nhalf"
@@ -141,15 +142,12 @@ def test_a_name_that_a_stranger_can_own_is_not_answered(host: str) -> None:
     assert not is_answered_to(host, {"streams.example.org"})
 
 
-class FakeTime:
-    """A clock that only sleeping moves."""
+class FakeTime(Clock):
+    """Notes how long it is slept."""
 
     def __init__(self) -> None:
-        self.now = 1_000.0
+        super().__init__(1_000.0)
         self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

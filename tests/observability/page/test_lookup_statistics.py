@@ -5,19 +5,10 @@ import pytest
 from streams.lookup.breaker import State
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.observability.page.lookup_statistics import INTERVAL, INTERVALS, LookupStatistics
+from tests.timing import Clock
 
 FOUND = LookupOutcome(Outcome.EXISTING)
 FAILED = LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)
-
-
-class Clock:
-    """Seconds that pass when told."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Following:
@@ -35,7 +26,7 @@ class Following:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000.0)
 
 
 @pytest.fixture
