@@ -9,7 +9,7 @@ from collections.abc import Callable
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 
@@ -17,7 +17,10 @@ from streams.sandbox.ports import free_port
 
 
 class Mailbox:
-    """An SMTP server; `answers` holds what it says to RCPT, by local part, one after the other."""
+    """An SMTP server; `answers` holds what it says to RCPT, by local part, one after the other.
+
+    A `with` statement starts it, and stops it in the end.
+    """
 
     def __init__(self, **options: Any) -> None:
         """Take options of aiosmtpd's: of its SMTP class, or of its controller (``ssl_context``)."""
@@ -26,6 +29,13 @@ class Mailbox:
         self.letters: list[Message] = []
         self.answers: dict[str, list[str]] = {}
         self._controller: Controller | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port, **self._options)
@@ -51,7 +61,7 @@ class Mailbox:
 
 
 class MailerProcess:
-    """A mailer in a process of its own."""
+    """A mailer in a process of its own. A `with` statement starts it, and kills it in the end."""
 
     def __init__(
         self, bootstrap_servers: str, topic: str, smtp_port: int, folder: Path, **settings: object
@@ -73,6 +83,13 @@ class MailerProcess:
             **{f"MAILER_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def start(self) -> None:
         with self.log.open("ab") as log:

@@ -11,20 +11,18 @@ from typing import Any
 import pytest
 import trustme
 from aiosmtpd.smtp import AuthResult
-from cryptography.hazmat.primitives import serialization
 
 from examples.mailer.connection import kafka_options, smtp_options
 from examples.mailer.letters import Letter, Letters
 from examples.mailer.links import Links
 from examples.mailer.settings import WrongSetting, read_settings
 from examples.mailer.smtp import Accepted, Smtp, TryAgain
-from streams.sandbox.kafka import EmbeddedKafka
-from streams.sandbox.ports import free_port
 from tests.clients import make_topics
 from tests.integration.topics import send
 from tests.mailer.processes import Mailbox, MailerProcess
 from tests.mailer.test_letters import email
 from tests.mailer.test_settings import GIVEN
+from tests.security.broker import PLAIN_PASSWORD, PLAIN_USER, secure_broker
 
 #: aiosmtpd does not see that a connection is encrypted from its first byte, and worries.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
@@ -118,13 +116,9 @@ async def test_a_wrong_password_makes_letters_wait(
 
 async def test_a_server_without_starttls_gets_nothing(authority: tuple[trustme.CA, Path]) -> None:
     """If the offer of STARTTLS was taken out on the way, the letter waits, and the password is not sent."""
-    server = Mailbox()
-    server.start()
-    try:
+    with Mailbox() as server:
         assert await smtp(server, "starttls", authority[1]).send(letter()) == TryAgain("starttls_not_offered")
         assert not server.letters
-    finally:
-        server.stop()
 
 
 def test_mutual_tls_and_scram_reach_the_kafka_clients(
@@ -179,76 +173,38 @@ def test_authorities_that_are_none_stop_the_start(
         make(read_settings(GIVEN | environ))
 
 
-@pytest.fixture(scope="module")
-def guarded_kafka(
-    authority: tuple[trustme.CA, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[EmbeddedKafka, str]]:
-    """A broker, and the address of its listener that wants TLS and a password."""
-    plain, secure, controller = free_port(), free_port(), free_port()
-    pem = tmp_path_factory.mktemp("broker") / "identity.pem"
-    identity = authority[0].issue_cert("127.0.0.1")
-    key = serialization.load_pem_private_key(identity.private_key_pem.bytes(), None)
-    pem.write_bytes(
-        key.private_bytes(  # in PKCS #8, the only form that Kafka reads
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + b"".join(each.bytes() for each in identity.cert_chain_pems)
-    )
-    listeners = f"PLAINTEXT://127.0.0.1:{plain},SECURE://127.0.0.1:{secure}"
-    properties = {
-        "listeners": f"{listeners},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": listeners,
-        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
-        "listener.name.secure.ssl.keystore.type": "PEM",
-        "listener.name.secure.ssl.keystore.location": str(pem),
-        "listener.name.secure.sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.secure.plain.sasl.jaas.config": "org.apache.kafka.common.security.plain."
-        f'PlainLoginModule required user_mailer="{PASSWORD}";',
-    }
-    with EmbeddedKafka(properties=properties, port=plain) as kafka:
-        yield kafka, f"127.0.0.1:{secure}"
-
-
 @pytest.mark.kafka
 def test_the_whole_way_is_encrypted(
-    guarded_kafka: tuple[EmbeddedKafka, str],
-    mailbox: Callable[..., Mailbox],
-    authority: tuple[trustme.CA, Path],
-    tmp_path: Path,
+    mailbox: Callable[..., Mailbox], authority: tuple[trustme.CA, Path], tmp_path: Path
 ) -> None:
     """From a broker with TLS and SASL to a server with STARTTLS and a login; passwords come from files."""
-    kafka, secure = guarded_kafka
     server = mailbox("starttls")
-    (tmp_path / "password").write_text(f"{PASSWORD}\n")
-    settings = {
-        "kafka_security_protocol": "SASL_SSL",
-        "kafka_ca_file": authority[1],
-        "kafka_sasl_mechanism": "PLAIN",
-        "kafka_sasl_user": "mailer",
-        "smtp_security": "starttls",
-        "smtp_ca_file": authority[1],
-        "smtp_user": "mailer",
-        "smtp_password_file": tmp_path / "password",
-        "alive_file": tmp_path / "alive",
-    }
-    make = (secure, "emails", server.port, tmp_path)
-    refused = MailerProcess(*make, **settings, kafka_sasl_password="wrong")
-    refused.start()
-    assert refused.process is not None
-    assert refused.process.wait(30) == 1
-    assert "The mailer cannot go on: " in refused.log.read_text()
-    assert "Traceback" not in refused.log.read_text()
-    assert refused.healthy() == 1
+    (tmp_path / "password").write_text(PASSWORD)
+    (tmp_path / "kafka-password").write_text(f"{PLAIN_PASSWORD}\n")
+    with secure_broker(tmp_path) as broker:
+        settings = {
+            "kafka_security_protocol": "SASL_SSL",
+            "kafka_ca_file": broker.certificates.path("ca"),
+            "kafka_sasl_mechanism": "PLAIN",
+            "kafka_sasl_user": PLAIN_USER,
+            "smtp_security": "starttls",
+            "smtp_ca_file": authority[1],
+            "smtp_user": "mailer",
+            "smtp_password_file": tmp_path / "password",
+            "alive_file": tmp_path / "alive",
+        }
+        make = (broker.address("SASLTLS"), "emails", server.port, tmp_path)
+        with MailerProcess(*make, **settings, kafka_sasl_password="wrong") as refused:
+            assert refused.process is not None
+            assert refused.process.wait(30) == 1
+        assert "The mailer cannot go on: " in refused.log.read_text()
+        assert "Traceback" not in refused.log.read_text()
+        assert refused.healthy() == 1
 
-    mailer = MailerProcess(*make, **settings, kafka_sasl_password_file=tmp_path / "password")
-    asyncio.run(make_topics(kafka.bootstrap_servers, 1, "emails"))
-    asyncio.run(send(kafka.bootstrap_servers, "emails", [(b"key", email())]))
-    mailer.start()
-    try:
-        mailer.until(lambda: bool(server.letters))
-        assert mailer.healthy() == 0
-        assert mailer.end(signal.SIGTERM) == 0
-    finally:
-        mailer.kill()
+        asyncio.run(make_topics(broker.internal, 1, "emails"))
+        asyncio.run(send(broker.internal, "emails", [(b"key", email())]))
+        with MailerProcess(*make, **settings, kafka_sasl_password_file=tmp_path / "kafka-password") as mailer:
+            mailer.until(lambda: bool(server.letters))
+            assert mailer.healthy() == 0
+            assert mailer.end(signal.SIGTERM) == 0
     assert server.received() == {"ana@example.org": 1}

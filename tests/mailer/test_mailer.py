@@ -21,10 +21,8 @@ CANARY = "canary"
 
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
-    made = Mailbox()
-    made.start()
-    yield made
-    made.stop()
+    with Mailbox() as made:
+        yield made
 
 
 @pytest.fixture
@@ -131,16 +129,12 @@ def test_a_letter_that_waits_holds_up_its_partition_alone(
                         await producer.send_and_wait(topic, email(who), key=b"key", partition=partition)
 
     asyncio.run(put())
-    mailer = MailerProcess(kafka.bootstrap_servers, topic, mailbox.port, tmp_path)
-    mailer.start()
-    try:
+    with MailerProcess(kafka.bootstrap_servers, topic, mailbox.port, tmp_path) as mailer:
         mailer.until(lambda: len(mailbox.letters) == 3 and len(mailbox.answers["later"]) < 998)
         assert mailbox.received() == {f"{who}@{CANARY}.example": 1 for who in "abc"}
         mailbox.answers.clear()
         mailer.until(lambda: len(mailbox.letters) == 5)
         assert mailer.end(signal.SIGTERM) == 0
-    finally:
-        mailer.kill()
     in_order = [str(letter["To"]).partition("@")[0] for letter in mailbox.letters]
     assert sorted(in_order[:3]) == list("abc")
     assert in_order[3:] == ["later", "last"]
@@ -168,15 +162,10 @@ def test_nothing_in_a_record_ends_the_mailer(
     asyncio.run(make_topics(kafka.bootstrap_servers, 1, dead_letters))
     values = [*poison, *map(orjson.dumps, campaigns), good]
     asyncio.run(send(kafka.bootstrap_servers, topic, [(b"key", value) for value in values]))
-    mailer = MailerProcess(
-        kafka.bootstrap_servers, topic, mailbox.port, tmp_path, dead_letters_topic=dead_letters
-    )
-    mailer.start()
-    try:
+    make = (kafka.bootstrap_servers, topic, mailbox.port, tmp_path)
+    with MailerProcess(*make, dead_letters_topic=dead_letters) as mailer:
         mailer.until(lambda: len(mailbox.letters) == 3)
         assert mailer.end(signal.SIGTERM) == 0
-    finally:
-        mailer.kill()
     assert mailbox.received() == {f"{who}@{CANARY}.example": 1 for who in ("t0", "t1", "a")}
     assert not any(letter["Bcc"] for letter in mailbox.letters)
     dead = asyncio.run(read_count(kafka.bootstrap_servers, dead_letters, len(poison)))

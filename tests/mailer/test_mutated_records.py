@@ -85,11 +85,7 @@ def judge(taken: Taken, record: dict[str, Any]) -> None:
     ("seed", "number"), [(1, 300), pytest.param(2, 10_000, marks=pytest.mark.slow)], ids=["some", "many"]
 )
 def test_no_record_makes_a_letter_that_is_not_ours(
-    seed: int,
-    number: int,
-    kafka: EmbeddedKafka,
-    unique_name: Callable[[str], str],
-    tmp_path: Path,
+    seed: int, number: int, kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
 ) -> None:
     """Each record gets one letter like any other, to its own recipient, or is a dead letter."""
     topic = unique_name("emails")
@@ -107,15 +103,13 @@ def test_no_record_makes_a_letter_that_is_not_ours(
                 await producer.send(topic, json.dumps(last).encode(), partition=partition)
 
     asyncio.run(put())
-    with StrictSmtp("SIZE", "8BITMIME", "SMTPUTF8") as server:
-        mailer = MailerProcess(kafka.bootstrap_servers, topic, server.port, tmp_path)
-        mailer.start()
-        try:
-            lasts = {f"last{partition}@example.org" for partition in range(PARTITIONS)}
-            mailer.until(lambda: lasts <= {taken.recipient for taken in server.taken[-200:]}, 1_000)
-            assert mailer.end(signal.SIGTERM) == 0
-        finally:
-            mailer.kill()
+    lasts = {f"last{partition}@example.org" for partition in range(PARTITIONS)}
+    with (
+        StrictSmtp("SIZE", "8BITMIME", "SMTPUTF8") as server,
+        MailerProcess(kafka.bootstrap_servers, topic, server.port, tmp_path) as mailer,
+    ):
+        mailer.until(lambda: lasts <= {taken.recipient for taken in server.taken[-200:]}, 1_000)
+        assert mailer.end(signal.SIGTERM) == 0
     assert server.violations == []
     taken = [each for each in server.taken if each.recipient not in lasts]
     dead = asyncio.run(read_count(kafka.bootstrap_servers, f"{topic}.dlq", number - len(taken)))

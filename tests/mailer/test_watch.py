@@ -2,9 +2,8 @@
 
 import asyncio
 import signal
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,29 +13,21 @@ from examples.mailer.alive import WITHIN
 from examples.mailer.watch import FRESH, InHand, Watch, Web
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.ports import free_port
+from streams.sandbox.worker import page
 from tests.clients import make_topics
 from tests.integration.topics import producing
 from tests.mailer.processes import Mailbox, MailerProcess
 from tests.mailer.test_mailer import email
+from tests.timing import Clock
 
 Sample = tuple[str, frozenset[str]]
-
-
-def get(port: int, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError:
-        return 0, ""
 
 
 def metrics(port: int) -> dict[Sample, float]:
     """The samples, by name and the values of their labels."""
     return {
         (sample.name, frozenset(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(get(port, "/metrics")[1])
+        for family in text_string_to_metric_families(page(port, "/metrics")[1])
         for sample in family.samples
         if not sample.name.endswith("_created")
     }
@@ -46,19 +37,13 @@ def of(name: str, *labels: str) -> Sample:
     return name, frozenset(labels)
 
 
-class Clock:
-    """A clock that a test moves."""
-
-    now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
+AGE, READY = of("mailer_oldest_letter_age_seconds"), of("mailer_ready")
 
 
 @pytest.fixture
 def watched() -> Iterator[tuple[Watch, Clock, int]]:
     """A watch, its clock, and the port on which it is served."""
-    clock = Clock()
+    clock = Clock(1_000.0)
     watch = Watch(clock)
     web = Web(watch, "127.0.0.1", 0)
     yield watch, clock, web.port
@@ -68,23 +53,19 @@ def watched() -> Iterator[tuple[Watch, Clock, int]]:
 def test_what_is_not_known_is_not_shown(watched: tuple[Watch, Clock, int]) -> None:
     """Before Kafka told how much waits, and when it has not told for half a minute, no number says 0."""
     watch, clock, port = watched
-    lag, age, ready = (
-        of("mailer_lag_records", "3"),
-        of("mailer_oldest_letter_age_seconds"),
-        of("mailer_ready"),
-    )
-    assert not {lag, age} & metrics(port).keys()
+    lag = of("mailer_lag_records", "3")
+    assert not {lag, AGE} & metrics(port).keys()
     watch.beat()
     watch.know_lags({3: 0})
     seen = metrics(port)
-    assert (seen[lag], seen[age], seen[ready]) == (0, 0, 1)
+    assert (seen[lag], seen[AGE], seen[READY]) == (0, 0, 1)
     clock.now += FRESH
     watch.beat()
     seen = metrics(port)
-    assert not {lag, age} & seen.keys()
-    assert seen[ready] == 0
+    assert not {lag, AGE} & seen.keys()
+    assert seen[READY] == 0
     watch.in_hand[3] = InHand(7, clock.now - 90)
-    assert metrics(port)[age] == 90  # which needs no Kafka
+    assert metrics(port)[AGE] == 90  # which needs no Kafka
 
 
 def test_a_record_that_waits_unseen_has_no_age(watched: tuple[Watch, Clock, int]) -> None:
@@ -94,14 +75,14 @@ def test_a_record_that_waits_unseen_has_no_age(watched: tuple[Watch, Clock, int]
     watch.know_lags({0: 0, 1: 5})
     seen = metrics(port)
     assert seen[of("mailer_lag_records", "1")] == 5
-    assert of("mailer_oldest_letter_age_seconds") not in seen
+    assert AGE not in seen
 
 
 def test_the_oldest_of_all_partitions_counts(watched: tuple[Watch, Clock, int]) -> None:
     """Each partition has a letter in hand; the age is that of the oldest."""
     watch, clock, port = watched
     watch.in_hand |= {0: InHand(1, clock.now - 5), 1: InHand(1, clock.now - 70), 2: InHand(1, clock.now + 3)}
-    assert metrics(port)[of("mailer_oldest_letter_age_seconds")] == 70
+    assert metrics(port)[AGE] == 70
 
 
 def test_the_probes_follow_the_loop(watched: tuple[Watch, Clock, int]) -> None:
@@ -109,7 +90,7 @@ def test_the_probes_follow_the_loop(watched: tuple[Watch, Clock, int]) -> None:
     watch, clock, port = watched
 
     def probes() -> tuple[int, int]:
-        return get(port, "/livez")[0], get(port, "/readyz")[0]
+        return page(port, "/livez")[0], page(port, "/readyz")[0]
 
     assert probes() == (503, 503)
     watch.beat()
@@ -120,7 +101,7 @@ def test_the_probes_follow_the_loop(watched: tuple[Watch, Clock, int]) -> None:
     assert probes() == (200, 503)
     clock.now += WITHIN
     assert probes() == (503, 503)
-    assert get(port, "/")[0] == 404
+    assert page(port, "/")[0] == 404
 
 
 @pytest.mark.kafka
@@ -142,44 +123,32 @@ def test_a_mailer_shows_what_it_did_and_what_waits(
                 await producer.send_and_wait(topic, value)
 
     asyncio.run(put())
-    mailer = MailerProcess(kafka.bootstrap_servers, topic, mailbox.port, tmp_path, web_port=port)
-    lag, age, ready = (
-        of("mailer_lag_records", "0"),
-        of("mailer_oldest_letter_age_seconds"),
-        of("mailer_ready"),
-    )
-    mailer.start()
-    try:
+    lag = of("mailer_lag_records", "0")
+    with MailerProcess(kafka.bootstrap_servers, topic, mailbox.port, tmp_path, web_port=port) as mailer:
         # The topic ends with the marker of a transaction, which counts as long as records before it wait.
-        mailer.until(lambda: metrics(port).get(lag) in (3, 4) and metrics(port).get(age, 0) > 0)
+        mailer.until(lambda: metrics(port).get(lag) in (3, 4) and metrics(port).get(AGE, 0) > 0)
         mailer.until(
             lambda: metrics(port).get(of("mailer_attempts_failed_total", "ConnectionRefusedError"), 0) > 1
         )
-        assert get(port, "/livez")[0] == get(port, "/readyz")[0] == 200
-        mailbox.start()
-        mailer.until(lambda: metrics(port).get(lag) == metrics(port).get(age) == 0)
+        assert page(port, "/livez")[0] == page(port, "/readyz")[0] == 200
+        with mailbox:
+            mailer.until(lambda: metrics(port).get(lag) == metrics(port).get(AGE) == 0)
         seen = metrics(port)
         for variant in ("one_button", "two_button"):
             assert seen[of("mailer_letters_sent_total", variant)] == 1
         assert seen[of("mailer_letters_failed_total", "not_an_email_record")] == 1
-        assert seen[ready] == 1
+        assert seen[READY] == 1
         assert mailer.end(signal.SIGTERM) == 0
-    finally:
-        mailer.kill()
-        mailbox.stop()
 
 
 def test_a_port_that_is_taken_is_told_before_the_first_letter(tmp_path: Path) -> None:
     """One sentence with the settings' names, and exit code 2."""
-    web = Web(Watch(), "127.0.0.1", 0)
-    try:
-        mailer = MailerProcess("127.0.0.1:1", "t", 1, tmp_path, web_port=web.port)
-        mailer.start()
+    with (
+        closing(Web(Watch(), "127.0.0.1", 0)) as web,
+        MailerProcess("127.0.0.1:1", "t", 1, tmp_path, web_port=web.port) as mailer,
+    ):
         assert mailer.process is not None
         assert mailer.process.wait(60) == 2
-        assert mailer.log.read_text() == (
-            "MAILER_WEB_HOST and MAILER_WEB_PORT must be a free address of this machine.\n"
-        )
-    finally:
-        web.close()
-        mailer.kill()
+    assert mailer.log.read_text() == (
+        "MAILER_WEB_HOST and MAILER_WEB_PORT must be a free address of this machine.\n"
+    )
