@@ -204,6 +204,11 @@ class Installation:
     def __exit__(self, *_: object) -> None:
         self.kill_all()
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """The settings as environment variables, for commands."""
+        return {f"{PREFIX}{name}": value for name, value in self.settings.items()}
+
     def worker(self, **settings: object) -> WorkerProcess:
         """Make one more worker, not started yet; `settings` are its own."""
         if self._processes is None:

@@ -5,18 +5,12 @@ the lines ``cut`` and ``heal`` on standard input, answering each, and ends when 
 """
 
 import sys
-from dataclasses import dataclass
 
 from tests.faults.kafka_proxy import KafkaProxy
 
 
-@dataclass(frozen=True)
-class _Cluster:
-    bootstrap_servers: str
-
-
 def _main() -> None:
-    with KafkaProxy(_Cluster(sys.argv[1])) as proxy:
+    with KafkaProxy(sys.argv[1]) as proxy:
         print(proxy.bootstrap_servers, flush=True)  # noqa: T201 - the protocol with whoever started us
         for line in sys.stdin:
             {"cut": proxy.cut, "heal": proxy.heal}[line.strip()]()

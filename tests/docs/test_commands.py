@@ -22,7 +22,7 @@ from streams.sandbox.ports import free_port
 from streams.sandbox.worker import Installation
 from streams.settings.table import describe
 from tests.docs.commands import ROOT, commands, documents
-from tests.integration.topics import action, send
+from tests.integration.topics import action, keyed, send
 
 TYPED = commands()
 #: Exit codes that are an answer, not a failure. An installation on one broker gets remarks from the doctor.
@@ -165,13 +165,11 @@ def place(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Ite
         worker = made.worker()
         worker.start()
         worker.wait_ready()
-        asyncio.run(
-            send(kafka.bootstrap_servers, made.names.actions, [(b"310:a", json.dumps(action(1)).encode())])
-        )
-        asyncio.run(send(kafka.bootstrap_servers, made.names.actions, [(b"310:b", b"no action")]))
+        records = [keyed(action(1)), (b"310:b", b"no action")]
+        asyncio.run(send(kafka.bootstrap_servers, made.names.actions, records))
         worker.wait_counter(1, "confirmation_dead_letters_total")
         worker.wait_counter(1, "confirmation_emails_total")
-        environ = {f"STREAMS_{name}": value for name, value in made.settings.items()}
+        environ = made.environ
         environ["STREAMS_ORGANISATIONS_FILE"] = str(folder / "organisations.toml")
         environ["STREAMS_WEB_PORT"] = str(worker.port)
         yield Place({"PATH": os.environ["PATH"], **environ}, folder)

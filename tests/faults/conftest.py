@@ -11,5 +11,5 @@ from tests.faults.kafka_proxy import KafkaProxy
 @pytest.fixture
 def proxy(kafka: EmbeddedKafka) -> Iterator[KafkaProxy]:
     """A proxy before the session's Kafka, with no rules yet."""
-    with KafkaProxy(kafka) as between:
+    with KafkaProxy(kafka.bootstrap_servers) as between:
         yield between

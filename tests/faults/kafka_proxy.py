@@ -1,6 +1,6 @@
 """A TCP proxy between a client and the brokers that understands Kafka's framing and breaks what a test names.
 
->>> with KafkaProxy(kafka) as proxy:  # doctest: +SKIP
+>>> with KafkaProxy(kafka.bootstrap_servers) as proxy:  # doctest: +SKIP
 ...     worker = installation(kafka_bootstrap_servers=proxy.bootstrap_servers).worker()
 ...     lost = proxy.add(Api.END_TXN, LoseResponse())  # the next one; `times=None` for all
 ...     lost.wait()
@@ -15,11 +15,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from tests.faults.kafka_wire import (
     TRANSACTIONAL,
@@ -36,30 +35,7 @@ _BUFFER = 4 << 20  # bytes
 _KEPT = 20_000  # transactional requests that are remembered
 
 
-class Cluster(Protocol):
-    """What the proxy stands before: an EmbeddedKafka, or another proxy."""
-
-    @property
-    def bootstrap_servers(self) -> str:
-        """host:port, several with commas."""
-        ...
-
-
 # -- what can go wrong with one request -------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DelayRequest:
-    """It reaches the broker `seconds` later, even if its client has gone: as if held up on the way."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class DelayResponse:
-    """The broker has it at once; its answer, and all later ones of the connection, come `seconds` later."""
-
-    seconds: float
 
 
 class HoldRequest:
@@ -101,19 +77,7 @@ class Answer:
     code: int
 
 
-Fault = (
-    Pass
-    | DelayRequest
-    | DelayResponse
-    | HoldRequest
-    | Straggle
-    | LoseRequest
-    | LoseResponse
-    | CutBefore
-    | CutAfter
-    | Duplicate
-    | Answer
-)
+Fault = Pass | HoldRequest | Straggle | LoseRequest | LoseResponse | CutBefore | CutAfter | Duplicate | Answer
 
 
 @dataclass
@@ -176,18 +140,16 @@ class Seen(NamedTuple):
     producer_id: int  # -1 for InitProducerId and Produce
     producer_epoch: int
     commits: bool | None  # of EndTxn
-    at: float  # monotonic seconds
 
 
 class KafkaProxy:
     """See the module. All methods may be called from any thread but the proxy's own."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._bootstrap = [_address(server) for server in cluster.bootstrap_servers.split(",")]
+    def __init__(self, bootstrap_servers: str) -> None:
+        """Stand before these brokers."""
+        self._bootstrap = [_address(server) for server in bootstrap_servers.split(",")]
         self._rules: list[Rule] = []
         self._seen: deque[Seen] = deque(maxlen=_KEPT)
-        #: Requests by api key.
-        self.counts: Counter[int] = Counter()
         self._doors: dict[Address, Address] = {}  # broker -> where we listen for it
         self._servers: list[asyncio.Server] = []
         self._connections: set[_Connection] = set()
@@ -203,23 +165,11 @@ class KafkaProxy:
         """What the client is given instead of the brokers' addresses."""
         return ",".join("{}:{}".format(*self._doors[broker]) for broker in self._bootstrap)
 
-    def add(
-        self,
-        api: Api,
-        fault: Fault,
-        *,
-        skip: int = 0,
-        times: int | None = 1,
-        where: Callable[[Request], bool] = lambda _: True,
-    ) -> Rule:
-        """Let `fault` befall the next `times` requests (None: all) after `skip` others."""
-        rule = Rule(api, fault, skip, times, where)
+    def add(self, api: Api, fault: Fault, **which: Any) -> Rule:
+        """Let `fault` befall the next request, or those that the fields of a Rule choose."""
+        rule = Rule(api, fault, **which)
         self._rules.append(rule)
         return rule
-
-    def remove(self, rule: Rule) -> None:
-        """Let no further request be affected by `rule`."""
-        self._rules.remove(rule)
 
     def clear(self) -> None:
         """Remove all rules."""
@@ -227,40 +177,47 @@ class KafkaProxy:
 
     def cut(self) -> None:
         """Break every connection, and each new one at once."""
-        self._run(self._set_cut(True))
+        self._cut = True
+        self._run(self._break_all)
 
     def heal(self) -> None:
         """Let connections through again."""
-        self._run(self._set_cut(False))
+        self._cut = False
 
     def pause(self) -> None:
         """Pass nothing on, in either direction, over connections that stay up."""
-        self._run(self._set_paused(True))
+        self._run(self.open.clear)
 
     def resume(self) -> None:
         """Pass on what was held up, and all that follows."""
-        self._run(self._set_paused(False))
+        self._run(self.open.set)
 
-    def transactional(self, transactional_id: str | None = None) -> list[Seen]:
-        """Return the transactional requests so far, of one id or all, oldest first."""
-        seen = self._run(self._copy_of_seen())
-        return [each for each in seen if transactional_id in (None, each.transactional_id)]
+    def transactional(self, transactional_id: str) -> list[Seen]:
+        """Return the transactional requests of an id so far, oldest first."""
+        seen = self._run(lambda: list(self._seen))
+        return [each for each in seen if each.transactional_id == transactional_id]
 
     def __enter__(self) -> KafkaProxy:
         self._thread.start()
-        self._run(self._start())
+        self._await(self._start())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run(self._stop())
+        self._await(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
 
     # -- inside -----------------------------------------------------------------------------------------
 
-    def _run(self, job: Coroutine[Any, Any, Any]) -> Any:
+    def _await(self, job: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(job, self._loop).result(10)
+
+    def _run(self, job: Callable[[], Any]) -> Any:
+        async def within_the_loop() -> Any:
+            return job()
+
+        return self._await(within_the_loop())
 
     async def _start(self) -> None:
         self.open = asyncio.Event()
@@ -277,31 +234,16 @@ class KafkaProxy:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _set_cut(self, cut: bool) -> None:
-        self._cut = cut
-        if cut:
-            for connection in list(self._connections):
-                connection.abort()
-
-    async def _set_paused(self, paused: bool) -> None:
-        if paused:
-            self.open.clear()
-        else:
-            self.open.set()
-
-    async def _copy_of_seen(self) -> list[Seen]:
-        return list(self._seen)
+    def _break_all(self) -> None:
+        for connection in list(self._connections):
+            connection.abort()
 
     async def door_for(self, broker: Address) -> Address:
         """Return where we listen for `broker`, beginning to listen if it is new."""
         if broker not in self._doors:
 
-            async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                task = asyncio.current_task()
-                assert task is not None
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-                await self._serve(broker, reader, writer)
+            def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                self.spawn(self._serve(broker, reader, writer))
 
             server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_BUFFER)
             self._servers.append(server)
@@ -325,7 +267,6 @@ class KafkaProxy:
 
     def rule_for(self, request: Request) -> Rule | None:
         """Note a request, and return the rule that takes it, if any."""
-        self.counts[request.api] += 1
         if request.api in TRANSACTIONAL and (transactional_id := request.transactional_id) is not None:
             self._seen.append(_seen(request, transactional_id))
         return next((rule for rule in list(self._rules) if rule.takes(request)), None)
@@ -344,12 +285,7 @@ def _seen(request: Request, transactional_id: str) -> Seen:
         producer_id, producer_epoch = request.body.producer_id, request.body.producer_epoch
     if request.api == Api.END_TXN:
         commits = bool(request.body.transaction_result)
-    return Seen(Api(request.api), transactional_id, producer_id, producer_epoch, commits, time.monotonic())
-
-
-async def _released(rule: Rule) -> None:
-    while not rule.released.is_set():  # noqa: ASYNC110 - another thread's event
-        await asyncio.sleep(0.005)
+    return Seen(Api(request.api), transactional_id, producer_id, producer_epoch, commits)
 
 
 def _address(server: str) -> Address:
@@ -361,11 +297,7 @@ class _Connection:
     """One connection of the client, and the one to its broker. Answers come in the requests' order."""
 
     def __init__(
-        self,
-        proxy: KafkaProxy,
-        broker: Address,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        self, proxy: KafkaProxy, broker: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._proxy = proxy
         self._broker = broker
@@ -422,8 +354,7 @@ class _Connection:
 
     def _suffered(self, request: Request, rule: Rule) -> asyncio.Future[bytes]:
         """Do what `rule` says, and return the answer that the client gets, or never gets."""
-        loop = asyncio.get_running_loop()
-        given: asyncio.Future[bytes] = loop.create_future()
+        given: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
         def forward() -> asyncio.Future[bytes]:
             answer = self._forward(request)
@@ -434,10 +365,6 @@ class _Connection:
         def noted(answer: asyncio.Future[bytes]) -> None:
             if not answer.cancelled():
                 rule.answered(request, answer.result())
-
-        def later(answer: asyncio.Future[bytes]) -> None:
-            if not given.done():
-                given.set_result(answer.result())
 
         match rule.fault:
             case Pass():
@@ -456,22 +383,17 @@ class _Connection:
                 answer = forward()
                 forward()
                 return answer
-            case DelayResponse(seconds):
-                forward().add_done_callback(lambda answer: loop.call_later(seconds, later, answer))
-            case DelayRequest(seconds):
-                self._proxy.spawn(self._straggle(request, rule, asyncio.sleep(seconds), given))
             case HoldRequest():
-                self._proxy.spawn(self._straggle(request, rule, _released(rule), given))
+                self._proxy.spawn(self._straggle(request, rule, given))
             case Straggle():
-                self._proxy.spawn(self._straggle(request, rule, _released(rule), given))
+                self._proxy.spawn(self._straggle(request, rule, given))
                 self.abort()
         return given
 
-    async def _straggle(
-        self, request: Request, rule: Rule, wait: Awaitable[None], given: asyncio.Future[bytes]
-    ) -> None:
+    async def _straggle(self, request: Request, rule: Rule, given: asyncio.Future[bytes]) -> None:
         # On a connection of its own, so that it arrives even when its client has hung up.
-        await wait
+        while not rule.released.is_set():  # noqa: ASYNC110 - another thread's event
+            await asyncio.sleep(0.005)
         await self._proxy.open.wait()
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             reader, writer = await asyncio.open_connection(*self._broker, limit=_BUFFER)

@@ -10,10 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewPartitions
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
-from aiokafka.coordinator.protocol import (
-    ConsumerProtocolMemberAssignment,
-    ConsumerProtocolMemberMetadata,
-)
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
 from streams.sandbox.worker import Installation, WorkerProcess, problems
 from tests.clients import administering, forget_group, make_topics
@@ -123,7 +120,6 @@ async def test_an_open_transaction_on_the_status_topic_holds_letters_up_and_neve
 # -- deletions ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 async def test_deleted_offsets_are_a_person_s_decision(installation: Make) -> None:
     """The group is deleted with records unread: alive, not ready, no email, until ACTIONS_START is set."""
     place = installation(topic_partitions=2)

@@ -7,18 +7,17 @@ import re
 import signal
 import socket
 import struct
-import time
 from collections.abc import Iterator
 
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.sandbox.kafka import EmbeddedKafka
-from streams.sandbox.worker import Installation, WorkerProcess, problems
+from streams.sandbox.worker import Installation
 from tests.clients import administering, make_topics
 from tests.faults.kafka_proxy import Answer, Api, HoldRequest, KafkaProxy
 from tests.faults.promises import act, assert_kept, mailing, reason_of
-from tests.integration.steps import Make, ready, settled
+from tests.integration.steps import Make, Probes, ready, settled
 from tests.integration.topics import action, keyed, read_count, send
 
 pytestmark = pytest.mark.kafka
@@ -34,20 +33,6 @@ def own() -> Iterator[EmbeddedKafka]:
     """A broker that these tests may stop."""
     with EmbeddedKafka() as cluster:
         yield cluster
-
-
-async def watched(worker: WorkerProcess, seconds: float) -> tuple[set[int], set[int], set[str]]:
-    """Look at the probes for `seconds`; return the answers of /livez, of /readyz, and its reasons."""
-    alive, readiness, reasons = set(), set(), set()
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        alive.add((await asyncio.to_thread(worker.get, "/livez"))[0])
-        status, body = await asyncio.to_thread(worker.get, "/readyz")
-        readiness.add(status)
-        if status == 503:
-            reasons |= set(problems(body))
-        await asyncio.sleep(0.3)
-    return alive, readiness, reasons
 
 
 async def set_topic(place: Installation, topic: str, **configs: object) -> None:
@@ -77,10 +62,11 @@ async def test_a_broker_that_restarts_or_stays_away_costs_nothing_but_time(
     # marker ("Couldn't find leader endpoint ..."). The next commit then covers what was aborted.
     await assert_kept(place, sent)
     await asyncio.to_thread(own.kill, 1)
-    alive, readiness, reasons = await watched(worker, AWAY)
-    assert alive == {200}
-    assert 503 in readiness
-    assert any("Kafka does not answer" in reason for reason in reasons), reasons
+    probes = Probes()
+    await probes.watch(worker, AWAY)
+    assert probes.livez == {200}
+    assert 503 in probes.readyz
+    assert any("Kafka does not answer" in reason for reason in probes.reasons), probes.reasons
     await asyncio.to_thread(own.restart)
     sent += await act(place, range(9, 12))
     await assert_kept(place, sent, seconds=60)
@@ -95,8 +81,9 @@ async def test_requests_that_time_out_are_made_again(proxy: KafkaProxy, installa
     worker, sent = await mailing(place, range(3))
     proxy.pause()
     sent += await act(place, range(3, 6))
-    alive, _, _ = await watched(worker, 9)
-    assert alive == {200}
+    probes = Probes()
+    await probes.watch(worker, 9)
+    assert probes.livez == {200}
     proxy.resume()
     sent += await act(place, range(6, 9))
     await assert_kept(place, sent, seconds=60)
@@ -152,13 +139,8 @@ async def test_emails_wait_while_the_right_to_write_to_their_topic_is_taken_away
     for api in (Api.ADD_PARTITIONS_TO_TXN, Api.PRODUCE):
         proxy.add(api, Answer(29), times=None, where=lambda request: request.transactional_id is not None)
     sent += await act(place, range(2, 6))
-    emails = place.names.emails
-    await settled(
-        place,
-        lambda: any(
-            f"does not let this worker write to topic {emails}" in each for each in worker.problems()
-        ),
-    )
+    words = f"does not let this worker write to topic {place.names.emails}"
+    await settled(place, lambda: any(words in each for each in worker.problems()))
     assert worker.get("/livez")[0] == 200
     proxy.clear()
     await assert_kept(place, sent)

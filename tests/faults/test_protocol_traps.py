@@ -216,7 +216,7 @@ async def test_a_transactional_id_that_expired_in_a_quiet_week_is_taken_anew(
     forgetful: EmbeddedKafka, installation: Make
 ) -> None:
     """Idle until the broker has forgotten the id, then actions: one email each, the same process."""
-    with KafkaProxy(forgetful) as proxy:
+    with KafkaProxy(forgetful.bootstrap_servers) as proxy:
         place = installation(
             forgetful,
             kafka_bootstrap_servers=proxy.bootstrap_servers,

@@ -1,14 +1,15 @@
 """Steps that several tests of a worker take."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
 from click.testing import CliRunner, Result
 
 from streams.__main__ import main
-from streams.sandbox.worker import Installation, WorkerProcess
+from streams.sandbox.worker import Installation, WorkerProcess, problems
 from tests.integration.topics import keyed, read, read_count, send
 
 Make = Callable[..., Installation]
@@ -27,15 +28,44 @@ async def started(worker: WorkerProcess) -> None:
     await asyncio.to_thread(worker.wait_ready)
 
 
+class Probes:
+    """What /livez and /readyz of a worker have answered while it was watched."""
+
+    def __init__(self) -> None:
+        self.livez: set[int] = set()
+        self.readyz: set[int] = set()
+        self.reasons: set[str] = set()
+        self.last = 0  # answer of /readyz
+        self.seconds = 0.0
+
+    async def watch(self, worker: WorkerProcess, seconds: float) -> None:
+        """Ask both for so long."""
+        began = time.monotonic()
+        while (lasted := time.monotonic() - began) < seconds:
+            self.livez.add((await asyncio.to_thread(worker.get, "/livez"))[0])
+            self.last, body = await asyncio.to_thread(worker.get, "/readyz")
+            self.readyz.add(self.last)
+            if self.last == 503:
+                self.reasons |= set(problems(body))
+            await asyncio.sleep(0.1)
+        self.seconds += lasted
+
+
 async def command(place: Installation, *arguments: str) -> Result:
     """Run a command with the installation's settings."""
-    environ = {f"STREAMS_{name}": value for name, value in place.settings.items()}
-    return await asyncio.to_thread(CliRunner().invoke, main, list(arguments), env=environ)
+    return await asyncio.to_thread(CliRunner().invoke, main, list(arguments), env=place.environ)
 
 
 async def act(place: Installation, *documents: dict[str, Any]) -> None:
     """Put actions on their topic."""
     await send(place.bootstrap_servers, place.names.actions, map(keyed, documents))
+
+
+async def learn(place: Installation, rows: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+    """Put the first statuses on their topic, and wait until the worker made last has learnt them."""
+    await send(place.bootstrap_servers, place.names.statuses, rows)
+    what = "confirmation_statuses_total"
+    await asyncio.to_thread(place.workers[-1].wait_counter, len(rows), what, 60, result="applied")
 
 
 async def emails_of(place: Installation, count: int) -> list[dict[str, Any]]:

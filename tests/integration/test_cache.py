@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 
 from streams.sandbox.lookup_service import LookupService, not_subscribed, subscribed
-from tests.integration.steps import Make, act, kept, ready, reasons, settled, started, table
-from tests.integration.topics import action, send, status
+from tests.integration.steps import Make, act, kept, learn, ready, reasons, started, table
+from tests.integration.topics import action, status
 
 pytestmark = pytest.mark.kafka
 
@@ -89,22 +89,12 @@ async def test_the_crm_s_row_beats_an_answer_whichever_comes_first(
         file = tmp_path / "organisations.toml"
         file.write_text(table(310, [f'url = "{crm.url}"', "deadline = 20"]))
         place = installation(organisations_file=file)
-        worker = await ready(place)
-
-        async def tell(*supporters: int) -> None:
-            applied = worker.counter("confirmation_statuses_total", result="applied")
-            rows = [status(supporter, False) for supporter in supporters]
-            await send(place.bootstrap_servers, place.names.statuses, rows)
-            expected = applied + len(supporters)
-            await settled(
-                place, lambda: worker.counter("confirmation_statuses_total", result="applied") == expected
-            )
-
+        await ready(place)
         await act(place, action(1, supporter=1))
         await kept(place, lambda rows: len(rows) >= 1)
         await act(place, action(2, supporter=2))
         assert await asyncio.to_thread(asked.wait, 20)
-        await tell(1, 2)
+        await learn(place, [status(supporter, False) for supporter in (1, 2)])
         go_on.set()
         assert await reasons(place, 2) == {1: "lookup_subscribed", 2: "lookup_subscribed"}
         await act(place, action(3, supporter=3))  # once its answer is kept, so would the one before it be

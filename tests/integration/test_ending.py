@@ -128,7 +128,7 @@ async def test_a_worker_ends_in_time_whatever_kafka_does(
     state: Callable[[KafkaProxy, Installation], Awaitable[WorkerProcess]],
 ) -> None:
     """Within the drain grace and five seconds, exit code 0; the log counts what is left to the successor."""
-    with KafkaProxy(kafka) as proxy, LookupService(hanging) as lookup:
+    with KafkaProxy(kafka.bootstrap_servers) as proxy, LookupService(hanging) as lookup:
         place = installation(lookup_url=lookup.url, lookup_deadline=20, drain_grace=1)
         place.settings["KAFKA_BOOTSTRAP_SERVERS"] = proxy.bootstrap_servers
         worker = await state(proxy, place)
@@ -195,10 +195,7 @@ async def test_a_worker_is_not_ready_from_the_signal_on(installation: Make) -> N
 
 @pytest.mark.parametrize(
     ("way", "reason"),
-    [
-        ("fails", "LookupError, raised in __main__"),
-        ("ends", "AgentEnded: agent ingest_statuses has ended"),
-    ],
+    [("fails", "LookupError, raised in __main__"), ("ends", "AgentEnded: agent ingest_statuses has ended")],
 )
 async def test_an_agent_that_fails_or_ends_ends_the_worker(installation: Make, way: str, reason: str) -> None:
     """Its exit code is not 0, and the last line of its log says why: nobody reads that topic any more."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from streams.sandbox.lookup_service import LookupService, failing, hanging, subscribed
-from tests.integration.steps import Make, act, emails_of, ready, reasons, settled, table, written
-from tests.integration.topics import action, send, status
+from tests.integration.steps import Make, act, emails_of, learn, ready, reasons, table, written
+from tests.integration.topics import action, status
 
 pytestmark = pytest.mark.kafka
 
@@ -33,14 +33,7 @@ async def test_a_hanging_crm_delays_nobody_who_does_not_need_it(installation: Ma
         # Every eighth is the other organisation's, every eighth a known supporter of the affected one.
         organisations = {number: ALIVE if number % 8 == 0 else DEAD for number in range(1_600)}
         known = [number for number in organisations if number % 8 == 4]
-        await send(
-            place.bootstrap_servers,
-            place.names.statuses,
-            [status(number, True, org_id=DEAD) for number in known],
-        )
-        await settled(
-            place, lambda: worker.counter("confirmation_statuses_total", result="applied") == len(known)
-        )
+        await learn(place, [status(number, True, org_id=DEAD) for number in known])
         await act(place, *[action(number, org_id=org_id) for number, org_id in organisations.items()])
 
         acted, left = await written(place, len(organisations))

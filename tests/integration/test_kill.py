@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from streams.sandbox.lookup_service import LookupService, subscribed
-from tests.integration.steps import Make
+from tests.integration.steps import Make, ready
 from tests.integration.topics import action, keyed, read_count, send, status
 
 pytestmark = pytest.mark.kafka
@@ -25,17 +25,11 @@ async def answer_out_of_order(question: dict[str, Any]) -> web.StreamResponse:
 
 
 @pytest.mark.timeout(300)
-async def test_kill_9_in_mid_batch_loses_and_doubles_nothing(
-    installation: Make,
-) -> None:
+async def test_kill_9_in_mid_batch_loses_and_doubles_nothing(installation: Make) -> None:
     """Each of 60,000 actions has one email after four SIGKILLs, some of them with lookups out of order."""
     with LookupService(answer_out_of_order) as lookup:
         place = installation(lookup_url=lookup.url)
-        workers = [place.worker(), place.worker()]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.wait_ready()
+        workers = [await ready(place) for _ in range(2)]
         servers = place.bootstrap_servers
         known = [status(supporter, supporter % 2 == 0) for supporter in range(5_000)]
         await send(servers, place.names.statuses, known)

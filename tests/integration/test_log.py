@@ -48,9 +48,7 @@ async def waiting(place: Installation, worker: WorkerProcess, words: str) -> Non
     await settled(place, lambda: any(words in each for each in worker.problems()), 60)
 
 
-async def test_records_that_were_deleted_unread_are_an_error_and_counted(
-    installation: Make,
-) -> None:
+async def test_records_that_were_deleted_unread_are_an_error_and_counted(installation: Make) -> None:
     """The rest is mailed; the log names partition and offsets, and doctor does until a worker goes on."""
     place = installation(topic_partitions=1)
     worker = await ready(place)
@@ -72,9 +70,7 @@ async def test_records_that_were_deleted_unread_are_an_error_and_counted(
     assert worker.stop() == 0
 
 
-async def test_an_offset_beyond_the_end_of_the_log_waits_for_a_person(
-    installation: Make,
-) -> None:
+async def test_an_offset_beyond_the_end_of_the_log_waits_for_a_person(installation: Make) -> None:
     """The other partition goes on; /readyz and doctor say why; a command lets it go on, without a restart."""
     place = installation(topic_partitions=2)
     worker = await ready(place)
@@ -104,9 +100,7 @@ async def test_an_offset_beyond_the_end_of_the_log_waits_for_a_person(
     assert worker.stop() == 0, worker.tail()
 
 
-async def test_a_lost_offset_is_not_taken_for_a_new_partition(
-    installation: Make,
-) -> None:
+async def test_a_lost_offset_is_not_taken_for_a_new_partition(installation: Make) -> None:
     """Nobody gets a second letter; the partition waits, and goes on at the end when a person says so."""
     place = installation(topic_partitions=2)
     worker = await ready(place)

@@ -10,7 +10,7 @@ import pytest
 from streams.messages.email import NAMESPACE
 from streams.sandbox.worker import WorkerProcess
 from tests.clients import happens
-from tests.integration.steps import Make, command, ready, settled
+from tests.integration.steps import Make, command, learn, ready, settled
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 
 pytestmark = pytest.mark.kafka
@@ -21,9 +21,7 @@ async def test_actions_keyed_by_anything_still_meet_their_status(installation: M
     place = installation()
     worker = await ready(place)
     count = 40
-    rows = [status(number, True) for number in range(count)]
-    await send(place.bootstrap_servers, place.names.statuses, rows)
-    await asyncio.to_thread(worker.wait_counter, count, "confirmation_statuses_total", result="applied")
+    await learn(place, [status(number, True) for number in range(count)])
     async with producing(place.bootstrap_servers) as producer:
         sent = []
         for number in range(count):
@@ -69,9 +67,7 @@ async def test_accepted_dead_letters_pass_without_a_restart_and_the_ceiling_hold
 ) -> None:
     """The reason names fault, place and command; the decision survives a restart and ends by itself."""
     place = installation(topic_partitions=1)
-    worker = place.worker()
-    worker.start()
-    await asyncio.to_thread(worker.wait_ready)
+    worker = await ready(place)
     actions, dead_letters = place.names.actions, place.names.dead_letters
     rubbish: list[tuple[bytes | None, bytes | None]] = [(b"k", b"rubbish")] * 400
     await send(place.bootstrap_servers, actions, [*rubbish, keyed(action(1))])

@@ -1,7 +1,6 @@
 """What the probes say while something else is down, for longer than their own limits."""
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ from aiokafka import AIOKafkaProducer
 from streams.delivery.lane_state import LaneLimits
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import LookupService, hanging
-from streams.sandbox.worker import Installation, WorkerProcess, problems
+from streams.sandbox.worker import Installation, WorkerProcess
 from streams.settings.load import load_settings
 from tests.clients import make_topics
 from tests.faults.kafka_proxy import Api, HoldRequest, KafkaProxy
-from tests.integration.steps import act, emails_of, settled
+from tests.integration.steps import Probes, act, emails_of, settled
 from tests.integration.topics import action
 
 #: Seconds without progress after which a lane with work is stuck: the least that the settings allow.
@@ -34,32 +33,16 @@ SETTINGS = {
 PHASES = ("recovery", "lookup down", "silence", "rebalance", "broker gone", "broker mute")
 
 
-class Seen:
-    """What both probes answered in one phase."""
+class Seen(Probes):
+    """What both probes answered in one phase, and what was known of the lag in its end."""
 
-    def __init__(self) -> None:
-        self.livez: set[int] = set()
-        self.readyz: set[int] = set()
-        self.reasons: set[str] = set()
-        self.seconds = 0.0
-        self.last = 0
-        self.lag_is_shown = False  # in the end; and on the page:
-        self.waiting: int | None = None
+    lag_is_shown = False  # on /metrics, and on the page:
+    waiting: int | None = None
 
     async def watch(self, worker: WorkerProcess, seconds: float = LONG) -> None:
-        """Ask both for so long."""
-        began = time.monotonic()
-        while (lasted := time.monotonic() - began) < seconds:
-            self.livez.add((await asyncio.to_thread(worker.get, "/livez"))[0])
-            self.last, body = await asyncio.to_thread(worker.get, "/readyz")
-            self.readyz.add(self.last)
-            if self.last == 503:
-                self.reasons |= set(problems(body))
-            await asyncio.sleep(0.1)
-        self.seconds += lasted
-        self.lag_is_shown = (
-            "confirmation_lag_records{" in (await asyncio.to_thread(worker.get, "/metrics"))[1]
-        )
+        await super().watch(worker, seconds)
+        _, metrics = await asyncio.to_thread(worker.get, "/metrics")
+        self.lag_is_shown = "confirmation_lag_records{" in metrics
         self.waiting = orjson.loads((await asyncio.to_thread(worker.get, "/live"))[1])["waiting"]
 
 
@@ -106,7 +89,7 @@ async def busy_days(place: Installation, seen: dict[str, Seen], proxy: KafkaProx
     other.start()  # past the proxy: the group waits for the first one, whose answer is on its way
     await asyncio.to_thread(held.wait)
     await seen["rebalance"].watch(worker)
-    proxy.remove(held)
+    proxy.clear()
     held.release()
     await ready(place, worker)
     assert worker.running
@@ -152,8 +135,8 @@ def seen(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> dict
 
     with (
         LookupService(hanging) as lookup,
-        KafkaProxy(kafka) as one,
-        KafkaProxy(kafka) as two,
+        KafkaProxy(kafka.bootstrap_servers) as one,
+        KafkaProxy(kafka.bootstrap_servers) as two,
         installed(kafka, "busy-days", folder, lookup.url) as busy,
         installed(kafka, "bad-days", folder, lookup.url) as bad,
     ):
@@ -203,14 +186,9 @@ def test_kubernetes_is_more_patient_than_any_of_it() -> None:
     """Its probes ask for what was tested here, and restart no pod before a lane could have given up."""
     (document,) = yaml.safe_load_all(Path("k8s/base/stateful-set.yaml").read_text())
     (container,) = document["spec"]["template"]["spec"]["containers"]
-    startup, liveness, readiness = (
-        container[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness")
-    )
-    assert [each["httpGet"]["path"] for each in (startup, liveness, readiness)] == [
-        "/livez",
-        "/livez",
-        "/readyz",
-    ]
+    kinds = ("startup", "liveness", "readiness")
+    probes = startup, liveness, readiness = [container[f"{kind}Probe"] for kind in kinds]
+    assert [each["httpGet"]["path"] for each in probes] == ["/livez", "/livez", "/readyz"]
     settings = load_settings({})
     # The longest time between two tries of a transaction: one that hangs, and the pause after it.
     assert settings.stuck_after > settings.transaction_timeout + LaneLimits().backoff_most

@@ -1,7 +1,6 @@
 """The table is restored from its changelog row by row, whatever lies in there and whatever happens."""
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from faust.stores.rocksdb import RocksDBOptions, Store
 from streams.sandbox.errors import ProcessFailed
 from streams.sandbox.worker import Installation, WorkerProcess
 from streams.statuses.row import Row, encode_row
-from tests.clients import administering, make_topics
-from tests.integration.steps import Make, act, ready, reasons, started
+from tests.clients import administering, happens, make_topics
+from tests.integration.steps import Make, act, learn, ready, reasons, started
 from tests.integration.topics import action, send, status
 
 pytestmark = pytest.mark.kafka
@@ -73,12 +72,10 @@ async def as_the_changelog_has_it(
     return complete
 
 
-async def restoring(worker: WorkerProcess, times: int = 1, seconds: float = 60) -> None:
+async def restoring(worker: WorkerProcess, times: int = 1) -> None:
     """Wait until the worker has begun so many recoveries that have something to restore."""
-    until = time.monotonic() + seconds
-    while worker.log.read_text(errors="replace").count('"message":"restoring the table') < times:
-        assert time.monotonic() < until, worker.tail()
-        await asyncio.sleep(0.01)
+    message = '"message":"restoring the table'
+    await happens(lambda: worker.log.read_text(errors="replace").count(message) >= times, 60)
 
 
 async def filled(place: Installation) -> WorkerProcess:
@@ -87,9 +84,7 @@ async def filled(place: Installation) -> WorkerProcess:
     known = [status(number, number % 2 == 0) for number in range(ROWS)]
     gone = [(key, None) for key, _ in known[::5]]
     newer = [status(number, number % 3 == 0, as_of="2026-11-24T11:00:00Z") for number in range(1, ROWS, 7)]
-    await send(place.bootstrap_servers, place.names.statuses, [*known, *gone, *newer])
-    total = len(known) + len(gone) + len(newer)
-    worker.wait_counter(total, "confirmation_statuses_total", result="applied")
+    await learn(place, [*known, *gone, *newer])
     assert worker.stop() == 0, worker.tail()
     return worker
 
@@ -213,13 +208,11 @@ async def test_members_that_join_and_leave_during_a_recovery_harm_nobody(
     await as_the_changelog_has_it(place, tmp_path, first, guest, second)
 
 
-async def until_it_has_all(worker: WorkerProcess, seconds: float = 30) -> None:
+async def until_it_has_all(worker: WorkerProcess) -> None:
     """Wait until the worker has the lanes of all partitions and is ready."""
-    until = time.monotonic() + seconds
     lane = "\nconfirmation_lane_unsettled_actions{"
-    while worker.get("/metrics")[1].count(lane) < 2 * PARTITIONS or worker.get("/readyz")[0] != 200:
-        assert time.monotonic() < until, worker.tail()
-        await asyncio.sleep(0.05)
+    await happens(lambda: worker.get("/metrics")[1].count(lane) == 2 * PARTITIONS)
+    await asyncio.to_thread(worker.wait_ready)
 
 
 async def with_changelog(place: Installation) -> None:

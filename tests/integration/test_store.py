@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from streams.sandbox.worker import Installation, WorkerProcess
-from tests.integration.steps import Make, act, ready, reasons, settled, started
+from tests.integration.steps import Make, act, learn, ready, reasons, settled, started
 from tests.integration.topics import action, send, status
 
 pytestmark = pytest.mark.kafka
@@ -29,8 +29,7 @@ def store_of(worker: WorkerProcess, partition: int) -> Path:
 async def knowing(place: Installation, count: int = KNOWN, **settings: object) -> WorkerProcess:
     """A worker that is ready and has learnt `count` statuses, every one subscribed."""
     worker = await ready(place, **settings)
-    await send(place.bootstrap_servers, place.names.statuses, [status(n, True) for n in range(count)])
-    await asyncio.to_thread(worker.wait_counter, count, "confirmation_statuses_total", 60, result="applied")
+    await learn(place, [status(n, True) for n in range(count)])
     return worker
 
 
@@ -56,9 +55,7 @@ async def known(place: Installation, first: int, count: int = 30) -> dict[int, s
     return await reasons(place, first + count)
 
 
-async def test_damaged_rows_count_as_missing_and_come_back(
-    installation: Make,
-) -> None:
+async def test_damaged_rows_count_as_missing_and_come_back(installation: Make) -> None:
     """Each action has its email, never a dead letter; the stores are named, counted and restored."""
     place = installation(store="rocksdb")
     worker = await knowing(place)
@@ -78,9 +75,7 @@ async def test_damaged_rows_count_as_missing_and_come_back(
 
 
 @pytest.mark.slow
-async def test_a_truncated_file_does_not_keep_the_worker_from_starting(
-    installation: Make,
-) -> None:
+async def test_a_truncated_file_does_not_keep_the_worker_from_starting(installation: Make) -> None:
     """One partition's CURRENT is empty, another one's MANIFEST: both are restored from the changelog."""
     place = installation(store="rocksdb")
     worker = await knowing(place)
@@ -94,9 +89,7 @@ async def test_a_truncated_file_does_not_keep_the_worker_from_starting(
     assert worker.stop() == 0, worker.tail()
 
 
-async def test_another_group_believes_nothing_in_the_folder(
-    installation: Make,
-) -> None:
+async def test_another_group_believes_nothing_in_the_folder(installation: Make) -> None:
     """Its topic says who is no subscriber; the folder of the first group said they were."""
     first = installation(store="rocksdb")
     worker = await knowing(first, 200)
@@ -110,9 +103,7 @@ async def test_another_group_believes_nothing_in_the_folder(
     assert other.stop() == 0, other.tail()
 
 
-async def test_a_second_worker_in_the_folder_is_refused_at_once(
-    installation: Make,
-) -> None:
+async def test_a_second_worker_in_the_folder_is_refused_at_once(installation: Make) -> None:
     """One sentence, exit code 2, and the first worker goes on; its files are for its user alone."""
     place = installation(store="rocksdb")
     worker = await knowing(place, 10)

@@ -19,7 +19,7 @@ from streams.messages.keys import partition_of
 from streams.sandbox.lookup_service import LookupService
 from streams.sandbox.worker import Installation
 from tests.clients import make_topics
-from tests.integration.steps import Make, emails_of, ready, settled
+from tests.integration.steps import Make, emails_of, learn, ready
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 
 pytestmark = pytest.mark.kafka
@@ -102,11 +102,7 @@ async def test_a_dead_letter_always_fits(installation: Make) -> None:
     await put(place, place.names.actions, b"{", key=large)
     await put(place, place.names.actions, large, key=b"k", headers=[("a", large), (ODD_NAME, b"1")])
     await put(place, place.names.statuses, b'{"orgId":1}', key=large)
-    await send(place.bootstrap_servers, place.names.statuses, [status(2, True)])
-    await settled(
-        place,
-        lambda: place.workers[-1].counter("confirmation_statuses_total", result="applied") == 1,
-    )
+    await learn(place, [status(2, True)])
     await send(place.bootstrap_servers, place.names.actions, [keyed(action(2))])
     (email,) = await emails_of(place, 1)
     assert (email["actionId"], email["reason"]) == (2, "known_subscribed")
@@ -204,10 +200,9 @@ async def test_events_are_ignored_and_counted(installation: Make) -> None:
 async def test_a_status_from_the_future_is_refused(installation: Make) -> None:
     """It would hide every later row: it is a dead letter, and the next row counts."""
     place = installation(topic_partitions=1)
-    worker = await ready(place)
+    await ready(place)
     await send(place.bootstrap_servers, place.names.statuses, [status(1, True, as_of="2099-01-01T00:00:00Z")])
-    await send(place.bootstrap_servers, place.names.statuses, [status(1, False)])
-    await asyncio.to_thread(worker.wait_counter, 1, "confirmation_statuses_total", result="applied")
+    await learn(place, [status(1, False)])
     await send(place.bootstrap_servers, place.names.actions, [keyed(action(1))])
     (email,) = await emails_of(place, 1)
     assert email["reason"] == "known_not_subscribed"

@@ -11,8 +11,7 @@ from aiohttp import web
 
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 from streams.sandbox.lookup_service import LookupService, subscribed
-from streams.sandbox.worker import Installation
-from tests.integration.steps import Make, emails_of, ready, settled, started
+from tests.integration.steps import Make, act, emails_of, learn, ready, settled, started
 from tests.integration.topics import action, keyed, producing, read_count, send, status
 
 pytestmark = pytest.mark.kafka
@@ -33,11 +32,8 @@ async def test_every_row_of_the_decision_table_ends_in_its_email(installation: M
     with LookupService(answer) as lookup:
         place = installation(lookup_url=lookup.url)
         worker = await ready(place)
-        rows = [status(1, True), status(2, False)]
-        await send(place.bootstrap_servers, place.names.statuses, rows)
-        await settled(place, lambda: worker.counter("confirmation_statuses_total", result="applied") == 2)
-        documents = [action(number) for number in range(1, 6)]
-        await send(place.bootstrap_servers, place.names.actions, map(keyed, documents))
+        await learn(place, [status(1, True), status(2, False)])
+        await act(place, *map(action, range(1, 6)))
         found = {email["actionId"]: email for email in await emails_of(place, 5)}
         assert {number: (email["variant"], email["reason"]) for number, email in found.items()} == {
             1: ("one_button", "known_subscribed"),
@@ -185,8 +181,7 @@ async def test_the_table_is_restored_after_a_restart(installation: Make, store: 
     place = installation(store=store)
     worker = await ready(place)
     rows = [status(number, True) for number in range(200)]
-    await send(place.bootstrap_servers, place.names.statuses, rows)
-    await settled(place, lambda: worker.counter("confirmation_statuses_total", result="applied") == 200)
+    await learn(place, rows)
     worker.kill()
     await send(place.bootstrap_servers, place.names.statuses, [status(200, True), (rows[0][0], None)])
     await send(place.bootstrap_servers, place.names.actions, [keyed(action(n)) for n in range(201)])
@@ -209,25 +204,6 @@ async def test_aborted_actions_get_no_email(installation: Make) -> None:
             await ending()
     emails = await emails_of(place, 1)
     assert [email["actionId"] for email in emails] == [2]
-
-
-async def test_a_group_without_offsets_waits_for_a_decision(installation: Make) -> None:
-    """Records but no committed offsets: alive, not ready, no email, until ACTIONS_START is set."""
-    place = installation()
-    worker = await ready(place)
-    worker.kill()
-    await send(place.bootstrap_servers, place.names.actions, [keyed(action(1))])
-    with Installation(place.bootstrap_servers, place.group, place.folder) as other:
-        stranger = other.worker(group_id=f"{place.group}-new", topic_partitions=4)
-        for key in ("ACTIONS_TOPIC", "STATUS_TOPIC", "EMAILS_TOPIC", "DEAD_LETTERS_TOPIC"):
-            assert stranger.environ[f"STREAMS_{key}"].startswith(place.group)
-        stranger.start()
-        await settled(other, lambda: "decision" in stranger.get("/readyz")[1])
-        assert stranger.get("/livez")[0] == 200
-        assert "ACTIONS_START" in stranger.problems()[0]
-        stranger.kill()
-        await ready(other, group_id=f"{place.group}-new", actions_start="earliest")
-        assert [email["actionId"] for email in await emails_of(place, 1)] == [1]
 
 
 async def test_faust_s_own_command_line_runs_it_too(installation: Make) -> None:

@@ -284,8 +284,8 @@ def test_no_command_names_anybody(
     usual: Run, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They show places. Only `dead-letters show` shows a record: that is what it is for, and it warns."""
-    for name, value in usual.place.settings.items():
-        monkeypatch.setenv(f"STREAMS_{name}", value)
+    for name, value in usual.place.environ.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("STREAMS_ORGANISATIONS_FILE")
     result = CliRunner().invoke(main, command)
     assert result.output

@@ -17,7 +17,6 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownMemberIdError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.group import HeartbeatRequest
-from click.testing import CliRunner, Result
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import (
     AclBinding,
@@ -30,20 +29,18 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from streams.__main__ import main
 from streams.commands.doctor.examination import check_rights
 from streams.commands.installation import installation_of
 from streams.kafka import authorization
 from streams.kafka.acls import Acl, least, to_make_topics
 from streams.kafka.connection_check import AccessRefused
-from streams.kafka.topics import TopicNames, TopicsUnfit, ensure_topics
+from streams.kafka.topics import TopicsUnfit, ensure_topics
 from streams.sandbox.worker import Installation
 from streams.settings.connection import client_options
 from streams.settings.load import load_settings
-from streams.settings.table import Settings
 from streams.startup import Startup
 from tests.clients import administering
-from tests.integration.steps import ready
+from tests.integration.steps import command, ready
 from tests.integration.topics import action, keyed, read_count, send, status
 from tests.security.broker import LIMITED, LIMITED_PASSWORD, SecureBroker, administrator
 
@@ -78,20 +75,13 @@ def _fields(acl: Acl) -> tuple[Any, ...]:
 class Limited:
     """A SCRAM user, what it has been allowed, and an installation that it works for."""
 
-    def __init__(self, broker: SecureBroker, name: str) -> None:
+    def __init__(self, broker: SecureBroker, name: str, folder: Path) -> None:
         self.broker = broker
         self.given = broker.settings("SASLTLS", SASL_USER=LIMITED, SASL_PASSWORD=LIMITED_PASSWORD)
-        more = {
-            "GROUP_ID": name,
-            "ACTIONS_TOPIC": f"{name}-actions",
-            "STATUS_TOPIC": f"{name}-status",
-            "EMAILS_TOPIC": f"{name}-emails",
-            "DEAD_LETTERS_TOPIC": f"{name}-dlq",
-        }
-        self.settings: Settings = load_settings(
-            {f"STREAMS_{key}": value for key, value in {**self.given, **more}.items()}
-        )
-        self.names = TopicNames.of(self.settings)
+        servers = self.given["KAFKA_BOOTSTRAP_SERVERS"]
+        self.place = Installation(servers, name, folder, **self.given, topic_partitions=1)
+        self.settings = load_settings(self.place.environ)
+        self.names = self.place.names
         self.needed = least(self.names, name)
         self.connection = client_options(self.settings)
         self._admin: AdminClient = administrator(broker)
@@ -153,40 +143,35 @@ class Limited:
 
 
 @pytest.fixture
-def limited(broker: SecureBroker, unique_name: Callable[[str], str]) -> Iterator[Limited]:
-    user = Limited(broker, unique_name("t"))
+def limited(broker: SecureBroker, unique_name: Callable[[str], str], tmp_path: Path) -> Iterator[Limited]:
+    user = Limited(broker, unique_name("t"), tmp_path)
     user.take_everything_away()
-    yield user
+    with user.place:
+        yield user
     user.take_everything_away()
 
 
 # -- enough ---------------------------------------------------------------------------------------------
 
 
-async def test_a_worker_works_with_exactly_these(limited: Limited, tmp_path: Path) -> None:
+async def test_a_worker_works_with_exactly_these(limited: Limited) -> None:
     """Known and unknown supporters, an action in a wrong partition and garbage: all end where they should."""
     await limited.make_topics()
     limited.allow(*limited.needed)
-    names, servers = limited.names, limited.given["KAFKA_BOOTSTRAP_SERVERS"]
-    group = limited.settings.group_id
-    with Installation(servers, group, tmp_path, topic_partitions=1, **limited.given) as place:
-        assert place.names == names
-        worker = await ready(place)
-        internal = limited.broker.internal
-        await send(internal, names.statuses, [status(1, subscribed=True), (b"?", b"garbage")])
-        await asyncio.to_thread(worker.wait_counter, 2, "confirmation_statuses_total")
-        # Without a key it is not where its supporter's status is, as far as anybody knows: it is re-keyed.
-        unplaced = (None, keyed(action(3))[1])
-        await send(
-            internal, names.actions, [keyed(action(1)), keyed(action(2)), unplaced, (b"?", b"garbage")]
-        )
-        emails = await read_count(internal, names.emails, 3)
-        assert sorted(each.key for each in emails) == sorted(keyed(action(n))[0] for n in (1, 2, 3))
-        variants = {each.key: dict(each.headers)["variant"] for each in emails}
-        assert variants[keyed(action(1))[0]] == b"one_button"  # from the table
-        assert len(await read_count(internal, names.dead_letters, 2)) == 2
-        assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
-        assert "uthorization" not in worker.log.read_text()
+    names, internal = limited.names, limited.broker.internal
+    worker = await ready(limited.place)
+    await send(internal, names.statuses, [status(1, subscribed=True), (b"?", b"garbage")])
+    await asyncio.to_thread(worker.wait_counter, 2, "confirmation_statuses_total")
+    # Without a key it is not where its supporter's status is, as far as anybody knows: it is re-keyed.
+    unplaced = (None, keyed(action(3))[1])
+    await send(internal, names.actions, [keyed(action(1)), keyed(action(2)), unplaced, (b"?", b"garbage")])
+    emails = await read_count(internal, names.emails, 3)
+    assert sorted(each.key for each in emails) == sorted(keyed(action(n))[0] for n in (1, 2, 3))
+    variants = {each.key: dict(each.headers)["variant"] for each in emails}
+    assert variants[keyed(action(1))[0]] == b"one_button"  # from the table
+    assert len(await read_count(internal, names.dead_letters, 2)) == 2
+    assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
+    assert "uthorization" not in worker.log.read_text()
 
 
 # -- and no more ------------------------------------------------------------------------------------------
@@ -323,27 +308,13 @@ async def test_accepting_dead_letters_takes_read_on_their_topic(limited: Limited
     limited.allow(*limited.needed)
     names = limited.names
     await send(limited.broker.internal, names.actions, [(b"?", b"garbage")])
-    environ = {
-        f"STREAMS_{name}": value
-        for name, value in {
-            **limited.given,
-            "GROUP_ID": limited.settings.group_id,
-            "ACTIONS_TOPIC": names.actions,
-            "STATUS_TOPIC": names.statuses,
-            "EMAILS_TOPIC": names.emails,
-            "DEAD_LETTERS_TOPIC": names.dead_letters,
-        }.items()
-    }
     arguments = ["dead-letters", "accept", names.actions, "0", "latest"]
 
-    def typed() -> Result:
-        return CliRunner().invoke(main, arguments, env=environ)
-
-    refused = await asyncio.to_thread(typed)
+    refused = await command(limited.place, *arguments)
     assert refused.exit_code == 3
     assert refused.stderr == (
         f"Error: the brokers do not allow this user Read on topic {names.dead_letters}\n"
     )
     limited.allow(Acl("topic", names.dead_letters, "literal", "Read", "to accept"))
-    accepted = await asyncio.to_thread(typed)
+    accepted = await command(limited.place, *arguments)
     assert accepted.stdout == f"the dead letters of {names.actions}/0 are accepted up to offset 1: 1 offset\n"
