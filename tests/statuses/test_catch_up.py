@@ -2,19 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import RecordsToDelete
+from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaConnectionError
 
-from streams.delivery.offsets import Extent, Offsets
-from streams.sandbox.kafka import EmbeddedKafka
+from streams.delivery.offsets import Extent
 from streams.statuses.catch_up import CatchUp
-from tests.clients import administering, happens, make_topics
 
 LOOKS = 10 * CatchUp.LOOK_EVERY  # time for several looks
 
@@ -236,87 +233,6 @@ async def test_an_empty_assignment_needs_no_watch(bench: Bench) -> None:
 
 
 # -- on a real Kafka -------------------------------------------------------------------------------------
-
-
-class Reader:
-    """Reads a topic as the worker's consumer does, committed records only."""
-
-    def __init__(self, servers: str, topic: str, partitions: int) -> None:
-        self._places = [TopicPartition(topic, number) for number in range(partitions)]
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=servers,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=50,
-        )
-        self.rounds = 0
-        self.position = self._consumer.position
-        self.values: list[bytes | None] = []
-
-    def unsettled_chunks(self, _: Any) -> int:
-        return 0
-
-    async def read(self) -> None:
-        async with self._consumer:
-            self._consumer.assign(self._places)
-            while True:
-                found = await self._consumer.getmany(timeout_ms=50)
-                self.values += [record.value for records in found.values() for record in records]
-                self.rounds += 1
-
-
-@pytest.mark.kafka
-async def test_markers_gaps_and_open_transactions_on_a_real_topic(
-    kafka: EmbeddedKafka, unique_name: Callable[[str], str]
-) -> None:
-    """Markers, an empty log and a lost beginning hold nobody up; an open transaction is awaited."""
-    servers, topic = kafka.bootstrap_servers, unique_name("statuses")
-    await make_topics(servers, 4, topic)
-    producers = [
-        AIOKafkaProducer(bootstrap_servers=servers, transactional_id=unique_name("crm")) for _ in range(2)
-    ]
-    reader = Reader(servers, topic, 4)
-    offsets = Offsets(unique_name("group"), {"bootstrap_servers": servers})
-    catch_up = CatchUp(topic, offsets, lambda: reader)
-    reading = None
-    try:
-        for producer in producers:
-            await producer.start()
-        finished, dead = producers
-        # Partition 0 ends in an aborted transaction's marker, 1 in a committed one's, 2 is empty.
-        for partition, ending in ((1, finished.commit_transaction), (0, finished.abort_transaction)):
-            await finished.begin_transaction()
-            await finished.send_and_wait(topic, b"%d" % partition, partition=partition)
-            await ending()
-        # Partition 3 has lost its beginning, and then a writer that died, and one that went on behind it.
-        async with finished.transaction():
-            for value in (b"lost", b"kept"):
-                await finished.send_and_wait(topic, value, partition=3)
-        async with administering(servers) as admin:
-            await admin.delete_records({TopicPartition(topic, 3): RecordsToDelete(before_offset=1)})
-        await dead.begin_transaction()
-        await dead.send_and_wait(topic, b"open", partition=3)
-        async with finished.transaction():
-            await finished.send_and_wait(topic, b"behind", partition=3)
-        reading = asyncio.create_task(reader.read())
-        catch_up.assigned("actions", range(4))
-        catch_up.restored()
-        await happens(lambda: catch_up.behind == {3})
-        await asyncio.sleep(0.5)
-        assert catch_up.behind == {3}
-        assert sorted(filter(None, reader.values)) == [b"1", b"kept"]
-        await dead.abort_transaction()
-        await happens(lambda: not catch_up.behind)
-        assert sorted(filter(None, reader.values)) == [b"1", b"behind", b"kept"]
-    finally:
-        catch_up.stop()
-        if reading is not None:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-        await offsets.stop()
-        for producer in producers:
-            await producer.stop()
 
 
 @with_bench(p0=5)
