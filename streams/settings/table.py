@@ -51,18 +51,12 @@ def _number(default: float, low: float, high: float, unit: str, meaning: str) ->
     )
 
 
-def _other(default: object, allowed: str, meaning: str, *, bare: str = "") -> Any:
-    return Field(
-        default, description=meaning, json_schema_extra={"unit": "", "allowed": allowed, "bare": bare}
-    )
+def _other(default: object, allowed: str, meaning: str, **more: str | bool) -> Any:
+    return Field(default, description=meaning, json_schema_extra={"unit": "", "allowed": allowed, **more})
 
 
-def _secret(allowed: str, meaning: str, *, bare: str = "") -> Any:
-    return Field(
-        None,
-        description=meaning,
-        json_schema_extra={"unit": "", "allowed": allowed, "secret": True, "bare": bare},
-    )
+def _secret(allowed: str, meaning: str, **more: str) -> Any:
+    return _other(None, allowed, meaning, secret=True, **more)
 
 
 _PEM = "a PEM file that exists"

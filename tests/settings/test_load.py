@@ -6,10 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from streams.settings.load import load_settings
-from streams.settings.table import (
-    SettingsError,
-    describe,
-)
+from streams.settings.table import SettingsError, describe
 
 
 def problems(**environ: str) -> tuple[str, ...]:

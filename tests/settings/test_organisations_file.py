@@ -229,42 +229,13 @@ def test_a_wrong_value_is_named_with_its_line_and_range(path: Path, line: str, n
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        "crm.example.org/lookup",
-        "ftp://crm.example.org/",
-        "https://",
-        "https:///lookup",
-        "https://a..b/",
-        "https://-a.example.org/",
-        "https://crm.example.org:99999/",
-        "https://crm.example.org:0/",
-        "https://crm.example.org/#top",
-        "https://crm example.org/",
-        "https://[::1/",
-        "",
-        "https://crm.example.org/\\n",
-    ],
+    "url", ["crm.example.org/lookup", "https:///lookup", "", "https://crm.example.org/\\n"]
 )
 def test_a_wrong_url_is_refused_at_the_start(path: Path, url: str) -> None:
-    """Whatever could not be asked is found when the file is read, not at the first supporter."""
+    """Whatever could not be asked is found when the file is read, by the rule of STREAMS_LOOKUP_URL."""
     sentence = problem(path, f'[organisation.310]\nurl = "{url}"\n')
     assert sentence.startswith("line 2: organisation.310.url = ")
     assert "allowed is http(s)://host" in sentence
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://127.0.0.1:8080/lookup",
-        "http://[::1]:8080/",
-        "https://crm_internal/lookup?org=310",
-        "https://xn--bcher-kva.example/",
-    ],
-)
-def test_a_usable_url_is_taken_as_it_is(path: Path, url: str) -> None:
-    """Addresses, ports, names without a dot and queries are fine."""
-    assert endpoint(load(path, f'[organisation.310]\nurl = "{url}"\n').of(310)).url == url
 
 
 @pytest.mark.parametrize(
