@@ -120,10 +120,7 @@ async def test_progress_that_kafka_forgot_is_found_in_the_records(topics: Make) 
         header = (RETRY_OF, f"{live.names.dead_letters}/0/1".encode())
         await producer.send_and_wait(live.names.actions, b"{bb}", headers=[header], partition=0)
     found = await plan(live.installation, (), None)
-    assert ([letter.id for letter in found.chosen], found.already) == (
-        [RecordId(0, 0), RecordId(1, 0)],
-        1,
-    )
+    assert ([letter.id for letter in found.chosen], found.already) == ([RecordId(0, 0), RecordId(1, 0)], 1)
 
 
 @pytest.mark.kafka

@@ -83,13 +83,9 @@ class Target:
 
     async def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Type a command, and wait for its end."""
+        command = self.command(*arguments)
         return await asyncio.to_thread(
-            subprocess.run,
-            self.command(*arguments),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
+            subprocess.run, command, input=stdin, capture_output=True, text=True, timeout=60
         )
 
 
@@ -356,9 +352,7 @@ async def test_a_packed_file_is_sent(target: Target, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("indented", [json.dumps, lambda one, indent: json.dumps([one, one], indent=indent)])
 async def test_json_that_is_written_on_many_lines_gets_a_hint(
-    target: Target,
-    tmp_path: Path,
-    indented: Callable[..., str],
+    target: Target, tmp_path: Path, indented: Callable[..., str]
 ) -> None:
     """Its lines are no objects; from a file or a pipe nothing is sent, and it is said what is expected."""
     await target.make()

@@ -33,15 +33,6 @@ def test_an_action_is_keyed_by_organisation_and_contact(line: bytes, key: bytes 
     assert action_message(line) == (key, line)
 
 
-def test_a_status_is_keyed_by_organisation_and_contact() -> None:
-    """A status line goes out as it is; one that says forget becomes a tombstone."""
-    line = b'{"orgId":310, "contactRef":"abc","subscribed":true,"asOf":"2026-11-24T10:00:00Z"}'
-    assert status_message(line) == (b"310:abc", line)
-    assert status_message(b'{"orgId":310,"contactRef":"abc","forget":true}') == (b"310:abc", None)
-    kept = b'{"orgId":310,"contactRef":"abc","subscribed":true,"forget":false}'
-    assert status_message(kept) == (b"310:abc", kept)
-
-
 @pytest.mark.parametrize(
     "line",
     [

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from streams.__main__ import main
 from streams.commands.lookup_by_hand import made_up_ref
-from streams.sandbox.lookup_service import LookupService, not_subscribed, subscribed
+from streams.sandbox.lookup_service import Answer, LookupService, not_subscribed, subscribed
 from streams.sandbox.people import somebody
 
 ADDRESS = "someone.secret@example.org"
@@ -27,6 +27,15 @@ def ask(tmp_path: Path, content: str, *more: str, org: int = 310, **environ: str
     file.write_text(content)
     command = ["lookup", "--org", str(org), "--email", ADDRESS, *more]
     return CliRunner().invoke(main, command, env={"ORGANISATIONS_FILE": str(file), **environ})
+
+
+def replying(**response: Any) -> Answer:
+    """A service's answer, always the same."""
+
+    async def reply(_: object) -> web.StreamResponse:
+        return web.Response(**response)
+
+    return reply
 
 
 def entry(url: str, *more: str) -> str:
@@ -66,11 +75,7 @@ def test_a_failure_names_cause_and_class(
     tmp_path: Path, server: LookupService, status: int, says: str
 ) -> None:
     """Exit code 1, the cause, and what kind of status it was."""
-
-    async def fail(_: dict[str, Any]) -> web.StreamResponse:
-        return web.Response(status=status)
-
-    server.answer = fail
+    server.answer = replying(status=status)
     result = ask(tmp_path, entry(server.url))
     assert result.exit_code == 1
     assert "cause: redirect" in result.output or "cause: http_status" in result.output
@@ -81,11 +86,7 @@ def test_an_answer_without_any_known_field_is_a_failure_that_says_so(
     tmp_path: Path, server: LookupService
 ) -> None:
     """Whoever connects a service sees at once why all its supporters get two buttons."""
-
-    async def other(_: dict[str, Any]) -> web.StreamResponse:
-        return web.json_response({"subscribed": True})
-
-    server.answer = other
+    server.answer = replying(text='{"subscribed": true}', content_type="application/json")
     result = ask(tmp_path, entry(server.url))
     assert result.exit_code == 1
     assert "outcome: error (no answer: two buttons)" in result.output
@@ -94,11 +95,7 @@ def test_an_answer_without_any_known_field_is_a_failure_that_says_so(
 
 def test_a_service_that_wants_a_pause_is_quoted(tmp_path: Path, server: LookupService) -> None:
     """The Retry-After of a 503 is shown in seconds."""
-
-    async def busy(_: dict[str, Any]) -> web.StreamResponse:
-        return web.Response(status=503, headers={"Retry-After": "30"})
-
-    server.answer = busy
+    server.answer = replying(status=503, headers={"Retry-After": "30"})
     assert "Retry-After: 30 s" in ask(tmp_path, entry(server.url)).output
 
 
@@ -112,11 +109,7 @@ def test_a_refused_port_is_a_failed_connection(tmp_path: Path) -> None:
 def test_neither_address_nor_secret_is_shown(tmp_path: Path, server: LookupService) -> None:
     """Neither the address, the contactRef, a credential nor the URL's query is shown, also of a failure."""
     content = entry(f"{server.url}?key=QUERYSECRET", 'authorization_env = "CRM_TOKEN"')
-
-    async def fail(_: dict[str, Any]) -> web.StreamResponse:
-        return web.Response(status=500, text=f"no {ADDRESS}")
-
-    for answer in (subscribed, fail):
+    for answer in (subscribed, replying(status=500, text=f"no {ADDRESS}")):
         server.answer = answer
         result = ask(tmp_path, content, CRM_TOKEN="Bearer TOKENSECRET")
         assert "with credentials" in result.output

@@ -24,10 +24,7 @@ class Topics:
     def __init__(self, bootstrap_servers: str, name: str, partitions: int = 2) -> None:
         self.partitions = partitions
         self.installation = Installation(
-            name,
-            topic_names(name),
-            {"bootstrap_servers": bootstrap_servers},
-            transaction_timeout=2.0,
+            name, topic_names(name), {"bootstrap_servers": bootstrap_servers}, transaction_timeout=2.0
         )
         self.names = self.installation.names
         self.servers = bootstrap_servers

@@ -117,9 +117,7 @@ async def test_an_old_unsettled_action_is_a_problem(topics: Make) -> None:
     assert "has waited 10 min" in late
 
 
-async def test_a_partition_that_a_real_worker_stopped_is_a_problem(
-    installation: MakeInstallation,
-) -> None:
+async def test_a_partition_that_a_real_worker_stopped_is_a_problem(installation: MakeInstallation) -> None:
     """Too many dead letters stop the lane; the doctor sees it in Kafka, and counts the new dead letters."""
     place = installation(topic_partitions=1)
     worker = await ready(place)

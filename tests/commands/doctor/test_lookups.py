@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trustme
-from aiohttp import web
 
 from streams.commands.doctor.findings import Finding, Severity
 from streams.commands.doctor.lookups import check_lookups
 from streams.lookup.client import Endpoint
-from streams.sandbox.lookup_service import LookupService, subscribed
+from streams.sandbox.lookup_service import LookupService, failing, subscribed
 from streams.sandbox.ports import free_port
 from streams.settings.organisations_file import Organisation, Organisations
 
@@ -78,11 +77,7 @@ async def test_asking_takes_a_real_answer() -> None:
     with LookupService(subscribed) as lookup:
         good = await finding(organisations(lookup.url), "ana@example.org")
         assert [question["email"] for question in lookup.questions] == ["ana@example.org"]
-
-    async def fail(_: object) -> web.StreamResponse:
-        return web.Response(status=500)
-
-    with LookupService(fail) as lookup:
+    with LookupService(failing) as lookup:
         bad = await finding(organisations(lookup.url), "ana@example.org")
     assert (good.level, "answers (existing)" in good.text) == (Severity.OK, True)
     assert (bad.level, "http_status" in bad.text) == (Severity.PROBLEM, True)
