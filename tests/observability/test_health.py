@@ -1,33 +1,16 @@
 """When a worker should be restarted, and when it does its work."""
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from streams.observability.health import WorkerHealth
 from streams.sandbox.worker import Installation
-
-
-@dataclass
-class FakeLane:
-    partition: int = 0
-    stalled_for: float = 0.0
-    commit_failure: str | None = None
-    halted: str | None = None
-
-
-@dataclass
-class FakeLanes:
-    lanes: list[FakeLane] = field(default_factory=list)
-    opening: dict[int, str] = field(default_factory=dict)
-    joined: bool = True
-
-    def __iter__(self) -> Iterator[FakeLane]:
-        return iter(self.lanes)
+from tests.observability.fakes import FakeLane, FakeLanes
 
 
 @dataclass
@@ -55,17 +38,6 @@ class FakeWorker:
             silent_for=lambda: self.silent_for,
             stuck_after=30.0,  # type: ignore[arg-type]  # fakes
         )
-
-
-@dataclass
-class FakeAgent:
-    name: str
-    _actors: list[Any]
-
-
-@dataclass
-class FakeActor:
-    actor_task: asyncio.Task[None] | None
 
 
 def test_a_worker_at_work_is_alive_and_ready() -> None:
@@ -165,25 +137,25 @@ async def test_an_agent_that_has_ended_is_a_reason_to_restart() -> None:
     cancelled = asyncio.create_task(runs())
     cancelled.cancel()
     await asyncio.wait({tasks["returns"], tasks["fails"], cancelled})
-    actors = {**{name: FakeActor(task) for name, task in tasks.items()}, "cancelled": FakeActor(cancelled)}
-    actors["unstarted"] = FakeActor(None)
-    worker = FakeWorker(agents=[FakeAgent(name, [actor]) for name, actor in actors.items()])
+    worker = FakeWorker(
+        agents=[
+            SimpleNamespace(name=name, _actors=[SimpleNamespace(actor_task=task)])
+            for name, task in {**tasks, "cancelled": cancelled, "unstarted": None}.items()
+        ]
+    )
     assert worker.health().not_alive() == ["agent returns has ended", "agent fails has ended"]
     assert isinstance(tasks["fails"].exception(), ZeroDivisionError)
     tasks["runs"].cancel()
 
 
 @pytest.mark.kafka
-def test_of_two_workers_for_one_partition_both_are_ready(
-    installation: Callable[..., Installation],
-) -> None:
+def test_of_two_workers_for_one_partition_both_are_ready(installation: Callable[..., Installation]) -> None:
     """A spare replica passes its readiness probe, or a roll-out would never end."""
     place = installation(topic_partitions=1)
     workers = [place.worker(), place.worker()]
     for worker in workers:
         worker.start()
-    until = time.monotonic() + 45
-    while [worker.get("/readyz")[0] for worker in workers] != [200, 200]:
-        assert time.monotonic() < until, [worker.get("/readyz") for worker in workers]
-        time.sleep(0.2)
+    for worker in workers:
+        worker.wait_ready()
+    assert [worker.get("/readyz")[0] for worker in workers] == [200, 200]
     assert [worker.get("/livez")[0] for worker in workers] == [200, 200]

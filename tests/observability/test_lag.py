@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
 from streams.observability.lag import PartitionLags
+from tests.observability.fakes import FakeLane, FakeLanes
 
 START = 1_764_000_000.0  # seconds since the epoch
-
-
-@dataclass
-class FakeLane:
-    partition: int
-    committed: int = 0
-    oldest_timestamp_ms: float | None = None
-    has_work: bool = False
-
-
-@dataclass
-class FakeLanes:
-    lanes: list[FakeLane] = field(default_factory=list)
-    opening: dict[int, str] = field(default_factory=dict)
-
-    def __iter__(self):  # type: ignore[no-untyped-def]  # tests are not typed strictly
-        return iter(self.lanes)
 
 
 class World:

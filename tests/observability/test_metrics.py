@@ -28,6 +28,7 @@ from streams.observability.metric_catalogue import (
 )
 from streams.observability.metrics import OTHER, Histogram, Metrics
 from streams.statuses.store_owner import SetAside
+from tests.observability.fakes import FakeLane
 
 NOW = 1_764_000_000.0
 Labels = frozenset[tuple[str, str]]
@@ -252,31 +253,21 @@ def test_breakers_of_organisations_without_an_entry_are_one_sample() -> None:
 
 def test_lanes_are_shown_by_topic_and_partition() -> None:
     """Each lane has what it holds, what waits, and for how long it has been still."""
-
-    @dataclass
-    class FakeLane:
-        partition: int
-        uncommitted: int
-        awaiting_lookup: int
-        stalled_for: float
-
     shown = metrics()
     lanes: Any = [
-        ("actions", [FakeLane(0, 5, 2, 0.5), FakeLane(1, 0, 0, 0.0)]),
-        ("moved", [FakeLane(0, 1, 1, 9)]),
+        ("actions", [FakeLane(0, uncommitted=5, awaiting_lookup=2, stalled_for=0.5), FakeLane(1)]),
+        ("moved", [FakeLane(0, uncommitted=1, awaiting_lookup=1, stalled_for=9)]),
     ]
     shown.lanes(lambda: lanes)
     for topic, partition, figures in (
-        ("actions", "0", (5, 2, 0.5)),
-        ("actions", "1", (0, 0, 0)),
-        ("moved", "0", (1, 1, 9)),
+        ("actions", "0", [5, 2, 0.5]),
+        ("actions", "1", [0, 0, 0]),
+        ("moved", "0", [1, 1, 9]),
     ):
-        labels = {"topic": topic, "partition": partition}
-        found = [
-            value(shown, f"confirmation_lane_{name}", **labels)
+        assert [
+            value(shown, f"confirmation_lane_{name}", topic=topic, partition=partition)
             for name in ("unsettled_actions", "pending_lookups", "still_seconds")
-        ]
-        assert found == list(figures)
+        ] == figures
 
 
 def test_totals_can_be_asked_for_by_any_label() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +13,7 @@ from streams.actions.outcomes import DeadLettered, Emailed
 from streams.delivery.results import AwaitingLookup, Result
 from streams.observability.tracing import CollectorSpans, TracingProcessor
 from streams.settings.table import SettingsError
+from tests.privacy.receivers import receiving
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -98,28 +97,12 @@ def test_what_is_not_judged_now_makes_no_span() -> None:
 
 def test_spans_reach_a_collector() -> None:
     """Over OTLP, in the trace of the action."""
-    bodies: list[bytes] = []
-
-    class Collector(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            assert self.path == "/v1/traces"
-            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Collector)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        spans = CollectorSpans(f"http://127.0.0.1:{server.server_port}/", "1.0")
+    with receiving() as receivers:
+        spans = CollectorSpans(f"{receivers.otlp_endpoint}/", "1.0")
         TracingProcessor(Fixed(EMAIL), spans, "actions", 3).process(record())
         spans.close()
-    finally:
-        server.shutdown()
-        server.server_close()
-    (body,) = bodies
+    ((path, body),) = receivers.received
+    assert path == "/v1/traces"
     assert bytes.fromhex(TRACE) in body
     assert b"confirm actions" in body
     assert b"lookup_failed" in body

@@ -14,30 +14,14 @@ from streams.observability.page.headline import DOWN_IS_KNOWN_FOR
 from streams.observability.page.lookup_statistics import LookupStatistics
 from streams.observability.page.overview import ROWS, Overview, WorkerParts
 from streams.observability.page.recent_errors import RecentErrors
+from tests.observability.fakes import FakeLane, FakeLanes
 
 NOW = 1_800_000_000.0
 
 
-class FakeLane:
-    """A lane as the page sees it."""
-
-    def __init__(self, partition: int, **shown: Any) -> None:
-        self.partition = partition
-        self.committed = 100
-        self.uncommitted = self.awaiting_lookup = 0
-        self.oldest_timestamp_ms: int | None = None
-        self.halted: str | None = None
-        self.commit_failure: str | None = None
-        self.has_work = False
-        vars(self).update(shown)
-
-
-class FakeLanes(list[FakeLane]):
-    """Those of one topic."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.opening: dict[int, str] = {}
+def lane(partition: int, **shown: Any) -> FakeLane:
+    """A lane that has committed all that there is."""
+    return FakeLane(partition, committed=100, **shown)
 
 
 class FakeLookup:
@@ -129,7 +113,7 @@ def worker() -> FakeWorker:
 
 def test_a_point_counts_each_letter(worker: FakeWorker) -> None:
     """Actions in, then the letters in the order of the list that comes with them, ignored, dead letters."""
-    worker.lanes.append(FakeLane(0))
+    worker.lanes.append(lane(0))
     worker.ends["actions", 0] = (100, 100)
     worker.second()
     worker.ends["actions", 0] = (112, 112)
@@ -154,7 +138,7 @@ def test_a_point_counts_each_letter(worker: FakeWorker) -> None:
 
 def test_lag_is_to_the_committed_offset_and_a_marker_is_none(worker: FakeWorker) -> None:
     """What lies behind the last record of an idle, wholly read partition is a marker that nobody commits."""
-    worker.lanes += [FakeLane(0), FakeLane(1), FakeLane(2, has_work=True), FakeLane(3)]
+    worker.lanes += [lane(0), lane(1), lane(2, has_work=True), lane(3)]
     worker.ends |= {("actions", 0): (101, 101), ("actions", 1): (140, 100), ("actions", 2): (101, 101)}
     worker.ends["actions", 3] = None
     rows = worker.described()["partitions"]["rows"]
@@ -163,7 +147,7 @@ def test_lag_is_to_the_committed_offset_and_a_marker_is_none(worker: FakeWorker)
 
 def test_what_kafka_has_not_told_is_unknown_and_no_good_news(worker: FakeWorker) -> None:
     """One partition whose end is not known: what waits in all is not known, and the headline says so."""
-    worker.lanes += [FakeLane(0), FakeLane(1)]
+    worker.lanes += [lane(0), lane(1)]
     worker.second()
     assert worker.described()["waiting"] == 0
     worker.ends["actions", 1] = None
@@ -178,7 +162,7 @@ def test_what_kafka_has_not_told_is_unknown_and_no_good_news(worker: FakeWorker)
 
 def test_while_kafka_does_not_answer_the_lag_is_unknown(worker: FakeWorker) -> None:
     """The ends of the logs are those of before: they are not shown as those of now."""
-    worker.lanes.append(FakeLane(0))
+    worker.lanes.append(lane(0))
     worker.silent = True
     worker.unready = ["Kafka does not answer"]
     described = worker.described()
@@ -198,9 +182,9 @@ def test_without_partitions_nothing_waits_once_that_is_certain(
 def test_the_oldest_waiting_action_is_that_of_all_partitions(worker: FakeWorker) -> None:
     """Its age in seconds; a clock ahead of ours makes nobody younger than now."""
     worker.lanes += [
-        FakeLane(0, oldest_timestamp_ms=int((NOW - 5) * 1000), has_work=True),
-        FakeLane(1, oldest_timestamp_ms=int((NOW + 9) * 1000), has_work=True),
-        FakeLane(2),
+        lane(0, oldest_timestamp_ms=int((NOW - 5) * 1000), has_work=True),
+        lane(1, oldest_timestamp_ms=int((NOW + 9) * 1000), has_work=True),
+        lane(2),
     ]
     described = worker.described()
     assert described["oldest_age"] == pytest.approx(5)
@@ -209,11 +193,7 @@ def test_the_oldest_waiting_action_is_that_of_all_partitions(worker: FakeWorker)
 
 def test_partitions_in_trouble_come_first(worker: FakeWorker) -> None:
     """A lane that stands still, cannot commit or cannot open is above those at work, with its offset."""
-    worker.lanes += [
-        FakeLane(0),
-        FakeLane(1, halted="too many dead letters"),
-        FakeLane(2, commit_failure="KafkaError"),
-    ]
+    worker.lanes += [lane(0), lane(1, halted="too many dead letters"), lane(2, commit_failure="KafkaError")]
     worker.lanes.opening = {5: "opening"}
     described = worker.described()
     rows = described["partitions"]["rows"]
@@ -224,7 +204,7 @@ def test_partitions_in_trouble_come_first(worker: FakeWorker) -> None:
 
 def test_tables_are_bounded(worker: FakeWorker) -> None:
     """Hundreds of partitions and organisations are a table of some rows, and a count of the rest."""
-    worker.lanes += [FakeLane(number) for number in range(100)]
+    worker.lanes += [lane(number) for number in range(100)]
     worker.organisations += [FakeLookup(number) for number in range(1, 501)]
     described = worker.described()
     assert len(described["partitions"]["rows"]) == len(described["lookups"]["rows"]) == ROWS
@@ -238,7 +218,7 @@ def test_a_lookup_that_is_down_comes_first_and_the_headline_names_it(worker: Fak
     """Worst first, then the most asked; the sentence has the name that the file gives."""
     worker.totals[EMAILS.name]["two_button", "lookup_failed"] = 1
     worker.organisations += [FakeLookup(1), FakeLookup(3), FakeLookup(2, State.OPEN)]
-    worker.lanes.append(FakeLane(0))
+    worker.lanes.append(lane(0))
     worker.second()
     for _ in range(20):
         worker.statistics.answered(3, LookupOutcome(Outcome.EXISTING), 0.004)
@@ -308,7 +288,7 @@ def test_dead_letters_and_errors_are_listed(worker: FakeWorker) -> None:
     """By kind, with their last time; the sentence mentions the new ones."""
     worker.totals[EMAILS.name]["two_button", "no_lookup"] = 1
     worker.totals[DEAD_LETTERS.name]["actions", "not_json"] = 3
-    worker.lanes.append(FakeLane(0))
+    worker.lanes.append(lane(0))
     worker.second()
     described = worker.described()
     assert described["dead_letters"] == [
