@@ -15,8 +15,7 @@ import click
 import yaml
 
 from tests.deploy.kustomize import FOLDER, ROOT, build
-from tests.deploy.mutations import uncaught
-from tests.deploy.policies import POLICIES
+from tests.deploy.mutations import BAD, uncaught
 from tests.deploy.rules import problem as rules_problem
 from tests.deploy.rules import write
 from tests.deploy.validation import name_of, problem
@@ -50,7 +49,7 @@ def main() -> int:
         wrong += [f"{title}: {name_of(each)}: {why}" for each in documents if (why := problem(each))]
         click.echo(f"  {title}: {len(documents)}: {', '.join(map(name_of, documents))}")
     click.echo("policies checked (each catches its bad change):")
-    for policy in POLICIES:
+    for policy in BAD:
         for title, documents in built.items():
             wrong += [f"{title}: {why}" for why in policy(documents)]
         if uncaught(policy, built["production"]):
@@ -60,9 +59,7 @@ def main() -> int:
         wrong.append(why)
     wrong += _alerts()
     total = sum(map(len, built.values()))
-    click.echo(
-        f"{len(built)} kustomizations, {total} documents, {len(POLICIES)} policies, {len(wrong)} problems"
-    )
+    click.echo(f"{len(built)} kustomizations, {total} documents, {len(BAD)} policies, {len(wrong)} problems")
     click.echo("\n".join(f"WRONG {each}" for each in wrong))
     return 1 if wrong else 0
 

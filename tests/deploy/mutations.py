@@ -22,6 +22,7 @@ def _set(kind: str, path: str, value: object) -> Callable[[list[Document]], None
 
 _POD = "spec/template/spec"
 _WORKER = f"{_POD}/containers/0"
+#: The policies that are checked, each with a bad change.
 BAD: dict[policies.Policy, Callable[[list[Document]], None]] = {
     policies.no_root: _set("StatefulSet", f"{_POD}/securityContext", {"runAsUser": 0}),
     policies.restricted: _set("StatefulSet", f"{_WORKER}/securityContext", {"privileged": True}),

@@ -199,25 +199,6 @@ def least_rights(documents: list[Document]) -> Iterator[str]:
                 yield f"{name_of(each)} may {acl['operations']} on {acl['resource']}"
 
 
-POLICIES: tuple[Policy, ...] = (
-    no_root,
-    restricted,
-    no_token,
-    exact_images,
-    probes,
-    resources,
-    disruption_budget,
-    time_to_drain,
-    static_membership,
-    spread,
-    no_secret_in_clear,
-    known_settings,
-    capped_scaling,
-    closed_network,
-    least_rights,
-)
-
-
 def _environment(documents: list[Document]) -> dict[str, str]:
     """What the ConfigMap gives a worker, without the files, which are not on this machine."""
     return {

@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -21,7 +21,7 @@ class Refused(ValueError):
 
 
 class Prometheus:
-    """Debian's Prometheus with a scrape interval of a second; its log is kept in `folder`."""
+    """Debian's Prometheus, which scrapes each second until the `with` ends; its log is kept in `folder`."""
 
     def __init__(
         self, program: str, folder: Path, targets: Iterable[str], rules: Iterable[Path] = ()
@@ -50,7 +50,10 @@ class Prometheus:
                 stderr=subprocess.STDOUT,
             )
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(10)
 

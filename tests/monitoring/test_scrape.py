@@ -3,6 +3,8 @@
 import asyncio
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import NamedTuple
 
 import pytest
 
@@ -13,14 +15,7 @@ from streams.sandbox.worker import Installation, WorkerProcess
 from tests.integration.steps import act, table
 from tests.integration.topics import action, keyed, send, status
 from tests.monitoring.prometheus import Prometheus, Refused
-from tests.monitoring.queries import (
-    RULES,
-    of_dashboard,
-    read_dashboard,
-    rules,
-    selectors,
-    substituted,
-)
+from tests.monitoring.queries import RULES, of_dashboard, read_dashboard, rules, selectors, substituted
 from tests.tools import debian_tool
 
 #: What Grafana puts into the queries while "All" is chosen.
@@ -44,12 +39,11 @@ ABSENT = {
 }
 
 
-class Watched:
+class Watched(NamedTuple):
     """A worker that has done all that can be counted, and the Prometheus that saw it."""
 
-    def __init__(self, worker: WorkerProcess, prometheus: Prometheus) -> None:
-        self.worker = worker
-        self.prometheus = prometheus
+    worker: WorkerProcess
+    prometheus: Prometheus
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +51,10 @@ def watched(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> I
     """One organisation's lookup answers, one's fails, one's hangs, one has none; a fifth is in no file."""
     program = debian_tool("prometheus")
     folder = tmp_path_factory.mktemp("scrape")
-    with (
-        LookupService(subscribed) as healthy,
-        LookupService(failing) as broken,
-        LookupService(hanging) as silent,
-    ):
+    with ExitStack() as stack:
+        healthy, broken, silent = (
+            stack.enter_context(LookupService(answer)) for answer in (subscribed, failing, hanging)
+        )
         organisations = folder / "organisations.toml"
         tables = [
             table(None, [f'url = "{healthy.url}"']),
@@ -71,23 +64,21 @@ def watched(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> I
             table(313, [f'url = "{silent.url}"', "deadline = 2.5"]),
         ]
         organisations.write_text("".join(tables))
-        place = Installation(kafka.bootstrap_servers, "scraped", folder, organisations_file=organisations)
+        place = stack.enter_context(
+            Installation(kafka.bootstrap_servers, "scraped", folder, organisations_file=organisations)
+        )
         worker = place.worker()
         worker.start()
-        prometheus = Prometheus(program, folder, [f"127.0.0.1:{worker.port}"], RULES)
-        try:
-            worker.wait_ready()
-            prometheus.wait(lambda: prometheus.query("confirmation_ready == 1"))
-            asyncio.run(act(place, action(1, org_id=313)))
-            for emails in (84, 168, 252):
-                asyncio.run(feed(place, emails * 10))
-                seen = f"sum(confirmation_emails_total) >= {emails}"
-                prometheus.wait(lambda seen=seen: prometheus.query(seen))
-            prometheus.wait(lambda: prometheus.query("sum(confirmation_emails_total) == 253"))
-            yield Watched(worker, prometheus)
-        finally:
-            prometheus.stop()
-            place.kill_all()
+        prometheus = stack.enter_context(Prometheus(program, folder, [f"127.0.0.1:{worker.port}"], RULES))
+        worker.wait_ready()
+        prometheus.wait(lambda: prometheus.query("confirmation_ready == 1"))
+        asyncio.run(act(place, action(1, org_id=313)))
+        for emails in (84, 168, 252):
+            asyncio.run(feed(place, emails * 10))
+            seen = f"sum(confirmation_emails_total) >= {emails}"
+            prometheus.wait(lambda seen=seen: prometheus.query(seen))
+        prometheus.wait(lambda: prometheus.query("sum(confirmation_emails_total) == 253"))
+        yield Watched(worker, prometheus)
 
 
 async def feed(place: Installation, first: int) -> None:
