@@ -23,9 +23,9 @@ class Batch(NamedTuple):
     control: bool
 
 
-def batches(cluster: Path, topic: str) -> Iterator[Batch]:
-    """All batches of a topic, of every partition."""
-    for segment in sorted(cluster.rglob(f"{topic}-[0-9]*/*.log")):
+def batches(cluster: Path, log: str) -> Iterator[Batch]:
+    """All batches of a log, which is called topic-partition; of several logs if that is a pattern."""
+    for segment in sorted(cluster.rglob(f"{log}/*.log")):
         content = segment.read_bytes()
         at = 0
         while at + _HEAD.size <= len(content):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import struct
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -38,6 +36,7 @@ from streams.kafka.header_names import read_any_header_name
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.chaos.reading import open_transactions, read_all
 from tests.clients import make_topics
+from tests.contract.stored import Batch, batches
 from tests.timing import in_time, until
 
 pytestmark = pytest.mark.kafka
@@ -152,6 +151,15 @@ async def leave_open(transactions: KafkaTransactions, record: Outgoing) -> None:
     await transactions._produce(producer, fill_batches(producer, [record], 0, limits), [record], 0.0)
 
 
+def telling(limits: dict[str, int]) -> Callable[[], Awaitable[dict[str, int]]]:
+    """Return what looks at the topics' limits: it finds these."""
+
+    async def look() -> dict[str, int]:
+        return dict(limits)
+
+    return look
+
+
 # -- what a commit does -------------------------------------------------------------------------------------
 
 
@@ -232,30 +240,6 @@ async def test_batches_respect_a_topics_own_small_limit(cluster: Cluster) -> Non
     assert await cluster.values() == values
 
 
-class Batch(NamedTuple):
-    """The header of a record batch (format version 2) in a log file."""
-
-    transactional: bool
-    control: bool
-    producer_id: int
-
-
-def batches(folder: Path, topic_partition: str) -> Iterator[Batch]:
-    """The batches of a log, as its broker stored them."""
-    for segment in sorted(folder.glob(f"**/{topic_partition}/*.log")):
-        raw = segment.read_bytes()
-        start = 0
-        while start + 61 <= len(raw):
-            _, length, _, magic, _, attributes, _, _, _, producer_id = struct.unpack_from(
-                ">qiibIhiqqq", raw, start
-            )
-            if length == 0:
-                break
-            assert magic == 2
-            yield Batch(bool(attributes & 0x10), bool(attributes & 0x20), producer_id)
-            start += 12 + length
-
-
 async def test_one_producer_writes_emails_and_offsets_and_nothing_outside_transactions(
     cluster: Cluster,
 ) -> None:
@@ -270,7 +254,8 @@ async def test_one_producer_writes_emails_and_offsets_and_nothing_outside_transa
     producer_id, _ = epoch(transactions)
     await transactions.open()  # waits until the last transaction's markers are written everywhere
     emails = list(batches(cluster.kafka.folder, f"{cluster.emails}-0"))
-    assert emails == [Batch(True, control, producer_id) for control in (False, True, False, True)]
+    controls = (False, True, False, True)
+    assert emails == [Batch(producer_id, "none", transactional=True, control=each) for each in controls]
     offsets = [
         batch
         for path in cluster.kafka.folder.glob("**/__consumer_offsets-*")
@@ -391,13 +376,9 @@ async def test_a_record_that_fitted_waits_until_its_topics_limit_is_raised_again
     """It is no fault of the record: the topic and its limit are named, and each record is written once."""
     await cluster.limit(cluster.emails, 500)
 
-    async def look() -> dict[str, int]:
-        return {cluster.emails: limit, cluster.dead_letters: LIMIT}
-
-    limit, clock = 500, iter(range(1_000))
-    limits = TopicLimits(
-        {cluster.emails: known, cluster.dead_letters: LIMIT}, look=look, clock=clock.__next__
-    )
+    there = {cluster.emails: 500, cluster.dead_letters: LIMIT}
+    clock = iter(range(1_000)).__next__
+    limits = TopicLimits(there | {cluster.emails: known}, look=telling(there), clock=clock)
     transactions = await cluster.opened(limits=limits)
     records = [cluster.email(b"%03d" % number + b"x" * 600) for number in range(20)]
     failures: list[TransactionFailed] = []
@@ -409,7 +390,8 @@ async def test_a_record_that_fitted_waits_until_its_topics_limit_is_raised_again
         await transactions.open()
     assert f"topic {cluster.emails} takes records of 500 bytes at most" in str(failures[-1])
     assert failures[-1].kind == "TopicLimitLowered"
-    await cluster.limit(cluster.emails, limit := LIMIT)
+    there[cluster.emails] = LIMIT
+    await cluster.limit(cluster.emails, LIMIT)
     while not await commits(transactions, records):
         pass
     assert await cluster.values() == [record.value for record in records]
@@ -419,10 +401,7 @@ async def test_a_record_that_fitted_waits_until_its_topics_limit_is_raised_again
 async def test_a_record_that_fits_the_raised_limit_of_its_topic_is_written(cluster: Cluster) -> None:
     """A limit that was raised while the worker runs is found before a record is called too large."""
     await cluster.limit(cluster.emails, 3 * LIMIT)
-
-    async def look() -> dict[str, int]:
-        return {cluster.emails: 3 * LIMIT}
-
+    look = telling({cluster.emails: 3 * LIMIT})
     transactions = await cluster.opened(limits=TopicLimits({cluster.emails: LIMIT}, look=look))
     records = [cluster.email(b"x" * 2 * LIMIT)]
     with pytest.raises(TransactionFailed, match="TopicLimitRaised"):
@@ -461,11 +440,8 @@ async def commits(transactions: KafkaTransactions, records: list[Outgoing]) -> b
 
 async def test_a_topic_that_is_not_there_is_named(cluster: Cluster) -> None:
     """The client library only reports a time-out; the failure says which topic has gone."""
-
-    async def look() -> dict[str, int]:
-        return {cluster.emails: LIMIT}
-
-    limits = TopicLimits({cluster.emails: LIMIT, "gone": LIMIT}, look=look)
+    there = {cluster.emails: LIMIT}
+    limits = TopicLimits(there | {"gone": LIMIT}, look=telling(there))
     transactions = await cluster.opened(limits=limits, timeout=2.0)
     with pytest.raises(TopicFault, match="topic gone is not there"):
         await transactions.commit([cluster.email(b"one", "gone")], 1, "")

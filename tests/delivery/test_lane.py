@@ -12,15 +12,7 @@ from streams.delivery import commit_metadata, transaction_size
 from streams.delivery.lane import Lane
 from streams.delivery.results import Release
 from streams.delivery.transaction import Denied, Position, TransactionFailed
-from tests.delivery.fakes import (
-    Bench,
-    Ending,
-    FakeLog,
-    FakeRecord,
-    known,
-    lookup,
-    soon,
-)
+from tests.delivery.fakes import Bench, Ending, FakeLog, FakeRecord, known, lookup, soon
 
 
 def listed(log: FakeLog) -> tuple[int | None, list[commit_metadata.Run]]:
@@ -60,6 +52,15 @@ async def bench(opened: Opens) -> Bench:
 
 def later() -> asyncio.Future[Any]:
     return asyncio.get_running_loop().create_future()
+
+
+async def committing(bench: Bench) -> asyncio.Future[Any]:
+    """Have the lane commit record 0; return what ends that transaction."""
+    ending = later()
+    bench.transactions.commits.append(ending)
+    bench.lane.offer(known(0))
+    await soon()
+    return ending
 
 
 # -- writing ------------------------------------------------------------------------------------------------
@@ -106,10 +107,7 @@ async def test_a_waiting_record_holds_back_only_itself(bench: Bench) -> None:
 
 async def test_what_is_decided_during_a_transaction_goes_into_the_next(bench: Bench) -> None:
     """While one transaction is under way decisions gather; one transaction takes them all."""
-    under_way = later()
-    bench.transactions.commits.append(under_way)
-    bench.lane.offer(known(0))
-    await soon()
+    under_way = await committing(bench)
     bench.lane.offer(known(1))
     bench.lane.offer(known(2, 3))
     await soon()
@@ -634,10 +632,7 @@ async def test_closing_while_a_transaction_hangs_ends_within_its_limit(opened: O
 
 async def test_closing_after_a_failed_transaction_writes_nothing_more(bench: Bench) -> None:
     """What gathered behind it is the successor's too: a commit of it would pass what was not written."""
-    under_way = later()
-    bench.transactions.commits.append(under_way)
-    bench.lane.offer(known(0))
-    await soon()
+    under_way = await committing(bench)
     bench.lane.offer(known(1))
     closing = asyncio.create_task(bench.lane.close())
     await soon()
@@ -649,10 +644,7 @@ async def test_closing_after_a_failed_transaction_writes_nothing_more(bench: Ben
 
 async def test_closing_during_a_transaction_lets_it_end_and_writes_what_gathered(bench: Bench) -> None:
     """The transaction under way and the decisions behind it are both made lasting."""
-    under_way = later()
-    bench.transactions.commits.append(under_way)
-    bench.lane.offer(known(0))
-    await soon()
+    under_way = await committing(bench)
     bench.lane.offer(known(1))
     asyncio.get_running_loop().call_later(1.0, under_way.set_result, Ending.DONE)
     await bench.lane.close()
@@ -665,10 +657,7 @@ async def test_closing_during_a_transaction_lets_it_end_and_writes_what_gathered
 async def test_a_full_inbox_accepts_no_further_chunk_until_there_is_room(opened: Opens) -> None:
     """At its limit of uncommitted records the lane processes no more; its inbox fills, and empties again."""
     bench = await opened(uncommitted=4, inbox=3)
-    under_way = later()
-    bench.transactions.commits.append(under_way)
-    bench.lane.offer(known(0))
-    await soon()
+    under_way = await committing(bench)
     bench.lane.offer(known(1, 2, 3, 4, 5))
     assert bench.processor.asked == [0, 1, 2, 3]
     assert bench.lane.uncommitted == 4
