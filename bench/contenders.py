@@ -100,6 +100,10 @@ def _script(name: str) -> Callable[[Place], list[str]]:
     return lambda _: [sys.executable, str(PEERS / name)]
 
 
+def _java(name: str, title: str, trick: str) -> Contender:
+    return Contender(name, title, lambda _: java_peer.command(), _peer(trick), absent=java_peer.absent)
+
+
 def _quix(name: str, title: str, trick: str, commit: str) -> Contender:
     """Its own commit interval is 5 s, which is best for its throughput, and worst for its delay."""
     return Contender(
@@ -115,20 +119,8 @@ _ALL = [
     Contender("ours", "this app", lambda _: [sys.executable, "-m", "streams", "worker"], _ours),
     Contender("bare", "bare aiokafka loop, splicing", _script("bare_loop.py"), _peer()),
     Contender("bare-parse", "bare aiokafka loop, parsing", _script("bare_loop.py"), _peer("parse")),
-    Contender(
-        "kafka-streams",
-        "Kafka Streams EOS v2, parsing",
-        lambda _: java_peer.command(),
-        _peer("parse"),
-        absent=java_peer.absent,
-    ),
-    Contender(
-        "kafka-streams-splice",
-        "Kafka Streams EOS v2, splicing",
-        lambda _: java_peer.command(),
-        _peer(),
-        absent=java_peer.absent,
-    ),
+    _java("kafka-streams", "Kafka Streams EOS v2, parsing", "parse"),
+    _java("kafka-streams-splice", "Kafka Streams EOS v2, splicing", "splice"),
     _quix("quix", "Quix Streams EOS, parsing", "parse", "5"),
     _quix("quix-splice", "Quix Streams EOS, splicing", "splice", "5"),
     _quix("quix-100ms", "Quix Streams EOS, splicing, commits every 100 ms", "splice", "0.1"),

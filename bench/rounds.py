@@ -148,11 +148,7 @@ def _await_statuses(topics: Topics, processes: Processes, place: Place, names: S
 
 
 def _watch(
-    topics: Topics,
-    processes: Processes,
-    names: Sequence[str],
-    place: Place,
-    backlog: Backlog,
+    topics: Topics, processes: Processes, names: Sequence[str], place: Place, backlog: Backlog
 ) -> tuple[list[float], list[float], int]:
     """Sample until the group has committed the whole backlog; return times, CPU seconds, most memory."""
     times, cpu, resident = [], [], 0

@@ -1,7 +1,7 @@
 """What is compared: each scenario is a few lines of values. How it is run is in the other modules."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bench.workload import ONE_BUTTON, TWO_BUTTON, Workload
@@ -47,16 +47,8 @@ FULL = Scale(
     sustained_rounds=2,
     warms=True,
 )
-QUICK = Scale(
-    name="quick",
-    rounds=3,
-    share=0.5,
-    live_seconds=2.0,
-    settle_seconds=1.0,
-    live_rates=(200, 2_000, 10_000),
-    people=(100_000,),
-    backlog=200_000,
-    warms=True,
+QUICK = replace(
+    FULL, name="quick", rounds=3, share=0.5, people=(100_000,), backlog=200_000, sustained_rounds=0
 )
 TINY = Scale(
     name="tiny",

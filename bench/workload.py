@@ -8,15 +8,7 @@ from typing import Any
 
 import orjson
 
-from streams.sandbox.people import (
-    AS_OF,
-    CAMPAIGNS,
-    LANGUAGES,
-    ORGANISATIONS,
-    Supporter,
-    signature,
-    somebody,
-)
+from streams.sandbox.people import AS_OF, CAMPAIGNS, LANGUAGES, ORGANISATIONS, Supporter, signature, somebody
 
 ONE_BUTTON, TWO_BUTTON = "one_button", "two_button"
 

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
 from itertools import cycle
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -184,9 +183,7 @@ class LookupService:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _held(self) -> tuple[HeldPort, HeldPort]:

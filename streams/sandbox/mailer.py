@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer
@@ -51,9 +50,7 @@ class Mailer:
             raise SandboxError("The reader of the emails cannot reach Kafka.")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._finishing.set()
         if self._thread.is_alive():
             self._thread.join(_READ_WITHIN)

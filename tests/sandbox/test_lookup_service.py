@@ -18,10 +18,8 @@ from streams.sandbox.lookup_service import SLOW, Behaviour, LookupService, subsc
 
 @pytest.fixture
 def service() -> Iterator[LookupService]:
-    lookup = LookupService()
-    lookup.start()
-    yield lookup
-    lookup.stop()
+    with LookupService() as lookup:
+        yield lookup
 
 
 async def ask(service: LookupService, count: int = 1, deadline: float = 2.0) -> list[LookupOutcome]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from streams.sandbox.kafka.errors import BrokerFailed, EmbeddedKafkaError
 from streams.sandbox.kafka.jars import Progress, classpath, kafka_folder, silent
@@ -134,16 +133,12 @@ class EmbeddedKafka:
         self._archive = self._jvm.archive(kafka_folder())
         self._progress(f"starting {self._count} broker(s)")
         try:
-            self._start_once()
+            self._start_or_leave_nothing()
         except BrokerFailed as error:
-            self.stop()
             # Where a port cannot be held until its broker has it, somebody else may have been faster.
             if self._port is not None or "Address already in use" not in str(error):
                 raise
             self._start_or_leave_nothing()
-        except BaseException:
-            self.stop()
-            raise
 
     def stop(self) -> None:
         """End all brokers, wait until they are gone, and remove a temporary folder. Harmless when stopped."""
@@ -158,9 +153,7 @@ class EmbeddedKafka:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     # Chaos

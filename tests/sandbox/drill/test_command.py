@@ -81,16 +81,7 @@ def test_the_result_is_kept_before_it_is_shown(tmp_path: Path, monkeypatch: pyte
 def test_an_interrupted_drill_leaves_nothing_behind(tmp_path: Path) -> None:
     """Told to end while actions flow: exit code 130, and neither a process nor a file of it is left."""
     environ = {**os.environ, "TMPDIR": str(tmp_path)}
-    argv = [
-        sys.executable,
-        "-m",
-        "streams",
-        "drill",
-        "--actions",
-        "10000",
-        "--json",
-        str(tmp_path / "json"),
-    ]
+    argv = [sys.executable, "-m", "streams", "drill", "--actions", "10000", "--json", str(tmp_path / "json")]
     drill = subprocess.Popen(argv, env=environ, stderr=subprocess.PIPE, text=True)
     assert drill.stderr is not None
     for line in drill.stderr:

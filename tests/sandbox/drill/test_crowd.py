@@ -4,15 +4,7 @@ from collections import Counter
 
 from streams.commands.keyed_lines import action_message, status_message
 from streams.messages.decode import decode_action, status_key
-from streams.sandbox.drill.crowd import (
-    AFFECTED_ORG,
-    HEALTHY_ORG,
-    Group,
-    actions,
-    group_of,
-    statuses,
-    warm_up,
-)
+from streams.sandbox.drill.crowd import AFFECTED_ORG, HEALTHY_ORG, Group, actions, group_of, statuses, warm_up
 
 
 def test_half_of_the_actions_are_affected_and_the_others_are_spread_among_them() -> None:
