@@ -20,15 +20,7 @@ from streams.actions.dead_letter import SHORTENED_TO, dead_letter_headers, reduc
 from streams.actions.decision import decide
 from streams.delivery.transaction import Outgoing
 from streams.kafka.topics import DEAD_LETTER_MAX_MESSAGE_BYTES
-from streams.messages.decode import (
-    Cause,
-    ErrorClass,
-    LookupOutcome,
-    Outcome,
-    Reason,
-    Variant,
-    decode_action,
-)
+from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome, Reason, Variant, decode_action
 from streams.messages.email import EmailWriter, without_custom_fields
 from streams.messages.lookup_reply import SUBSCRIBED_WHEN
 from streams.messages.strict_json import MAX_DEPTH, MAX_DIGITS

@@ -15,11 +15,7 @@ from hypothesis import strategies as st
 
 from streams.actions.dead_letter import LEAST, SHORTENED_TO, DeadLetterLimit, with_key
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
-from streams.actions.processor import (
-    GIVEN_UP_AT_ONCE,
-    GIVEN_UP_EVERY,
-    ActionProcessor,
-)
+from streams.actions.processor import GIVEN_UP_AT_ONCE, GIVEN_UP_EVERY, ActionProcessor
 from streams.actions.rekeying import REKEYED_FROM, REKEYED_TIMESTAMP, Rekeying, rekeyed_from
 from streams.delivery.results import AwaitingLookup, Result
 from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge

@@ -9,14 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.delivery import commit_metadata
-from streams.delivery.commit_metadata import (
-    MAX_AWAITING,
-    MAX_SPAN,
-    Run,
-    UnreadableMetadata,
-    decode,
-    encode,
-)
+from streams.delivery.commit_metadata import MAX_AWAITING, MAX_SPAN, Run, UnreadableMetadata, decode, encode
 
 LENGTHS = st.integers(0, 3) | st.integers(0, 1 << 22)
 

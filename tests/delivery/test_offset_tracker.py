@@ -6,13 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streams.delivery import commit_metadata
-from streams.delivery.commit_metadata import (
-    MAX_AWAITING,
-    MAX_SPAN,
-    Run,
-    decode,
-    encode,
-)
+from streams.delivery.commit_metadata import MAX_AWAITING, MAX_SPAN, Run, decode, encode
 from streams.delivery.offset_tracker import OffsetTracker
 
 

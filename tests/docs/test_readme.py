@@ -8,12 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from streams.commands.keyed_lines import action_message, status_message
-from streams.messages.decode import (
-    Outcome,
-    decode_action,
-    decode_supporter_status,
-    status_key,
-)
+from streams.messages.decode import Outcome, decode_action, decode_supporter_status, status_key
 from streams.messages.lookup_reply import decode_lookup_reply
 from streams.observability.metric_catalogue import CATALOGUE
 from tests.docs.commands import ROOT
