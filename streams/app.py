@@ -151,6 +151,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
             dead_letter_limit=limits.of(topic, partition),
             rekeying=None if was_rekeyed else Rekeying(names.rekeyed, partition, topics.partitions),
             rekeyed_from=rekeyed_from if was_rekeyed else None,
+            epochs=partial(startup.epochs_in, partition),
             complete=with_key if names.dead_letters in topics.compacted else lambda letter: letter,
         )
 

@@ -21,6 +21,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.app.base import BootStrategy
 from mode import Service
 
+from streams.delivery.epochs import UNKNOWN, Epochs, epochs_of
 from streams.delivery.offsets import Extent, Offsets
 from streams.delivery.starting import StartingPositions
 from streams.delivery.topic_limits import TopicLimits
@@ -29,7 +30,7 @@ from streams.kafka import authorization
 from streams.kafka.acls import least
 from streams.kafka.connection_check import AccessRefused, access_problem
 from streams.kafka.flow import FlowControl
-from streams.kafka.topic_ids import Ids, ids_of
+from streams.kafka.topic_ids import Ids, ids_of, topic_id_of
 from streams.kafka.topics import TopicNames, Topics, TopicsUnfit, administering, ensure_topics, limits_of
 from streams.settings import store_folder
 
@@ -107,7 +108,10 @@ class Startup(Service):
         self._on_lost = on_lost
         self._lost: dict[TopicPartition, int | None] = {}
         self.offsets = Offsets(group, connection)
-        self._starting = StartingPositions(self.offsets, (names.actions, names.rekeyed), names.emails)
+        self._starting = StartingPositions(
+            self.offsets, (names.actions, names.rekeyed), names.emails, topic_id_of
+        )
+        self._epochs: dict[int, Epochs] = {}  # by partition of the actions whose lanes have begun
         self.topics: Topics | None = None
         #: What all lanes know of how large a record their topics take.
         self.limits: TopicLimits | None = None
@@ -149,7 +153,13 @@ class Startup(Service):
                 extra={"event": "actions_lost", "topic": topic, "partition": partition, "count": start.lost},
             )
             self._on_lost(topic, partition, start.lost)
+        if topic == self._names.actions:
+            self._epochs[partition] = epochs_of(start.position)
         return start.position
+
+    def epochs_in(self, partition: int) -> Epochs:
+        """Return the epochs of a partition of the actions, as of when its lane began here."""
+        return self._epochs.get(partition, UNKNOWN)
 
     async def on_start(self) -> None:
         """Wait for Kafka, then for topics and offsets.
@@ -213,6 +223,12 @@ class Startup(Service):
             TopicPartition(self._names.actions, number) for number in range(self.topics.partitions)
         ]
         committed = await self.offsets.all_committed(topic_partitions)
+        rekeyed = await self.offsets.all_committed(
+            TopicPartition(self._names.rekeyed, each.partition) for each in topic_partitions
+        )
+        if any(position.offset is not None for position in rekeyed.values()):
+            self.waiting_for = None  # no new group: where its offsets are missing, a lane asks for a decision
+            return
         start = starting_offsets(
             {topic_partition: position.offset for topic_partition, position in committed.items()},
             await self.offsets.extents(topic_partitions),
@@ -227,14 +243,8 @@ class Startup(Service):
         if len(start) == len(topic_partitions):
             # All at once: half of a decision would be another one. The re-keyed actions belong to it: once
             # some lanes work, an offset that is missing there could not be told from one that got lost.
-            rekeyed = [TopicPartition(self._names.rekeyed, each.partition) for each in topic_partitions]
             firsts = await self.offsets.extents(rekeyed)
-            absent = {
-                each
-                for each, found in (await self.offsets.all_committed(rekeyed)).items()
-                if found.offset is None
-            }
-            await self._commit(start | {each: firsts[each].first for each in absent})
+            await self._commit(start | {each: firsts[each].first for each in rekeyed})
         self.waiting_for = None
 
     async def _commit(self, start: dict[TopicPartition, int]) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from streams.delivery.transaction import Headers, Outgoing
 from streams.messages.decode import ErrorClass
+from streams.messages.email import source_of
 
 # The names are Kafka Streams' (KIP-1034), and its numbers are decimal text, too.
 _TOPIC = "__streams.errors.topic"
@@ -20,6 +21,7 @@ _PARTITION = "__streams.errors.partition"
 _OFFSET = "__streams.errors.offset"
 _ERROR_CLASS = "__streams.errors.exception"
 _JSON_PATH = "errors.json-path"
+_EPOCH = "errors.epoch"  # only where it is not 0
 # What of the original record is missing: its bytes, and their SHA-256 in hexadecimal digits.
 _VALUE_LEFT_OUT = "shortened-from", "shortened-from-sha256"
 _KEY_LEFT_OUT = "key-left-out-bytes", "key-left-out-sha256"
@@ -43,6 +45,7 @@ class DeadLetterOrigin(NamedTuple):
     error_class: str
     json_path: str
     shortened: bool  # whether a part of the original record is missing
+    epoch: int = 0  # of the partition when the record was read
 
 
 def dead_letter_headers(
@@ -52,6 +55,7 @@ def dead_letter_headers(
     source_headers: Iterable[tuple[str, bytes]],
     error_class: ErrorClass,
     json_path: str,
+    epoch: int = 0,
 ) -> list[tuple[str, bytes]]:
     """Return a dead letter's headers: those of its record, and then where it was read, and why.
 
@@ -64,6 +68,7 @@ def dead_letter_headers(
         source_headers: the record's own.
         error_class: why it is a dead letter.
         json_path: where in its value the fault is; ``$key`` for one in its key.
+        epoch: of the partition, where the record is an action.
     """
     return [
         *source_headers,
@@ -72,13 +77,18 @@ def dead_letter_headers(
         (_OFFSET, b"%d" % offset),
         (_ERROR_CLASS, error_class.encode()),
         (_JSON_PATH, json_path.encode()),
+        *([(_EPOCH, b"%d" % epoch)] if epoch else []),
     ]
 
 
 def read_dead_letter_headers(headers: Iterable[tuple[str, bytes | None]]) -> DeadLetterOrigin:
     """Read what :func:`dead_letter_headers` and :func:`reduced` wrote, or any other headers."""
     # The record may have come with headers of the same names: ours are the last.
-    texts = {name: (value or b"").decode("utf-8", "replace") for name, value in headers}
+    texts: dict[str, str] = {}
+    for name, value in headers:
+        if name == _TOPIC:
+            texts.pop(_EPOCH, None)  # the record's own: we do not always write one
+        texts[name] = (value or b"").decode("utf-8", "replace")
     return DeadLetterOrigin(
         texts.get(_TOPIC, ""),
         _number(texts.get(_PARTITION, "")),
@@ -86,6 +96,7 @@ def read_dead_letter_headers(headers: Iterable[tuple[str, bytes | None]]) -> Dea
         texts.get(_ERROR_CLASS, ""),
         texts.get(_JSON_PATH, ""),
         not _MARKS.isdisjoint(texts),
+        _number(texts.get(_EPOCH, "")) or 0,
     )
 
 
@@ -141,8 +152,10 @@ def _left_out(names: tuple[str, str], part: bytes) -> Headers:
 
 
 def _own_key(ours: Headers) -> bytes:
-    """Where the record was read, as topic/partition/offset: no other dead letter has this key."""
-    return b"/".join(text for _, text in ours[:3])
+    """Where the record was read, with its epoch if there is one: no other dead letter has this key."""
+    topic, partition, offset = (text for _, text in ours[:3])
+    source = source_of(topic.decode(), int(partition), int(dict(ours).get(_EPOCH, 0)))
+    return b"%b/%b" % (source.encode(), offset)
 
 
 class DeadLetterLimit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 from streams.actions.dead_letter import (
     DeadLetterLimit,
@@ -15,7 +15,8 @@ from streams.actions.dead_letter import (
 )
 from streams.actions.decision import decide
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
-from streams.actions.rekeying import REKEYED_HEADERS, Rekeying
+from streams.actions.rekeying import REKEYED_HEADERS, FirstPlace, Rekeying
+from streams.delivery.epochs import UNKNOWN, Epochs
 from streams.delivery.results import AwaitingLookup, Record, Result
 from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
 from streams.lookup.client import Question
@@ -30,7 +31,7 @@ from streams.messages.decode import (
     decode_action,
     status_key,
 )
-from streams.messages.email import EmailWriter, without_custom_fields
+from streams.messages.email import EmailWriter, Headers, without_custom_fields
 from streams.messages.events import holds_event
 from streams.messages.trace_context import trace_id
 
@@ -73,7 +74,8 @@ class ActionProcessor:
         answered: Callable[[int, bytes, int, LookupOutcome], None] = lambda *_: None,
         dead_letter_limit: DeadLetterLimit | None = None,
         rekeying: Rekeying | None = None,
-        rekeyed_from: Callable[[Record], tuple[int, int] | None] | None = None,
+        rekeyed_from: Callable[[Record], FirstPlace | None] | None = None,
+        epochs: Callable[[], Epochs] = lambda: UNKNOWN,
         complete: Callable[[Outgoing], Outgoing] = lambda letter: letter,
     ) -> None:
         """Process the records of one partition.
@@ -92,8 +94,9 @@ class ActionProcessor:
             answered: told (partition, key, orgId, outcome) of every lookup that ended.
             dead_letter_limit: when to stop because too much is not understood; None: never.
             rekeying: moves actions that lie in the wrong partition; None: they are taken as they lie.
-            rekeyed_from: gives the partition and offset in `topic` that a re-keyed record was read from
-                first, or None of a record that nobody re-keyed; None: records are read from `topic` itself.
+            rekeyed_from: gives the place in `topic` that a re-keyed record was read from first, or None of a
+                record that nobody re-keyed; None: records are read from `topic` itself.
+            epochs: of this partition of `topic`; asked when the first record is processed.
             complete: adds to a dead letter what its topic insists on.
         """
         self._topic = topic
@@ -111,8 +114,10 @@ class ActionProcessor:
         self._rekeying = rekeying
         self._rekeyed_from = rekeyed_from
         self._complete = complete
-        self._write = EmailWriter(topic, partition).write
-        self._writers: dict[int, EmailWriter] = {}
+        self._ask_epochs = epochs
+        #: Writes the emails of this partition while its epoch is 0, which is nearly always.
+        self._write: Callable[..., tuple[bytes, Headers]] | None = None
+        self._writers: dict[tuple[int, int], EmailWriter] = {}
         self._outcomes: dict[tuple[object, ...], Emailed] = {}
         self._awaiting = 0
         self._awaiting_of: dict[int, int] = {}
@@ -149,7 +154,8 @@ class ActionProcessor:
         if subscribed is not None:
             result = self._email(record, action, key, subscribed, None)
         elif self._rekeying is not None and self._rekeying.needed(key):
-            result = Result(self._rekeying.outgoing(record, key), _REKEYED)
+            moved = self._rekeying.outgoing(record, key, self._epochs.epoch_of(record.offset))
+            result = Result(moved, _REKEYED)
         else:
             result = self._ask(record, action, key)
         if result is not None:  # a record that was put off is processed again, many times
@@ -246,11 +252,11 @@ class ActionProcessor:
     ) -> Result:
         variant, reason = decide(subscribed, lookup)
         write, offset = self._write, record.offset
-        if self._rekeyed_from is not None:
-            origin = self._rekeyed_from(record)
-            assert origin is not None, "is a dead letter before it is asked about"
-            partition, offset = origin
-            write = self._writers.setdefault(partition, EmailWriter(self._topic, partition)).write
+        if write is None:
+            partition, offset, epoch = self._place(record)
+            write = self._writer(partition, epoch).write
+            if self._rekeyed_from is None and not self._epochs.starts:
+                self._write = write
         value, headers = write(
             offset, action, record.value, record.headers, variant, reason, lookup, self._now()
         )
@@ -264,6 +270,20 @@ class ActionProcessor:
             if len(self._outcomes) < _OUTCOMES_KEPT:
                 self._outcomes[counted_by] = outcome
         return _new(Result, (outgoing, outcome))
+
+    @cached_property
+    def _epochs(self) -> Epochs:
+        return self._ask_epochs()
+
+    def _place(self, record: Record) -> FirstPlace:
+        """Return where a record lies in the actions topic; somebody else's record says so itself."""
+        moved = None if self._rekeyed_from is None else self._rekeyed_from(record)
+        return moved or FirstPlace(self._partition, record.offset, self._epochs.epoch_of(record.offset))
+
+    def _writer(self, partition: int, epoch: int) -> EmailWriter:
+        if (writer := self._writers.get((partition, epoch))) is None:
+            writer = self._writers[partition, epoch] = EmailWriter(self._topic, partition, epoch)
+        return writer
 
     def _dead_letter(self, record: Record, error_class: ErrorClass, json_path: str) -> Result:
         self._dead_letter_limit.note_dead_letter(record.offset, error_class)
@@ -280,11 +300,10 @@ class ActionProcessor:
                     "offset": record.offset,
                 },
             )
-        partition, offset = self._partition, record.offset
+        partition, offset, epoch = self._place(record)
         own = record.headers
-        if self._rekeyed_from is not None:  # somebody else's record says where it lies
-            partition, offset = self._rekeyed_from(record) or (partition, offset)
+        if self._rekeyed_from is not None:
             own = [header for header in own if header[0] not in REKEYED_HEADERS]
-        headers = dead_letter_headers(self._topic, partition, offset, own, error_class, json_path)
+        headers = dead_letter_headers(self._topic, partition, offset, own, error_class, json_path, epoch)
         outgoing = Outgoing(self._dead_letters_topic, record.key, record.value, headers)
         return Result(self._complete(outgoing), DeadLettered(error_class))

@@ -16,7 +16,8 @@ from streams.delivery.results import Record
 from streams.delivery.transaction import Outgoing
 from streams.messages.keys import partition_of
 
-#: Header of a re-keyed action: "partition/offset" of its place in the actions topic.
+#: Header of a re-keyed action: "partition/offset" of its place in the actions topic, or
+#: "partition/offset?epoch=number" where the epoch is not 0.
 REKEYED_FROM = "rekeyed-from"
 #: Header of a re-keyed action: its timestamp in the actions topic, in milliseconds. The re-keyed record has
 #: the time of its writing: a broker may refuse a record whose timestamp is too old or in the future.
@@ -25,9 +26,17 @@ REKEYED_TIMESTAMP = "rekeyed-timestamp"
 REKEYED_HEADERS = (REKEYED_FROM, REKEYED_TIMESTAMP)
 
 # Kafka's numbers: a partition has 31 bits, an offset and a timestamp have 63.
-_FROM = re.compile(rb"(0|[1-9][0-9]{0,9})/(0|[1-9][0-9]{0,18})")
+_FROM = re.compile(rb"(0|[1-9][0-9]{0,9})/(0|[1-9][0-9]{0,18})(?:\?epoch=([1-9][0-9]{0,9}))?")
 _TIMESTAMP = re.compile(rb"-?[0-9]{1,19}")
 _PARTITIONS, _OFFSETS = 1 << 31, 1 << 63
+
+
+class FirstPlace(NamedTuple):
+    """Where a re-keyed action lies in the actions topic."""
+
+    partition: int
+    offset: int
+    epoch: int = 0
 
 
 class RekeyedRecord(NamedTuple):
@@ -56,11 +65,17 @@ class Rekeying:
         """
         return partition_of(key, self._partitions) != self._partition
 
-    def outgoing(self, record: Record, key: bytes) -> Outgoing:
-        """Return the action as it goes into the internal topic; it keeps its bytes and headers."""
+    def outgoing(self, record: Record, key: bytes, epoch: int = 0) -> Outgoing:
+        """Return the action, read in this epoch, as it goes into the internal topic.
+
+        It keeps its bytes and headers.
+        """
         headers = [
             *record.headers,
-            (REKEYED_FROM, b"%d/%d" % (self._partition, record.offset)),
+            (
+                REKEYED_FROM,
+                b"%d/%d" % (self._partition, record.offset) + (b"?epoch=%d" % epoch if epoch else b""),
+            ),
             (REKEYED_TIMESTAMP, b"%d" % record.timestamp),
         ]
         return Outgoing(
@@ -72,13 +87,13 @@ class Rekeying:
         )
 
 
-def rekeyed_from(record: Record) -> tuple[int, int] | None:
-    """Return partition and offset of a re-keyed action in the actions topic; None: we did not write it."""
+def rekeyed_from(record: Record) -> FirstPlace | None:
+    """Return where a re-keyed action lies in the actions topic; None: we did not write it."""
     found = _FROM.fullmatch(_last(record, REKEYED_FROM))
     if found is None:
         return None
-    partition, offset = int(found[1]), int(found[2])
-    return (partition, offset) if partition < _PARTITIONS and offset < _OFFSETS else None
+    place = FirstPlace(int(found[1]), int(found[2]), int(found[3] or 0))
+    return place if place.partition < _PARTITIONS and place.offset < _OFFSETS else None
 
 
 def with_first_timestamp(record: Record) -> RekeyedRecord:

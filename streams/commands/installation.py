@@ -13,7 +13,9 @@ from aiokafka.errors import KafkaError
 
 from streams.commands.command_line import NoAnswer, WrongUse, settings_in_force
 from streams.delivery.offsets import Offsets
+from streams.delivery.starting import StartingPositions
 from streams.kafka.connection_check import access_problem
+from streams.kafka.topic_ids import topic_id_of
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, TopicNames, administering
 from streams.settings.connection import client_options
 from streams.settings.table import Settings
@@ -50,6 +52,12 @@ async def group_offsets(installation: Installation, group: str | None = None) ->
         yield offsets
     finally:
         await offsets.stop()
+
+
+def starting_positions(installation: Installation, offsets: Offsets) -> StartingPositions:
+    """Return what tells where the worker's partitions begin."""
+    names = installation.names
+    return StartingPositions(offsets, (names.actions, names.rekeyed), names.emails, topic_id_of)
 
 
 class NotAnswered(Exception):

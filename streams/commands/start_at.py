@@ -25,7 +25,8 @@ def start_at(topic: str, partition: int, where: str) -> None:
     that wait: their committed offset is missing, or beyond the end of the log. Of others nothing is changed.
     The offset is committed with the rights of a worker; workers that run see it within seconds.
 
-    What lies before the offset gets no email. What lies behind it gets one, also if it got one before.
+    What lies before the offset gets no email. What lies behind it gets one, also if it got one before. Where
+    a log was cut, or its topic was made again, a new epoch begins: no email has an id that was used before.
 
     Exit codes: 0 committed, 2 wrong options or settings, or the partition does not wait, 3 Kafka does not
     answer, or the topic is missing.
@@ -50,9 +51,9 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
         KafkaError: the cluster cannot be asked.
     """
     from streams.commands.group_commit import commit
-    from streams.commands.installation import describe, group_offsets
-    from streams.delivery.starting import OperatorNeeded, StartingPositions
-    from streams.delivery.transaction import Position
+    from streams.commands.installation import describe, group_offsets, starting_positions
+    from streams.delivery.epochs import epochs_of, marked
+    from streams.delivery.starting import OperatorNeeded
 
     topic, partition = topic_partition
     names = installation.names
@@ -60,7 +61,7 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
     described.require(topic, names.emails, names.actions, names.rekeyed)
     described.require_partitions(topic, [partition])
     async with group_offsets(installation) as offsets:
-        starting = StartingPositions(offsets, (names.actions, names.rekeyed), names.emails)
+        starting = starting_positions(installation, offsets)
         committed = await offsets.committed(topic_partition)
         try:
             await starting.start(topic_partition, committed, described.partitions[topic])
@@ -72,5 +73,11 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
         offset = first if where == "earliest" else end if where == "latest" else int(where)
         if not first <= offset <= end:
             raise WrongUse(f"the log of {topic}/{partition} goes from {first} to {end}: it has no {offset}")
-        await commit(installation, offsets, topic_partition, lambda _: Position(offset, ""))
-    return f"{topic}/{partition} goes on at offset {offset:,}; {end - offset:,} offsets follow"
+        position = await starting.decided(topic_partition, committed, offset)
+        epochs, other = epochs_of(position), starting.other(topic_partition)
+        if topic == names.actions and (await offsets.committed(other)).offset is not None:
+            # This one first: should the second one fail, the partition still waits for this decision.
+            await commit(installation, offsets, other, lambda found: marked(found, epochs))
+        await commit(installation, offsets, topic_partition, lambda _: position)
+    epoch = f", in epoch {epochs.epoch_of(offset)}" if epochs.current else ""
+    return f"{topic}/{partition} goes on at offset {offset:,}{epoch}; {end - offset:,} offsets follow"

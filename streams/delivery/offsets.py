@@ -49,6 +49,13 @@ class Offsets:
             await self._consumer.stop()
         self._admin = self._consumer = None
 
+    async def admin(self) -> AIOKafkaAdminClient:
+        """Return the connection for questions that are not about the group; raises KafkaError."""
+        if self._admin is None:
+            await self.start()
+        assert self._admin is not None
+        return self._admin
+
     async def committed(self, topic_partition: TopicPartition) -> Position:
         """Return what the group has committed for `place`."""
         return (await self.all_committed([topic_partition]))[topic_partition]
@@ -62,10 +69,7 @@ class Offsets:
             KafkaError: the cluster cannot say. It never stands for "nothing was committed".
         """
         wanted = list(topic_partitions)
-        if self._admin is None:
-            await self.start()
-        assert self._admin is not None
-        found = await self._admin.list_consumer_group_offsets(self._group, partitions=wanted)
+        found = await (await self.admin()).list_consumer_group_offsets(self._group, partitions=wanted)
         positions = {}
         for topic_partition in wanted:
             if topic_partition not in found:

@@ -119,3 +119,8 @@ async def ids_of(admin: AIOKafkaAdminClient, topic: str) -> Ids:
                 raise error(topic)
             return Ids(response.cluster_id or "", topic_id.hex())
     return Ids(response.cluster_id or "", "")
+
+
+async def topic_id_of(admin: AIOKafkaAdminClient, topic: str) -> str:
+    """Return the id of `topic` in hexadecimal digits, "" where the brokers have none; raises KafkaError."""
+    return (await ids_of(admin, topic)).topic

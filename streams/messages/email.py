@@ -13,8 +13,8 @@ from streams.messages.trace_context import TRACE_HEADERS
 Headers = list[tuple[str, bytes]]
 
 NAMESPACE = uuid.UUID("3f0c6a52-6c8b-5d7e-9a54-0d6f2a3f7b11")
-"""Of every email's id, which is a UUIDv5 (RFC 9562, 5.5) of ``topic/partition/offset``. It must never change:
-mailers tell their own retries by the id."""
+"""Of every email's id, which is a UUIDv5 (RFC 9562, 5.5) of :func:`source_of` and ``/offset``. It must never
+change: mailers tell their own retries by the id."""
 
 EVENT_TYPE = "org.proca.confirmation-email.1"
 
@@ -30,12 +30,26 @@ _VARIANT_HEADER = {variant: ("variant", variant.encode()) for variant in Variant
 _MILLISECONDS = [b"%03dZ" % millisecond for millisecond in range(1000)]
 
 
+def source_of(topic: str, partition: int, epoch: int = 0) -> str:
+    """Return what an offset is counted in: ``topic/partition``, after a new beginning with its epoch.
+
+    A topic's name has no question mark, so that no other partition has the same source.
+    """
+    return f"{topic}/{partition}?epoch={epoch}" if epoch else f"{topic}/{partition}"
+
+
 class EmailWriter:
     """Writes the emails of one source partition, each in about two microseconds."""
 
-    def __init__(self, topic: str, partition: int) -> None:
-        """Prepare what all emails of this partition have in common."""
-        place = f"{topic}/{partition}"
+    def __init__(self, topic: str, partition: int, epoch: int = 0) -> None:
+        """Prepare what all emails of this partition have in common.
+
+        Args:
+            topic: of the actions.
+            partition: of that topic.
+            epoch: how often its offsets began anew (:mod:`streams.delivery.epochs`).
+        """
+        place = source_of(topic, partition, epoch)
         self._sha1 = hashlib.sha1(NAMESPACE.bytes + f"{place}/".encode(), usedforsecurity=False)
         self._constant = (
             ("ce_specversion", b"1.0"),

@@ -13,14 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.actions.dead_letter import LEAST, SHORTENED_TO, DeadLetterLimit, with_key
+from streams.actions.dead_letter import (
+    LEAST,
+    SHORTENED_TO,
+    DeadLetterLimit,
+    read_dead_letter_headers,
+    with_key,
+)
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.actions.processor import GIVEN_UP_AT_ONCE, GIVEN_UP_EVERY, ActionProcessor
 from streams.actions.rekeying import REKEYED_FROM, REKEYED_TIMESTAMP, Rekeying, rekeyed_from
+from streams.delivery.epochs import Epochs
 from streams.delivery.results import AwaitingLookup, Result
 from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
 from streams.lookup.client import Question
 from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome
+from streams.messages.email import EmailWriter
 from streams.messages.keys import partition_of
 
 EXISTING = LookupOutcome(Outcome.EXISTING, custom_fields=b'{"isSubscribed":true}')
@@ -553,6 +561,32 @@ def test_a_moved_action_s_email_has_the_identity_of_its_first_place() -> None:
     one, other = concluded(moved.process(there)), concluded(straight.process(asks(offset=5)))
     assert email(one) == email(other)
     assert one.outgoing == other.outgoing
+
+
+@pytest.mark.parametrize(("offset", "epoch"), [(5, 0), (150, 1), (200, 4)])
+def test_an_epoch_is_part_of_every_identity(offset: int, epoch: int) -> None:
+    """Email, moved action and dead letter are of the epoch that their offset belongs to; 0 is not named."""
+    moving = Rekeying("moved", 3, 4)
+    own, foreign = (
+        next(ref for ref in map(str, range(99)) if moving.needed(f"310:{ref}".encode()) is needed)
+        for needed in (False, True)
+    )
+    first = Bench(rekeying=moving, epochs=lambda: Epochs(1, ((100, 1), (200, 4))))
+    second = Bench(rekeyed_from=rekeyed_from)
+    for bench in (first, second):
+        bench.lookups.reply = lambda _: None
+    straight = written(concluded(first.process(asks(ref=own, offset=offset))))
+    moved = written(concluded(first.process(asks(ref=foreign, offset=offset))))
+    there = FakeRecord(900, moved.value, moved.key, tuple(moved.headers))
+    for sent in (straight, written(concluded(second.process(there)))):
+        headers = dict(sent.headers)
+        assert headers["ce_id"] == EmailWriter("actions", 3, epoch).id_of(offset).encode()
+        assert headers["ce_source"] == b"/actions/3" + (b"?epoch=%d" % epoch if epoch else b"")
+    for bench, record in ((first, FakeRecord(offset)), (second, there)):
+        letter = written(bench.confirmation.on_error(record, KeyError()))
+        origin = read_dead_letter_headers(letter.headers)
+        assert (origin.partition, origin.offset, origin.epoch) == (3, offset, epoch)
+        assert ("errors.epoch" in dict(letter.headers)) is (epoch > 0)
 
 
 def test_a_moved_dead_letter_names_its_first_place_if_it_has_one() -> None:

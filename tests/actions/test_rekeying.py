@@ -33,8 +33,19 @@ def test_a_moved_action_keeps_its_bytes_and_knows_its_first_place_and_time() -> 
     assert outgoing.partition == partition_of(KEY, 6)
     assert outgoing.headers == [("a", b"b"), (REKEYED_FROM, b"3/77"), (REKEYED_TIMESTAMP, b"123")]
     written = SimpleNamespace(offset=5, timestamp=999, key=KEY, value=b"{}", headers=outgoing.headers)
-    assert rekeyed_from(written) == (3, 77)
+    assert rekeyed_from(written) == (3, 77, 0)
     assert with_first_timestamp(written) == (5, 123, KEY, b"{}", outgoing.headers)
+
+
+def test_a_moved_action_knows_the_epoch_of_its_first_place() -> None:
+    """Epoch 0 is not written; whatever header of ours an action came with, the last one counts."""
+    for epoch, text in ((0, b"3/77"), (2, b"3/77?epoch=2")):
+        record = SimpleNamespace(
+            offset=77, value=b"{}", headers=((REKEYED_FROM, b"3/1?epoch=9"),), timestamp=123
+        )
+        headers = Rekeying("moved", 3, 6).outgoing(record, KEY, epoch).headers
+        assert headers[1] == (REKEYED_FROM, text)
+        assert rekeyed_from(SimpleNamespace(headers=headers)) == (3, 77, epoch)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +59,9 @@ def test_a_moved_action_keeps_its_bytes_and_knows_its_first_place_and_time() -> 
         b"-5/-7",
         b"03/7",
         b"3/7/1",
+        b"3/7?epoch=0",
+        b"3/7?epoch=" + b"9" * 11,
+        b"3?epoch=1/7",
         b"3/7\n",
         b" 3/7",
         b"3/%d" % (1 << 63),

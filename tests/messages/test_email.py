@@ -122,6 +122,16 @@ def test_ids_never_change() -> None:
     assert EmailWriter("actions", 3).id_of(41_000) == "412936e4-bd27-5884-9924-7239a95137e7"
 
 
+@given(topics, partitions, st.integers(1, 1 << 31), offsets)
+def test_an_epoch_is_part_of_source_and_id(topic: str, partition: int, epoch: int, offset: int) -> None:
+    """The id is the version 5 UUID of ce_source and offset, in every epoch; epoch 0 leaves no trace."""
+    writer = EmailWriter(topic, partition, epoch)
+    source = f"{topic}/{partition}?epoch={epoch}"
+    assert writer.id_of(offset) == str(uuid.uuid5(NAMESPACE, f"{source}/{offset}"))
+    assert writer.id_of(offset) != EmailWriter(topic, partition).id_of(offset)
+    assert EmailWriter(topic, partition, 0).id_of(offset) == EmailWriter(topic, partition).id_of(offset)
+
+
 def test_a_place_is_written_the_same_twice_and_two_places_differ() -> None:
     """The same action written again is the same record; the same actionId elsewhere is another email."""
     assert write(ACTIONS["german"]) == write(ACTIONS["german"])

@@ -23,6 +23,7 @@ from streams.commands.audit.snapshot import Log, Snapshot, take
 from streams.commands.installation import Installation, group_offsets
 from streams.commands.progress_bar import OnProgress
 from streams.commands.topic_reader import RecordId, TopicReader
+from streams.delivery.epochs import UNKNOWN
 
 _NEVER = 1 << 62  # milliseconds
 RUN_IN = 900_000  # milliseconds
@@ -100,7 +101,7 @@ class _Run:
     async def audit(self, wanted: AuditRange) -> AuditResult:
         snapshot = self._snapshot
         counted, spans = await self._actions_wanted(wanted)
-        matching = Matching(self._topic, counted, await self._dead_lettered())
+        matching = Matching(self._topic, counted, await self._dead_lettered(), snapshot.epochs)
         emails = await self._match(matching, spans)
         owed = matching.owed
         if any(owed_one.id.offset in snapshot.settled[owed_one.id.partition] for owed_one in owed):
@@ -111,6 +112,7 @@ class _Run:
             never_committed=all(each.committed is None for each in snapshot.settled.values()),
             open_transactions=snapshot.emails.held_back,
             compacted=snapshot.emails_compacted,
+            epochs=snapshot.epochs,
         )
         await self._classify(found, owed)
         found.unasked, found.unattributed = matching.resolve(
@@ -157,7 +159,9 @@ class _Run:
             self._dead_letter_times.note(number, records)
             for record in records:
                 origin = read_dead_letter_headers(record.headers)
-                if origin.topic == self._topic and origin.partition is not None and origin.offset is not None:
+                if origin.topic != self._topic or origin.partition is None or origin.offset is None:
+                    continue
+                if self._in_log(origin.partition, origin.offset, origin.epoch):
                     offsets.setdefault(origin.partition, array("q")).append(origin.offset)
         return {partition: frozenset(each) for partition, each in offsets.items()}
 
@@ -255,6 +259,10 @@ class _Run:
         async for number, records in self._rekeyed.chunks():
             for record in records:
                 origin = rekeyed_from(record)
-                if record.offset not in settled[number] and origin is not None:
-                    moving.add(RecordId(*origin))
+                if record.offset not in settled[number] and origin is not None and self._in_log(*origin):
+                    moving.add(RecordId(origin.partition, origin.offset))
         return frozenset(moving)
+
+    def _in_log(self, partition: int, offset: int, epoch: int) -> bool:
+        """Whether a place of the actions, as it was in an epoch, is of the record that is there now."""
+        return self._snapshot.epochs.get(partition, UNKNOWN).epoch_of(offset) == epoch

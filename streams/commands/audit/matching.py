@@ -1,12 +1,12 @@
 """Matches emails to actions by id, in memory that grows with their disorder and not with their number. Pure.
 
-An email's id is made from its action's topic, partition and offset (:mod:`streams.messages.email`), so the id
-of every action can be computed and is looked for among the emails. Both sides are read at about the same
-pace: what has found its counterpart is forgotten at once, and only what waits is kept. An action that finds
-no email stays to the end: it is in flight, or missing. An email that finds no waiting action is kept too: it
-is the second of its kind, belongs to an action outside what was read, or was asked for by nobody. Which of
-these is found out at the end by computing ids of offsets until each is found. Beyond that, one bit is kept
-for each offset: whether a record there was owed an email.
+An email's id is made from its action's topic, partition, epoch and offset (:mod:`streams.messages.email`), so
+the id of every action can be computed and is looked for among the emails. Both sides are read at about the
+same pace: what has found its counterpart is forgotten at once, and only what waits is kept. An action that
+finds no email stays to the end: it is in flight, or missing. An email that finds no waiting action is kept
+too: it is the second of its kind, belongs to an action outside what was read, or was asked for by nobody.
+Which of these is found out at the end by computing ids of offsets until each is found. Beyond that, one bit
+is kept for each offset: whether a record there was owed an email.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 from streams.commands.audit.delays import Delays
 from streams.commands.topic_reader import RecordId
+from streams.delivery.epochs import UNKNOWN, Epochs
 from streams.delivery.timestamps import is_known
 from streams.messages.decode import Undecodable, decode_action
-from streams.messages.email import EmailWriter
+from streams.messages.email import EmailWriter, source_of
 
 #: Marks an email that ``streams resend`` wrote.
 RESENT = "resent"
@@ -38,6 +39,15 @@ class _Email(NamedTuple):
     partition: int  # of its action
     timestamp: int  # of its first record
     copies: int
+    current: bool  # whether it is of the current epoch
+
+
+class _Source(NamedTuple):
+    """What a CloudEvent's source says: a partition of actions, in one of its epochs."""
+
+    partition: int
+    in_log: bool  # whether the log has offsets of this epoch
+    current: bool
 
 
 @dataclass(slots=True)
@@ -51,6 +61,7 @@ class Counts:
     emails: int = 0
     resent: int = 0  # emails that ``streams resend`` wrote, wherever their actions are
     dead_lettered: int = 0
+    earlier_log: int = 0  # emails for records of a log that was cut, or deleted and made again
     foreign: int = 0  # emails that say that they come from elsewhere, or do not say where from
     delays: Delays = field(default_factory=Delays)
 
@@ -60,13 +71,16 @@ class _Side:
 
     __slots__ = ("base", "counted", "dead", "id_of", "owed", "partition")
 
-    def __init__(self, topic: str, partition: int, counted: range, dead: Collection[int]) -> None:
+    def __init__(
+        self, topic: str, partition: int, counted: range, dead: Collection[int], epochs: Epochs
+    ) -> None:
         self.partition = partition
         self.counted = counted
         self.dead = dead
         self.base = counted.start
         self.owed = bytearray(len(counted) // 8 + 1)  # a bit for each offset
-        self.id_of = EmailWriter(topic, partition).id_of
+        ids = [EmailWriter(topic, partition, epoch).id_of for epoch in range(epochs.current + 1)]
+        self.id_of = (lambda offset: ids[epochs.epoch_of(offset)](offset)) if epochs.starts else ids[0]
 
     def owe(self, offset: int) -> None:
         at = offset - self.base
@@ -81,7 +95,11 @@ class Matching:
     """Takes records of both topics in chunks, and knows at any time which actions have no email yet."""
 
     def __init__(
-        self, topic: str, counted: Mapping[int, range], dead: Mapping[int, Collection[int]] | None = None
+        self,
+        topic: str,
+        counted: Mapping[int, range],
+        dead: Mapping[int, Collection[int]] | None = None,
+        epochs: Mapping[int, Epochs] | None = None,
     ) -> None:
         """Begin without any record.
 
@@ -90,13 +108,23 @@ class Matching:
             counted: by partition, the offsets of the actions that count. Others may be told, too, so that
                 their emails find them.
             dead: by partition, the offsets of actions for which a dead letter is there.
+            epochs: by partition, which epoch each offset is of; 0 where a partition is left out.
         """
         dead = dead or {}
+        known = {partition: (epochs or {}).get(partition, UNKNOWN) for partition in counted}
         self._sides = {
-            partition: _Side(topic, partition, offsets, dead.get(partition, frozenset()))
+            partition: _Side(topic, partition, offsets, dead.get(partition, frozenset()), known[partition])
             for partition, offsets in counted.items()
         }
-        self._partitions = {f"/{topic}/{partition}".encode(): partition for partition in counted}
+        self._sources = {
+            f"/{source_of(topic, partition, epoch)}".encode(): _Source(
+                partition,
+                epoch in {each.epoch_of(0), *(number for _, number in each.starts)},
+                epoch == each.current,
+            )
+            for partition, each in known.items()
+            for epoch in range(each.current + 1)
+        }
         self._owed: dict[str, Owed] = {}
         self._early: dict[str, _Email] = {}
         self._doubled: set[RecordId] = set()
@@ -163,26 +191,29 @@ class Matching:
     def emails(self, records: Iterable[Any]) -> None:
         """Take records of the emails topic."""
         counts, waiting, early = self.counts, self._owed, self._early
-        sides, partitions = self._sides, self._partitions
+        sides, sources = self._sides, self._sources
         for record in records:
             headers = dict(record.headers)
             raw = headers.get("ce_id")
-            partition = partitions.get(headers.get("ce_source", b""))
-            if raw is None or partition is None:
+            source = sources.get(headers.get("ce_source", b""))
+            if raw is None or source is None:
                 counts.foreign += 1
+                continue
+            if not source.in_log:
+                counts.earlier_log += 1
                 continue
             if RESENT in headers:
                 counts.resent += 1
             email_id = raw.decode("ascii", "replace")
             owed = waiting.pop(email_id, None)
             if owed is not None:
-                if owed.id.offset in sides[partition].counted:
+                if owed.id.offset in sides[source.partition].counted:
                     counts.emails += 1
                     self._note_delay(owed.timestamp, record.timestamp)
             else:
                 before = early.get(email_id)
                 early[email_id] = (
-                    _Email(partition, record.timestamp, 1)
+                    _Email(source.partition, record.timestamp, 1, source.current)
                     if before is None
                     else before._replace(copies=before.copies + 1)
                 )
@@ -228,4 +259,6 @@ class Matching:
                     unasked += found.copies
                 if not emails:
                     break
-        return unasked, sum(email.copies for emails in left.values() for email in emails.values())
+        unattributed = [email for emails in left.values() for email in emails.values()]
+        self.counts.earlier_log += sum(email.copies for email in unattributed if not email.current)
+        return unasked, sum(email.copies for email in unattributed if email.current)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from streams.commands.audit.matching import Counts, Owed
 from streams.commands.audit.moments import Moment
 from streams.commands.topic_reader import RecordId
+from streams.delivery.epochs import Epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class AuditResult:
         never_committed: the group has committed nothing in any partition: no worker has run.
         open_transactions: by emails partition, how many offsets an open transaction hides.
         compacted: the emails topic is compacted, so it cannot prove anything.
+        epochs: of the actions, by partition.
         seconds: how long it took.
     """
 
@@ -47,6 +49,7 @@ class AuditResult:
     never_committed: bool = False
     open_transactions: Mapping[int, int] = field(default_factory=dict)
     compacted: bool = False
+    epochs: Mapping[int, Epochs] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property

@@ -29,6 +29,7 @@ def as_json(found: AuditResult, topic: str, listed: int) -> dict[str, Any]:
         "expired": found.expired,
         "unasked": found.unasked,
         "unattributed": found.unattributed,
+        "earlierLog": counts.earlier_log,
         "foreign": counts.foreign,
         "delaySeconds": counts.delays.seconds(),
         "stampedBeforeTheirAction": counts.delays.negative,
@@ -82,6 +83,7 @@ def as_lines(found: AuditResult, topic: str, listed: int) -> list[str]:
         (counts.resent, "emails seen that `streams resend` wrote"),
         (found.unasked, "emails that nobody asked for"),
         (found.unattributed, "emails for which no action was found in or near the range"),
+        (counts.earlier_log, "emails for records of an earlier log: it was cut, or its topic was made again"),
         (counts.foreign, "emails seen that come from elsewhere"),
     ]
     lines += [f"{count:>12,}  {what}" for count, what in rest if count]

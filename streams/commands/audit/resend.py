@@ -20,6 +20,7 @@ from streams.commands.installation import Described, Installation, describe
 from streams.commands.progress_bar import OnProgress
 from streams.commands.topic_reader import read_records
 from streams.commands.transactions import Transactions, opened
+from streams.delivery.epochs import Epochs
 from streams.delivery.transaction import Outgoing
 from streams.messages.decode import Reason, Undecodable, Variant, decode_action, status_key
 from streams.messages.email import EmailWriter
@@ -62,7 +63,9 @@ async def resend(
         for number, writer in writers.items():
             missing = [owed for owed in still if owed.id.partition == number]
             for at in range(0, len(missing), _MOST):
-                await _write(installation, described, writer, missing[at : at + _MOST], resent)
+                await _write(
+                    installation, described, writer, missing[at : at + _MOST], second.epochs[number], resent
+                )
     return resent
 
 
@@ -71,6 +74,7 @@ async def _write(
     described: Described,
     writer: Transactions,
     missing: list[Owed],
+    epochs: Epochs,
     resent: Resent,
 ) -> None:
     actions = installation.names.actions
@@ -79,7 +83,7 @@ async def _write(
     written = []
     for owed in missing:
         record = originals.get(owed.id)
-        email = None if record is None else _email(installation, described, record)
+        email = None if record is None else _email(installation, described, record, epochs)
         if email is None or not writer.fits(email):
             resent.impossible.append(owed)
         else:
@@ -90,7 +94,7 @@ async def _write(
         resent.written += written
 
 
-def _email(installation: Installation, described: Described, record: Any) -> Outgoing | None:
+def _email(installation: Installation, described: Described, record: Any, epochs: Epochs) -> Outgoing | None:
     """The two-button letter of an action record; None where no email can be made from it."""
     names = installation.names
     try:
@@ -100,7 +104,7 @@ def _email(installation: Installation, described: Described, record: Any) -> Out
     if action is None:
         return None
     key = status_key(action.org_id, action.contact_ref)
-    value, headers = EmailWriter(names.actions, record.partition).write(
+    value, headers = EmailWriter(names.actions, record.partition, epochs.epoch_of(record.offset)).write(
         record.offset,
         action,
         record.value,

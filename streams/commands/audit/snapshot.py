@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 
-from streams.commands.installation import Installation, describe
+from streams.commands.installation import Installation, describe, starting_positions
 from streams.commands.topic_reader import TopicReader
 from streams.delivery.commit_metadata import Run, UnreadableMetadata, decode
+from streams.delivery.epochs import Epochs
 from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Position
 
@@ -31,6 +32,7 @@ class Settled:
 
     def __init__(self, position: Position) -> None:
         """Read a committed position; metadata that cannot be read is not trusted, as the worker does."""
+        self.position = position
         self.committed = position.offset
         runs: Sequence[Run] = ()
         if position.offset is not None:
@@ -71,6 +73,7 @@ class Snapshot:
 
     actions: Log
     settled: Mapping[int, Settled]
+    epochs: Mapping[int, Epochs]  # of the actions, by partition
     settled_rekeyed: Mapping[int, Settled]
     rekeyed: Log
     emails: Log
@@ -123,9 +126,15 @@ async def take(
 
     # An action behind an open transaction of its producer is nobody's yet: no waiting.
     actions = await log(names.actions, 0.0)
+    of_actions = await settled(names.actions)
+    starting = starting_positions(installation, offsets)
     return Snapshot(
         actions=actions,
-        settled=await settled(names.actions),
+        settled=of_actions,
+        epochs={
+            number: await starting.epochs(TopicPartition(names.actions, number), each.position)
+            for number, each in of_actions.items()
+        },
         settled_rekeyed=await settled(names.rekeyed),
         rekeyed=await log(names.rekeyed, patience),
         emails=await log(names.emails, patience),

@@ -17,11 +17,11 @@ from streams.commands.doctor.brokers import check_brokers
 from streams.commands.doctor.clock import check_clock, check_emails
 from streams.commands.doctor.findings import Finding, note, ok, problem
 from streams.commands.doctor.lookups import check_lookups
-from streams.commands.installation import Described, Installation, describe, group_offsets
+from streams.commands.installation import Described, Installation, describe, group_offsets, starting_positions
 from streams.commands.topic_reader import TopicReader
 from streams.delivery.decisions import accepted_in
 from streams.delivery.offsets import Offsets
-from streams.delivery.starting import OperatorNeeded, StartingPositions
+from streams.delivery.starting import OperatorNeeded
 from streams.kafka import authorization
 from streams.kafka.acls import least
 from streams.kafka.connection_check import access_problem
@@ -190,9 +190,12 @@ class _Looking:
                 positions = await offsets.all_committed(self._places(actions))
                 committed = {place.partition: position.offset for place, position in positions.items()}
                 ends = await reader.stable_ends(self._numbers(actions))
-                findings += await self._starts(offsets)
+                starts, undecided = await self._starts(offsets)
+                findings += starts
                 committed = {
-                    number: offset for number, offset in committed.items() if (offset or 0) <= ends[number]
+                    number: offset
+                    for number, offset in committed.items()
+                    if (offset or 0) <= ends[number] and TopicPartition(actions, number) not in undecided
                 }
                 ends = {number: end for number, end in ends.items() if number in committed}
                 waiting = {
@@ -207,28 +210,29 @@ class _Looking:
                 self._waiting = {
                     number for number, at in oldest.items() if time.time() - at / 1000 > groups.LATE
                 }
-                findings += groups.check_lag(actions, committed, ends, oldest, time.time())
+                if committed:
+                    findings += groups.check_lag(actions, committed, ends, oldest, time.time())
             if self._numbers(emails):
                 findings += groups.check_readers(emails, await groups.readers_of(admin, emails) or [])
         return findings
 
-    async def _starts(self, offsets: Offsets) -> list[Finding]:
-        """Tell which partitions a worker would not, or not wholly, go on with."""
-        inputs = [name for name in (self._names.actions, self._names.rekeyed) if self._numbers(name)]
-        starting = StartingPositions(offsets, inputs, self._names.emails)
-        findings = []
-        for topic in inputs:
+    async def _starts(self, offsets: Offsets) -> tuple[list[Finding], set[TopicPartition]]:
+        """Tell what a worker would not, or not wholly, go on with; and what waits for a decision."""
+        starting = starting_positions(self._installation, offsets)
+        findings, undecided = [], set()
+        for topic in (self._names.actions, self._names.rekeyed):
             positions = await offsets.all_committed(self._places(topic))
             for place, position in positions.items():
                 try:
                     start = await starting.start(place, position, len(positions))
                 except OperatorNeeded as needed:
+                    undecided.add(place)
                     findings.append(
                         problem(groups.CHECK, f"it waits for a decision: {needed.reason}", needed.remedy)
                     )
                 else:
                     findings += groups.check_lost(place, start.lost)
-        return findings
+        return findings, undecided
 
     async def dead_letters(self) -> list[Finding]:
         """Look at the newest dead letters; after `consumers`, which knows what waits."""

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from streams.commands.audit.matching import Matching
 from streams.commands.topic_reader import RecordId
-from streams.messages.email import EmailWriter
+from streams.delivery.epochs import Epochs
+from streams.messages.email import EmailWriter, source_of
 from tests.integration.topics import action
 
 TOPIC = "actions"
@@ -21,10 +22,10 @@ def acted(offset: int, value: bytes | None = None, timestamp: int = 0) -> Any:
     return SimpleNamespace(offset=offset, value=value, timestamp=timestamp)
 
 
-def mailed(offset: int, partition: int = 0, topic: str = TOPIC, timestamp: int = 0) -> Any:
+def mailed(offset: int, partition: int = 0, topic: str = TOPIC, timestamp: int = 0, epoch: int = 0) -> Any:
     headers = (
-        ("ce_id", EmailWriter(topic, partition).id_of(offset).encode()),
-        ("ce_source", f"/{topic}/{partition}".encode()),
+        ("ce_id", EmailWriter(topic, partition, epoch).id_of(offset).encode()),
+        ("ce_source", f"/{source_of(topic, partition, epoch)}".encode()),
     )
     return SimpleNamespace(headers=headers, timestamp=timestamp)
 
@@ -131,3 +132,27 @@ def test_an_earlier_email_rescues_what_seemed_missing() -> None:
     matching.rescue([mailed(1), mailed(5)])
     assert [owed.id.offset for owed in matching.owed] == [2]
     assert matching.resolve(around) == (0, 0)
+
+
+def test_emails_of_a_log_that_is_gone_are_neither_doubled_nor_foreign() -> None:
+    """Its topic was made again: the same offsets are owed emails of the new epoch, and have two of them."""
+    matching = Matching(TOPIC, {0: range(5)}, epochs={0: Epochs(1, ((0, 2),))})
+    matching.emails(mailed(offset, epoch=epoch) for epoch in (0, 1) for offset in range(9))
+    matching.actions(0, map(acted, range(5)))
+    matching.emails(mailed(offset, epoch=2) for offset in (0, 3))
+    assert matching.resolve(around) == (0, 0)
+    assert [owed.id.offset for owed in matching.owed] == [1, 2, 4]
+    assert (matching.counts.emails, matching.counts.earlier_log, matching.counts.foreign) == (2, 18, 0)
+    assert matching.doubled == []
+
+
+def test_a_log_that_was_cut_keeps_its_emails_up_to_the_cut() -> None:
+    """Before the cut an action has the email of its epoch; what was cut off is of an earlier log."""
+    matching = Matching(TOPIC, {0: range(8)}, epochs={0: Epochs(1, ((5, 1),))})
+    matching.actions(0, map(acted, range(8)))
+    matching.emails(mailed(offset) for offset in range(20))
+    matching.emails(mailed(offset, epoch=1) for offset in (5, 6, 6))
+    assert matching.resolve(around) == (0, 0)
+    assert [owed.id.offset for owed in matching.owed] == [7]
+    assert (matching.counts.emails, matching.counts.earlier_log) == (8, 15)
+    assert matching.doubled == [RecordId(0, 6)]
