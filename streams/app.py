@@ -34,11 +34,13 @@ from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.lane import Lane
 from streams.delivery.lane_state import LaneLimits
 from streams.delivery.lanes import Lanes
+from streams.delivery.log_watch import LogWatch
 from streams.delivery.record_clock import RecordClock
 from streams.delivery.results import Release
 from streams.delivery.transaction import Outgoing
 from streams.kafka.chunks import ChunkSchema
 from streams.kafka.faust_options import faust_options
+from streams.kafka.topic_ids import topic_id_of
 from streams.kafka.topics import TABLE, TopicNames, Topics
 from streams.lookup.lookups import Lookups
 from streams.observability import logs
@@ -191,6 +193,12 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         )
         for topic in (names.actions, names.rekeyed)
     )
+    log_watch = LogWatch(
+        {names.actions: lanes, names.rekeyed: rekeyed_lanes},
+        startup.offsets,
+        topic_id_of,
+        lambda: app.consumer.look_at_topics(),  # type: ignore[attr-defined]  # our ChunkConsumer
+    )
     lookup_cache = LookupCache(
         statuses, organisations.lifetime, now=time.time, random=random.random, partitions=lanes.partitions
     )
@@ -265,6 +273,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         lookup_cache.sweep,
         store_repair.run,
         limits.run,
+        log_watch.run,
         spare_garbage_collector,
         reload_on_hangup,
         watch_event_loop,
@@ -288,6 +297,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         lanes={names.actions: lanes, names.rekeyed: rekeyed_lanes},
         startup=startup,
         catch_up=catch_up,
+        missing_topics=lambda: log_watch.missing,
         lookups=lookups,
         lookup_statistics=lookup_statistics,
         organisations=organisations,

@@ -50,8 +50,11 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
         PartitionMissing, NotAnswered: it does not exist, or nothing could be committed.
         KafkaError: the cluster cannot be asked.
     """
+    from aiokafka import TopicPartition
+
     from streams.commands.group_commit import commit
     from streams.commands.installation import describe, group_offsets, starting_positions
+    from streams.delivery.decisions import acceptance_id, accepted_in, with_accepted
     from streams.delivery.epochs import epochs_of, marked
     from streams.delivery.starting import OperatorNeeded
 
@@ -78,6 +81,16 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
         if topic == names.actions and (await offsets.committed(other)).offset is not None:
             # This one first: should the second one fail, the partition still waits for this decision.
             await commit(installation, offsets, other, lambda found: marked(found, epochs))
+        kept_for = TopicPartition(names.dead_letters, partition)
+        if accepted_in(await offsets.committed(kept_for)).get(topic, 0) > offset:
+            # What was accepted are dead letters of before, not those that these offsets may come to now.
+            await commit(
+                installation,
+                offsets,
+                kept_for,
+                lambda found: found._replace(metadata=with_accepted(found, topic, offset)),
+                acceptance_id(installation.group, topic_partition),
+            )
         await commit(installation, offsets, topic_partition, lambda _: position)
     epoch = f", in epoch {epochs.epoch_of(offset)}" if epochs.current else ""
     return f"{topic}/{partition} goes on at offset {offset:,}{epoch}; {end - offset:,} offsets follow"

@@ -88,6 +88,9 @@ class Lanes:
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._open_failures: dict[int, str] = {}
         self._leaving: set[Lane] = set()
+        self._doubted: set[int] = set()  # partitions whose log may be another one: see `interrupted`
+        #: Called when a partition is doubted.
+        self.on_interrupted: Callable[[], None] = lambda: None
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(list(self._open.values()))
@@ -114,7 +117,40 @@ class Lanes:
     def accepts(self, partition: int) -> bool:
         """Whether a chunk of this partition may be offered."""
         lane = self._open.get(partition)
-        return lane is not None and lane.accepts and self._gate.is_open(partition)
+        return (
+            lane is not None
+            and lane.accepts
+            and partition not in self._doubted
+            and self._gate.is_open(partition)
+        )
+
+    def interrupted(self, partition: int) -> None:
+        """Take no records of this partition until its log is known to be the same, or its lane opens anew."""
+        if partition in self._open:
+            self._doubted.add(partition)
+            self.on_interrupted()
+
+    def is_doubted(self, partition: int) -> bool:
+        """Whether nobody knows whether what is fetched of this partition now is from the same log."""
+        return partition in self._doubted
+
+    @property
+    def doubted(self) -> frozenset[int]:
+        """The partitions that take no records until `trust` is called for them."""
+        return frozenset(self._doubted)
+
+    def trust(self, partitions: Iterable[int]) -> None:
+        """Take records of these partitions again: each has the log that its lane began with."""
+        self._doubted -= set(partitions)
+
+    def reopen(self, partition: int) -> None:
+        """Close a lane, and open it again where its partition begins now. Never waits."""
+        if (lane := self._open.pop(partition, None)) is not None:
+            self._doubted.add(partition)
+            self._leaving.add(lane)
+            self._opening[partition] = asyncio.create_task(
+                self._open_lane(partition, lane), name=f"open-lane-{partition}"
+            )
 
     def offer(
         self, partition: int, generation: int, records: Sequence[Record], since: int | None = None
@@ -168,8 +204,18 @@ class Lanes:
         finally:
             self._leaving -= leaving
 
-    async def _open_lane(self, partition: int) -> None:
-        waited = False
+    async def _leave(self, lane: Lane) -> None:
+        closing = asyncio.ensure_future(lane.close())
+        try:
+            await asyncio.shield(closing)
+        finally:  # a lane that is not closed would go on committing
+            await asyncio.wait({closing})
+            self._leaving.discard(lane)
+
+    async def _open_lane(self, partition: int, instead_of: Lane | None = None) -> None:
+        if instead_of is not None:
+            await self._leave(instead_of)
+        waited = instead_of is not None
         while True:
             try:
                 lane = self._make_lane(partition)
@@ -180,6 +226,7 @@ class Lanes:
                 await lane.open(partial(self._begin, partition))
                 if waited and self._seek is not None:
                     await self._seek(partition, lane.committed)
+                self._doubted.discard(partition)
             except asyncio.CancelledError:
                 with contextlib.suppress(Exception):
                     await lane.close()

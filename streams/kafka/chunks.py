@@ -54,6 +54,14 @@ class PartitionOwner(Protocol):
         """Whether records of this partition should be fetched now."""
         ...
 
+    def interrupted(self, partition: int) -> None:
+        """A broker refused a fetch of this partition: its log may be another one."""
+        ...
+
+    def is_doubted(self, partition: int) -> bool:
+        """Whether what is fetched of this partition now may be from another log."""
+        ...
+
 
 class ChunkSchema(faust.Schema[Any, Any]):
     """Marks a topic whose records go to its agent in chunks, undecoded."""

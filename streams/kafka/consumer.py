@@ -84,6 +84,16 @@ class ChunkConsumer(driver.Consumer):
             return None
         return state.highwater, state.position
 
+    def interrupted(self, tp: TP) -> None:
+        """A broker refused a fetch: tell the owner of the partition. Called in the consumer's thread."""
+        schema = self._schema(tp.topic)
+        if schema is not None and schema.owner is not None:
+            self.loop.call_soon_threadsafe(schema.owner.interrupted, tp.partition)
+
+    def look_at_topics(self) -> None:
+        """Let the client read the metadata of its topics now, and not only every few minutes."""
+        self._thread.look_at_topics()
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Let Faust look for a stream that stands still, but not where it cannot know.
 
@@ -226,6 +236,9 @@ class ChunkConsumer(driver.Consumer):
             if position is not None and chunk[0].offset < position:
                 chunk = [record for record in chunk if record.offset >= position]
             if chunk:
+                if schema.owner is not None and schema.owner.is_doubted(tp.partition):
+                    await self.seek(tp, chunk[0].offset if position is None else position)
+                    continue
                 await self._deliver_chunk(tp, schema, Chunk(tp, chunk, generation, position))
 
     async def _deliver_one(self, tp: TP, record: Any) -> None:

@@ -14,6 +14,7 @@ from faust.types import TP
 from streams.kafka import static_membership as membership
 from streams.kafka.fetching import follow_leaders, leave_records_bare, pace_fetches
 from streams.kafka.header_names import read_any_header_name
+from streams.kafka.interruptions import note_interruptions
 from streams.kafka.reading import read_in_pieces
 
 #: Seconds that a fetch may take beyond its time-out.
@@ -79,6 +80,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         fetcher = cast(Any, self._consumer)._fetcher
         read_in_pieces(fetcher._client)
+        note_interruptions(fetcher._client, cast(Any, self.consumer).interrupted)
         pace_fetches(fetcher)
         follow_leaders(fetcher)
         leave_records_bare(fetcher, cast(Any, self.consumer).takes_chunks)
@@ -86,6 +88,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none
         if coordination is not None:
             coordination.add_done_callback(self._coordination_ended)
+
+    def look_at_topics(self) -> None:
+        """Let the client read the metadata of its topics soon. Never waits."""
+        if self._consumer is not None:
+            self.thread_loop.call_soon_threadsafe(self._consumer._client.force_metadata_update)
 
     async def _fetch_records(
         self,

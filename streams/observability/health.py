@@ -29,6 +29,7 @@ class WorkerHealth:
         silent_for: Callable[[], float],
         stuck_after: float,
         clock_fault: Callable[[], str | None] = lambda: None,
+        missing_topics: Callable[[], list[str]] = list,
     ) -> None:
         """Look at these parts of a worker.
 
@@ -43,6 +44,7 @@ class WorkerHealth:
             stuck_after: seconds. A lane with work that makes no progress for longer is stuck, and so is the
                 consumer's thread if it is silent for longer.
             clock_fault: what is wrong with the machine's clock, or None.
+            missing_topics: says which topics that lanes read are not there.
         """
         self._startup = startup
         self._lanes = tuple(lanes)
@@ -53,6 +55,7 @@ class WorkerHealth:
         self._silent_for = silent_for
         self._stuck_after = stuck_after
         self._clock_fault = clock_fault
+        self._missing_topics = missing_topics
 
     def kafka_answers(self) -> bool:
         """Return whether what is known of Kafka is of now.
@@ -91,7 +94,7 @@ class WorkerHealth:
             return [f"waiting for {self._startup.waiting_for}"]
         if not all(lanes.joined for lanes in self._lanes):
             return [*self._consumer_stuck(), "no partitions assigned yet"]
-        problems = self._consumer_stuck()
+        problems = self._consumer_stuck() + self._missing_topics()
         problems += [
             f"lane of partition {number}: {why}"
             for lanes in self._lanes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -36,6 +36,7 @@ def observe(
     lanes: Mapping[str, Lanes],
     startup: Startup,
     catch_up: CatchUp,
+    missing_topics: Callable[[], list[str]],
     lookups: Lookups,
     lookup_statistics: LookupStatistics,
     organisations: OrganisationsInForce,
@@ -54,6 +55,7 @@ def observe(
         lanes: by topic; the first topic is that of the actions.
         startup: what the worker waits for before its first record.
         catch_up: which partitions' statuses are not read yet.
+        missing_topics: says which topics that lanes read are not there.
         lookups: of every organisation.
         lookup_statistics: how they did in the last minute.
         organisations: their names.
@@ -72,6 +74,7 @@ def observe(
         silent_for=lambda: app.consumer.silent_for,
         stuck_after=stuck_after,
         clock_fault=lambda: clock.fault,
+        missing_topics=missing_topics,
     )
 
     def fetch_position(topic: str, partition: int) -> tuple[int, int] | None:

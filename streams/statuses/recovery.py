@@ -48,6 +48,13 @@ class ChangelogOwner:
         """Return True: Faust pauses the partitions of a changelog itself."""
         return True
 
+    def interrupted(self, partition: int) -> None:
+        """Do nothing: whether a store belongs to its changelog is asked when it is opened."""
+
+    def is_doubted(self, partition: int) -> bool:  # noqa: ARG002 - all alike
+        """Return False."""
+        return False
+
 
 class ChunkRecovery(Recovery):
     """Restores the table's partitions after each assignment, until the next revocation."""

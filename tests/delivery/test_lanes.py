@@ -107,6 +107,56 @@ async def test_lanes_open_in_the_background_and_accept_only_then(worker: Worker)
     assert worker.logs[1].offsets == [], "a chunk from before the opening was taken"
 
 
+async def test_a_doubted_partition_takes_nothing_until_it_is_trusted(worker: Worker) -> None:
+    """The others go on; who asks is told at once."""
+    told: list[int] = []
+    worker.lanes.on_interrupted = lambda: told.append(1)
+    await worker.lanes.assigned([0, 1], 7)
+    worker.lanes.interrupted(0)
+    assert not told, "its lane is not open yet, and asks by itself"
+    await soon()
+    worker.lanes.interrupted(0)
+    assert told
+    assert [worker.lanes.accepts(number) for number in (0, 1)] == [False, True]
+    assert worker.lanes.is_doubted(0)
+    worker.lanes.trust(worker.lanes.doubted)
+    assert worker.lanes.accepts(0)
+
+
+async def test_a_lane_opens_anew_where_its_partition_begins_now(worker: Worker) -> None:
+    """What it holds is written first; a decision is waited for as at the start; the consumer goes there."""
+    await worker.lanes.assigned([0, 1], 7)
+    await soon()
+    worker.lanes.offer(0, 7, known(0, 1))
+    worker.undecided = {0}
+    worker.lanes.reopen(0)
+    worker.lanes.reopen(0)
+    assert not worker.lanes.accepts(0)
+    await asyncio.sleep(2)
+    assert "start-at actions 0" in worker.lanes.opening[0]
+    assert worker.logs[0].offsets == [0, 1]
+    assert worker.lanes.accepts(1)
+    worker.undecided = set()
+    await asyncio.sleep(4)
+    assert worker.lanes.accepts(0)
+    assert worker.sought == [(0, 2)]
+    assert len(worker.benches[0]) == 3
+    assert worker.crashes == []
+
+
+async def test_a_lane_that_opens_anew_is_closed_when_its_partition_is_revoked(worker: Worker) -> None:
+    """Also while it still closes: it commits nothing for somebody else's partition."""
+    await worker.lanes.assigned([0], 7)
+    await soon()
+    old = worker.bench(0).lane
+    worker.lanes.reopen(0)
+    await worker.lanes.revoked([0])
+    assert old.in_flight == 0
+    assert worker.lanes.opening == {}
+    assert len(worker.lanes) == 0
+    assert worker.lanes.in_flight == 0
+
+
 async def test_records_are_taken_where_the_gate_is_open_and_the_lane_has_room(worker: Worker) -> None:
     """Both must agree: a lane with room is not enough while its partition's statuses are being read."""
     await worker.lanes.assigned(iter([0, 1]), 7)

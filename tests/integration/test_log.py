@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import orjson
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
@@ -14,7 +15,7 @@ from streams.messages.keys import partition_of
 from streams.sandbox.worker import Installation, WorkerProcess
 from tests.clients import administering, commit, forget_group
 from tests.integration.steps import Make, command, emails_of, ready, settled
-from tests.integration.topics import action, keyed, producing
+from tests.integration.topics import action, keyed, producing, read_count
 
 pytestmark = pytest.mark.kafka
 
@@ -80,13 +81,16 @@ async def test_an_offset_beyond_the_end_of_the_log_waits_for_a_person(installati
     assert await mailed(place, 5) == own[:5]
     assert worker.stop() == 0
     await commit_offset(place, 0, 1_000)
+    dead_letters = TopicPartition(place.names.dead_letters, 0)
+    accepted = json.dumps({"accepted_before": {place.names.actions: 1_000}})
+    await commit(place.bootstrap_servers, place.group, {dead_letters: OffsetAndMetadata(0, accepted)})
     await act_in(place, 0, *own[5:])
     await act_in(place, 1, *others)
     worker.start()
     await waiting(place, worker, "committed offset 1,000")
     assert await mailed(place, 10) == sorted(own[:5] + others)
-    assert "committed offset 1,000" in (found := await problems_of(place))
-    assert "start-at" in found
+    assert "committed offset 1,000" in (problems := await problems_of(place))
+    assert "start-at" in problems
     refused = await command(place, "start-at", place.names.actions, "1", "latest")
     assert refused.exit_code == 2
     assert "does not wait" in refused.stderr
@@ -97,6 +101,19 @@ async def test_an_offset_beyond_the_end_of_the_log_waits_for_a_person(installati
     await asyncio.to_thread(worker.wait_ready)
     assert await mailed(place, 15) == sorted(own + others)
     assert "decision" not in await problems_of(place)
+    async with administering(place.bootstrap_servers) as admin:
+        decided = await admin.list_consumer_group_offsets(place.group, partitions=[dead_letters])
+    assert json.loads(decided[dead_letters].metadata) == {"accepted_before": {place.names.actions: 5}}
+    # Offsets from 5 on are in a new epoch: records that were cut off may have had them before.
+    records = await read_count(place.bootstrap_servers, place.names.emails, 15)
+    of_epoch_1 = {
+        orjson.loads(each.value)["actionId"]
+        for each in records
+        if dict(each.headers)["ce_source"] == f"/{place.names.actions}/0?epoch=1".encode()
+    }
+    assert of_epoch_1 == set(own[5:])
+    audit = await command(place, "audit")
+    assert "15 actions, 15 emails, 0 missing, 0 doubled" in audit.output
     assert worker.stop() == 0, worker.tail()
 
 

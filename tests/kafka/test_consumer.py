@@ -54,6 +54,12 @@ class FakeOwner:
     def accepts(self, partition: int) -> bool:
         return partition in self.accepting
 
+    def interrupted(self, partition: int) -> None:
+        self.told.append(("interrupted", partition))
+
+    def is_doubted(self, partition: int) -> bool:
+        return ("interrupted", partition) in self.told
+
 
 class Bench:
     """A real consumer of an app that is not started; it knows three topics."""
@@ -180,6 +186,24 @@ async def test_a_cancelled_worker_s_delivery_ends(bench: Bench) -> None:
     delivering.cancel()
     await asyncio.wait({delivering})
     assert delivering.cancelled()
+
+
+async def test_what_was_fetched_of_a_doubted_partition_is_fetched_again(bench: Bench) -> None:
+    """It may be from another log than what its owner has had; the other partitions' records are delivered."""
+    sought: list[tuple[TP, int]] = []
+
+    async def seek(tp: TP, offset: int) -> None:
+        sought.append((tp, offset))
+
+    bench.consumer._seek = seek  # type: ignore[method-assign]  # nobody is connected
+    await bench.deliver(*records(OWNED, 0, 3, 4))
+    bench.owner.interrupted(0)
+    await bench.deliver(*records(OWNED, 0, 5, 6, 7, 8), *records(OWNED, 1, 1))
+    assert bench.offsets() == [(0, [3, 4]), (1, [1])]
+    assert set(sought) == {(TP(OWNED, 0), 5)}
+    bench.owner.told.clear()
+    await bench.deliver(*records(OWNED, 0, 5, 6))
+    assert bench.offsets()[2:] == [(0, [5, 6])]
 
 
 # -- what is fetched -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from streams.commands.audit.outcome import AuditRange
 from streams.commands.audit.resend import resend
 from streams.commands.installation import describe
 from streams.commands.transactions import NotWritten, Transactions
+from streams.delivery.epochs import Epochs
 from streams.delivery.transaction import Outgoing
 from streams.messages.email import EmailWriter
 from tests.commands.conftest import Make, streams
@@ -60,6 +62,25 @@ async def test_missing_emails_are_written_once(topics: Make) -> None:
         assert emails[number].key == keyed(action(number))[0]
         assert emails[number].partition == partition
     assert not any(f"s{number}@" in each.stdout for each in (dry, first, second) for number in range(10))
+
+
+async def test_after_a_new_beginning_missing_emails_get_the_ids_of_their_epoch(topics: Make) -> None:
+    """Emails of the log before do not count for the same offsets; the second run finds nothing missing."""
+    live = await topics()
+    places = await live.act([action(number) for number in range(10)])
+    await live.mail(enumerate(places))
+    marks = Epochs(starts=((0, 1),)).runs()
+    ends = Counter(partition for partition, _ in places)
+    await live.settle({partition: (end, marks) for partition, end in ends.items()})
+    done = await streams(live, "resend", "--yes")
+    assert done.exit_code == 0, done.stderr
+    assert "10  emails for records of an earlier log" in done.stdout
+    assert "10 emails written" in done.stdout
+    records = await read_count(live.servers, live.names.emails, 20)
+    ids = {orjson.loads(each.value)["id"] for each in records if ("resent", b"1") in each.headers}
+    assert ids == {EmailWriter(live.names.actions, number, 1).id_of(offset) for number, offset in places}
+    audited = await streams(live, "audit")
+    assert "10 actions, 10 emails, 0 missing, 0 doubled" in audited.stdout
 
 
 async def test_on_a_terminal_it_asks_first(topics: Make) -> None:
