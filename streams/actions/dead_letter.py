@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from streams.delivery.transaction import Headers, Outgoing
 from streams.messages.decode import ErrorClass
-from streams.messages.email import source_of
 
 # The names are Kafka Streams' (KIP-1034), and its numbers are decimal text, too.
 _TOPIC = "__streams.errors.topic"
@@ -152,10 +151,9 @@ def _left_out(names: tuple[str, str], part: bytes) -> Headers:
 
 
 def _own_key(ours: Headers) -> bytes:
-    """Where the record was read, with its epoch if there is one: no other dead letter has this key."""
-    topic, partition, offset = (text for _, text in ours[:3])
-    source = source_of(topic.decode(), int(partition), int(dict(ours).get(_EPOCH, 0)))
-    return b"%b/%b" % (source.encode(), offset)
+    """Where the record was read (topic/partition/offset) and its epoch: no other dead letter has this key."""
+    epochs = [b"?epoch=" + text for name, text in ours if name == _EPOCH]
+    return b"".join([b"/".join(text for _, text in ours[:3]), *epochs])
 
 
 class DeadLetterLimit:

@@ -88,6 +88,7 @@ class Lanes:
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._open_failures: dict[int, str] = {}
         self._leaving: set[Lane] = set()
+        self._reopening: dict[int, asyncio.Task[None]] = {}  # closes the lane that another one replaces
         self._doubted: set[int] = set()  # partitions whose log may be another one: see `interrupted`
         #: Called when a partition is doubted.
         self.on_interrupted: Callable[[], None] = lambda: None
@@ -135,6 +136,11 @@ class Lanes:
         return partition in self._doubted
 
     @property
+    def offered_up_to(self) -> dict[int, int]:
+        """By partition, the offset up to which its lane has been offered records."""
+        return {partition: lane.offered_up_to for partition, lane in self._open.items()}
+
+    @property
     def doubted(self) -> frozenset[int]:
         """The partitions that take no records until `trust` is called for them."""
         return frozenset(self._doubted)
@@ -148,8 +154,12 @@ class Lanes:
         if (lane := self._open.pop(partition, None)) is not None:
             self._doubted.add(partition)
             self._leaving.add(lane)
+            # A task of its own: opening may be cancelled, and a lane that is not closed goes on committing.
+            closing = asyncio.create_task(lane.close(), name=f"close-lane-{partition}")
+            self._reopening[partition] = closing
+            closing.add_done_callback(lambda _: self._leaving.discard(lane))
             self._opening[partition] = asyncio.create_task(
-                self._open_lane(partition, lane), name=f"open-lane-{partition}"
+                self._open_lane(partition, closing), name=f"open-lane-{partition}"
             )
 
     def offer(
@@ -194,28 +204,21 @@ class Lanes:
     async def _close(self, partitions: Iterable[int], grace: float = 0.0) -> None:
         gone = set(partitions)
         opening = [self._opening.pop(partition) for partition in gone & self._opening.keys()]
+        reopening = [self._reopening.pop(partition) for partition in gone & self._reopening.keys()]
         for task in opening:
             task.cancel()
         leaving = {self._open.pop(partition) for partition in gone & self._open.keys()}
         self._leaving |= leaving
         try:
             closing = [lane.close(grace) for lane in leaving]
-            await asyncio.gather(*opening, *closing, return_exceptions=True)
+            await asyncio.gather(*opening, *reopening, *closing, return_exceptions=True)
         finally:
             self._leaving -= leaving
 
-    async def _leave(self, lane: Lane) -> None:
-        closing = asyncio.ensure_future(lane.close())
-        try:
-            await asyncio.shield(closing)
-        finally:  # a lane that is not closed would go on committing
+    async def _open_lane(self, partition: int, closing: asyncio.Task[None] | None = None) -> None:
+        waited = closing is not None
+        if closing is not None:
             await asyncio.wait({closing})
-            self._leaving.discard(lane)
-
-    async def _open_lane(self, partition: int, instead_of: Lane | None = None) -> None:
-        if instead_of is not None:
-            await self._leave(instead_of)
-        waited = instead_of is not None
         while True:
             try:
                 lane = self._make_lane(partition)

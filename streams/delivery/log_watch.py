@@ -100,7 +100,7 @@ class LogWatch:
                     lanes.reopen(number)
             elif topic_id is not None:
                 # Noted before the ends are asked for: meanwhile the lanes read on.
-                read = {TopicPartition(topic, lane.partition): lane.offered_up_to for lane in lanes}
+                read = {TopicPartition(topic, number): at for number, at in lanes.offered_up_to.items()}
                 for place, extent in (await self._offsets.extents(read) if read else {}).items():
                     if extent.end < read[place]:
                         lanes.reopen(place.partition)
