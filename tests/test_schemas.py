@@ -16,7 +16,13 @@ import yaml
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from streams.actions.dead_letter import SHORTENED_TO, dead_letter_headers, reduced, with_key
+from streams.actions.dead_letter import (
+    SHORTENED_TO,
+    dead_letter_headers,
+    reduced,
+    unreadable_letter,
+    with_key,
+)
 from streams.actions.decision import decide
 from streams.delivery.transaction import Outgoing
 from streams.kafka.topics import DEAD_LETTER_MAX_MESSAGE_BYTES
@@ -24,6 +30,7 @@ from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome, R
 from streams.messages.email import EmailWriter, without_custom_fields
 from streams.messages.lookup_reply import SUBSCRIBED_WHEN
 from streams.messages.strict_json import MAX_DEPTH, MAX_DIGITS
+from streams.messages.unreadable import UnreadableRecords
 from streams.settings.table import Settings
 from tests import examples
 from tests.messages.test_email import ROWS
@@ -208,6 +215,12 @@ def test_no_header_can_be_missing_or_of_another_type(name: str) -> None:
 def test_dead_letter_headers_are_what_is_written(example: str) -> None:
     """Written again from its parts, an example has the same headers in the same order."""
     told = json.loads(examples.valid("dead-letter-headers")[example])
+    if (last_offset := told.get("errors.last-offset")) is not None:
+        first_offset, reason = int(told["__streams.errors.offset"]), told["errors.reason"]
+        records = UnreadableRecords(first_offset, int(last_offset), reason)
+        letter = unreadable_letter("dlq", told["__streams.errors.topic"], 3, records)
+        assert [(name, text.decode()) for name, text in letter.headers] == list(told.items())
+        return
     own = [
         (name, text.encode()) for name, text in told.items() if not name.startswith(("__streams.", "errors."))
     ]

@@ -74,7 +74,6 @@ TESTED_ELSEWHERE = {
     "streams.kafka.faust_driver": "its consumer and producer have test files of their own",
     "streams.statuses.rocks_rows": "test_rocksdb reads damaged rows with it",
     "streams.statuses.store_owner": "test_rocksdb gives stores to other owners",
-    "streams.statuses.repair": "tests/integration/test_store.py fills a disk and damages rows under a worker",
     "streams.kafka.consumer_thread": "test_consumer reads real topics with it",
 }
 
@@ -201,7 +200,8 @@ def test_decoding_needs_the_strict_json_reader_and_nothing_else() -> None:
 def test_policy_is_pure(module: str) -> None:
     """What decides takes values and returns values: no clock, no logging, no Kafka, no event loop."""
     assert not {"asyncio", "time", "logging", "random", "os", "aiokafka", "faust", "httpx"} & imports(module)
-    assert ours(module) <= {"streams.messages.decode", "streams.delivery.transaction"}
+    values = {"streams.messages.decode", "streams.messages.unreadable", "streams.delivery.transaction"}
+    assert ours(module) <= values
 
 
 def test_prometheus_is_known_to_what_exposes_metrics_only() -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from streams.delivery.transaction import Headers, Outgoing
 from streams.messages.decode import ErrorClass
+from streams.messages.unreadable import UnreadableRecords
 
 # The names are Kafka Streams' (KIP-1034), and its numbers are decimal text, too.
 _TOPIC = "__streams.errors.topic"
@@ -21,6 +22,9 @@ _OFFSET = "__streams.errors.offset"
 _ERROR_CLASS = "__streams.errors.exception"
 _JSON_PATH = "errors.json-path"
 _EPOCH = "errors.epoch"  # only where it is not 0
+# Of a dead letter that stands for records which nobody can read.
+_LAST_OFFSET = "errors.last-offset"
+_REASON = "errors.reason"
 # What of the original record is missing: its bytes, and their SHA-256 in hexadecimal digits.
 _VALUE_LEFT_OUT = "shortened-from", "shortened-from-sha256"
 _KEY_LEFT_OUT = "key-left-out-bytes", "key-left-out-sha256"
@@ -78,6 +82,24 @@ def dead_letter_headers(
         (_JSON_PATH, json_path.encode()),
         *([(_EPOCH, b"%d" % epoch)] if epoch else []),
     ]
+
+
+def unreadable_letter(
+    topic: str, source: str, partition: int, records: UnreadableRecords, epoch: int = 0
+) -> Outgoing:
+    """Return the dead letter that stands for records which nobody can read: headers alone.
+
+    Args:
+        topic: of the dead letters.
+        source: the topic in which the records lie.
+        partition: of that topic.
+        records: where they lie, and why they cannot be read.
+        epoch: of that partition, where the records are actions.
+    """
+    at = records.first_offset
+    headers = dead_letter_headers(source, partition, at, (), ErrorClass.UNREADABLE, "$", epoch)
+    headers += [(_LAST_OFFSET, b"%d" % records.offset), (_REASON, records.reason.encode())]
+    return Outgoing(topic, None, None, headers)
 
 
 def read_dead_letter_headers(headers: Iterable[tuple[str, bytes | None]]) -> DeadLetterOrigin:
@@ -161,7 +183,8 @@ class DeadLetterLimit:
 
     When more than a set share of the last 1,000 actions are dead letters, the fault is more likely ours than
     the producers': the partition stops, everything stays where it is, and a person decides. What the person
-    accepts is not counted.
+    accepts is not counted. The partition also stops before records that nobody can read: nobody knows how
+    many actions they are, and a copy of them on another broker may be whole.
     """
 
     def __init__(self, share: float, topic: str = "", partition: int = 0) -> None:
@@ -171,6 +194,7 @@ class DeadLetterLimit:
         self._share = share
         self._window: deque[_DeadLetter | None] = deque(maxlen=WINDOW)
         self._accepted_before = 0
+        self._stopped_before: UnreadableRecords | None = None
         #: Why the partition stops, for its log line and ``/readyz``; None: it goes on.
         self.why: str | None = None
 
@@ -185,9 +209,19 @@ class DeadLetterLimit:
         self._window.append(_DeadLetter(offset, error_class))
         self._look()
 
+    def lets_pass(self, records: UnreadableRecords) -> bool:
+        """Return whether a person accepts the loss of these records; if not, the partition stops here."""
+        if records.offset < self._accepted_before:
+            return True
+        self._stopped_before = records
+        self._look()
+        return False
+
     def accept(self, before: int) -> None:
         """Count no dead letter whose action is before this offset, be it noted already or later."""
         self._accepted_before = before
+        if self._stopped_before is not None and self._stopped_before.offset < before:
+            self._stopped_before = None
         counted = [each for each in self._window if each is None or each.offset >= before]
         self._window.clear()
         self._window.extend(counted)
@@ -196,7 +230,17 @@ class DeadLetterLimit:
     def _look(self) -> None:
         seen = len(self._window)
         dead = seen - self._window.count(None)
-        self.why = self._sentence() if seen >= LEAST and dead > self._share * seen else None
+        if self._stopped_before is not None:
+            self.why = self._unreadable_sentence(self._stopped_before)
+        else:
+            self.why = self._sentence() if seen >= LEAST and dead > self._share * seen else None
+
+    def _unreadable_sentence(self, records: UnreadableRecords) -> str:
+        return (
+            f"{records.place(self.topic, self.partition)} cannot be read: {records.reason}. Have a sound copy"
+            f" of them restored, or go on without them:"
+            f" `streams dead-letters accept {self.topic} {self.partition} {records.offset + 1}`"
+        )
 
     def _sentence(self) -> str:
         letters = [each for each in self._window if each is not None]

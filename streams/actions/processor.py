@@ -11,6 +11,7 @@ from streams.actions.dead_letter import (
     DeadLetterLimit,
     dead_letter_headers,
     reduced,
+    unreadable_letter,
     with_key,
 )
 from streams.actions.decision import decide
@@ -34,6 +35,7 @@ from streams.messages.decode import (
 from streams.messages.email import EmailWriter, Headers, without_custom_fields
 from streams.messages.events import holds_event
 from streams.messages.trace_context import trace_id
+from streams.messages.unreadable import UnreadableRecords
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +111,7 @@ class ActionProcessor:
         self._lookups_most = lookups_most
         self._lookups_most_per_organisation = lookups_most_per_organisation
         self._answered = answered
-        self._dead_letter_limit = DeadLetterLimit(1.0) if dead_letter_limit is None else dead_letter_limit
+        self._dead_letter_limit = dead_letter_limit or DeadLetterLimit(1.0, topic, partition)
         self._understood = self._dead_letter_limit.note_good
         self._rekeying = rekeying
         self._rekeyed_from = rekeyed_from
@@ -126,7 +128,7 @@ class ActionProcessor:
 
     @property
     def halted(self) -> str | None:
-        """Why no record is processed until a person has decided: the dead-letter limit; or None."""
+        """Why no record is processed until a person has decided, as the dead-letter limit says; or None."""
         return self._dead_letter_limit.why
 
     def process(self, record: Record) -> Result | AwaitingLookup | None:
@@ -138,7 +140,7 @@ class ActionProcessor:
             return None
         value = record.value
         if value is None:
-            return _TOMBSTONE
+            return self._pass_over(record) if type(record) is UnreadableRecords else _TOMBSTONE
         try:
             action = decode_action(value)
             if action is None:
@@ -284,6 +286,27 @@ class ActionProcessor:
         if (writer := self._writers.get((partition, epoch))) is None:
             writer = self._writers[partition, epoch] = EmailWriter(self._topic, partition, epoch)
         return writer
+
+    def _pass_over(self, records: UnreadableRecords) -> Result | None:
+        limit = self._dead_letter_limit
+        if limit.lets_pass(records):
+            at = records.first_offset
+            epoch = self._epochs.epoch_of(at) if self._rekeyed_from is None else 0
+            letter = unreadable_letter(self._dead_letters_topic, limit.topic, self._partition, records, epoch)
+            return Result(self._complete(letter), DeadLettered(ErrorClass.UNREADABLE))
+        log.error(
+            "%s/%d stops: %s",
+            limit.topic,
+            self._partition,
+            limit.why,
+            extra={
+                "event": "unreadable_batch",
+                "topic": limit.topic,
+                "partition": self._partition,
+                "offset": records.first_offset,
+            },
+        )
+        return None
 
     def _dead_letter(self, record: Record, error_class: ErrorClass, json_path: str) -> Result:
         self._dead_letter_limit.note_dead_letter(record.offset, error_class)

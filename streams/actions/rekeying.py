@@ -96,11 +96,12 @@ def rekeyed_from(record: Record) -> FirstPlace | None:
     return place if place.partition < _PARTITIONS and place.offset < _OFFSETS else None
 
 
-def with_first_timestamp(record: Record) -> RekeyedRecord:
+def with_first_timestamp(record: Record) -> Record:
     """Return a record of the internal topic with the timestamp of its action, if a header says that."""
     found = _TIMESTAMP.fullmatch(_last(record, REKEYED_TIMESTAMP))
-    timestamp = record.timestamp if found is None else int(found[0])
-    return RekeyedRecord(record.offset, timestamp, record.key, record.value, record.headers)
+    if found is None:
+        return record
+    return RekeyedRecord(record.offset, int(found[0]), record.key, record.value, record.headers)
 
 
 def _last(record: Record, name: str) -> bytes:

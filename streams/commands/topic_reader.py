@@ -8,12 +8,16 @@ async for partition, records in reader.chunks():
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Set
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.kafka.header_names import read_any_header_name
+from streams.commands.installation import NotAnswered
+from streams.kafka.fetching import hand_over_stand_ins
+from streams.kafka.record_batches import read_any_batch
+from streams.kafka.unserved import read_unserved
+from streams.messages.unreadable import UnreadableRecords
 
 FETCH = 8 << 20  # bytes of a whole answer
 FETCH_OF_PARTITION = 1 << 20  # bytes; the broker sends a larger record all the same
@@ -29,6 +33,22 @@ class RecordId(NamedTuple):
     offset: int
 
 
+class UnreadablePlace(NamedTuple):
+    """Records of a topic that nobody can read, and why."""
+
+    topic: str
+    partition: int
+    records: UnreadableRecords
+
+    def __str__(self) -> str:
+        """The same as a sentence."""
+        return f"{self.records.place(self.topic, self.partition)} cannot be read: {self.records.reason}"
+
+
+def _refuse(place: UnreadablePlace) -> None:
+    raise NotAnswered(str(place))
+
+
 class TopicReader:
     """Hands out the records of one topic, chunk by chunk, until every partition is at its end.
 
@@ -36,13 +56,21 @@ class TopicReader:
     email may be in different partitions, and should be met at about the same time.
     """
 
-    def __init__(self, topic: str, connection: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        topic: str,
+        connection: Mapping[str, Any],
+        on_unreadable: Callable[[UnreadablePlace], None] = _refuse,
+    ) -> None:
         """Describe it; entering it connects.
 
         Args:
             topic: its name; reading never creates it.
             connection: what every Kafka client is given (``streams.settings.connection.client_options``).
+            on_unreadable: is told of each batch that cannot be read, and the reader goes on behind it; by
+                default, :meth:`chunk` raises NotAnswered, which says where the batch is.
         """
+        self._on_unreadable = on_unreadable
         self._topic = topic
         self._connection = connection
         self._consumer: Any = None
@@ -53,7 +81,7 @@ class TopicReader:
 
     async def __aenter__(self) -> Self:
         """Connect. Raises KafkaError."""
-        read_any_header_name()
+        read_any_batch()
         self._consumer = AIOKafkaConsumer(
             **self._connection,
             isolation_level="read_committed",
@@ -65,6 +93,8 @@ class TopicReader:
         )
         try:
             await self._consumer.start()
+            read_unserved(self._consumer._fetcher)
+            hand_over_stand_ins(self._consumer._fetcher)
         except BaseException:
             await self._consumer.stop()
             raise
@@ -138,6 +168,7 @@ class TopicReader:
 
         Raises:
             KafkaError: reading failed for good.
+            NotAnswered: a batch cannot be read.
         """
         if not self._ends:
             return {}
@@ -147,6 +178,8 @@ class TopicReader:
             number, end = place.partition, self._ends.get(place.partition, 0)
             if records[-1].offset >= end:
                 records = [record for record in records if record.offset < end]
+            if UnreadableRecords in map(type, records):
+                records = list(self._readable(number, records))
             if records:
                 chunk[number] = records
                 self.records_read += len(records)
@@ -157,6 +190,13 @@ class TopicReader:
                 del self._ends[number]
         self._even_out()
         return chunk
+
+    def _readable(self, number: int, records: Iterable[Any]) -> Iterator[Any]:
+        for record in records:
+            if type(record) is UnreadableRecords:
+                self._on_unreadable(UnreadablePlace(self._topic, number, record))
+            else:
+                yield record
 
     def _even_out(self) -> None:
         ahead = set()

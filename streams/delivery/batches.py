@@ -153,7 +153,7 @@ class _RawNamesBatch(BatchBuilder):  # type: ignore[misc]  # aiokafka ships no t
 
 
 class _RawName(str):
-    """The name of a header, as :mod:`streams.kafka.header_names` reads it."""
+    """The name of a header, as :mod:`streams.kafka.record_batches` reads it."""
 
     def encode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> bytes:
         return super().encode(encoding, errors)

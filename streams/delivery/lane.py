@@ -234,14 +234,13 @@ class Lane:
         for _ in range(min(len(inbox), self.SLICE)):
             record = inbox[0]
             offset = record.offset
-            if offset < tracker.position:  # read again after a seek; it is taken already
+            if offset < tracker.position or (  # read again after a seek; it is taken already
+                tracker.settled_before(offset)  # one that stands for many is settled if all of them are
+                and tracker.settled_before(getattr(record, "first_offset", offset))
+            ):
                 inbox.popleft()
                 self._release(Release.SETTLED_BEFORE, 1)
-                continue
-            if tracker.settled_before(offset):
-                inbox.popleft()
-                self._release(Release.SETTLED_BEFORE, 1)
-                tracker.position = offset + 1
+                tracker.position = max(tracker.position, offset + 1)
                 continue
             if (
                 len(ready) >= room

@@ -13,9 +13,10 @@ from faust.types import TP
 
 from streams.kafka import static_membership as membership
 from streams.kafka.fetching import follow_leaders, leave_records_bare, pace_fetches
-from streams.kafka.header_names import read_any_header_name
 from streams.kafka.interruptions import note_interruptions
 from streams.kafka.reading import read_in_pieces
+from streams.kafka.record_batches import read_any_batch
+from streams.kafka.unserved import read_unserved
 
 #: Seconds that a fetch may take beyond its time-out.
 _FETCH_SLACK = 0.05
@@ -42,7 +43,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             await self.sleep(_BEAT_EVERY)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        read_any_header_name()
+        read_any_batch()
         conf = self.app.conf
         self._assignor = self.app.assignor
         consumer = aiokafka.AIOKafkaConsumer(
@@ -83,6 +84,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         note_interruptions(fetcher._client, cast(Any, self.consumer).interrupted)
         pace_fetches(fetcher)
         follow_leaders(fetcher)
+        read_unserved(fetcher)
         leave_records_bare(fetcher, cast(Any, self.consumer).takes_chunks)
         coordinator = cast(Any, self._consumer)._coordinator
         coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none

@@ -88,18 +88,41 @@ def follow_leaders(fetcher: Any) -> None:
 def leave_records_bare(fetcher: Any, of_topic: Callable[[str], bool]) -> None:
     """Make an aiokafka `fetcher` hand over records as their batch has them, where `of_topic` says so.
 
-    They have offset, timestamp, timestamp_type, key, value and headers, and no topic or partition.
+    They have offset, timestamp, timestamp_type, key, value and headers, and no topic or partition. Among them
+    are stand-ins for batches that cannot be read (:mod:`streams.messages.unreadable`).
     """
+
+    def leave_bare(topic: str, records: Any) -> None:
+        if of_topic(topic):
+            records._consumer_record = _bare  # an attribute goes before the method
+
+    _adapt_fetched(fetcher, leave_bare)
+
+
+def hand_over_stand_ins(fetcher: Any) -> None:
+    """Make an aiokafka `fetcher` hand over a stand-in for a batch that cannot be read, not an error.
+
+    The process has to read batches with :func:`streams.kafka.record_batches.read_any_batch`.
+    """
+
+    def with_stand_ins(_: str, records: Any) -> None:
+        records.with_stand_ins = True
+
+    _adapt_fetched(fetcher, with_stand_ins)
+
+
+def _adapt_fetched(fetcher: Any, adapt: Callable[[str, Any], None]) -> None:
+    """Call `adapt` with topic and records of what `fetcher` has fetched, before anybody reads them."""
     fetch = fetcher._proc_fetch_request
 
-    async def fetch_bare(assignment: Any, node_id: int, request: Any) -> Any:
+    async def fetch_and_adapt(assignment: Any, node_id: int, request: Any) -> Any:
         got = await fetch(assignment, node_id, request)
         for tp, result in fetcher._records.items():
-            if type(result) is FetchResult and result.has_more() and of_topic(tp.topic):
-                result._partition_records._consumer_record = _bare  # an attribute goes before the method
+            if type(result) is FetchResult and result.has_more():
+                adapt(tp.topic, result._partition_records)
         return got
 
-    fetcher._proc_fetch_request = fetch_bare
+    fetcher._proc_fetch_request = fetch_and_adapt
 
 
 def _bare(_: Any, record: Any) -> Any:

@@ -41,6 +41,7 @@ class ErrorClass(StrEnum):
     TOO_LARGE = "too_large"  # the email would exceed what its topic takes
     REFUSED = "refused"  # the broker takes neither the email nor the re-keyed action as it is
     INTERNAL_ERROR = "internal_error"  # our own code failed
+    UNREADABLE = "unreadable"  # its batch is damaged, or would take too much memory: nobody can read it
 
 
 class Undecodable(ValueError):

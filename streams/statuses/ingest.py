@@ -10,11 +10,12 @@ from typing import Protocol
 
 from aiokafka.errors import KafkaError
 
-from streams.actions.dead_letter import dead_letter_headers, reduced, with_key
+from streams.actions.dead_letter import dead_letter_headers, reduced, unreadable_letter, with_key
 from streams.delivery.timestamps import latest_true
 from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
 from streams.kafka.chunks import Chunk
-from streams.messages.decode import Undecodable
+from streams.messages.decode import ErrorClass, Undecodable
+from streams.messages.unreadable import UnreadableRecords
 from streams.statuses.row import row_of
 from streams.statuses.table import Change, StatusTable, StoreAway
 
@@ -117,6 +118,10 @@ class StatusIngest:
         classes: list[str] = []
         now = self._now()
         for record in chunk.records:
+            if type(record) is UnreadableRecords:
+                dead_letters.append(self._unreadable(chunk, record))
+                classes.append(ErrorClass.UNREADABLE)
+                continue
             try:
                 row = row_of(record.key, record.value, latest_true(record.timestamp, now))
                 changes.append((record.key, row))
@@ -128,3 +133,19 @@ class StatusIngest:
                 )
                 classes.append(exc.error_class)
         return changes, dead_letters, classes
+
+    def _unreadable(self, chunk: Chunk, records: UnreadableRecords) -> Outgoing:
+        log.error(
+            "%s cannot be read: %s; a dead letter says so, and reading goes on. Have these statuses written"
+            " again: until then the older ones hold",
+            records.place(chunk.topic, chunk.partition),
+            records.reason,
+            extra={
+                "event": "unreadable_batch",
+                "topic": chunk.topic,
+                "partition": chunk.partition,
+                "offset": records.first_offset,
+            },
+        )
+        letter = unreadable_letter(self._dead_letters_topic, chunk.topic, chunk.partition, records)
+        return letter._replace(partition=chunk.partition)

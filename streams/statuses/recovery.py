@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any, cast
 
@@ -30,9 +30,35 @@ from faust.types import TP
 from mode import Service
 
 from streams.kafka.chunks import Chunk
+from streams.messages.unreadable import UnreadableRecords
+from streams.statuses.store_owner import SetAside
 from streams.statuses.table import rows_of
 
 log = logging.getLogger(__name__)
+
+
+def behind_unreadable(topic: str, partition: int, records: Sequence[Any]) -> Sequence[Any] | None:
+    """Return the records of a changelog behind the last batch that cannot be read; None: all can be.
+
+    Rows from before such a batch must be forgotten: it may have replaced any of them, and a supporter who has
+    unsubscribed must not count as a subscriber. A row that is missing is asked for by a lookup.
+    """
+    at = max((at for at, each in enumerate(records) if type(each) is UnreadableRecords), default=None)
+    if at is None:
+        return None
+    log.error(
+        "%s cannot be read: %s. The statuses from before are forgotten, as these may have replaced them:"
+        " lookups are asked, or letters have two buttons, until the statuses are written again",
+        records[at].place(topic, partition),
+        records[at].reason,
+        extra={
+            "event": "unreadable_batch",
+            "topic": topic,
+            "partition": partition,
+            "offset": records[at].first_offset,
+        },
+    )
+    return records[at + 1 :]
 
 
 class ChangelogOwner:
@@ -143,7 +169,7 @@ class ChunkRecovery(Recovery):
             rows = rows_of(self.tp_to_table[tp])
             contained = rows.begin(tp.partition, offsets[tp])
             if contained is not None and contained >= end:
-                rows.begin_anew(tp.partition)
+                rows.begin_anew(tp.partition, SetAside.AHEAD)
                 contained = None
             if rows.away(tp.partition) is not None:
                 contained = end - 1  # nothing can be restored now: letters leave without these statuses
@@ -192,9 +218,14 @@ class ChunkRecovery(Recovery):
         last = chunk.next_offset - 1
         if last <= seen:
             return
-        changes = {record.key: record.value for record in chunk.records if record.offset > seen}
+        rows = rows_of(self.tp_to_table[tp])
+        records: Sequence[Any] = [record for record in chunk.records if record.offset > seen]
+        if (known_from := behind_unreadable(tp.topic, tp.partition, records)) is not None:
+            rows.begin_anew(tp.partition, SetAside.UNREADABLE)
+            records = known_from
+        changes = {record.key: record.value for record in records}
         changes.pop(None, None)  # nobody's row
-        rows_of(self.tp_to_table[tp]).put(tp.partition, changes, last)
+        rows.put(tp.partition, changes, last)
         offsets[tp] = last
         self._last_flush_at = monotonic()
 

@@ -16,6 +16,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.delivery.offsets import Offsets
+from streams.kafka.fetching import hand_over_stand_ins
+from streams.kafka.record_batches import read_any_batch
+from streams.kafka.unserved import read_unserved
+from streams.statuses.recovery import behind_unreadable
 from streams.statuses.store_owner import SetAside
 from streams.statuses.table import StatusTable, StoreAway
 
@@ -75,12 +79,15 @@ class StoreRepair:
 
     async def _repair(self, store: Any, partition: int) -> None:
         contained = store.begin_return(partition)
+        read_any_batch()
         consumer = AIOKafkaConsumer(
             **self._connection, isolation_level="read_committed", enable_auto_commit=False
         )
         topic_partition = TopicPartition(self._changelog, partition)
         try:
             await consumer.start()
+            read_unserved(consumer._fetcher)
+            hand_over_stand_ins(consumer._fetcher)
             consumer.assign([topic_partition])
             first, end = (await self._offsets.extents([topic_partition]))[topic_partition]
             if contained is not None and contained >= end:
@@ -102,7 +109,13 @@ class StoreRepair:
         """Put into the store what lies before `end`. Raises StoreAway, KafkaError."""
         while await consumer.position(topic_partition) < end:
             for records in (await consumer.getmany(timeout_ms=100)).values():
+                last = records[-1].offset
+                topic, partition = topic_partition
+                if (known_from := behind_unreadable(topic, partition, records)) is not None:
+                    store.set_aside(partition, SetAside.UNREADABLE)
+                    store.begin_return(partition)
+                    records = known_from
                 changes = {record.key: record.value for record in records if record.key is not None}
-                store.write_returning(topic_partition.partition, changes, records[-1].offset)
+                store.write_returning(partition, changes, last)
         if end:
             store.write_returning(topic_partition.partition, {}, end - 1)

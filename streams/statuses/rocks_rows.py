@@ -7,6 +7,8 @@ from typing import Any
 
 import rocksdict
 
+from streams.statuses.store_owner import SetAside
+
 
 class RocksRows:
     """Rows in the store above. No error of RocksDB leaves it: the partition goes on without its store."""
@@ -63,9 +65,9 @@ class RocksRows:
         contained: int | None = self._store.contained(partition)
         return contained
 
-    def begin_anew(self, partition: int) -> None:
+    def begin_anew(self, partition: int, reason: SetAside) -> None:
         """Set the store aside, as it contains more than its changelog, and open a new one."""
-        self._store.begin_anew(partition)
+        self._store.begin_anew(partition, reason)
 
 
 def write_rows(

@@ -43,6 +43,7 @@ _WHY = {
     SetAside.AHEAD: "it contains more than its changelog does",
     SetAside.FOREIGN: "it was made for another group, cluster or changelog topic",
     SetAside.UNMARKED: "nothing in it says for which group and changelog topic it was made",
+    SetAside.UNREADABLE: "a batch of its changelog cannot be read, and older rows may not hold any more",
 }
 
 
@@ -218,18 +219,18 @@ class Store(rocksdb.Store):
         path.rename(aside)
         self._on_set_aside(reason)
         log.warning(
-            "the store in %s is set aside as %s, because %s: it is restored from the changelog, and nothing"
-            " is lost; if this happens again, look at the disk and at STREAMS_STORE_FOLDER",
+            "the store in %s is set aside as %s, because %s: it is restored from the changelog; if this"
+            " happens again, look at the disk and at STREAMS_STORE_FOLDER",
             path,
             aside.name,
             _WHY[reason],
             extra={"event": "store_set_aside", "partition": partition, "reason": str(reason)},
         )
 
-    def begin_anew(self, partition: int) -> None:
-        """Set a partition's store aside, as it contains more than its changelog, and open a new one."""
+    def begin_anew(self, partition: int, reason: SetAside) -> None:
+        """Set a partition's store aside for this reason, and open a new one."""
         try:
-            self.set_aside(partition, SetAside.AHEAD)
+            self.set_aside(partition, reason)
         except OSError as error:
             self.failed(partition, error)
         else:

@@ -22,6 +22,7 @@ class SetAside(StrEnum):
     AHEAD = "ahead"  # it contains more than its changelog: it is the copy of another topic
     FOREIGN = "foreign"  # made for another group, cluster or changelog
     UNMARKED = "unmarked"  # nothing says for whom it was made
+    UNREADABLE = "unreadable"  # a batch of its changelog cannot be read: an older row may not hold any more
 
 
 class StoreOwner(NamedTuple):

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from streams.statuses.row import Row, decode_row, encode_row, overwrites, subscribed_at
+from streams.statuses.store_owner import SetAside
 
 #: A key, and the row that it should have; None forgets it.
 Change = tuple[bytes, Row | None]
@@ -59,8 +60,8 @@ class Rows(Protocol):
         """
         ...
 
-    def begin_anew(self, partition: int) -> None:
-        """Forget what the store contains: it is not a copy of the changelog."""
+    def begin_anew(self, partition: int, reason: SetAside) -> None:
+        """Forget what the store contains, for this reason."""
         ...
 
 
@@ -103,7 +104,7 @@ class MemoryRows:
         """Return what recovery has put here."""
         return known
 
-    def begin_anew(self, partition: int) -> None:
+    def begin_anew(self, partition: int, reason: SetAside) -> None:  # noqa: ARG002 - port
         """Forget the partition's rows."""
         self.put(partition, dict.fromkeys(self.keys(partition)))
 

@@ -22,6 +22,7 @@ from streams.actions.dead_letter import (
 )
 from streams.delivery.transaction import Outgoing
 from streams.messages.decode import ErrorClass
+from streams.messages.unreadable import UnreadableRecords
 from streams.settings.table import describe
 
 OWN: list[tuple[str, Any]] = [
@@ -247,3 +248,21 @@ def test_what_was_accepted_long_ago_lets_nothing_pass() -> None:
     limit.accept(5_000)
     assert why is not None
     assert limit.why == why
+
+
+def test_a_partition_stops_before_records_that_nobody_can_read_until_they_are_accepted() -> None:
+    """The reason has their place and the command; a decision about what lies before them changes nothing."""
+    limit = DeadLetterLimit(1.0, "actions", 3)
+    records = UnreadableRecords(1_200, 1_204, "its checksum (CRC-32C) is wrong")
+    assert not limit.lets_pass(records)
+    assert limit.why is not None
+    assert limit.why.startswith(
+        "the records at offsets 1,200 to 1,204 of actions/3 cannot be read: its checksum"
+    )
+    assert "`streams dead-letters accept actions 3 1205`" in limit.why
+    limit.accept(1_204)
+    assert limit.why is not None
+    limit.accept(1_205)
+    assert limit.why is None
+    assert limit.lets_pass(records)
+    assert not limit.lets_pass(UnreadableRecords(1_205, 1_205, "its header is wrong"))

@@ -30,6 +30,7 @@ from streams.lookup.client import Question
 from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome
 from streams.messages.email import EmailWriter
 from streams.messages.keys import partition_of
+from streams.messages.unreadable import UnreadableRecords
 
 EXISTING = LookupOutcome(Outcome.EXISTING, custom_fields=b'{"isSubscribed":true}')
 NON_EXISTING = LookupOutcome(Outcome.NON_EXISTING)
@@ -502,6 +503,34 @@ def test_too_many_dead_letters_stop_the_partition(caplog: pytest.LogCaptureFixtu
     assert bench.confirmation.halted is not None
     assert "DEAD_LETTER_CEILING" in bench.confirmation.halted
     assert caplog.text.count("actions/3 stops") == 1
+
+
+def test_records_that_nobody_can_read_stop_the_partition_and_become_one_dead_letter_when_accepted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It names the topic that they lie in, perhaps that of the re-keyed actions; the log says it once."""
+    limit = DeadLetterLimit(0.5, "moved", 3)
+    bench = Bench(dead_letter_limit=limit, rekeyed_from=rekeyed_from)
+    records: Any = UnreadableRecords(5, 9, "its header is wrong")
+    for _ in range(3):
+        assert bench.process(records) is None
+    assert bench.confirmation.halted == limit.why
+    assert caplog.text.count("moved/3 stops: the records at offsets 5 to 9 of moved/3 cannot be read") == 1
+    limit.accept(10)
+    assert bench.confirmation.halted is None
+    result = concluded(bench.process(records))
+    assert result.outcome == DeadLettered("unreadable")
+    letter = written(result)
+    assert (letter.topic, letter.key, letter.value) == ("dlq", None, None)
+    assert letter.headers == [
+        ("__streams.errors.topic", b"moved"),
+        ("__streams.errors.partition", b"3"),
+        ("__streams.errors.offset", b"5"),
+        ("__streams.errors.exception", b"unreadable"),
+        ("errors.json-path", b"$"),
+        ("errors.last-offset", b"9"),
+        ("errors.reason", b"its header is wrong"),
+    ]
 
 
 async def test_an_action_that_is_put_off_counts_once() -> None:

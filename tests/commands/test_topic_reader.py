@@ -1,11 +1,16 @@
 """The reader of one topic, on a real Kafka."""
 
+import re
+
 import pytest
 
-from streams.commands.topic_reader import RecordId, TopicReader, read_records
+from streams.commands.installation import NotAnswered
+from streams.commands.topic_reader import RecordId, TopicReader, UnreadablePlace, read_records
+from streams.sandbox.kafka import EmbeddedKafka
 from tests.commands.conftest import Make
 from tests.commands.topics import Topics, transactional
 from tests.integration.topics import producing
+from tests.segments import batches, damage, flip_last, segment
 
 pytestmark = pytest.mark.kafka
 
@@ -63,6 +68,25 @@ async def test_only_committed_records_are_read(topics: Make) -> None:
             await reader.begin_at_the_start([0])
             assert await rest(reader) == {0: [0, 1, 2, 3]}
         await producer.abort_transaction()
+
+
+async def test_a_batch_that_cannot_be_read_is_named(topics: Make, kafka: EmbeddedKafka) -> None:
+    """It ends the reading with a sentence, unless whoever reads is told and goes on behind it."""
+    live = await topics(partitions=1)
+    for values in (range(2), range(2, 3), range(3, 4)):
+        await numbers(live, 0, values)
+    topic = live.names.actions
+    damage(segment(kafka, topic), len(batches(segment(kafka, topic))) - 2, flip_last)
+    sentence = f"the record at offset 2 of {topic}/0 cannot be read: its checksum (CRC-32C) is wrong"
+    async with reader_of(live) as reader:
+        await reader.begin_at_the_start([0])
+        with pytest.raises(NotAnswered, match=re.escape(sentence)):
+            await rest(reader)
+    places: list[UnreadablePlace] = []
+    async with TopicReader(topic, live.installation.connection, places.append) as reader:
+        await reader.begin_at_the_start([0])
+        assert await rest(reader) == {0: [0, 1, 3]}
+    assert [str(place) for place in places] == [sentence]
 
 
 async def test_a_topic_that_is_missing_has_no_partitions_and_is_not_made(topics: Make) -> None:

@@ -32,7 +32,7 @@ from streams.delivery.transaction import (
     TopicFault,
     TransactionFailed,
 )
-from streams.kafka.header_names import read_any_header_name
+from streams.kafka.record_batches import read_any_batch
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.chaos.reading import open_transactions, read_all
 from tests.clients import make_topics
@@ -198,7 +198,7 @@ async def test_a_partition_may_be_given_and_the_time_is_that_of_writing(cluster:
 
 async def test_header_names_that_are_not_utf_8_are_written_as_they_were_read(cluster: Cluster) -> None:
     """Their bytes stay, and the records before and behind stay in their order."""
-    read_any_header_name()
+    read_any_batch()
     transactions = await cluster.opened()
     odd = [("n\udce4me", b"1"), ("", None), ("ok", b"2")]
     records = [

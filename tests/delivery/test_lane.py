@@ -20,6 +20,14 @@ def listed(log: FakeLog) -> tuple[int | None, list[commit_metadata.Run]]:
     return log.position.offset, commit_metadata.decode(log.position.offset or 0, log.position.metadata)
 
 
+class Standing(FakeRecord):
+    """A record that stands for all from one offset to another."""
+
+    def __init__(self, first_offset: int, offset: int) -> None:
+        super().__init__(offset, b"known")
+        object.__setattr__(self, "first_offset", first_offset)
+
+
 def held(bench: Bench) -> int:
     """Bytes that the lane believes it holds."""
     return bench.lane._held_bytes
@@ -86,6 +94,18 @@ async def test_emails_leave_in_the_order_of_their_decisions(bench: Bench) -> Non
     bench.processor.answer(1)
     await soon()
     assert bench.log.offsets == [3, 2, 0, 1]
+
+
+async def test_what_stands_for_many_records_is_settled_if_all_of_them_are(opened: Opens) -> None:
+    """A predecessor wrote the last ones of a batch, which then was damaged: the others still count."""
+    log = FakeLog()
+    log.position = Position(0, commit_metadata.encode(0, [(2, 3), (5, 8)]))
+    bench = await opened(log)
+    bench.lane.offer([Standing(0, 3), Standing(5, 8), *known(9)])
+    await soon()
+    assert bench.log.offsets == [3, 9]
+    assert bench.observer.releases == {Release.SETTLED_BEFORE: 1}
+    assert bench.log.position == Position(10, "")
 
 
 async def test_a_waiting_record_holds_back_only_itself(bench: Bench) -> None:

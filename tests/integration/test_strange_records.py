@@ -14,7 +14,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from streams.actions.dead_letter import SHORTENED_TO, read_dead_letter_headers
 from streams.actions.rekeying import REKEYED_FROM
 from streams.commands.topic_reader import TopicReader
-from streams.kafka.header_names import read_any_header_name
+from streams.kafka.record_batches import read_any_batch
 from streams.messages.keys import partition_of
 from streams.sandbox.lookup_service import LookupService
 from streams.sandbox.worker import Installation
@@ -58,7 +58,7 @@ async def put(
 
 
 async def dead_letters(place: Installation, count: int) -> list[Any]:
-    read_any_header_name()
+    read_any_batch()
     return await read_count(place.bootstrap_servers, place.names.dead_letters, count)
 
 

@@ -19,6 +19,7 @@ from faust.types import TP
 from streams.actions.dead_letter import SHORTENED_TO
 from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
 from streams.kafka.chunks import Chunk
+from streams.messages.unreadable import UnreadableRecords
 from streams.observability.metric_catalogue import DEAD_LETTERS, STATUSES
 from streams.observability.metrics import Metrics
 from streams.statuses.ingest import StatusIngest
@@ -280,3 +281,23 @@ async def test_nothing_personal_is_logged(bench: Bench, caplog: pytest.LogCaptur
     await bench.statuses.ingest(chunk((CANARY.encode(), CANARY.encode()), row(CANARY, True)))
     assert "KafkaConnectionError" in caplog.text
     assert CANARY not in "".join(logging.Formatter().format(each) for each in caplog.records)
+
+
+async def test_rows_that_nobody_can_read_are_one_dead_letter_and_reading_goes_on(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rows around them are applied; the log says where they were, and asks for them again."""
+    records = [FakeRecord(10, *row("a", True)), UnreadableRecords(11, 14, "its header is wrong")]
+    given = Chunk(TP("statuses", 2), [*records, FakeRecord(15, *row("b", False))], 7)
+    await bench.statuses.ingest(given)
+    assert given.settled
+    assert (bench.says(b"310:a"), bench.says(b"310:b")) == (True, False)
+    assert bench.counted() == {"applied": 2, "outdated": 0, "dead_letter": 1}
+    assert bench.metrics.total(DEAD_LETTERS, error_class="unreadable") == 1
+    ((key, value, headers),) = bench.letters
+    assert (key, value) == (None, None)
+    assert dict(headers)["__streams.errors.offset"] == b"11"
+    assert dict(headers)["errors.last-offset"] == b"14"
+    (line,) = [each for each in caplog.records if getattr(each, "event", "") == "unreadable_batch"]
+    assert "the records at offsets 11 to 14 of statuses/2 cannot be read: its header is" in line.getMessage()
+    assert "written again" in line.getMessage()

@@ -28,6 +28,7 @@ from mode.utils.queues import FlowControlQueue
 from streams.delivery.offsets import Extent
 from streams.kafka.chunks import Chunk
 from streams.kafka.flow import FlowControl
+from streams.messages.unreadable import UnreadableRecords
 from streams.statuses.recovery import ChangelogOwner, ChunkTables
 from streams.statuses.row import Row, encode_row
 from streams.statuses.table import rows_of
@@ -229,6 +230,21 @@ async def test_a_record_without_a_key_is_nobody_s_row(bench: Bench) -> None:
     """It is passed over, and those around it are restored."""
     bench.restore(FakeRecord(0, b"a", YES), FakeRecord(1, None, YES), FakeRecord(2, b"b", NO))
     assert bench.rows() == {b"a": YES, b"b": NO}
+
+
+async def test_rows_from_before_a_batch_that_cannot_be_read_are_forgotten(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may have replaced any of them: who has unsubscribed since then must not count as a subscriber."""
+    bench.restore(FakeRecord(0, b"a", YES), FakeRecord(1, b"b", YES))
+    unreadable: Any = UnreadableRecords(3, 6, "its header is wrong")
+    bench.restore(FakeRecord(2, b"c", YES), unreadable, FakeRecord(7, b"d", YES))
+    bench.restore(FakeRecord(8, b"e", NO))
+    assert bench.rows() == {b"d": YES, b"e": NO}
+    assert bench.recovery.active_offsets[TP(CHANGELOG, 0)] == 8
+    assert bench.contained() == (8 if bench.lasting else None)
+    (line,) = [each for each in caplog.records if getattr(each, "event", "") == "unreadable_batch"]
+    assert f"the records at offsets 3 to 6 of {CHANGELOG}/0 cannot be read" in line.getMessage()
 
 
 async def test_any_chunks_come_to_what_a_simple_fold_has(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -22,7 +22,7 @@ from streams.commands.audit.outcome import AuditRange, AuditResult
 from streams.commands.audit.snapshot import Log, Snapshot, take
 from streams.commands.installation import Installation, group_offsets
 from streams.commands.progress_bar import OnProgress
-from streams.commands.topic_reader import RecordId, TopicReader
+from streams.commands.topic_reader import RecordId, TopicReader, UnreadablePlace
 from streams.delivery.epochs import UNKNOWN
 
 _NEVER = 1 << 62  # milliseconds
@@ -45,8 +45,9 @@ async def audit(
     """
     names = installation.names
     started = time.monotonic()
+    unreadable: list[UnreadablePlace] = []
     readers = {
-        name: TopicReader(name, installation.connection)
+        name: TopicReader(name, installation.connection, unreadable.append)
         for name in (names.actions, names.emails, names.dead_letters, names.rekeyed)
     }
     async with AsyncExitStack() as stack:
@@ -54,7 +55,7 @@ async def audit(
         for reader in readers.values():
             await stack.enter_async_context(reader)
         snapshot = await take(installation, readers, wanted.partitions, offsets)
-        run = _Run(installation, snapshot, readers, progress)
+        run = _Run(installation, snapshot, readers, unreadable, progress)
         found = await run.audit(wanted)
     found.seconds = time.monotonic() - started
     return found
@@ -88,6 +89,7 @@ class _Run:
         installation: Installation,
         snapshot: Snapshot,
         readers: Mapping[str, TopicReader],
+        unreadable: Collection[UnreadablePlace],
         progress: OnProgress,
     ) -> None:
         names = installation.names
@@ -95,13 +97,15 @@ class _Run:
         self._snapshot = snapshot
         self._actions, self._emails = readers[names.actions], readers[names.emails]
         self._dead_letters, self._rekeyed = readers[names.dead_letters], readers[names.rekeyed]
+        self._unreadable = unreadable  # what the readers have passed over so far
         self._progress = progress
         self._email_times, self._dead_letter_times = _Earliest(), _Earliest()
 
     async def audit(self, wanted: AuditRange) -> AuditResult:
         snapshot = self._snapshot
         counted, spans = await self._actions_wanted(wanted)
-        matching = Matching(self._topic, counted, await self._dead_lettered(), snapshot.epochs)
+        dead_lettered = await self._dead_lettered()
+        matching = Matching(self._topic, counted, dead_lettered, snapshot.epochs)
         emails = await self._match(matching, spans)
         owed = matching.owed
         if any(owed_one.id.offset in snapshot.settled[owed_one.id.partition] for owed_one in owed):
@@ -114,6 +118,7 @@ class _Run:
             compacted=snapshot.emails_compacted,
             epochs=snapshot.epochs,
         )
+        self._note_unreadable(found, counted, dead_lettered)
         await self._classify(found, owed)
         found.unasked, found.unattributed = matching.resolve(
             lambda number: (
@@ -164,6 +169,25 @@ class _Run:
                 if self._in_log(origin.partition, origin.offset, origin.epoch):
                     offsets.setdefault(origin.partition, array("q")).append(origin.offset)
         return {partition: frozenset(each) for partition, each in offsets.items()}
+
+    def _note_unreadable(
+        self,
+        found: AuditResult,
+        counted: Mapping[int, range],
+        dead_lettered: Mapping[int, Collection[int]],
+    ) -> None:
+        """Tell the batches of actions that a person has passed over from those that lie there undecided."""
+        for place in self._unreadable:
+            if place.topic == self._topic:
+                here = range(place.records.first_offset, place.records.offset + 1)
+                among = counted[place.partition]
+                if here.stop <= among.start or among.stop <= here.start:
+                    continue
+                if any(offset in here for offset in dead_lettered.get(place.partition, ())):
+                    found.counts.unreadable += 1
+                    found.counts.dead_lettered += 1
+                    continue
+            found.unreadable.append(place)
 
     async def _match(self, matching: Matching, spans: Mapping[int, range]) -> dict[int, range]:
         """Read both topics to their ends; returns which emails were read."""
@@ -232,7 +256,12 @@ class _Run:
         moving = await self._moving() if candidates else frozenset()
         emails_since = self._email_times.kept_since(snapshot.emails)
         dead_letters_since = self._dead_letter_times.kept_since(snapshot.dead_letters)
-        hidden = snapshot.emails.held_back or snapshot.dead_letters.held_back or snapshot.rekeyed.held_back
+        hidden = (
+            snapshot.emails.held_back
+            or snapshot.dead_letters.held_back
+            or snapshot.rekeyed.held_back
+            or any(place.topic != self._topic for place in self._unreadable)
+        )
         for each in candidates:
             if each.id in moving:
                 found.in_flight += 1

@@ -109,8 +109,11 @@ def audit(
     not settled yet are in flight, not missing. Actions from before the group's first start were never read
     where it was started with ACTIONS_START=latest: they are missing to this count, so give --from.
 
-    Exit codes: 0 every action has its one email, 1 an action has none or two, 2 wrong options or settings, 3
-    Kafka does not answer, a topic is missing, or FILE.prom cannot be written, 130 interrupted.
+    A batch that cannot be read is passed over and named: nobody can say what is in it.
+
+    Exit codes: 0 every action has its one email, 1 an action has none or two, or a batch cannot be read, 2
+    wrong options or settings, 3 Kafka does not answer, a topic is missing, or FILE.prom cannot be written,
+    130 interrupted.
     """
     from streams.commands.audit import metrics_file as for_collector
     from streams.commands.audit import report

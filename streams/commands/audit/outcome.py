@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from streams.commands.audit.matching import Counts, Owed
 from streams.commands.audit.moments import Moment
-from streams.commands.topic_reader import RecordId
+from streams.commands.topic_reader import RecordId, UnreadablePlace
 from streams.delivery.epochs import Epochs
 
 
@@ -27,7 +27,8 @@ class AuditResult:
         missing: settled, and neither email nor dead letter is there.
         doubled: actions with more than one email, or an email and a dead letter.
         in_flight: not settled yet, no email yet.
-        held_back: settled, but an open transaction hides where their email would be.
+        held_back: settled, but an open transaction, or a batch that cannot be read, hides where their email
+            would be.
         expired: of so long ago that the emails of that time are no longer kept.
         unasked: emails for actions that ask for none.
         unattributed: emails for which no action was found in or near the range.
@@ -35,6 +36,7 @@ class AuditResult:
         open_transactions: by emails partition, how many offsets an open transaction hides.
         compacted: the emails topic is compacted, so it cannot prove anything.
         epochs: of the actions, by partition.
+        unreadable: batches that cannot be read, and for which there is no dead letter.
         seconds: how long it took.
     """
 
@@ -50,9 +52,10 @@ class AuditResult:
     open_transactions: Mapping[int, int] = field(default_factory=dict)
     compacted: bool = False
     epochs: Mapping[int, Epochs] = field(default_factory=dict)
+    unreadable: list[UnreadablePlace] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is missing or doubled."""
-        return not (self.missing or self.doubled)
+        """Whether nothing is missing or doubled, and all that counts could be read."""
+        return not (self.missing or self.doubled or self.unreadable)

@@ -38,6 +38,16 @@ def as_json(found: AuditResult, topic: str, listed: int) -> dict[str, Any]:
         "hiddenByOpenTransactions": {
             str(number): hidden for number, hidden in found.open_transactions.items()
         },
+        "unreadableBatches": [
+            {
+                "topic": place.topic,
+                "partition": place.partition,
+                "offset": place.records.first_offset,
+                "lastOffset": place.records.offset,
+                "reason": place.records.reason,
+            }
+            for place in found.unreadable
+        ],
         "missingActions": [_missing(each, topic) for each in found.missing[:listed]],
         "doubledActions": [_place(each, topic) for each in found.doubled[:listed]],
         "seconds": round(found.seconds, 3),
@@ -78,7 +88,8 @@ def as_lines(found: AuditResult, topic: str, listed: int) -> list[str]:
         (counts.unreadable, "cannot be read"),
         (counts.dead_lettered, "became dead letters"),
         (found.in_flight, "in flight: not settled yet"),
-        (found.held_back, "undecided: an open transaction hides where their email would be"),
+        (found.held_back, "undecided: where their email would be cannot be read now"),
+        (len(found.unreadable), "batches that cannot be read: nobody knows what is in them"),
         (found.expired, "undecided: of so long ago that the emails of that time are no longer kept"),
         (counts.resent, "emails seen that `streams resend` wrote"),
         (found.unasked, "emails that nobody asked for"),
@@ -88,12 +99,17 @@ def as_lines(found: AuditResult, topic: str, listed: int) -> list[str]:
     ]
     lines += [f"{count:>12,}  {what}" for count, what in rest if count]
     lines += _remarks(found)
+    lines += [f"unreadable: {place}" for place in found.unreadable[:listed]]
     for owed in found.missing[:listed]:
         action = "unreadable" if owed.action_id is None else f"actionId {owed.action_id}"
         place = f"{topic}/{owed.id.partition}/{owed.id.offset}"
         lines.append(f"missing: {place}  {action}  {time_of(owed.timestamp)}")
     lines += [f"doubled: {topic}/{each.partition}/{each.offset}" for each in found.doubled[:listed]]
-    for what, all_of_them in (("missing", found.missing), ("doubled", found.doubled)):
+    for what, all_of_them in (
+        ("unreadable", found.unreadable),
+        ("missing", found.missing),
+        ("doubled", found.doubled),
+    ):
         if len(all_of_them) > listed:
             lines.append(f"and {len(all_of_them) - listed:,} more {what}")
     lines.append(

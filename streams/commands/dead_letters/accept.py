@@ -22,9 +22,10 @@ def accept(topic: str, partition: int, where: str) -> None:
     """Let the actions of a partition become dead letters, however many they are.
 
     TOPIC is that of the actions, or of the re-keyed actions. A partition stops when more of its last actions
-    are dead letters than STREAMS_DEAD_LETTER_CEILING allows. This accepts those between its committed offset
-    and OFFSET; latest: all that are there now. From OFFSET on, the ceiling holds again. A worker that has
-    stopped sees it within seconds and goes on, without a restart.
+    are dead letters than STREAMS_DEAD_LETTER_CEILING allows, and before a batch that nobody can read. This
+    accepts those between its committed offset and OFFSET; latest: all that are there now. From OFFSET on, the
+    partition stops as before. A worker that has stopped sees it within seconds and goes on, without a
+    restart.
 
     It takes the rights of a worker, and Read on the dead-letter topic. The records stay in that topic, and
     `streams dead-letters retry` puts them back.

@@ -26,6 +26,7 @@ from streams.commands.topic_reader import RecordId, read_records
 from streams.commands.transactions import Commit, NotWritten, opened
 from streams.delivery.commit_metadata import METADATA_CAP, Run, encode
 from streams.delivery.transaction import Outgoing
+from streams.messages.decode import ErrorClass
 
 RETRY_OF = "retry-of"
 #: Letters of one transaction.
@@ -86,6 +87,8 @@ def _choose(
             retry.refused.append((letter, "it does not say that it comes from one of this group's topics"))
         elif letter.source.partition >= described.partitions.get(letter.topic, 0):
             retry.refused.append((letter, "the partition that it comes from does not exist"))
+        elif letter.error_class == ErrorClass.UNREADABLE:
+            retry.refused.append((letter, "nobody could read its records"))
         elif letter.shortened:
             retry.refused.append((letter, "a part of it was left out"))
         else:

@@ -12,13 +12,13 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from streams.commands.dead_letters.letters import letter_of
-from streams.commands.doctor import dead_letters, groups, keys, layout, transactions
+from streams.commands.doctor import batches, dead_letters, groups, keys, layout, transactions
 from streams.commands.doctor.brokers import check_brokers
 from streams.commands.doctor.clock import check_clock, check_emails
 from streams.commands.doctor.findings import Finding, note, ok, problem
 from streams.commands.doctor.lookups import check_lookups
 from streams.commands.installation import Described, Installation, describe, group_offsets, starting_positions
-from streams.commands.topic_reader import TopicReader
+from streams.commands.topic_reader import TopicReader, UnreadablePlace
 from streams.delivery.decisions import accepted_in
 from streams.delivery.offsets import Offsets
 from streams.delivery.starting import OperatorNeeded
@@ -97,6 +97,7 @@ async def _kafka(
         for check, look in (
             ("keys", looking.keys),
             ("consumers", looking.consumers),
+            ("batches", looking.batches),
             ("dead letters", looking.dead_letters),
             ("transactions", looking.transactions),
         ):
@@ -243,12 +244,7 @@ class _Looking:
         findings = dead_letters.check_recent(found, time.time())
         async with AsyncExitStack() as stack:
             offsets = await self._offsets(stack)
-            decided = {
-                place.partition: accepted_in(position)
-                for place, position in (await offsets.all_committed(self._places(topic))).items()
-            }
-            for name in (self._names.actions, self._names.rekeyed):
-                accepted = {number: before[name] for number, before in decided.items() if name in before}
+            for name, accepted in (await self._accepted(offsets)).items():
                 positions = await offsets.all_committed(self._places(name))
                 committed = {place.partition: position.offset for place, position in positions.items()}
                 findings += dead_letters.check_accepted(name, committed, accepted)
@@ -257,6 +253,37 @@ class _Looking:
                         name, found, self._committed, self._waiting, self._ceiling, accepted
                     )
         return findings
+
+    async def batches(self) -> list[Finding]:
+        """Read what the workers read next."""
+        found: list[UnreadablePlace] = []
+        async with AsyncExitStack() as stack:
+            offsets = await self._offsets(stack)
+            accepted = await self._accepted(offsets)
+            for topic in accepted:
+                reader = await stack.enter_async_context(
+                    TopicReader(topic, self._installation.connection, found.append)
+                )
+                ends = await reader.stable_ends(self._numbers(topic))
+                positions = await offsets.all_committed(self._places(topic))
+                next_ones = {
+                    place.partition: range(position.offset, ends[place.partition])
+                    for place, position in positions.items()
+                    if position.offset is not None and position.offset < ends[place.partition]
+                }
+                await _first_timestamps(reader, next_ones)
+        return batches.check_batches(found, accepted)
+
+    async def _accepted(self, offsets: Offsets) -> dict[str, dict[int, int]]:
+        """By topic and partition, the offset before which a person accepts dead letters."""
+        inputs = [name for name in (self._names.actions, self._names.rekeyed) if self._numbers(name)]
+        places = self._places(self._names.dead_letters)
+        kept = await offsets.all_committed(places) if places else {}
+        decided = {place.partition: accepted_in(position) for place, position in kept.items()}
+        return {
+            name: {number: before[name] for number, before in decided.items() if name in before}
+            for name in inputs
+        }
 
     async def clock(self) -> list[Finding]:
         emails = self._names.emails
@@ -285,7 +312,8 @@ class _Looking:
         return findings
 
     def _reader(self, topic: str) -> TopicReader:
-        return TopicReader(topic, self._installation.connection)
+        # Those that matter are found by `batches`.
+        return TopicReader(topic, self._installation.connection, lambda _: None)
 
     async def _offsets(self, stack: AsyncExitStack) -> Offsets:
         return await stack.enter_async_context(group_offsets(self._installation))
