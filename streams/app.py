@@ -154,6 +154,8 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
             rekeying=None if was_rekeyed else Rekeying(names.rekeyed, partition, topics.partitions),
             rekeyed_from=rekeyed_from if was_rekeyed else None,
             epochs=partial(startup.epochs_in, partition),
+            repeats_at=settings.confirm_repeats_at,
+            message_decides=organisations.message_decides,
             complete=with_key if names.dead_letters in topics.compacted else lambda letter: letter,
         )
 

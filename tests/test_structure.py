@@ -79,8 +79,8 @@ TESTED_ELSEWHERE = {
 
 #: Boolean parameters of the worker's functions, with the reason why each is a value and no mode.
 BOOLEANS = {
-    "streams.actions.processor._email(subscribed)": "what the table knows",
     "streams.actions.decision.decide(subscribed)": "what the table knows",
+    "streams.actions.decision.decide(in_message)": "what the message says",
     "streams.lookup.breaker.add(failed)": "how one exchange ended, as it is counted",
     "streams.lookup.http.__init__(only_fresh)": "what one attempt demands of its connection",
 }
@@ -183,7 +183,7 @@ def test_decoding_needs_the_strict_json_reader_and_nothing_else() -> None:
         "streams",
         "streams.messages",
         "streams.messages.decode",
-        "streams.messages.events",
+        "streams.messages.no_letter",
         "streams.messages.strict_json",
     }
 

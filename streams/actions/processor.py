@@ -28,12 +28,15 @@ from streams.messages.decode import (
     ErrorClass,
     LookupOutcome,
     Outcome,
+    Reason,
     Undecodable,
+    Variant,
     decode_action,
     status_key,
 )
 from streams.messages.email import EmailWriter, Headers, without_custom_fields
-from streams.messages.events import holds_event
+from streams.messages.lookup_reply import says_subscribed
+from streams.messages.no_letter import NoLetter, why_no_letter
 from streams.messages.trace_context import trace_id
 from streams.messages.unreadable import UnreadableRecords
 
@@ -42,8 +45,7 @@ log = logging.getLogger(__name__)
 _UNEXPECTED = LookupOutcome(Outcome.ERROR, Cause.UNEXPECTED)
 _SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
 _TOMBSTONE = Result(None, Ignored("tombstone"))
-_OTHER_STAGE = Result(None, Ignored("stage"))
-_EVENT = Result(None, Ignored("event"))
+_NO_LETTER = {why: Result(None, Ignored(str(why))) for why in NoLetter}
 _REKEYED = Rekeyed()
 #: Outcomes that are kept ready in one partition; an orgId is any number that a record names.
 _OUTCOMES_KEPT = 10_000
@@ -79,6 +81,8 @@ class ActionProcessor:
         rekeyed_from: Callable[[Record], FirstPlace | None] | None = None,
         epochs: Callable[[], Epochs] = lambda: UNKNOWN,
         complete: Callable[[Outgoing], Outgoing] = lambda letter: letter,
+        repeats_at: str | None = None,
+        message_decides: Callable[[int], bool] = lambda _: False,
     ) -> None:
         """Process the records of one partition.
 
@@ -100,6 +104,8 @@ class ActionProcessor:
                 record that nobody re-keyed; None: records are read from `topic` itself.
             epochs: of this partition of `topic`; asked when the first record is processed.
             complete: adds to a dead letter what its topic insists on.
+            repeats_at: a stage at which repeat signers get an email, too; None: there is none.
+            message_decides: whether an action of this orgId may say itself that its signer is subscribed.
         """
         self._topic = topic
         self._partition = partition
@@ -116,6 +122,8 @@ class ActionProcessor:
         self._rekeying = rekeying
         self._rekeyed_from = rekeyed_from
         self._complete = complete
+        self._repeats_at = repeats_at
+        self._message_decides = message_decides
         self._ask_epochs = epochs
         #: Writes the emails of this partition while its epoch is 0, which is nearly always.
         self._write: Callable[..., tuple[bytes, Headers]] | None = None
@@ -142,10 +150,10 @@ class ActionProcessor:
         if value is None:
             return self._pass_over(record) if type(record) is UnreadableRecords else _TOMBSTONE
         try:
-            action = decode_action(value)
+            action = decode_action(value, self._repeats_at)
             if action is None:
                 self._understood()
-                return _EVENT if holds_event(value) else _OTHER_STAGE
+                return _NO_LETTER[why_no_letter(value)]
             if self._rekeyed_from is not None and self._rekeyed_from(record) is None:
                 raise Undecodable(ErrorClass.FIELD_VALUE, "$headers.rekeyed-from")
             key = status_key(action.org_id, action.contact_ref)
@@ -154,7 +162,7 @@ class ActionProcessor:
         subscribed = self._subscribed(self._partition, key, self._now())
         result: Result | AwaitingLookup | None
         if subscribed is not None:
-            result = self._email(record, action, key, subscribed, None)
+            result = self._email(record, action, key, decide(subscribed, None), None)
         elif self._rekeying is not None and self._rekeying.needed(key):
             moved = self._rekeying.outgoing(record, key, self._epochs.epoch_of(record.offset))
             result = Result(moved, _REKEYED)
@@ -208,14 +216,16 @@ class ActionProcessor:
 
     def _ask(self, record: Record, action: Action, key: bytes) -> Result | AwaitingLookup | None:
         org_id = action.org_id
+        if self._message_decides(org_id) and says_subscribed(record.value):
+            return self._email(record, action, key, decide(None, None, in_message=True), None)
         of_organisation = self._awaiting_of.get(org_id, 0)
         if self._awaiting >= self._lookups_most or of_organisation >= self._lookups_most_per_organisation:
             if self._lookups.is_fast(org_id) or not self._may_give_up():
                 return None
-            return self._email(record, action, key, None, _SATURATED)
+            return self._email(record, action, key, decide(None, _SATURATED), _SATURATED)
         answer = self._lookups.ask(Question(org_id, action.contact_ref, action.email))
         if answer is None or isinstance(answer, LookupOutcome):
-            return self._email(record, action, key, None, answer)
+            return self._email(record, action, key, decide(None, answer), answer)
         self._awaiting += 1
         self._awaiting_of[org_id] = of_organisation + 1
         answer.add_done_callback(partial(self._landed, org_id))
@@ -242,17 +252,17 @@ class ActionProcessor:
         failed = answer.cancelled() or answer.exception() is not None
         outcome = _UNEXPECTED if failed else answer.result()  # our own failure is a failed lookup too
         self._answered(self._partition, key, action.org_id, outcome)
-        return self._email(record, action, key, None, outcome)
+        return self._email(record, action, key, decide(None, outcome), outcome)
 
     def _email(
         self,
         record: Record,
         action: Action,
         key: bytes,
-        subscribed: bool | None,
+        letter: tuple[Variant, Reason],
         lookup: LookupOutcome | None,
     ) -> Result:
-        variant, reason = decide(subscribed, lookup)
+        variant, reason = letter
         write, offset = self._write, record.offset
         if write is None:
             partition, offset, epoch = self._place(record)

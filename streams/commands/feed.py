@@ -57,8 +57,10 @@ def feed(file: str, rate: float | None, as_is: bool) -> None:
     from streams.commands.keyed_lines import action_message
     from streams.commands.line_check import checked_action
 
-    topic = settings_in_force().actions_topic
-    _feed(file, "actions", topic, action_message, None if as_is else checked_action(topic), rate)
+    settings = settings_in_force()
+    topic = settings.actions_topic
+    checked = None if as_is else checked_action(topic, settings.confirm_repeats_at)
+    _feed(file, "actions", topic, action_message, checked, rate)
 
 
 @click.command(

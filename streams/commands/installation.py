@@ -31,6 +31,7 @@ class Installation:
     names: TopicNames
     connection: dict[str, Any]  # what every Kafka client needs
     transaction_timeout: float  # seconds
+    repeats_at: str | None = None  # a stage at which repeat signers get an email, too
 
 
 def installation_of(settings: Settings) -> Installation:
@@ -40,6 +41,7 @@ def installation_of(settings: Settings) -> Installation:
         TopicNames.of(settings),
         client_options(settings),
         settings.transaction_timeout,
+        settings.confirm_repeats_at,
     )
 
 

@@ -46,6 +46,7 @@ _WRONG = {
     ErrorClass.FIELD_MISSING: "{path} is missing",
     ErrorClass.FIELD_TYPE: "{path} has another type",
     ErrorClass.FIELD_EMPTY: "{path} is empty",
+    ErrorClass.EMAIL_ENCRYPTED: "{path} is null, since personalInfo is encrypted: no letter can be sent",
     ErrorClass.FIELD_VALUE: "{path} has a value that is not allowed",
     ErrorClass.DUPLICATE_KEY: "{path} is there more than once",
     ErrorClass.IN_FUTURE: "{path} is in the future",
@@ -70,7 +71,7 @@ def would_be_dead_letter(error_class: ErrorClass, json_path: str) -> str:
     return f"{wrong}{allowed} (a dead letter: {error_class})"
 
 
-def checked_action(actions_topic: str) -> Callable[[bytes], Message]:
+def checked_action(actions_topic: str, repeats_at: str | None = None) -> Callable[[bytes], Message]:
     """Return what makes the record of a line of actions; it raises Unsendable for a dead letter.
 
     The line is processed as by a worker to whom every status is known, so that no lookup is asked.
@@ -87,6 +88,7 @@ def checked_action(actions_topic: str) -> Callable[[bytes], Message]:
         now=time.time,
         lookups_most=0,
         lookups_most_per_organisation=0,
+        repeats_at=repeats_at,
     ).process
 
     def message(line: bytes) -> Message:

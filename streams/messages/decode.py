@@ -16,14 +16,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from streams.messages.events import is_event
+from streams.messages.no_letter import ASKS_FOR_CONFIRMATION, is_event, is_repeat
 from streams.messages.strict_json import SURELY_PLAIN, Repeated, check_limits, parse
 from streams.messages.strict_json import ErrorClass as ErrorClass
 from streams.messages.strict_json import Undecodable as Undecodable
 
 T = TypeVar("T")
-
-ASKS_FOR_CONFIRMATION = "supporter_confirm"
 
 
 class Action(NamedTuple):
@@ -64,6 +62,7 @@ class Reason(StrEnum):
     LOOKUP_NOT_SUBSCRIBED = "lookup_not_subscribed"
     LOOKUP_FAILED = "lookup_failed"
     NO_LOOKUP = "no_lookup"
+    MESSAGE_SUBSCRIBED = "message_subscribed"
 
 
 class Outcome(StrEnum):
@@ -106,16 +105,19 @@ class LookupOutcome:
     detail: str | None = field(default=None, compare=False)
 
 
-def decode_action(value: bytes) -> Action | None:
+def decode_action(value: bytes, repeats_at: str | None = None) -> Action | None:
     """Read a record of the topic ``actions`` (``schemas/action.json``).
 
     Repeated keys count as usual: the last one wins. The usual action takes about a microsecond; what the
     fast decoder refuses is read again by a slower one, which accepts lone surrogates outside the deciding
     fields and knows exactly what is wrong with the rest.
 
+    Args:
+        value: the record's value.
+        repeats_at: a stage at which repeat signers (``contact.dupeRank`` above 0) ask for one, too.
+
     Returns:
-        The deciding fields, or None where the action is at another stage, or is an event, and asks for no
-        confirmation.
+        The deciding fields, or None where the action asks for no confirmation (``why_no_letter``).
 
     Raises:
         Undecodable: no email can be made from it.
@@ -127,18 +129,24 @@ def decode_action(value: bytes) -> Action | None:
     except (ValueError, RecursionError):
         message = None
     if message is None:  # out here, what the slow one raises has no __context__ that quotes the value
-        return _decode_action_slowly(value)
-    stage = message.stage
+        return _decode_action_slowly(value, repeats_at)
+    stage, contact = message.stage, message.contact
     if stage != ASKS_FOR_CONFIRMATION:
-        return _decode_action_slowly(value) if stage is None or not stage.strip() else None
+        if stage is None or not stage.strip():
+            return _decode_action_slowly(value, repeats_at)
+        if stage != repeats_at or contact is None or not is_repeat(contact.dupeRank):
+            return None
+    privacy = message.privacy
+    if privacy is not None and privacy.withConsent is False:
+        return None
     if len(value) > SURELY_PLAIN:
         check_limits(value)
-    action_id, org_id, contact = message.actionId, message.orgId, message.contact
+    action_id, org_id = message.actionId, message.orgId
     if action_id is not None and org_id is not None and contact is not None:
         contact_ref, email = contact.contactRef or contact.ref, contact.email
         if contact_ref and email and not contact_ref.isspace() and not email.isspace():
             return _new(Action, (action_id, org_id, contact_ref, email))
-    return _decode_action_slowly(value)
+    return _decode_action_slowly(value, repeats_at)
 
 
 def decode_supporter_status(key: bytes | None, value: bytes) -> SupporterStatus:
@@ -190,6 +198,11 @@ class _Contact(msgspec.Struct, gc=False):
     contactRef: str | None = None
     ref: str | None = None  # what proca:action:1 calls it
     email: str | None = None
+    dupeRank: Any = None
+
+
+class _Privacy(msgspec.Struct, gc=False):
+    withConsent: Any = None
 
 
 class _ActionMessage(msgspec.Struct, gc=False):
@@ -197,6 +210,7 @@ class _ActionMessage(msgspec.Struct, gc=False):
     actionId: int | None = None
     orgId: int | None = None
     contact: _Contact | None = None
+    privacy: _Privacy | None = None
 
 
 class _StatusMessage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -211,15 +225,25 @@ _decode_action = msgspec.json.Decoder(_ActionMessage).decode
 _decode_status = msgspec.json.Decoder(_StatusMessage).decode
 
 
-def _decode_action_slowly(value: bytes) -> Action | None:
+def _decode_action_slowly(value: bytes, repeats_at: str | None) -> Action | None:
     message = _object(parse(value))
-    if is_event(message) or _text(message, "stage") != ASKS_FOR_CONFIRMATION:
+    if "stage" not in message and is_event(message.get("schema")):
+        return None
+    stage = _text(message, "stage")
+    if stage != ASKS_FOR_CONFIRMATION:
+        signer = message.get("contact")
+        if stage != repeats_at or not isinstance(signer, dict) or not is_repeat(signer.get("dupeRank")):
+            return None
+    privacy = message.get("privacy")
+    if isinstance(privacy, dict) and privacy.get("withConsent") is False:
         return None
     action_id = _field(message, "actionId", int)
     org_id = _field(message, "orgId", int)
     contact = _field(message, "contact", dict)
     older = contact.get("contactRef") in (None, "") and contact.get("ref") is not None
     contact_ref = _text(contact, "ref" if older else "contactRef", "$.contact")
+    if contact.get("email") is None and isinstance(message.get("personalInfo"), dict):
+        raise Undecodable(ErrorClass.EMAIL_ENCRYPTED, "$.contact.email")
     return Action(action_id, org_id, contact_ref, _text(contact, "email", "$.contact"))
 
 

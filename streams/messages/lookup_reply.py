@@ -54,6 +54,17 @@ def decode_lookup_reply(body: bytes, subscribed_when: tuple[str, ...] = SUBSCRIB
     return LookupOutcome(outcome, custom_fields=bytes(raw.customFields))
 
 
+def says_subscribed(message: bytes) -> bool:
+    """Whether a message's ``action.customFields.isSubscribed`` is ``true``, by the rules of a lookup's reply.
+
+    So an ``emailStatus`` in the message can speak against it, and a repeated key on the way there does.
+    """
+    return (
+        b"isSubscribed" in message
+        and decode_lookup_reply(message, ("action.customFields.isSubscribed",)).outcome is Outcome.EXISTING
+    )
+
+
 _NO_DATA = LookupOutcome(Outcome.ERROR, Cause.NO_DATA)
 _WRONG_DATA = LookupOutcome(Outcome.ERROR, Cause.WRONG_DATA)
 _NOTHING_KNOWN = LookupOutcome(

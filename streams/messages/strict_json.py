@@ -34,6 +34,7 @@ class ErrorClass(StrEnum):
     FIELD_MISSING = "field_missing"
     FIELD_TYPE = "field_type"
     FIELD_EMPTY = "field_empty"  # or blank
+    EMAIL_ENCRYPTED = "email_encrypted"  # the address is null, and personal data beside it is encrypted
     FIELD_VALUE = "field_value"  # of the right type, but not what the contract allows
     DUPLICATE_KEY = "duplicate_key"  # of a field where the last one winning would be a guess
     KEY_MISMATCH = "key_mismatch"  # the record's key says something else than its value

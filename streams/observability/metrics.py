@@ -23,6 +23,7 @@ from streams.delivery.lane import Lane
 from streams.delivery.results import Processed, Release
 from streams.delivery.timestamps import is_known
 from streams.messages.decode import ErrorClass, LookupOutcome
+from streams.messages.no_letter import NoLetter
 from streams.observability.metric_catalogue import (
     ACTIONS_LOST,
     CATALOGUE,
@@ -111,7 +112,7 @@ class Metrics(Collector):
         GCCollector(registry=self.registry)
         # Shown from the start: a rate needs something to begin at.
         self._counts[EMAILS.name].update(dict.fromkeys(LETTERS, 0))
-        self._counts[IGNORED.name].update({("stage",): 0, ("event",): 0, ("tombstone",): 0})
+        self._counts[IGNORED.name].update({(why,): 0 for why in (*NoLetter, "tombstone")})
         classes = [(each, error_class) for each in (topic, status_topic) for error_class in ErrorClass]
         self._counts[DEAD_LETTERS.name].update(dict.fromkeys(classes, 0))
         self._counts[RELEASED.name].update({(why,): 0 for why in Release})

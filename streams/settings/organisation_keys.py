@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import Callable
 from difflib import get_close_matches
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,13 @@ from streams.settings.values import http_url, seconds, user, without_secrets
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 _SECRETS = re.compile(r"pass|token|secret|authori[sz]ation|api_?key|bearer|credential", re.IGNORECASE)
+
+
+class InMessage(Enum):
+    """What an ``isSubscribed: true`` in a message's ``action.customFields`` is worth."""
+
+    IGNORED = "ignored"
+    BELIEVED = "believed"
 
 
 class Key(NamedTuple):
@@ -110,6 +118,7 @@ KEYS = {
     "queue": _number(0, 100_000, "lookups"),
     "subscribed_lifetime": _LIFETIME,
     "not_subscribed_lifetime": _LIFETIME,
+    "is_subscribed_in_message": Key(InMessage, '"ignored" or "believed"'),
     "on_not_found": Key(NotFound, '"failure" or "not_subscribed"'),
     "subscribed_when": Key(_places, 'a list of at least one place in the reply, as in ["privacy.optIn"]'),
     "ca_file": Key(lambda value: Path(_text(value)), "the path of a PEM file"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from streams.lookup.client import Endpoint, basic
 from streams.messages.decode import Outcome
+from streams.settings.organisation_keys import InMessage
 from streams.settings.organisations_file import Organisations, OrganisationsError, load_organisations
 from streams.settings.table import Settings
 
@@ -71,6 +72,10 @@ class OrganisationsInForce:
         """Return how long an answer is believed, in seconds; 0: it is not kept."""
         policy = self.organisations.of(org_id)
         return policy.subscribed_lifetime if outcome is Outcome.EXISTING else policy.not_subscribed_lifetime
+
+    def message_decides(self, org_id: int) -> bool:
+        """Whether an action of this organisation may say itself that its signer is subscribed."""
+        return self.organisations.of(org_id).in_message is InMessage.BELIEVED
 
     def named(self, org_id: int) -> bool:
         """Whether the file has an entry for this organisation."""

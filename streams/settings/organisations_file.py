@@ -14,6 +14,8 @@ shows both.
 * ``deadline``, ``concurrency``, ``queue``: time from the question to the answer; questions under way at once;
   more that wait for their turn.
 * ``subscribed_lifetime``, ``not_subscribed_lifetime``: how long an answer is believed. 0: only once.
+* ``is_subscribed_in_message``: whether an action's own ``action.customFields.isSubscribed`` may decide,
+  where the status is missing: ``"ignored"`` or ``"believed"``. Then no lookup is asked.
 * ``on_not_found``: what a 404 means: ``"failure"`` or ``"not_subscribed"``.
 * ``subscribed_when``: where in a reply ``true`` means *subscribed*, instead of the two dialects' places.
 * ``ca_file``: certificate authorities to trust instead of the system's; a path relative to this file.
@@ -35,7 +37,7 @@ from typing import Any
 
 from streams.lookup.breaker import BreakerPolicy
 from streams.lookup.client import Endpoint, basic
-from streams.settings.organisation_keys import KEYS, lines, pem, shown, unknown
+from streams.settings.organisation_keys import KEYS, InMessage, lines, pem, shown, unknown
 
 _NO_NAME = "an environment variable that"
 _ORG_ID = re.compile(r"[1-9][0-9]{0,18}")
@@ -69,6 +71,7 @@ class Organisation:
     subscribed_lifetime: float = DAY
     not_subscribed_lifetime: float = HOUR
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    in_message: InMessage = InMessage.IGNORED
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +256,8 @@ class _Reader:
         # connection.
         lookup = _only(values, "url", "authorization", "deadline", "on_not_found", "subscribed_when")
         kept = ("name", "ca_pem", "concurrency", "queue", "subscribed_lifetime", "not_subscribed_lifetime")
-        policy = Organisation(org_id=org_id, breaker=breaker, **_only(values, *kept))
+        in_message = values.get("is_subscribed_in_message", InMessage.IGNORED)
+        policy = Organisation(org_id=org_id, breaker=breaker, in_message=in_message, **_only(values, *kept))
         if "url" not in values or "lookup" in values:
             return policy
         return replace(policy, lookup=Endpoint(**lookup, connections=policy.concurrency))

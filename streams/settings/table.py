@@ -160,6 +160,10 @@ class Settings(BaseModel):
         bare="ACTIONS_START",
     )
 
+    confirm_repeats_at: Literal["deliver"] | None = _other(
+        None, "deliver", "A stage at which actions with a contact.dupeRank above 0 get an email, too"
+    )
+
     # Table of statuses
     store: Literal["rocksdb", "memory"] = _other("rocksdb", "rocksdb, memory", "Where the table is kept")
     store_folder: Path = _other(Path("state"), "a folder", "Where rocksdb keeps its files")

@@ -34,22 +34,33 @@ def test_each_row_of_the_table(
     assert decide(subscribed, lookup) == letter
 
 
-@given(st.sampled_from([True, False, None]), lookups)
-def test_one_button_needs_a_positive_answer(subscribed: bool | None, lookup: LookupOutcome | None) -> None:
-    """One button exactly where the table says subscribed, or knows nothing and the lookup says so."""
-    variant, _ = decide(subscribed, lookup)
+@given(st.sampled_from([True, False]), lookups)
+def test_what_the_message_says_counts_only_where_the_status_is_missing(
+    subscribed: bool, lookup: LookupOutcome | None
+) -> None:
+    """The table is believed before the message; where it knows nothing, the message earns one button."""
+    assert decide(subscribed, lookup, in_message=True) == decide(subscribed, lookup)
+    assert decide(None, None, in_message=True) == (Variant.ONE_BUTTON, Reason.MESSAGE_SUBSCRIBED)
+
+
+@given(st.sampled_from([True, False, None]), lookups, st.booleans())
+def test_one_button_needs_a_positive_answer(
+    subscribed: bool | None, lookup: LookupOutcome | None, in_message: bool
+) -> None:
+    """One button exactly where the table says subscribed, or knows nothing and lookup or message say so."""
+    variant, _ = decide(subscribed, lookup, in_message)
     says_so = subscribed is True or (
-        subscribed is None and lookup is not None and lookup.outcome is Outcome.EXISTING
+        subscribed is None and (in_message or (lookup is not None and lookup.outcome is Outcome.EXISTING))
     )
     assert variant is (Variant.ONE_BUTTON if says_so else Variant.TWO_BUTTON)
 
 
-@given(st.sampled_from([True, False, None]), lookups)
+@given(st.sampled_from([True, False, None]), lookups, st.booleans())
 def test_every_letter_is_in_the_list_of_letters(
-    subscribed: bool | None, lookup: LookupOutcome | None
+    subscribed: bool | None, lookup: LookupOutcome | None, in_message: bool
 ) -> None:
     """LETTERS, which the metrics start from, holds each decision that there is."""
-    assert decide(subscribed, lookup) in LETTERS
+    assert decide(subscribed, lookup, in_message) in LETTERS
 
 
 def test_the_list_of_letters_has_each_reason_once() -> None:

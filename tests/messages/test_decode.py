@@ -45,7 +45,7 @@ def refusal(decode: Callable[[], object]) -> tuple[str, str]:
 def decided(value: bytes) -> Action | None:
     """What the deciding fields are by the plainest reading with Python's own parser."""
     message = json.loads(value)
-    if message["stage"] != "supporter_confirm":
+    if message.get("stage") != "supporter_confirm" or message.get("privacy", {}).get("withConsent") is False:
         return None
     contact = message["contact"]
     return Action(

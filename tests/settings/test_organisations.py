@@ -38,6 +38,17 @@ def from_file(path: Path, text: str = FILE) -> OrganisationsInForce:
     )
 
 
+def test_what_a_message_says_decides_only_where_the_file_wants_that(tmp_path: Path) -> None:
+    """Off by default, also without a file; the default lends it to entries that say nothing else."""
+    assert not policies().message_decides(310)
+    assert not from_file(tmp_path / "off.toml").message_decides(310)
+    believed = FILE.replace("[default]", '[default]\nis_subscribed_in_message = "believed"')
+    found = from_file(
+        tmp_path / "on.toml", f'{believed}\n[organisation.311]\nis_subscribed_in_message = "ignored"'
+    )
+    assert [found.message_decides(org_id) for org_id in (1, 310, 311)] == [True, True, False]
+
+
 def test_without_a_url_nobody_is_asked() -> None:
     """No lookup configured: every organisation has none, and none has a name of its own."""
     found = policies()

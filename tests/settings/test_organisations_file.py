@@ -211,6 +211,10 @@ def test_a_byte_order_mark_is_no_mistake(path: Path) -> None:
         ('not_subscribed_lifetime = "367d"', 'not_subscribed_lifetime = "367d": allowed is 0 seconds'),
         ('on_not_found = "ok"', 'on_not_found = "ok": allowed is "failure" or "not_subscribed"'),
         ("on_not_found = []", "on_not_found = []: allowed is"),
+        (
+            "is_subscribed_in_message = true",
+            'is_subscribed_in_message = True: allowed is "ignored" or "believed"',
+        ),
         ("subscribed_when = []", "subscribed_when = []: allowed is a list"),
         ('subscribed_when = "privacy.optIn"', 'subscribed_when = "privacy.optIn": allowed is a list'),
         ('subscribed_when = ["a..b"]', "subscribed_when = ['a..b']: allowed is a list"),

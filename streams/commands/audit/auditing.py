@@ -94,6 +94,7 @@ class _Run:
     ) -> None:
         names = installation.names
         self._topic = names.actions
+        self._repeats_at = installation.repeats_at
         self._snapshot = snapshot
         self._actions, self._emails = readers[names.actions], readers[names.emails]
         self._dead_letters, self._rekeyed = readers[names.dead_letters], readers[names.rekeyed]
@@ -105,7 +106,7 @@ class _Run:
         snapshot = self._snapshot
         counted, spans = await self._actions_wanted(wanted)
         dead_lettered = await self._dead_lettered()
-        matching = Matching(self._topic, counted, dead_lettered, snapshot.epochs)
+        matching = Matching(self._topic, counted, dead_lettered, snapshot.epochs, self._repeats_at)
         emails = await self._match(matching, spans)
         owed = matching.owed
         if any(owed_one.id.offset in snapshot.settled[owed_one.id.partition] for owed_one in owed):

@@ -57,7 +57,7 @@ class Counts:
     records: int = 0
     asked: int = 0  # for an email
     unreadable: int = 0  # owed a dead letter
-    ignored: int = 0  # at another stage, or a tombstone
+    ignored: int = 0  # asks for no email, or is a tombstone
     emails: int = 0
     resent: int = 0  # emails that ``streams resend`` wrote, wherever their actions are
     dead_lettered: int = 0
@@ -100,6 +100,7 @@ class Matching:
         counted: Mapping[int, range],
         dead: Mapping[int, Collection[int]] | None = None,
         epochs: Mapping[int, Epochs] | None = None,
+        repeats_at: str | None = None,
     ) -> None:
         """Begin without any record.
 
@@ -109,6 +110,7 @@ class Matching:
                 their emails find them.
             dead: by partition, the offsets of actions for which a dead letter is there.
             epochs: by partition, which epoch each offset is of; 0 where a partition is left out.
+            repeats_at: a stage at which repeat signers get an email, too; None: there is none.
         """
         dead = dead or {}
         known = {partition: (epochs or {}).get(partition, UNKNOWN) for partition in counted}
@@ -125,6 +127,7 @@ class Matching:
             for partition, each in known.items()
             for epoch in range(each.current + 1)
         }
+        self._repeats_at = repeats_at
         self._owed: dict[str, Owed] = {}
         self._early: dict[str, _Email] = {}
         self._doubled: set[RecordId] = set()
@@ -163,7 +166,7 @@ class Matching:
             counts.records += counts_here
             value = record.value
             try:
-                action = None if value is None else decode_action(value)
+                action = None if value is None else decode_action(value, self._repeats_at)
             except Undecodable:
                 counts.unreadable += counts_here
                 action_id = None
@@ -239,7 +242,7 @@ class Matching:
                 first: those after them (actions that came while this ran), then those before.
 
         Returns:
-            Emails that nobody asked for (their action is at another stage), and emails for which no action
+            Emails that nobody asked for (their action asks for none), and emails for which no action
             was found at all.
         """
         unasked = 0

@@ -84,7 +84,7 @@ def as_lines(found: AuditResult, topic: str, listed: int) -> list[str]:
         f"{counts.emails:>12,}  emails found for them",
     ]
     rest = [
-        (counts.ignored, "ignored: at another stage, or empty"),
+        (counts.ignored, "ignored: they ask for none, or are empty"),
         (counts.unreadable, "cannot be read"),
         (counts.dead_lettered, "became dead letters"),
         (found.in_flight, "in flight: not settled yet"),

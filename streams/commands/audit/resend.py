@@ -98,7 +98,7 @@ def _email(installation: Installation, described: Described, record: Any, epochs
     """The two-button letter of an action record; None where no email can be made from it."""
     names = installation.names
     try:
-        action = decode_action(record.value or b"")
+        action = decode_action(record.value or b"", installation.repeats_at)
     except Undecodable:
         return None
     if action is None:

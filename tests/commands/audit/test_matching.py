@@ -68,6 +68,20 @@ def test_any_order_of_reading_gives_the_same_count(data: st.DataObject) -> None:
     assert counts.records == 12
 
 
+def test_what_asks_for_no_email_is_owed_none() -> None:
+    """By the worker's own rule: no consent, another stage; repeat signers only where they are mailed."""
+    values = [
+        orjson.dumps(action(0, privacy={"withConsent": False})),
+        orjson.dumps(action(1, stage="deliver", contact={"contactRef": "r", "email": "e", "dupeRank": 1})),
+        orjson.dumps(action(2, privacy={"withConsent": True})),
+    ]
+    for repeats_at, owed in ((None, [2]), ("deliver", [1, 2])):
+        matching = Matching(TOPIC, {0: range(10)}, repeats_at=repeats_at)
+        matching.actions(0, [acted(offset, value) for offset, value in enumerate(values)])
+        assert [each.id.offset for each in matching.owed] == owed
+        assert matching.counts.ignored == len(values) - len(owed)
+
+
 def test_only_the_range_counts() -> None:
     """Actions before and after it find their emails, and are in no number."""
     matching = Matching(TOPIC, {0: range(5, 8)})
