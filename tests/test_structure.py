@@ -67,6 +67,7 @@ TESTED_ELSEWHERE = {
     "streams.delivery.results": "types only",
     "streams.lookup.response": "test_client sends it bodies over real sockets",
     "streams.lookup.causes": "test_client makes every cause happen",
+    "streams.lookup.flight": "test_organisation asks, joins and cancels with it",
     "streams.lookup.dns": "test_client_connections resolves names with it",
     "streams.settings.organisation_keys": "test_organisations reads every key",
     "streams.kafka.connection_check": "tests/security asks a real broker with every mistake",

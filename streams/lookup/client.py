@@ -24,7 +24,7 @@ from streams.lookup.causes import ReplyRefused, cause_of
 from streams.lookup.http import EXCHANGE, Exchange, open_http
 from streams.lookup.response import read_body
 from streams.messages.decode import Cause, LookupOutcome, Outcome
-from streams.messages.lookup_reply import SUBSCRIBED_WHEN, decode_lookup_reply
+from streams.messages.lookup_reply import NOT_SUBSCRIBED, SUBSCRIBED_WHEN, decode_lookup_reply
 
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds: a service that asks for more is believed this far."""
@@ -50,6 +50,13 @@ class NotFound(Enum):
     NOT_SUBSCRIBED = "not_subscribed"
 
 
+class EmptyMeans(Enum):
+    """What this service's empty answer (``{}``) means."""
+
+    NOT_SUBSCRIBED = "not_subscribed"
+    ERROR = "error"
+
+
 class Question(NamedTuple):
     """Whether one person is one organisation's subscriber."""
 
@@ -72,6 +79,7 @@ class Endpoint:
     authorization: str | None = field(default=None, repr=False)
     deadline: float = 2.0  # seconds
     on_not_found: NotFound = NotFound.FAILURE
+    empty_means: EmptyMeans = EmptyMeans.NOT_SUBSCRIBED
     body_cap: int = 65_536  # bytes, inflated
     connections: int = 64  # open at once
     subscribed_when: tuple[str, ...] = SUBSCRIBED_WHEN
@@ -98,6 +106,12 @@ def _failed(
 
 
 _NOT_SUBSCRIBED = Reply(LookupOutcome(Outcome.NON_EXISTING), ServiceHealth.HEALTHY)
+_EMPTY = {
+    EmptyMeans.NOT_SUBSCRIBED: NOT_SUBSCRIBED,
+    EmptyMeans.ERROR: LookupOutcome(
+        Outcome.ERROR, Cause.NO_DATA, detail="the answer is empty, and empty_means says that this is an error"
+    ),
+}
 _TOO_LATE = _failed(Cause.TIMEOUT)
 _NEVER_ASKED = _failed(Cause.SATURATED, ServiceHealth.NEUTRAL)
 
@@ -158,7 +172,7 @@ class LookupClient:
             async with asyncio.timeout(seconds):
                 async with self._slots:
                     asked = True
-                    return await self._exchange(body)
+                    return await self._exchange(body, question.contact_ref)
         except TimeoutError:
             return _TOO_LATE if asked else _NEVER_ASKED
         except asyncio.CancelledError:
@@ -176,20 +190,20 @@ class LookupClient:
         """Close every connection at once. Questions under way fail."""
         await self._http.aclose()
 
-    async def _exchange(self, body: bytes) -> Reply:
-        reply = await self._attempt(body, Exchange(only_fresh=False))
+    async def _exchange(self, body: bytes, contact_ref: str) -> Reply:
+        reply = await self._attempt(body, contact_ref, Exchange(only_fresh=False))
         if reply is None:
-            reply = await self._attempt(body, Exchange(only_fresh=True))
+            reply = await self._attempt(body, contact_ref, Exchange(only_fresh=True))
         return reply or _failed(Cause.PROTOCOL)
 
-    async def _attempt(self, body: bytes, exchange: Exchange) -> Reply | None:
+    async def _attempt(self, body: bytes, contact_ref: str, exchange: Exchange) -> Reply | None:
         """One attempt; None when its kept-alive connection had ended before the service said anything."""
         token = EXCHANGE.set(exchange)
         try:
             request = httpx.Request("POST", self._url, headers=self._headers, content=body)
             response = await self._http.send(request, stream=True)
             try:
-                return await self._read(response, exchange)
+                return await self._read(response, contact_ref, exchange)
             finally:
                 await response.aclose()
         except Exception as error:
@@ -198,16 +212,22 @@ class LookupClient:
             exchange.close()
             EXCHANGE.reset(token)
 
-    async def _read(self, response: httpx.Response, exchange: Exchange) -> Reply:
+    async def _read(self, response: httpx.Response, contact_ref: str, exchange: Exchange) -> Reply:
+        if exchange.answered_unasked:
+            raise ReplyRefused(Cause.PROTOCOL)
         status = response.status_code
         if status == 200:
             body = await read_body(response, self._endpoint.body_cap)
             if exchange.overflowed:
                 raise ReplyRefused(Cause.TOO_LARGE)
-            outcome = decode_lookup_reply(body, self._endpoint.subscribed_when)
-            return Reply(
-                outcome, ServiceHealth.FAILURE if outcome.outcome is Outcome.ERROR else ServiceHealth.HEALTHY
+            empty = _EMPTY[self._endpoint.empty_means]
+            outcome = decode_lookup_reply(
+                body, self._endpoint.subscribed_when, contact_ref=contact_ref, empty=empty
             )
+            if outcome.outcome is not Outcome.ERROR:
+                return Reply(outcome, ServiceHealth.HEALTHY)
+            # The service did answer: a run of people whom it does not know must not open its breaker.
+            return Reply(outcome, ServiceHealth.NEUTRAL if outcome is empty else ServiceHealth.FAILURE)
         if status == 404 and self._endpoint.on_not_found is NotFound.NOT_SUBSCRIBED:
             with contextlib.suppress(Exception):  # only read so that the connection can be kept
                 await read_body(response, self._endpoint.body_cap)

@@ -1,9 +1,9 @@
 """The HTTP connections of one organisation's lookups: httpx's API on aiohttp's engine, with the holes closed.
 
 What aiohttp does not offer is added here, below httpx: knowing whether a failed exchange used a kept-alive
-connection and whether any byte of an answer had come (only if none, a POST may be sent again); never reading
-an answer that came before the question was asked; a ceiling on the bytes of a reply of any shape; and closing
-TLS connections at once instead of waiting for the peer's goodbye.
+connection and whether any byte of an answer had come (only if none, a POST may be sent again); knowing that
+an answer came before the question was sent, on a kept connection or on a fresh one; a ceiling on the bytes of
+a reply of any shape; and closing TLS connections at once instead of waiting for the peer's goodbye.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from httpx_aiohttp import AiohttpTransport
 from streams.lookup.dns import Resolver
 
 if TYPE_CHECKING:
+    from aiohttp.abc import AbstractStreamWriter
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.tracing import Trace
 
@@ -66,6 +67,11 @@ class Exchange:
         return self.reused and protocol is not None and protocol.heard == 0 and not protocol.is_connected()
 
     @property
+    def answered_unasked(self) -> bool:
+        """Bytes had come in before the question was sent: they are no answer to it."""
+        return self.protocol is not None and self.protocol.heard_unasked
+
+    @property
     def overflowed(self) -> bool:
         """The reply had more bytes than any reply may have."""
         return self.protocol is not None and self.protocol.overflowed
@@ -87,6 +93,7 @@ class _Protocol(ResponseHandler):
         super().__init__(loop)
         self.taken = 0
         self.heard = 0
+        self.heard_unasked = False  # something had come in when the question was sent
         self.overflowed = False
         self._ceiling = ceiling
 
@@ -114,11 +121,42 @@ class _Protocol(ResponseHandler):
         It is the end of the connection, or an answer that no question belongs to (a second answer to the
         previous one, say). Read as the answer to the next question it would be somebody else's.
         """
-        if self.should_close or self.transport is None:
-            return True
-        idle = select.poll()
-        idle.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(idle.poll(0))
+        return self.should_close or self.transport is None or _has_unread(self.transport)
+
+    async def settled(self) -> None:
+        """Let the event loop read what a fresh connection has brought, up to the first byte of an answer.
+
+        After a TLS handshake that may be session tickets, which are no answer.
+        """
+        while self.transport is not None and not self.heard and _has_unread(self.transport):  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)  # one turn of the event loop reads what is there
+
+    def spoke_first(self) -> bool:
+        """The question is about to be sent: note, and return, whether anything came in before it."""
+        plain = self.transport is not None and self.transport.get_extra_info("ssl_object") is None
+        self.heard_unasked = self.heard > 0 or (plain and self.speaks_unasked)
+        return self.heard_unasked
+
+
+def _has_unread(transport: asyncio.BaseTransport) -> bool:
+    readable = select.poll()
+    readable.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(readable.poll(0))
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that looks at its connection in the moment before it is sent."""
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        """Send the head, which is kept back until now, and the body; nothing to who has answered already."""
+        assert isinstance(conn.protocol, _Protocol)
+        if conn.protocol.spoke_first():
+            if conn.protocol.transport is not None:
+                conn.protocol.transport.abort()
+            return
+        await super().write_bytes(writer, conn, content_length)
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -144,8 +182,12 @@ class _Connector(aiohttp.TCPConnector):
                 continue
             exchange.connection, exchange.protocol = connection, protocol
             exchange.reused = protocol.taken > 0
+            protocol.heard_unasked = True  # what is heard until the question is sent
+            if exchange.reused:
+                protocol.heard = 0
+            else:
+                await protocol.settled()
             protocol.taken += 1
-            protocol.heard = 0
             return connection
 
 
@@ -179,6 +221,7 @@ def open_http(*, body_cap: int, connections: int, ssl_context: ssl.SSLContext | 
         return aiohttp.ClientSession(
             connector=_Connector(ceiling=body_cap + HEADS, limit=connections, ssl_context=ssl_context),
             cookie_jar=aiohttp.DummyCookieJar(),
+            request_class=_Request,
             read_bufsize=_READ_SIZE,
         )
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from streams.lookup.breaker import BreakerPolicy
 from streams.lookup.client import Client, Endpoint, LookupClient, Question
 from streams.lookup.organisation import UNEXPECTED, LookupObserver, OrganisationLookup
+from streams.lookup.rate import RatePolicy
 from streams.messages.decode import LookupOutcome
 
 MOST_ORGANISATIONS = 1000
@@ -35,6 +36,10 @@ class LookupPolicy(Protocol):
     @property
     def queue(self) -> int:
         """Flights that may wait for their turn."""
+
+    @property
+    def rate(self) -> RatePolicy:
+        """How many requests a second its service takes."""
 
     @property
     def breaker(self) -> BreakerPolicy:
@@ -156,6 +161,7 @@ class Lookups:
             concurrency=policy.concurrency,
             queue=policy.queue,
             policy=policy.breaker,
+            rate=policy.rate,
             observer=self._observer,
             random=self._random,
         )
@@ -165,5 +171,5 @@ class Lookups:
 
 def _asked_alike(one: LookupPolicy, other: LookupPolicy) -> bool:
     """Whether two policies ask in the same way: how long answers are kept, and the label, do not matter."""
-    alike = attrgetter("lookup", "ca_pem", "concurrency", "queue", "breaker")
+    alike = attrgetter("lookup", "ca_pem", "concurrency", "queue", "rate", "breaker")
     return bool(alike(one) == alike(other))

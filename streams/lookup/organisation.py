@@ -8,6 +8,8 @@ the client does:
   ask, so by that of every later one.
 * At most ``concurrency`` exchanges are out at a time (a bulkhead). Up to ``queue`` more flights wait their
   turn, first come first served; the wait counts against the deadline.
+* Where the service takes only so many requests a second, flights wait for their turn in the same queue. One
+  whose turn would leave it less than ``FAIR_SHARE`` of the deadline is answered at once (``saturated``).
 * The breaker is asked when a lookup starts. When it opens, whatever is queued is answered at once. The probe
   of a half-open breaker runs in the background: the action that set it off does not wait for it.
 
@@ -22,11 +24,13 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from streams.lookup.breaker import Breaker, BreakerPolicy, State, Ticket
 from streams.lookup.client import Client, Question, Reply, ServiceHealth
-from streams.lookup.latency import Latency
+from streams.lookup.flight import Flight, Waiter
+from streams.lookup.latency import FAST, Latency
+from streams.lookup.rate import RateLimit, RatePolicy
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 
 log = logging.getLogger(__name__)
@@ -58,37 +62,6 @@ class LookupObserver(Protocol):
         """The breaker is now in this state."""
 
 
-class _Waiter(asyncio.Future[LookupOutcome]):
-    """A future that tells its flight when the asker has lost interest; cheaper than a callback on each."""
-
-    __slots__ = ("_flight", "_lookup")
-
-    def __init__(self, lookup: OrganisationLookup, flight: _Flight, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self._lookup = lookup
-        self._flight = flight
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        if cancelled := super().cancel(msg):
-            self._lookup._withdraw(self, self._flight)
-        return cancelled
-
-
-class _Flight:
-    """One question under way, queued or out, and who waits for it (nobody, for a probe)."""
-
-    __slots__ = ("deadline", "landed", "question", "started", "task", "ticket", "waiters")
-
-    def __init__(self, question: Question, deadline: float) -> None:
-        self.question = question
-        self.deadline = deadline
-        self.waiters: list[_Waiter] = []
-        self.landed = False  # its outcome is decided and delivered, or nobody wants one any more
-        self.started = 0.0
-        self.ticket: Ticket | None = None
-        self.task: asyncio.Task[Reply] | None = None  # None while queued
-
-
 class OrganisationLookup:
     """One organisation's lookups. Made on a running event loop; ``client`` is its own, and closed with it.
 
@@ -105,6 +78,7 @@ class OrganisationLookup:
         queue: int,
         policy: BreakerPolicy,
         observer: LookupObserver,
+        rate: RatePolicy = RatePolicy(),  # noqa: B008  # it never changes
         random: Callable[[], float] = random.random,
     ) -> None:
         self.org_id = org_id
@@ -114,12 +88,14 @@ class OrganisationLookup:
         self._concurrency = concurrency
         self._queue_limit = queue
         self._observer = observer
+        self._rate = RateLimit(rate, self._loop.time)
+        self._turn: asyncio.TimerHandle | None = None  # until the service may be sent the next request
         self._breaker = Breaker(policy, self._loop.time, random)
         self._reported = self._breaker.state
-        self._flights: dict[Question, _Flight] = {}  # those that can be joined
-        self._queue: deque[_Flight] = deque()  # may hold flights that have landed (withdrawn, expired)
+        self._flights: dict[Question, Flight] = {}  # those that can be joined
+        self._queue: deque[Flight] = deque()  # may hold flights that have landed (withdrawn, expired)
         self._queued = 0  # of them, those that have not
-        self._due: deque[_Flight] = deque()  # all flights by deadline; the first has not landed
+        self._due: deque[Flight] = deque()  # all flights by deadline; the first has not landed
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Reply]] = set()
         self._waiting = 0
@@ -156,6 +132,8 @@ class OrganisationLookup:
     @property
     def is_fast(self) -> bool:
         """Whether this service answers so fast that waiting for it delays nobody."""
+        if self._rate.wait(self._queued) > FAST:
+            return False
         # Lookups start in the order of asking, so the first that has not landed has been out longest.
         if not self._due or (oldest := self._due[0]).task is None:
             return True
@@ -171,16 +149,17 @@ class OrganisationLookup:
             return CIRCUIT_OPEN
         flight = self._flights.get(question)
         if flight is None:
-            out = len(self._tasks)
-            if out >= self._concurrency and self._queued >= self._queue_limit:
+            starts = len(self._tasks) < self._concurrency and not self._queued and self._rate.take()
+            if not starts and not self._may_queue:
                 return SATURATED
             flight = self._flights[question] = self._scheduled(question)
-            if out < self._concurrency:
+            if starts:
                 self._start(flight, self._breaker.admit())
             else:
                 self._queue.append(flight)
                 self._queued += 1
-        waiter = _Waiter(self, flight, self._loop)
+                self._await_turn()
+        waiter = Waiter(self._withdraw, flight, self._loop)
         flight.waiters.append(waiter)
         self._waiting += 1
         return waiter
@@ -193,16 +172,20 @@ class OrganisationLookup:
 
     async def drain(self) -> None:
         """Wait until everything under way has its outcome (a deadline at most), then close."""
-        while self._tasks:  # nothing is queued where nothing is out
-            await asyncio.wait(set(self._tasks))
+        while self._tasks or self._queued:
+            if self._tasks:
+                await asyncio.wait(set(self._tasks))
+            else:  # only the service's rate holds up those that are queued
+                await asyncio.sleep(self._rate.wait())
         await self.aclose()
 
     async def aclose(self) -> None:
         """Cancel whatever is under way, futures included, and close the client. May be called again."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._turn):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._turn = None
         for flight in tuple(self._due):
             for waiter in tuple(flight.waiters):
                 waiter.cancel()  # the last one takes the flight with it
@@ -217,14 +200,14 @@ class OrganisationLookup:
 
     # -- A flight's life: scheduled, perhaps queued, started, landed once
 
-    def _scheduled(self, question: Question) -> _Flight:
-        flight = _Flight(question, self._loop.time() + self._deadline)
+    def _scheduled(self, question: Question) -> Flight:
+        flight = Flight(question, self._loop.time() + self._deadline)
         self._due.append(flight)
         if self._timer is None:
             self._timer = self._loop.call_at(flight.deadline, self._on_deadline)
         return flight
 
-    def _start(self, flight: _Flight, ticket: Ticket | None) -> None:
+    def _start(self, flight: Flight, ticket: Ticket | None) -> None:
         flight.ticket = ticket
         flight.started = now = self._loop.time()
         asking = self._client.ask(flight.question, within=flight.deadline - now)
@@ -234,14 +217,15 @@ class OrganisationLookup:
         task.add_done_callback(lambda task: self._on_reply(flight, task))
 
     def _perhaps_probe(self, question: Question) -> None:
-        if len(self._tasks) >= self._concurrency:
-            return  # lookups from before the opening still fill the bulkhead
+        if len(self._tasks) >= self._concurrency or self._rate.wait():
+            return  # lookups from before the opening still fill the bulkhead, or were the last for the moment
         ticket = self._breaker.admit()
         if ticket is not None:
+            self._rate.take()
             self._start(self._scheduled(question), ticket)
             self._report_state()
 
-    def _on_reply(self, flight: _Flight, task: asyncio.Task[Reply]) -> None:
+    def _on_reply(self, flight: Flight, task: asyncio.Task[Reply]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
             # By us, and the flight has landed, or by somebody within the client.
@@ -272,7 +256,7 @@ class OrganisationLookup:
         if self._due and self._timer is None:
             self._timer = self._loop.call_at(self._due[0].deadline, self._on_deadline)
 
-    def _land(self, flight: _Flight, outcome: LookupOutcome) -> None:
+    def _land(self, flight: Flight, outcome: LookupOutcome) -> None:
         """Deliver the outcome; a flight's places in the books are cleared."""
         for waiter in flight.waiters:
             waiter.set_result(outcome)  # a cancelled one has left the list
@@ -280,13 +264,13 @@ class OrganisationLookup:
         flight.waiters.clear()
         self._strike(flight)
 
-    def _abandon(self, flight: _Flight) -> None:
+    def _abandon(self, flight: Flight) -> None:
         """Nobody waits for it any more (a probe's case only at closing): nothing is learned from it."""
         self._strike(flight)
         if flight.task is not None:
             flight.task.cancel()
 
-    def _strike(self, flight: _Flight) -> None:
+    def _strike(self, flight: Flight) -> None:
         flight.landed = True
         if flight.task is None:
             self._queued -= 1
@@ -296,7 +280,7 @@ class OrganisationLookup:
         while due and due[0].landed:
             due.popleft()
 
-    def _withdraw(self, waiter: _Waiter, flight: _Flight) -> None:
+    def _withdraw(self, waiter: Waiter, flight: Flight) -> None:
         flight.waiters.remove(waiter)
         self._waiting -= 1
         if not flight.waiters:
@@ -305,18 +289,34 @@ class OrganisationLookup:
     def _start_queued(self) -> None:
         now = self._loop.time()
         while self._queue and len(self._tasks) < self._concurrency and self._breaker.state is State.CLOSED:
-            flight = self._queue.popleft()
-            if flight.landed:
-                continue
-            if flight.deadline <= now:  # the event loop is late, and so is the timer
+            flight = self._queue[0]
+            if not flight.landed and flight.deadline > now:
+                if not self._rate.take():
+                    self._await_turn()
+                    return
+                self._queued -= 1
+                self._start(flight, self._breaker.admit())
+            elif not flight.landed:  # the event loop is late, and so is the timer
                 self._land(flight, SATURATED)
-                continue
-            self._queued -= 1
-            self._start(flight, self._breaker.admit())
+            self._queue.popleft()
+
+    @property
+    def _may_queue(self) -> bool:
+        in_time = self._rate.wait(self._queued) <= self._deadline * (1.0 - FAIR_SHARE)
+        return self._queued < self._queue_limit and in_time
+
+    def _await_turn(self) -> None:
+        """Start what is queued when the service may be sent the next request, if only that holds it up."""
+        if self._turn is None and len(self._tasks) < self._concurrency:
+            self._turn = self._loop.call_later(self._rate.wait(), self._on_turn)
+
+    def _on_turn(self) -> None:
+        self._turn = None
+        self._start_queued()
 
     # -- What the breaker learns, and what follows from it
 
-    def _settle(self, flight: _Flight, reply: Reply) -> None:
+    def _settle(self, flight: Flight, reply: Reply) -> None:
         health = reply.health
         if reply.outcome == TIMEOUT and flight.deadline - flight.started < self._deadline * FAIR_SHARE:
             health = ServiceHealth.NEUTRAL

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from streams.lookup.client import NotFound
+from streams.lookup.client import EmptyMeans, NotFound
 from streams.settings.values import http_url, seconds, user, without_secrets
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -114,12 +114,15 @@ KEYS = {
     "user": Key(lambda value: user(_text(value)), 'a printable text without ":"'),
     "password_env": _VARIABLE_KEY,
     "deadline": _duration(0.05, 30),
+    "requests_per_second": _number(0.1, 10_000.0, "requests"),
+    "burst": _number(1, 10_000, "requests"),
     "concurrency": _number(1, 1_000, "lookups"),
     "queue": _number(0, 100_000, "lookups"),
     "subscribed_lifetime": _LIFETIME,
     "not_subscribed_lifetime": _LIFETIME,
     "is_subscribed_in_message": Key(InMessage, '"ignored" or "believed"'),
     "on_not_found": Key(NotFound, '"failure" or "not_subscribed"'),
+    "empty_means": Key(EmptyMeans, '"not_subscribed" or "error"'),
     "subscribed_when": Key(_places, 'a list of at least one place in the reply, as in ["privacy.optIn"]'),
     "ca_file": Key(lambda value: Path(_text(value)), "the path of a PEM file"),
     "breaker_window": _duration(1, 600),

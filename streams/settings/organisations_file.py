@@ -11,12 +11,15 @@ shows both.
   authentication, ``user`` and ``password_env``. Secrets themselves never stand in the file. An entry with a
   ``url`` of its own borrows neither the default's credentials, which would be sent to somebody else, nor
   its ``ca_file``.
+* ``requests_per_second``, ``burst``: how many requests a second one worker sends for this organisation, and
+  how many of them at once. Without, there is no limit.
 * ``deadline``, ``concurrency``, ``queue``: time from the question to the answer; questions under way at once;
   more that wait for their turn.
 * ``subscribed_lifetime``, ``not_subscribed_lifetime``: how long an answer is believed. 0: only once.
 * ``is_subscribed_in_message``: whether an action's own ``action.customFields.isSubscribed`` may decide,
   where the status is missing: ``"ignored"`` or ``"believed"``. Then no lookup is asked.
 * ``on_not_found``: what a 404 means: ``"failure"`` or ``"not_subscribed"``.
+* ``empty_means``: what an empty answer (``{}``) means: ``"not_subscribed"`` or ``"error"``.
 * ``subscribed_when``: where in a reply ``true`` means *subscribed*, instead of the two dialects' places.
 * ``ca_file``: certificate authorities to trust instead of the system's; a path relative to this file.
 * ``breaker_…``: when the circuit opens, and for how long (``streams.lookup.breaker.BreakerPolicy``).
@@ -28,6 +31,7 @@ A duration is a number of seconds or a text with a unit: ``"500ms"``, ``"30s"``,
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -37,6 +41,7 @@ from typing import Any
 
 from streams.lookup.breaker import BreakerPolicy
 from streams.lookup.client import Endpoint, basic
+from streams.lookup.rate import RatePolicy
 from streams.settings.organisation_keys import KEYS, InMessage, lines, pem, shown, unknown
 
 _NO_NAME = "an environment variable that"
@@ -72,6 +77,7 @@ class Organisation:
     not_subscribed_lifetime: float = HOUR
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     in_message: InMessage = InMessage.IGNORED
+    rate: RatePolicy = field(default_factory=RatePolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +258,19 @@ class _Reader:
                 f"has breaker_first_pause ({breaker.first_pause:g} s) above "
                 f"breaker_longest_pause ({breaker.longest_pause:g} s)",
             )
+        if "burst" in values and "requests_per_second" not in values:
+            self._complain(where, "has a burst, but no requests_per_second that it could exceed")
+        rate = RatePolicy(values.get("requests_per_second", math.inf), values.get("burst", 1))
         # The bulkhead lets through no more at a time, so the client never has to make one wait for a
         # connection.
-        lookup = _only(values, "url", "authorization", "deadline", "on_not_found", "subscribed_when")
+        lookup = _only(
+            values, "url", "authorization", "deadline", "on_not_found", "empty_means", "subscribed_when"
+        )
         kept = ("name", "ca_pem", "concurrency", "queue", "subscribed_lifetime", "not_subscribed_lifetime")
         in_message = values.get("is_subscribed_in_message", InMessage.IGNORED)
-        policy = Organisation(org_id=org_id, breaker=breaker, in_message=in_message, **_only(values, *kept))
+        policy = Organisation(
+            org_id=org_id, breaker=breaker, in_message=in_message, rate=rate, **_only(values, *kept)
+        )
         if "url" not in values or "lookup" in values:
             return policy
         return replace(policy, lookup=Endpoint(**lookup, connections=policy.concurrency))

@@ -12,6 +12,7 @@ import pytest
 
 from streams.lookup.client import (
     LONGEST_RETRY_AFTER,
+    EmptyMeans,
     Endpoint,
     LookupClient,
     NotFound,
@@ -340,6 +341,27 @@ async def test_a_run_of_404_answers_keeps_its_connection() -> None:
         for _ in range(5):
             assert (await client.ask(QUESTION)).outcome.outcome is Outcome.NON_EXISTING
         assert server.connections == 1
+
+
+async def test_an_empty_answer_may_be_a_failure_of_the_question_alone() -> None:
+    """Where an endpoint says so, {} is no_data: never an answer, and no failure of the service."""
+    async with asking(says(response(b"{}"), keep=True), empty_means=EmptyMeans.ERROR) as (server, client):
+        for _ in range(3):
+            reply = await client.ask(QUESTION)
+            assert (reply.outcome, reply.health) == (LookupOutcome(Outcome.ERROR, Cause.NO_DATA), NEUTRAL)
+        assert server.connections == 1
+        server.behaviour = healthy()
+        assert (await client.ask(QUESTION)).outcome.outcome is Outcome.EXISTING
+
+
+async def test_an_answer_about_somebody_else_is_a_failure() -> None:
+    """A service or a proxy that mixes up its answers is not believed: the contactRef is not the asked one."""
+    mixed_up = b'{"privacy":{"optIn":true},"contactRef":"somebody else"}'
+    async with asking(says(response(mixed_up), keep=True)) as (server, client):
+        reply = await client.ask(QUESTION)
+        assert (reply.outcome, reply.health) == (LookupOutcome(Outcome.ERROR, Cause.WRONG_DATA), FAILURE)
+        server.behaviour = healthy(mixed_up.replace(b"somebody else", QUESTION.contact_ref.encode()))
+        assert (await client.ask(QUESTION)).outcome.outcome is Outcome.EXISTING
 
 
 async def test_less_time_than_the_deadline_is_kept_to() -> None:

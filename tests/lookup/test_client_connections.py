@@ -10,13 +10,14 @@ import ssl
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
 import pytest
 import trustme
 
-from streams.lookup.client import Endpoint, LookupClient, Reply, ServiceHealth
+from streams.lookup.client import Endpoint, LookupClient, NotFound, Reply, ServiceHealth
 from streams.messages.decode import Cause, Outcome
 from streams.sandbox.ports import free_port
 from tests.lookup.asking import AMPLE, DEADLINE, QUESTION, asking
@@ -479,6 +480,87 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys(parts: list[bytes], pa
             if pause:
                 await asyncio.sleep(pause)
         assert server.connections == 3
+
+
+def finished_with(sent: bytes, certificate: trustme.LeafCert) -> Callable[[bytes], bytes]:
+    """A TLS 1.2 server that sends this in one piece with the end of its handshake, before any question."""
+    context = tls(certificate)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(incoming, outgoing, server_side=True)
+
+    def answer(received: bytes) -> bytes:
+        incoming.write(received)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            server.do_handshake()
+            server.write(sent)
+        return outgoing.read()
+
+    return answer
+
+
+async def answer_on_accept(
+    listener: socket.socket, sent: bytes, certificate: trustme.LeafCert | None
+) -> None:
+    """Accept one connection, and send this before a question can come."""
+    while True:  # at each turn of the loop: the client takes several between connecting and sending
+        try:
+            peer, _ = listener.accept()
+            break
+        except BlockingIOError:
+            await asyncio.sleep(0)
+    with peer:
+        peer.setblocking(False)
+        loop = asyncio.get_running_loop()
+        if certificate is None:
+            peer.send(sent)
+        else:
+            answer = finished_with(sent, certificate)
+            for _ in range(2):  # the two flights of a client's handshake
+                await loop.sock_sendall(peer, answer(await loop.sock_recv(peer, 65_536)))
+        while await loop.sock_recv(peer, 65_536):
+            pass
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        response(SUBSCRIBED),
+        response(NOT_SUBSCRIBED),
+        response(status=b"404 Not Found"),
+        response(SUBSCRIBED)[:20],
+        b"220 smtp.example.org ESMTP\r\n",
+    ],
+    ids=["subscribed", "not_subscribed", "not_found", "the_beginning_of_one", "greeting"],
+)
+async def test_an_answer_before_the_question_is_nobodys_on_a_fresh_connection_either(
+    sent: bytes, scheme: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A whole 200 that is sent on accept, to whoever connects, is not believed; nor is anything else."""
+    certificate = AUTHORITY.issue_cert("127.0.0.1") if scheme == "https" else None
+    async with nothing_left(caplog):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/"
+            endpoint = Endpoint(url, deadline=AMPLE, on_not_found=NotFound.NOT_SUBSCRIBED)
+            async with aclosing(LookupClient(endpoint, ssl_context=TRUST)) as client:
+                serving = asyncio.create_task(answer_on_accept(listener, sent, certificate))
+                reply = await client.ask(QUESTION)
+                assert outcome_of(reply) == failure(Cause.PROTOCOL)
+                await serving
+
+
+async def test_what_tls_itself_sends_before_the_question_is_no_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The session tickets of TLS 1.3 come unasked on every fresh connection, and refuse nobody."""
+    service = asking(tls=GOOD, trusts=TRUST, deadline=AMPLE)
+    async with nothing_left(caplog), service as (server, client):
+        server.behaviour = says(response())
+        for _ in range(20):
+            assert outcome_of(await client.ask(QUESTION)) == YES
+        assert server.connections == 20
 
 
 # --- Where it goes, and what goes with it ---

@@ -10,6 +10,7 @@ from streams.lookup.breaker import BreakerPolicy, State
 from streams.lookup.client import Endpoint, LookupClient, Question
 from streams.lookup.lookups import LookupPolicy, Lookups
 from streams.lookup.organisation import CIRCUIT_OPEN, CLOSING, TIMEOUT, UNEXPECTED
+from streams.lookup.rate import RatePolicy
 from streams.sandbox.ports import free_port
 from streams.settings.organisations_file import Organisation, Organisations
 from tests.lookup.test_organisation import EXISTING, FAILURE, Does, Service, Tally, person, waits
@@ -126,10 +127,11 @@ async def test_reloading_keeps_what_has_not_changed(opened: Opens) -> None:
         asked_at("new"),
         asked_at("old", concurrency=1),
         asked_at("old", queue=1),
+        asked_at("old", rate=RatePolicy(10.0)),
         asked_at("old", ca_pem="renewed"),
         replace(asked_at("old"), breaker=BreakerPolicy(minimum_calls=5)),
     ],
-    ids=["url", "concurrency", "queue", "certificates", "breaker"],
+    ids=["url", "concurrency", "queue", "rate", "certificates", "breaker"],
 )
 async def test_reloading_replaces_what_has_changed(opened: Opens, changed: Organisation) -> None:
     """What is under way ends with its old service, which is then closed; new questions go to the new one."""

@@ -10,6 +10,7 @@ from streams.lookup.breaker import BreakerPolicy, State
 from streams.lookup.client import Question, Reply, ServiceHealth
 from streams.lookup.latency import FAST
 from streams.lookup.organisation import CIRCUIT_OPEN, SATURATED, TIMEOUT, UNEXPECTED, OrganisationLookup
+from streams.lookup.rate import RatePolicy
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 from tests.lookup.virtual_time import VirtualLoop
 
@@ -43,6 +44,7 @@ class Service:
     def __init__(self, *does: Does) -> None:
         self.does = list(does) or [Does()]
         self.asked: list[tuple[Question, float | None]] = []
+        self.asked_at: list[float] = []
         self.out = 0
         self.most_out = 0
         self.cancelled = 0
@@ -51,6 +53,7 @@ class Service:
     async def ask(self, question: Question, *, within: float | None = None) -> Reply:
         does = self.does.pop(0) if len(self.does) > 1 else self.does[0]
         self.asked.append((question, within))
+        self.asked_at.append(now())
         self.out += 1
         self.most_out = max(self.most_out, self.out)
         try:
@@ -99,7 +102,12 @@ class Place(NamedTuple):
 
 
 @asynccontextmanager
-async def lookup(*does: Does, concurrency: int = 8, queue: int = 100) -> AsyncIterator[Place]:
+async def lookup(
+    *does: Does,
+    concurrency: int = 8,
+    queue: int = 100,
+    rate: RatePolicy = RatePolicy(),  # noqa: B008 - it never changes
+) -> AsyncIterator[Place]:
     service, tally = Service(*does), Tally()
     made = OrganisationLookup(
         310,
@@ -109,6 +117,7 @@ async def lookup(*does: Does, concurrency: int = 8, queue: int = 100) -> AsyncIt
         queue=queue,
         policy=POLICY,
         observer=tally,
+        rate=rate,
         random=lambda: 0.0,
     )
     try:
@@ -489,6 +498,111 @@ async def test_a_queue_before_a_quick_service_is_brisk() -> None:
         for future in asked:
             await future
             assert lookups.is_fast
+
+
+TEN_A_SECOND = RatePolicy(10.0)
+
+
+async def test_a_service_of_ten_a_second_is_asked_ten_times_a_second() -> None:
+    """Of a hundred at once, ten are asked in a second, evenly; who cannot be in time is told at once."""
+    async with lookup(Does(HEALTHY, after=0.3), rate=TEN_A_SECOND) as (lookups, service, _):
+        start = now()
+        asked = [lookups.ask(person(number)) for number in range(100)]
+        # The first at once, and as many more as have their turn in the first half of the deadline of 2 s.
+        assert [isinstance(each, asyncio.Future) for each in asked] == [True] * 11 + [False] * 89
+        assert set(asked[11:]) == {SATURATED}
+        assert await asyncio.gather(*map(waits, asked[:11])) == [EXISTING] * 11
+        assert service.asked_at == pytest.approx([start + number / 10 for number in range(11)])
+        assert service.asked == [
+            (person(number), pytest.approx(DEADLINE - number / 10)) for number in range(11)
+        ]
+
+
+async def test_more_questions_than_the_rate_are_answered_at_the_rate() -> None:
+    """Twenty questions a second for a minute: ten a second are answered, and none of these times out."""
+    async with lookup(Does(HEALTHY, after=0.9), concurrency=64, rate=TEN_A_SECOND) as key:
+        lookups, service, tally = key
+        asked = []
+        for number in range(1_200):
+            asked.append(lookups.ask(person(number)))
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(DEADLINE)
+        outcomes = [each.result() if isinstance(each, asyncio.Future) else each for each in asked]
+        assert set(outcomes) == {EXISTING, SATURATED}
+        assert 600 <= outcomes.count(EXISTING) == len(service.asked) <= 612
+        assert {outcome for _, outcome, _ in tally.answers} == {EXISTING}
+
+
+async def test_a_burst_is_asked_at_once() -> None:
+    """As many as the burst allows go out together, and the others one by one behind them."""
+    rate = RatePolicy(10.0, burst=5)
+    async with lookup(Does(HEALTHY, after=0.01), rate=rate) as (lookups, service, _):
+        start = now()
+        await asyncio.gather(*(waits(lookups.ask(person(number))) for number in range(8)))
+        assert service.asked_at == pytest.approx([start] * 5 + [start + 0.1, start + 0.2, start + 0.3])
+
+
+async def test_a_question_withdrawn_before_its_turn_takes_none() -> None:
+    """The next in the queue has the turn, also when the queue was empty for a while."""
+    async with lookup(Does(HEALTHY, after=0.01), rate=TEN_A_SECOND) as (lookups, service, _):
+        start = now()
+        first, second, third = (waits(lookups.ask(person(number))) for number in range(3))
+        second.cancel()
+        assert await asyncio.gather(first, third) == [EXISTING, EXISTING]
+        assert service.asked_at == pytest.approx([start, start + 0.1])
+        fourth = waits(lookups.ask(person(4)))
+        fourth.cancel()
+        await asyncio.sleep(1.0)
+        assert await waits(lookups.ask(person(5))) == EXISTING
+        assert [question for question, _ in service.asked] == [person(0), person(2), person(5)]
+
+
+async def test_concurrency_holds_beside_the_rate() -> None:
+    """A slow service is sent no more at a time than it may be, whatever its rate allows."""
+    rate = RatePolicy(100.0, burst=10)
+    async with lookup(Does(HEALTHY, after=0.5), concurrency=2, rate=rate) as (lookups, service, _):
+        asked = [waits(lookups.ask(person(number))) for number in range(6)]
+        assert await asyncio.gather(*asked) == [EXISTING] * 6
+        assert service.most_out == 2
+
+
+async def test_a_probe_keeps_to_the_rate() -> None:
+    """The probe of a half-open breaker waits until the service may be sent a request, and counts as one."""
+    slow = RatePolicy(0.2, burst=POLICY.minimum_calls)
+    async with lookup(Does(HEALTHY), rate=slow) as key:
+        await opened(key)
+        await asyncio.sleep(2.0)
+        assert key.lookup.ask(person(1)) == CIRCUIT_OPEN
+        assert (key.service.asked, key.lookup.state) == ([], State.OPEN)
+        await asyncio.sleep(3.0)
+        assert key.lookup.ask(person(1)) == CIRCUIT_OPEN
+        await asyncio.sleep(0.1)
+        assert (len(key.service.asked), key.lookup.state) == (1, State.CLOSED)
+        assert key.lookup.ask(person(2)) == SATURATED
+
+
+async def test_who_waits_for_a_turn_must_not_hold_up_others() -> None:
+    """A service is not fast while the next question would wait for its turn, however fast it answers."""
+    async with lookup(Does(HEALTHY, after=0.001), rate=TEN_A_SECOND) as (lookups, _, _):
+        assert lookups.is_fast
+        asked = waits(lookups.ask(person(1)))
+        assert not lookups.is_fast
+        await asked
+        await asyncio.sleep(0.1)
+        assert lookups.is_fast
+    async with lookup(Does(HEALTHY, after=0.001), rate=RatePolicy(1_000.0)) as (lookups, _, _):
+        asked_all = [waits(lookups.ask(person(number))) for number in range(20)]
+        assert lookups.is_fast, "twenty turns of a millisecond each"
+        await asyncio.gather(*asked_all)
+
+
+async def test_draining_ends_those_that_wait_for_a_turn_too() -> None:
+    """They are asked at the service's rate, and the client is closed after the last of them."""
+    async with lookup(Does(HEALTHY, after=0.001), rate=TEN_A_SECOND) as (lookups, service, _):
+        asked = [waits(lookups.ask(person(number))) for number in range(4)]
+        await lookups.drain()
+        assert [future.result() for future in asked] == [EXISTING] * 4
+        assert service.closed
 
 
 async def test_closing_cancels_everything_under_way() -> None:

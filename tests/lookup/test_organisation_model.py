@@ -1,6 +1,7 @@
 """Lookups of one organisation under arbitrary interleavings of all that can happen to them."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.lookup.breaker import State
+from streams.lookup.rate import RatePolicy
 from streams.messages.decode import LookupOutcome
 from tests.lookup.test_organisation import DEADLINE, FAILURE, HEALTHY, NEUTRAL, POLICY, Does, lookup, person
 from tests.lookup.virtual_time import run
@@ -39,19 +41,30 @@ ASKS = st.builds(Ask, st.sampled_from([0.0, 0.0, 0.0, 0.3, 1.0]), st.integers(0,
     concurrency=st.integers(1, 3),
     queue=st.integers(0, 5),
     closes=st.none() | st.floats(0, 8),
+    rate=st.just(RatePolicy()) | st.builds(RatePolicy, st.sampled_from([0.4, 3.0, 50.0]), st.integers(1, 4)),
 )
 def test_every_ask_has_exactly_one_end_in_time(
-    does: list[Does], asks: list[Ask], concurrency: int, queue: int, closes: float | None
+    does: list[Does],
+    asks: list[Ask],
+    concurrency: int,
+    queue: int,
+    closes: float | None,
+    rate: RatePolicy,
 ) -> None:
     """However answers, errors, deadlines, cancellations and the closing interleave, each ask ends once."""
-    run(_interleaved(does, asks, concurrency, queue, closes))
+    run(_interleaved(does, asks, concurrency, queue, closes, rate))
 
 
 async def _interleaved(
-    does: list[Does], asks: list[Ask], concurrency: int, queue: int, closes: float | None
+    does: list[Does],
+    asks: list[Ask],
+    concurrency: int,
+    queue: int,
+    closes: float | None,
+    rate: RatePolicy,
 ) -> None:
     loop = asyncio.get_running_loop()
-    async with lookup(*does, Does(HEALTHY), concurrency=concurrency, queue=queue) as (
+    async with lookup(*does, Does(HEALTHY), concurrency=concurrency, queue=queue, rate=rate) as (
         lookups,
         service,
         tally,
@@ -81,6 +94,10 @@ async def _interleaved(
             assert seconds <= DEADLINE + 1e-6
             assert not cancelled or number in leaving or closes is not None
         assert service.most_out <= concurrency
+        if rate.per_second < math.inf:
+            for number, since in enumerate(service.asked_at):
+                allowed = rate.burst + (service.asked_at[-1] - since) * rate.per_second
+                assert len(service.asked_at) - number <= allowed + 1e-3
         assert (lookups.waiting, lookups.queued) == (0, 0)
         assert len(tally.answers) <= len(service.asked)
         await asyncio.gather(*closing)

@@ -188,3 +188,80 @@ def _at(reply: Any, path: str) -> Any:
     for name in path.split("."):
         reply = reply.get(name) if isinstance(reply, dict) else None
     return reply
+
+
+class TestWhoItIsAbout:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"privacy":{"optIn":true},"contactRef":"other"}',
+            b'{"privacy":{"optIn":true},"contact":{"contactRef":"other"}}',
+            b'{"privacy":{"optIn":true,"contactRef":"other"}}',
+            b'{"customer":{"contactRef":"other"},"privacy":{"optIn":true}}',
+            b'{"privacy":{"optIn":true},"contactRef":["mine"]}',
+            b'{"privacy":{"optIn":true},"contactRef":1}',
+            b'{"privacy":{"optIn":true},"contact":{"contactRef":"mine","contactRef":"mine"}}',
+            b'{"privacy":{"optIn":false},"contactRef":""}',
+            b'{"contactRef":"other"}',
+        ],
+    )
+    def test_a_reply_about_somebody_else_is_wrong_data(self, body: bytes) -> None:
+        """Another contactRef than was asked for, also within an object: this is nobody's consent."""
+        found = decode_lookup_reply(body, contact_ref="mine")
+        assert found == WRONG_DATA
+        assert found.detail is not None
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"privacy":{"optIn":true}}',
+            b'{"privacy":{"optIn":true},"contactRef":"mine","contact":{"contactRef":"mine"}}',
+            b'{"privacy":{"optIn":true},"contactRef":null}',
+            b'{"privacy":{"optIn":true},"contact":[{"contactRef":"other"}]}',
+            b'{"privacy":{"optIn":true},"action":{"customFields":{"contactRef":"a field of theirs"}}}',
+        ],
+    )
+    def test_a_reply_about_the_right_person_or_nobody_by_name_counts(self, body: bytes) -> None:
+        """The same contactRef, null or none is right; what custom fields hold is the CRM's own."""
+        assert decode_lookup_reply(body, contact_ref="mine").outcome is Outcome.EXISTING
+
+    def test_without_a_question_any_contact_ref_is_right(self) -> None:
+        """A message that is read like a reply names its own signer."""
+        assert decode_lookup_reply(b'{"privacy":{"optIn":true},"contactRef":"x"}').outcome is Outcome.EXISTING
+
+
+class TestEmpty:
+    FAILED = LookupOutcome(Outcome.ERROR, Cause.NO_DATA, detail="empty")
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"{}",
+            b" {} ",
+            b'{"privacy":{}}',
+            b'{"privacy":null}',
+            b'{"customer":{},"action":{}}',
+            b'{"action":{"privacy":null}}',
+        ],
+    )
+    def test_an_answer_that_says_nothing_comes_to_what_its_organisation_wants(self, body: bytes) -> None:
+        """By default it means not subscribed."""
+        assert decode_lookup_reply(body, empty=self.FAILED) is self.FAILED
+        assert decode_lookup_reply(body) == LookupOutcome(Outcome.NON_EXISTING)
+
+    @pytest.mark.parametrize(
+        ("body", "outcome"),
+        [
+            (b'{"privacy":{"optIn":false}}', Outcome.NON_EXISTING),
+            (b'{"privacy":{"optIn":null}}', Outcome.NON_EXISTING),
+            (b'{"action":{"customFields":{}}}', Outcome.NON_EXISTING),
+            (b'{"customer":{"emailStatus":null}}', Outcome.NON_EXISTING),
+            (b'{"privacy":{"optIn":true},"customer":{}}', Outcome.EXISTING),
+            (b'{"subscribed":true}', Outcome.ERROR),
+        ],
+    )
+    def test_an_answer_with_a_known_field_is_not_empty(self, body: bytes, outcome: Outcome) -> None:
+        """A field that is there says something, if only null."""
+        found = decode_lookup_reply(body, empty=self.FAILED)
+        assert found is not self.FAILED
+        assert found.outcome is outcome

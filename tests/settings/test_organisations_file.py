@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.lookup.breaker import BreakerPolicy
-from streams.lookup.client import Endpoint, NotFound
+from streams.lookup.client import EmptyMeans, Endpoint, NotFound
+from streams.lookup.rate import RatePolicy
 from streams.messages.lookup_reply import SUBSCRIBED_WHEN
-from streams.settings.organisation_keys import KEYS
+from streams.settings.organisation_keys import KEYS, InMessage
 from streams.settings.organisations_file import (
     Organisation,
     Organisations,
@@ -92,6 +93,7 @@ def test_what_is_left_out_has_its_default(path: Path) -> None:
             authorization=None,
             deadline=2.0,
             on_not_found=NotFound.FAILURE,
+            empty_means=EmptyMeans.NOT_SUBSCRIBED,
             connections=64,
             subscribed_when=SUBSCRIBED_WHEN,
         ),
@@ -101,7 +103,29 @@ def test_what_is_left_out_has_its_default(path: Path) -> None:
         subscribed_lifetime=86_400.0,
         not_subscribed_lifetime=3_600.0,
         breaker=BreakerPolicy(),
+        in_message=InMessage.IGNORED,
+        rate=RatePolicy(),
     )
+
+
+def test_a_rate_and_what_an_empty_answer_means_are_read(path: Path) -> None:
+    """Both are an organisation's own or the default's; a rate without a burst sends one request at a time."""
+    organisations = load(
+        path,
+        f'[default]\n{URL}\nrequests_per_second = 10\nempty_means = "error"\n'
+        "[organisation.310]\nburst = 20\n[organisation.311]\nrequests_per_second = 0.5\n"
+        'empty_means = "not_subscribed"',
+    )
+    assert organisations.default.rate == RatePolicy(10.0, 1)
+    assert organisations.of(310).rate == RatePolicy(10.0, 20)
+    assert organisations.of(311).rate == RatePolicy(0.5, 1)
+    assert endpoint(organisations.of(310)).empty_means is EmptyMeans.ERROR
+    assert endpoint(organisations.of(311)).empty_means is EmptyMeans.NOT_SUBSCRIBED
+
+
+def test_a_burst_without_a_rate_is_a_mistake(path: Path) -> None:
+    """It would limit nothing, and somebody thinks that it does."""
+    assert "burst, but no requests_per_second" in problem(path, f"[organisation.310]\n{URL}\nburst = 5")
 
 
 def test_an_entry_overrides_the_default_key_by_key(path: Path) -> None:
@@ -215,6 +239,9 @@ def test_a_byte_order_mark_is_no_mistake(path: Path) -> None:
             "is_subscribed_in_message = true",
             'is_subscribed_in_message = True: allowed is "ignored" or "believed"',
         ),
+        ('empty_means = "{}"', 'empty_means = "{}": allowed is "not_subscribed" or "error"'),
+        ("requests_per_second = 0", "requests_per_second = 0: allowed is 0.1 to 10,000 requests"),
+        ("requests_per_second = true", "requests_per_second = True: allowed is 0.1 to 10,000 requests"),
         ("subscribed_when = []", "subscribed_when = []: allowed is a list"),
         ('subscribed_when = "privacy.optIn"', 'subscribed_when = "privacy.optIn": allowed is a list'),
         ('subscribed_when = ["a..b"]', "subscribed_when = ['a..b']: allowed is a list"),

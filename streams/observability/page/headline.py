@@ -58,6 +58,7 @@ class LookupFacts:
     condition: LookupCondition
     down_for: float | None = None  # seconds since its breaker opened; None: it is closed
     share: float | None = None  # answered, of the last minute's questions
+    wrong_answer: str | None = None  # what was wrong with its last answer; it quotes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,9 @@ def _lookup_notes(lookups: Sequence[LookupFacts]) -> list[tuple[str, str]]:
     if was_down:
         name, more = f"the lookup of {was_down[0].label}", _more(was_down)
         note = f"It is not known whether {name} answers: it was down, and is not asked now{more}."
+        notes.append((note, note))
+    if wrong := [each for each in lookups if each.wrong_answer is not None]:
+        note = f"The lookup of {wrong[0].label} cannot be understood: {wrong[0].wrong_answer}{_more(wrong)}."
         notes.append((note, note))
     return notes
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from streams.lookup.breaker import State
 from streams.lookup.organisation import LookupObserver
-from streams.messages.decode import LookupOutcome, Outcome
+from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.observability.quantile import quantile
 
 #: A minute is kept as so many intervals of so many seconds; a whole interval is forgotten at a time.
@@ -47,15 +47,17 @@ class _Interval:
 class _Organisation:
     """What is kept of one organisation."""
 
-    __slots__ = ("asked_at", "down_since", "intervals")
+    __slots__ = ("asked_at", "down_since", "intervals", "wrong_answer")
 
     def __init__(self) -> None:
         self.intervals: list[_Interval] = []
         self.asked_at: float | None = None
         self.down_since: float | None = None
+        self.wrong_answer: str | None = None
 
     def add(self, now: float, outcome: LookupOutcome, seconds: float) -> None:
         self.asked_at = now
+        self.wrong_answer = outcome.detail if outcome.cause is Cause.WRONG_DATA else None
         number = int(now // INTERVAL)
         if not self.intervals or self.intervals[-1].number != number:
             self.intervals = [*self._kept(now), _Interval(number)]
@@ -113,6 +115,10 @@ class LookupStatistics(LookupObserver):
     def asked_ago(self, org_id: int | None) -> float | None:
         """Return how many seconds ago its last question ended; None: it was never asked."""
         return self._seconds_since(self._organisations[org_id].asked_at)
+
+    def wrong_answer(self, org_id: int | None) -> str | None:
+        """Return why its last answer could not be understood; None: it could, or there was none."""
+        return self._organisations[org_id].wrong_answer
 
     def forget_all_but(self, org_ids: Iterable[int | None]) -> None:
         """Forget organisations that have no lookup any more: ids that somebody makes up must not pile up."""

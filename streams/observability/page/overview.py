@@ -224,6 +224,7 @@ class Overview:
             asked_ago=statistics.asked_ago(org_id),
             asked=minute.asked,
             share=minute.share,
+            wrong_answer=statistics.wrong_answer(org_id),
             median=minute.median,
             p95=minute.p95,
         )

@@ -91,6 +91,20 @@ def test_a_lookup_that_is_not_asked_any_more_is_not_known_to_be_down() -> None:
     )
 
 
+def test_a_lookup_that_cannot_be_understood_is_named_at_its_first_answer() -> None:
+    """Whoever connects a new CRM sees it before every signer has got two buttons."""
+    lookup = LookupFacts(
+        label="organisation 4",
+        condition=LookupCondition.ANSWERS,
+        wrong_answer="none of the known fields was in the answer",
+    )
+    assert said(lookups=[lookup, lookup]) == (
+        "degraded",
+        "Emails leave. The lookup of organisation 4 cannot be understood: none of the known fields was in the"
+        " answer (and 1 more). No action is needed now.",
+    )
+
+
 def test_a_lookup_that_nobody_asked_is_neither_well_nor_down() -> None:
     """Its breaker is closed, which proves nothing; there is nothing to say about it."""
     condition = lookup_condition(None, 0.0, 0, None)

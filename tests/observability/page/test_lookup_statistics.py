@@ -44,6 +44,19 @@ def test_the_share_is_of_the_questions_asked(statistics: LookupStatistics) -> No
     assert statistics.last_minute(1).median is None
 
 
+def test_what_is_wrong_with_the_last_answer_is_known(statistics: LookupStatistics) -> None:
+    """Until the next answer, and only of answers that cannot be understood."""
+    assert statistics.wrong_answer(2) is None
+    for outcome, expected in (
+        (LookupOutcome(Outcome.ERROR, Cause.WRONG_DATA, detail="no known field"), "no known field"),
+        (LookupOutcome(Outcome.ERROR, Cause.NO_DATA, detail="empty"), None),
+        (LookupOutcome(Outcome.ERROR, Cause.WRONG_DATA, detail="no known field"), "no known field"),
+        (FOUND, None),
+    ):
+        statistics.answered(2, outcome, 0.004)
+        assert statistics.wrong_answer(2) == expected
+
+
 def test_a_minute_is_forgotten_interval_by_interval(statistics: LookupStatistics, clock: Clock) -> None:
     """What is older than the last six intervals no longer counts, also when nothing came after it."""
     statistics.answered(2, FAILED, 2.0)

@@ -88,7 +88,7 @@ function showLookups() {
       : row.down_for === null ? "Not asked lately" : `Not asked for ${lasting(row.asked_ago)}`;
     return [
       { strong: row.organisation === null ? "all others" : String(row.organisation), small: row.name, head: "row" },
-      { text, state: row.condition, small: `breaker ${words(row.state)}` },
+      { text, state: row.condition, small: row.wrong_answer === null ? `breaker ${words(row.state)}` : `breaker ${words(row.state)}, ${row.wrong_answer}` },
       { text: percent(row.share), n: true, small: row.asked ? `of ${count(row.asked)}` : "", trouble: row.condition === "down" || row.condition === "fails_often" },
       { text: duration(row.median), n: true, small: row.p95 === null ? "" : `p95 ${duration(row.p95)}` }];
   }), more);
