@@ -85,6 +85,16 @@ async def failing(_: Question) -> web.StreamResponse:
     return web.Response(status=500, text="Internal Server Error")
 
 
+def failing_after(seconds: float) -> Answer:
+    """Answer with status 500, as late as a service that first tries its CRM again and again."""
+
+    async def answer(question: Question) -> web.StreamResponse:
+        await asyncio.sleep(seconds)
+        return await failing(question)
+
+    return answer
+
+
 async def hanging(_: Question) -> web.StreamResponse:
     """Never answer."""
     await asyncio.Event().wait()
