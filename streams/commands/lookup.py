@@ -12,7 +12,9 @@ from streams.commands.typed_text import TypedText
 @click.option("--org", "org_id", type=click.IntRange(min=1), required=True, help="The organisation's orgId.")
 @click.option("--email", type=TypedText(), required=True, help="The address to ask about.")
 @click.option(
-    "--contact-ref", type=TypedText(), help="Default: base64url(sha256(address)), as Proca makes it."
+    "--contact-ref",
+    type=TypedText(),
+    help="Default: a made-up one; Proca's cannot be computed from an address.",
 )
 def lookup(org_id: int, email: str, contact_ref: str | None) -> None:
     """Ask an organisation's lookup service once, by hand.

@@ -48,7 +48,7 @@ def ask_by_hand(settings: Settings, org_id: int, email: str, contact_ref: str | 
         settings: in force.
         org_id: the organisation.
         email: the address to ask about.
-        contact_ref: the supporter's contactRef; None: made from the address (see ``made_up_ref``).
+        contact_ref: the supporter's contactRef; None: a made-up one (see ``made_up_ref``).
 
     Returns:
         The exit code: 0 answered, 1 failed.
@@ -65,7 +65,10 @@ def ask_by_hand(settings: Settings, org_id: int, email: str, contact_ref: str | 
     click.echo(_whom(org_id, plan, plan.lookup))
     if not contact_ref:
         contact_ref = made_up_ref(email)
-        click.echo("contactRef: base64url(sha256(address)), as Proca makes it; --contact-ref gives another")
+        click.echo(
+            "contactRef: made up, as the platform's cannot be computed from an address;"
+            " --contact-ref gives the person's own"
+        )
     reply, seconds = asyncio.run(_ask(plan, Question(org_id, contact_ref, email)))
     for line in _what_came(reply):
         click.echo(line)
@@ -74,7 +77,10 @@ def ask_by_hand(settings: Settings, org_id: int, email: str, contact_ref: str | 
 
 
 def made_up_ref(email: str) -> str:
-    """A contactRef as Proca makes it by default: base64url(sha256(address)), without padding."""
+    """Make up a contactRef in the form of Proca's: the base64url of a SHA-256, without padding.
+
+    It is nobody's: Proca hashes a secret seed with the address, or other personal data than the address.
+    """
     return urlsafe_b64encode(hashlib.sha256(email.encode()).digest()).decode().rstrip("=")
 
 

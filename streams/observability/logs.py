@@ -31,7 +31,7 @@ FIELDS = ("topic", "partition", "offset", "trace_id", "organisation", "suppresse
 _ADDRESS = re.compile(
     r"(?<=//)[^\s/@]+@[^\s\"'<>(){}\[\],;=/\\|]+|[^\s\"'<>(){}\[\],;:=/\\|]+@[^\s\"'<>(){}\[\],;:=/\\|]+"
 )
-# A contactRef as Proca makes them: the base64url of a SHA-256, without padding (RFC 4648, section 5).
+# The form of Proca's contactRefs: the base64url of a SHA-256, without padding (RFC 4648, section 5).
 _CONTACT_REF = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])", re.ASCII)
 # Errors whose texts speak of brokers, files and names in code. The text of any other may quote a whole
 # record, and a name in it looks like any word. Those of this package are written for the log.

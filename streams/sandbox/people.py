@@ -56,7 +56,7 @@ class Supporter(NamedTuple):
 
 
 def somebody(email: str, org_id: int = ORG_ID, first_name: str = "Ana") -> Supporter:
-    """Return the supporter with this address; contactRef is its hash, the same at every organisation."""
+    """Return a made-up supporter; contactRef is made up, too, and the same at every organisation."""
     digest = hashlib.sha256(email.encode()).digest()
     return Supporter(org_id, email, urlsafe_b64encode(digest).decode().rstrip("="), first_name)
 

@@ -49,7 +49,8 @@ def test_an_answer_is_shown_with_its_letter_and_time(tmp_path: Path, server: Loo
     assert "organisation 310 (Example)" in result.output
     assert "outcome: existing (subscribed: one button)" in result.output
     assert "time: " in result.output
-    assert "base64url(sha256(address))" in result.output
+    assert "contactRef: made up" in result.output
+    assert "cannot be computed from an address" in result.output
     assert server.questions == [{"email": ADDRESS, "contactRef": made_up_ref(ADDRESS)}]
 
 
@@ -91,6 +92,30 @@ def test_an_answer_without_any_known_field_is_a_failure_that_says_so(
     assert result.exit_code == 1
     assert "outcome: error (no answer: two buttons)" in result.output
     assert "cause: wrong_data (none of the known fields was in the answer)" in result.output
+
+
+def test_an_answer_about_somebody_else_is_a_failure_that_says_so(
+    tmp_path: Path, server: LookupService
+) -> None:
+    """The made-up contactRef is not the one that the service knows: the person's own has to be given."""
+
+    async def knows_another(_: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response({"privacy": {"optIn": True}, "contactRef": "real"})
+
+    server.answer = knows_another
+    result = ask(tmp_path, entry(server.url))
+    assert result.exit_code == 1
+    assert "cause: wrong_data (the answer names another contactRef than the question)" in result.output
+    assert ask(tmp_path, entry(server.url), "--contact-ref", "real").exit_code == 0
+
+
+def test_an_empty_answer_that_is_a_failure_says_so(tmp_path: Path, server: LookupService) -> None:
+    """Where empty_means is error, {} is no answer, and the reason names the key."""
+    server.answer = not_subscribed
+    result = ask(tmp_path, entry(server.url, 'empty_means = "error"'))
+    assert result.exit_code == 1
+    assert "cause: no_data (the answer is empty, and empty_means says that this is an error)" in result.output
+    assert "for the circuit breaker: neither healthy nor a failure" in result.output
 
 
 def test_a_service_that_wants_a_pause_is_quoted(tmp_path: Path, server: LookupService) -> None:
@@ -148,7 +173,7 @@ def test_an_empty_address_is_a_usage_error(address: str) -> None:
 
 
 def test_the_made_up_contact_ref_is_that_of_made_up_people() -> None:
-    """Both make it as Proca does: 43 characters, the same hash everywhere."""
+    """Both have the form of Proca's: 43 characters."""
     ref = made_up_ref("supporter.0@example.org")
     assert somebody("supporter.0@example.org").contact_ref == ref
     assert len(ref) == 43
