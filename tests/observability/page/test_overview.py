@@ -1,15 +1,19 @@
 """What the page shows, from parts of a worker that a test can set."""
 
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from streams.actions.decision import LETTERS
 from streams.lookup.breaker import State
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.observability.lag import PartitionLags
 from streams.observability.metric_catalogue import DEAD_LETTERS, EMAILS, IGNORED, Described
+from streams.observability.page import overview
 from streams.observability.page.headline import DOWN_IS_KNOWN_FOR
 from streams.observability.page.lookup_statistics import LookupStatistics
 from streams.observability.page.overview import ROWS, Overview, WorkerParts
@@ -109,6 +113,16 @@ def worker() -> FakeWorker:
     made = FakeWorker()
     made.overview.note()
     return made
+
+
+def test_every_letter_has_its_place_and_colour_in_the_plot() -> None:
+    """A new reason is not left out of the page's sums: the plot stacks each letter, and has a colour for it."""
+    static = Path(overview.__file__).parent / "static"
+    found = re.search(r"STACK = \[([\d, ]+)\]", (static / "plot.js").read_text())
+    assert found is not None
+    assert sorted(map(int, found[1].split(","))) == list(range(len(LETTERS)))
+    style = (static / "page.css").read_text()
+    assert all(f".f{number} {{ fill: " in style for number in range(len(LETTERS)))
 
 
 def test_a_point_counts_each_letter(worker: FakeWorker) -> None:

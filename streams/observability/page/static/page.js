@@ -67,7 +67,9 @@ function showLetters() {
     const total = (of) => indices.reduce((sum, i) => sum + of(2 + i), 0);
     const group = [{ text: VARIANTS[variant], head: "rowgroup" }, { text: rate(total(recentRate)), n: true }, { text: count(total(sums)), n: true }];
     group.group = true;
-    bodies.push([group, ...indices.map((i) => [
+    // Few organisations want a message to decide: that row is there once there is such a letter.
+    const shown = indices.filter((i) => letters[i][1] !== "message_subscribed" || sums(2 + i));
+    bodies.push([group, ...shown.map((i) => [
       { text: words(letters[i][1]), head: "row", swatch: `f${i}` },
       { text: rate(recentRate(2 + i)), n: true }, { text: count(sums(2 + i)), n: true }])]);
   }

@@ -5,7 +5,7 @@ import { clock, count, minute, rate, words } from "./words.js";
 
 const SPAN_MOST = 600, SPAN_LEAST = 60; // seconds
 // From the bottom upwards: indices into the letters. The table beside the plot reads from its end.
-export const STACK = [0, 2, 1, 3, 5, 4];
+export const STACK = [0, 2, 6, 1, 3, 5, 4];
 
 let points = [], letters = null; // points: [moment, actions, one count a letter, …]
 let moment = null; // the second that the reader points at, or null: the present
