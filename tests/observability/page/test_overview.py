@@ -116,7 +116,7 @@ def worker() -> FakeWorker:
 
 
 def test_every_letter_has_its_place_and_colour_in_the_plot() -> None:
-    """A new reason is not left out of the page's sums: the plot stacks each letter, and has a colour for it."""
+    """A new reason is not left out of the page's sums: the plot stacks each letter, in its own colour."""
     static = Path(overview.__file__).parent / "static"
     found = re.search(r"STACK = \[([\d, ]+)\]", (static / "plot.js").read_text())
     assert found is not None
