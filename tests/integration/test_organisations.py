@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from streams.commands.audit.auditing import audit
+from streams.commands.audit.outcome import AuditRange
+from streams.commands.installation import installation_of
 from streams.sandbox.lookup_service import LookupService, hanging, subscribed
+from streams.settings.load import load_settings
 from tests.integration.steps import Make, act, emails_of, ready, reasons, settled, table
 from tests.integration.topics import action
 
@@ -64,6 +68,38 @@ async def test_each_organisation_is_asked_by_its_own_entry(
         assert other.authorizations == [None], "the default's secret is not for somebody else's service"
         assert worker.counter("confirmation_lookups_total", organisation="310", outcome="non_existing") == 1
         assert worker.counter("confirmation_lookups_total", organisation="other", outcome="existing") == 1
+
+
+async def test_what_proca_s_messages_say_decides_where_that_is_set(
+    installation: Make, tmp_path: Path
+) -> None:
+    """No consent: no letter. A repeat signer: one. What the message says: one organisation believes it."""
+    file = tmp_path / "organisations.toml"
+    file.write_text(table(None, ['lookup = "none"']) + table(310, ['is_subscribed_in_message = "believed"']))
+    place = installation(organisations_file=file, confirm_repeats_at="deliver")
+    worker = await ready(place)
+    says_so = {"action": {"customFields": {"isSubscribed": True}}}
+    documents = [
+        action(1, **says_so),
+        action(2, org_id=311, **says_so),
+        action(3, privacy={"withConsent": False}, **says_so),
+        action(4, stage="deliver"),
+        action(5, stage="deliver"),
+        action(6),
+    ]
+    documents[4]["contact"]["dupeRank"] = 1
+    await act(place, *documents)
+    assert await reasons(place, 4) == {
+        1: "message_subscribed",
+        2: "no_lookup",
+        5: "no_lookup",
+        6: "no_lookup",
+    }
+    for why in ("no_consent", "stage"):
+        await asyncio.to_thread(worker.wait_counter, 1, "confirmation_actions_ignored_total", why=why)
+    settings = load_settings({f"STREAMS_{name}": text for name, text in place.settings.items()})
+    found = await audit(installation_of(settings), AuditRange())
+    assert (found.holds, found.counts.asked, found.counts.ignored) == (True, 4, 2), "by the same setting"
 
 
 @pytest.mark.slow
