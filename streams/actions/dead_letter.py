@@ -104,12 +104,10 @@ def unreadable_letter(
 
 def read_dead_letter_headers(headers: Iterable[tuple[str, bytes | None]]) -> DeadLetterOrigin:
     """Read what :func:`dead_letter_headers` and :func:`reduced` wrote, or any other headers."""
-    # The record may have come with headers of the same names: ours are the last.
-    texts: dict[str, str] = {}
-    for name, value in headers:
-        if name == _TOPIC:
-            texts.pop(_EPOCH, None)  # the record's own: we do not always write one
-        texts[name] = (value or b"").decode("utf-8", "replace")
+    # The record may have come with headers of the same names: the last one that names a topic is ours.
+    headers = list(headers)
+    begin = max((at for at, (name, _) in enumerate(headers) if name == _TOPIC), default=0)
+    texts = {name: (value or b"").decode("utf-8", "replace") for name, value in headers[begin:]}
     return DeadLetterOrigin(
         texts.get(_TOPIC, ""),
         _number(texts.get(_PARTITION, "")),

@@ -70,6 +70,16 @@ def test_a_place_that_cannot_be_read_is_none(number: bytes | None) -> None:
         source_headers([])
 
 
+@pytest.mark.parametrize("mark", ["shortened-from", "key-left-out-bytes", "headers-left-out-bytes"])
+def test_a_mark_that_the_record_came_with_says_nothing_about_its_dead_letter(mark: str) -> None:
+    """Only the headers behind the record's own say that a part of it is missing."""
+    own = [*headers(), (mark, b"7")]
+    written = dead_letter_headers("actions", 3, 41, own, ErrorClass.NOT_JSON, "$")
+    assert read_dead_letter_headers(written) == DeadLetterOrigin(
+        "actions", 3, 41, "not_json", "$", shortened=False
+    )
+
+
 LARGE = b"0" * (3 * SHORTENED_TO)
 
 
