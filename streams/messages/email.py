@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from streams.messages.decode import Action, LookupOutcome, Reason, Variant
-from streams.messages.trace_context import TRACE_HEADERS
+from streams.messages.trace_context import trace_headers
 
 Headers = list[tuple[str, bytes]]
 
@@ -81,7 +81,7 @@ class EmailWriter:
         """Return an email's value (``schemas/confirmation-email.json``) and headers.
 
         The headers are a CloudEvent's in binary content mode (CloudEvents' Kafka protocol binding, 3.2), the
-        letter's variant, and the trace context that the action came with.
+        letter's variant, and the trace context that the action came with, if that is text.
 
         Args:
             offset: of the action's record.
@@ -109,7 +109,7 @@ class EmailWriter:
         )
         headers = [("ce_id", email_id), *self._constant, ("ce_time", moment), _VARIANT_HEADER[variant]]
         if source_headers:
-            headers += [header for header in source_headers if header[0] in TRACE_HEADERS]
+            headers += trace_headers(source_headers)
         return value, headers
 
     def _moment(self, seconds: float) -> bytes:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from streams.messages.trace_context import sampled_traceparent, trace_id
+from streams.messages.trace_context import sampled_traceparent, trace_headers, trace_id
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,19 @@ def test_a_trace_id_is_read_from_its_header(headers: Any, expected: str | None) 
 def test_only_a_sampled_parent_is_followed(value: bytes | None, sampled: bool) -> None:
     """The lowest bit of the flags says whether the trace is recorded."""
     assert (sampled_traceparent([("traceparent", value)]) is not None) is sampled
+
+
+@pytest.mark.parametrize(
+    ("headers", "travelling"),
+    [
+        (
+            [("a", b"1"), ("tracestate", b"v=1"), ("traceparent", b"x")],
+            [("tracestate", b"v=1"), ("traceparent", b"x")],
+        ),
+        ([("traceparent", b"first"), ("traceparent", b"second")], [("traceparent", b"first")]),
+        ([("traceparent", None), ("tracestate", b"\xff"), ("traceparent", b"second")], []),
+    ],
+)
+def test_the_first_header_of_each_name_travels_on_if_it_is_text(headers: Any, travelling: Any) -> None:
+    """The schema of an email's headers knows UTF-8 texts only, each name once."""
+    assert trace_headers(headers) == travelling
