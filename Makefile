@@ -10,7 +10,7 @@ PYTHON := python3.11 python3.12 python3.13 python3.14 python3 python
 FITS   := import ensurepip, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo drill test test-slow chaos check-deploy bench lint kafka lock clean
+.PHONY: help demo drill test test-slow fuzz chaos check-deploy bench lint kafka lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ test-slow: $(STAMP) ## Run the tests that make test leaves out: they take long, 
 
 check-deploy: $(STAMP) ## Build, validate and judge what is deployed, and test the alerts
 	@$(RUN) -m tests.deploy
+
+fuzz: $(STAMP) ## Let 200,000 strange records go through the reading path (ARGS="--seed 7")
+	@$(RUN) -m tests.fuzz $(ARGS)
 
 chaos: $(STAMP) ## Break everything for ten minutes, and count (ARGS="--seed 7 --minutes 3")
 	@$(RUN) -m tests.chaos $(ARGS)
