@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from streams.sandbox.kafka.errors import BrokerFailed, EmbeddedKafkaError
-from streams.sandbox.kafka.jars import Progress, classpath, kafka_folder, silent
+from streams.sandbox.kafka.jars import KAFKA_VERSION, Progress, classpath, kafka_folder, silent
 from streams.sandbox.kafka.java import find_java
 from streams.sandbox.kafka.jvm import Jvm
 from streams.sandbox.kafka.properties import Node, PropertyValue
@@ -63,6 +63,7 @@ class EmbeddedKafka:
         properties: Mapping[str, PropertyValue] | None = None,
         *,
         port: int | None = None,
+        version: str = KAFKA_VERSION,
         heap: str = "512m",
         jvm_options: Sequence[str] = (),
         java: Path | None = None,
@@ -75,6 +76,7 @@ class EmbeddedKafka:
             folder: is kept, and a later cluster with as many brokers goes on from it. None: a temporary one.
             properties: broker properties that win over the generated ones.
             port: of the first broker, the others follow; None: free ones.
+            version: of Apache Kafka.
             heap: the JVM's -Xmx.
             jvm_options: more options for the JVM, after ours.
             java: the `java` program to use instead of looking for one.
@@ -86,6 +88,7 @@ class EmbeddedKafka:
         self._folder = None if folder is None else Path(folder).absolute()
         self._properties = dict(properties or {})
         self._port = port
+        self._version = version
         self._heap = heap
         self._jvm_options = tuple(jvm_options)
         self._java = java
@@ -129,8 +132,9 @@ class EmbeddedKafka:
         if self._processes is not None:
             raise EmbeddedKafkaError("This cluster was started already.")
         java = find_java() if self._java is None else find_java([self._java])
-        self._jvm = Jvm(java, classpath(progress=self._progress), self._heap, self._jvm_options)
-        self._archive = self._jvm.archive(kafka_folder())
+        jars = classpath(progress=self._progress, version=self._version)
+        self._jvm = Jvm(java, jars, self._heap, self._jvm_options)
+        self._archive = self._jvm.archive(kafka_folder(version=self._version))
         self._progress(f"starting {self._count} broker(s)")
         try:
             self._start_or_leave_nothing()

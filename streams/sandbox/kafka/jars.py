@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jgo.maven import Artifact, MavenContext
 
 KAFKA_VERSION = "4.3.1"
-KAFKA = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}"
+KAFKA = "org.apache.kafka:kafka_2.13"
 LOGGING = "org.slf4j:slf4j-simple:1.7.36"
 """Kafka's pom has the SLF4J API (1.7) and no binding: without one, a broker dies without a word."""
 
@@ -60,18 +60,20 @@ def cache_folder() -> Path:
         ) from None
 
 
-def kafka_folder(cache: Path | None = None) -> Path:
-    """Where this version's jars are kept."""
-    return (cache or cache_folder()) / f"kafka-{KAFKA_VERSION}"
+def kafka_folder(cache: Path | None = None, version: str = KAFKA_VERSION) -> Path:
+    """Where a version's jars are kept."""
+    return (cache or cache_folder()) / f"kafka-{version}"
 
 
-def classpath(cache: Path | None = None, progress: Progress = silent) -> list[Path]:
+def classpath(
+    cache: Path | None = None, progress: Progress = silent, version: str = KAFKA_VERSION
+) -> list[Path]:
     """Kafka's jars, in class path order; downloaded (45 MB) if they are not in the cache.
 
     Raises:
         EmbeddedKafkaUnavailable: they are not in the cache and cannot be downloaded.
     """
-    folder = kafka_folder(cache)
+    folder = kafka_folder(cache, version)
     if jars := _cached(folder):
         return jars
     try:
@@ -79,10 +81,10 @@ def classpath(cache: Path | None = None, progress: Progress = silent) -> list[Pa
         with _locked(folder.with_name(f"{folder.name}.lock"), progress):
             if jars := _cached(folder):  # another process was faster
                 return jars
-            _fill(folder, progress)
+            _fill(folder, progress, version)
     except OSError as error:
         raise EmbeddedKafkaUnavailable(
-            f"Apache Kafka {KAFKA_VERSION}'s jars cannot be kept in {folder.parent} ({error.strerror}): "
+            f"Apache Kafka {version}'s jars cannot be kept in {folder.parent} ({error.strerror}): "
             "make that folder writable, or name another one in XDG_CACHE_HOME."
         ) from error
     jars = _cached(folder)
@@ -113,13 +115,13 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-def _fill(folder: Path, progress: Progress) -> None:
+def _fill(folder: Path, progress: Progress, version: str) -> None:
     """Resolve and download into a new folder, then put it in place of whatever is there."""
     for abandoned in folder.parent.glob(f"{folder.name}.new-*"):  # by a killed process; we have the lock
         shutil.rmtree(abandoned, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=f"{folder.name}.new-", dir=folder.parent))
     try:
-        jars = _download(staging, progress)
+        jars = _download(staging, progress, version)
         listed = [(str(jar.relative_to(staging)), jar.stat().st_size) for jar in jars]
         (staging / "classpath.json").write_text(json.dumps(listed, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
@@ -128,7 +130,7 @@ def _fill(folder: Path, progress: Progress) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _download(repository: Path, progress: Progress) -> list[Path]:
+def _download(repository: Path, progress: Progress, version: str) -> list[Path]:
     """Every jar that Kafka needs, into a Maven repository folder."""
     try:
         from jgo.config import GlobalSettings
@@ -136,7 +138,7 @@ def _download(repository: Path, progress: Progress) -> list[Path]:
         from jgo.maven import MavenContext
     except ImportError as error:
         raise EmbeddedKafkaUnavailable(
-            f"Apache Kafka {KAFKA_VERSION}'s jars are not in the cache, and the package jgo, which downloads "
+            f"Apache Kafka {version}'s jars are not in the cache, and the package jgo, which downloads "
             "them, is missing: run: pip install 'confirmation-streams[embedded]'"
         ) from error
     # A mirror that the user set up for jgo is asked too, and first.
@@ -144,15 +146,15 @@ def _download(repository: Path, progress: Progress) -> list[Path]:
     remotes.setdefault("central", MAVEN_CENTRAL_URL)
     context = MavenContext(repo_cache=repository, remote_repos=remotes, timeout=_REQUEST_SECONDS)
     try:
-        progress(f"resolving Apache Kafka {KAFKA_VERSION} on Maven Central")
-        artifacts = _resolve(context, progress)
+        progress(f"resolving Apache Kafka {version} on Maven Central")
+        artifacts = _resolve(context, progress, version)
         jars: dict[str, Path] = {}
         pool = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE)
         try:
             started = {pool.submit(_fetch, artifact): artifact for artifact in artifacts}
             for finished in as_completed(started):
                 jars[str(started[finished])] = finished.result()
-                progress(f"downloading Apache Kafka {KAFKA_VERSION}: {len(jars)} of {len(artifacts)} jars")
+                progress(f"downloading Apache Kafka {version}: {len(jars)} of {len(artifacts)} jars")
         finally:
             pool.shutdown(cancel_futures=True)
     # jgo raises RuntimeError for a missing artifact, requests' errors (OSErrors without an errno) for the
@@ -161,13 +163,13 @@ def _download(repository: Path, progress: Progress) -> list[Path]:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # a full or read-only disk is no network failure
         raise EmbeddedKafkaUnavailable(
-            f"Apache Kafka {KAFKA_VERSION}'s jars are not in the cache and cannot be downloaded from Maven "
+            f"Apache Kafka {version}'s jars are not in the cache and cannot be downloaded from Maven "
             f"Central ({type(error).__name__}): connect to the network once, or give jgo a mirror."
         ) from error
     return [jars[str(artifact)] for artifact in artifacts]
 
 
-def _resolve(context: MavenContext, progress: Progress) -> list[Artifact]:
+def _resolve(context: MavenContext, progress: Progress, version: str) -> list[Artifact]:
     """Kafka with its dependencies, then the logging binding alone.
 
     Not in one resolution: jgo lets each requested artifact's parent pom manage the versions of all others,
@@ -175,7 +177,7 @@ def _resolve(context: MavenContext, progress: Progress) -> list[Artifact]:
     """
     from jgo.parse import Coordinate
 
-    requested = context.create_dependency(replace(Coordinate.parse(KAFKA), scope="compile"))
+    requested = context.create_dependency(replace(Coordinate.parse(f"{KAFKA}:{version}"), scope="compile"))
     for attempt in range(_ATTEMPTS):
         try:
             inputs, transitive = context.resolver.resolve([requested])
@@ -185,7 +187,7 @@ def _resolve(context: MavenContext, progress: Progress) -> list[Artifact]:
                 raise
             for pom in context.repo_cache.rglob("*.pom"):  # one of them may be cut short
                 pom.unlink()
-            progress(f"resolving Apache Kafka {KAFKA_VERSION} on Maven Central, attempt {attempt + 2}")
+            progress(f"resolving Apache Kafka {version} on Maven Central, attempt {attempt + 2}")
     group, name, version = LOGGING.split(":")
     artifacts = [dependency.artifact for dependency in inputs]
     artifacts += [found.artifact for found in transitive if found.scope in ("compile", "runtime")]
