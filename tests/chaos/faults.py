@@ -22,6 +22,8 @@ class Scene:
     roles: Roles
     fleet: Fleet
     cable: Child
+    #: Is told (partition, offset, value) of each action that is deleted, before it is.
+    note_action: Callable[[int, int, bytes], None]
 
     async def grouped(self, members: int, seconds: float = _REGROUP_SECONDS) -> float:
         """Wait until the group is stable with so many members; returns the seconds."""

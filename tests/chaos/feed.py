@@ -6,14 +6,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
 from streams.sandbox.people import AS_OF, numbered
-from tests.chaos.load import KNOWN, plan, subscribed
+from tests.chaos.load import KNOWN, ODDITIES, plan, poison, subscribed
 from tests.chaos.verdict import Produced
 
 _TICK = 0.02  # seconds
@@ -90,9 +90,11 @@ class Feed:
     async def _send(self, producer: AIOKafkaProducer) -> None:
         serial = self.sent
         self.sent += 1
-        key, value = message(serial)
+        key, value, headers, timestamp_ms = message(serial)
         self._produced[serial] = Produced.UNKNOWN
-        delivery = await producer.send(self._actions, value, key=key)
+        delivery = await producer.send(
+            self._actions, value, key=key, headers=headers, timestamp_ms=timestamp_ms
+        )
         self._under_way.add(delivery)
         delivery.add_done_callback(partial(self._note, serial))
 
@@ -133,12 +135,22 @@ class Feed:
             await producer.stop()
 
 
-def message(serial: int) -> tuple[bytes, bytes]:
-    """Return the key and value of one record of the actions topic."""
+class Message(NamedTuple):
+    """One record of the actions topic."""
+
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, bytes | None]]
+    timestamp_ms: int | None
+
+
+def message(serial: int) -> Message:
+    """Return the record with this serial."""
     kind, number, action_id = plan(serial)
     supporter = numbered(number)
     if kind == "dead_letter":
-        return supporter.key, b'{"not an action","serial":%d}' % serial
+        key = (supporter.key, None, b"\xff")[serial // 500 % 3]
+        return Message(key, poison(serial), *ODDITIES[serial % len(ODDITIES)])
     action = supporter.action(
         action_id,
         stage="deliver" if kind == "nothing" else "supporter_confirm",
@@ -146,7 +158,8 @@ def message(serial: int) -> tuple[bytes, bytes]:
         privacy={"optIn": None, "withConsent": True},
         tracking={"source": "s", "location": "https://example.org"},
     )
-    return supporter.key, orjson.dumps(action)
+    headers, timestamp_ms = ODDITIES[serial // 100 % len(ODDITIES) if serial % 100 == 1 else 0]
+    return Message(supporter.key, orjson.dumps(action), headers, timestamp_ms)
 
 
 def status(supporter: int, as_of: str) -> tuple[bytes, bytes]:

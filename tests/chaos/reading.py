@@ -1,16 +1,23 @@
 """Reads whole topics as a mailer would, and puts them into the ledgers."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 
 async def read_all(
-    bootstrap_servers: str, topic: str, partitions: int, take: Callable[[Any], None], seconds: float = 300
+    bootstrap_servers: str,
+    topic: str,
+    partitions: int,
+    take: Callable[[Any], None],
+    seconds: float = 300,
+    before: Mapping[int, int] | None = None,
 ) -> None:
     """Give every committed record of `topic` to `take`, in each partition's order.
+
+    `before` has an offset for each partition, if not everything is wanted.
 
     Raises:
         TimeoutError: the end of a partition was not reached.
@@ -24,13 +31,16 @@ async def read_all(
     )
     async with consumer:
         ends = await consumer.end_offsets(places)
+        if before is not None:
+            ends = {place: before[place.partition] for place in places}
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
         deadline = time.monotonic() + seconds
         while True:
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 for record in records:
-                    take(record)
+                    if record.offset < ends[TopicPartition(topic, record.partition)]:
+                        take(record)
             # Behind the last record there are transaction markers, which move the position only.
             if all([await consumer.position(place) >= ends[place] for place in places]):
                 return

@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.chaos import verdict
+from tests.chaos.damage import DAMAGE, full_store
 from tests.chaos.faults import FAULTS, Scene, in_sync
 from tests.chaos.feed import Feed
 from tests.chaos.fleet import Child, Fleet
@@ -34,6 +35,10 @@ _DRAIN_SECONDS = 240.0
 #: An abandoned transaction hides what comes behind it for its time-out of 5 s, and as long as it takes the
 #: cluster to find a new coordinator. Longer than this is stuck.
 _STUCK_SECONDS = 45.0
+#: For so long a damaged store or a shortened log may stop a partition, beyond what an orderly restart or no
+#: fault at all takes on this machine in the same run.
+_SILENT_SECONDS = 10.0
+_USUAL = (QUIET, "term")
 
 
 @dataclass
@@ -81,7 +86,7 @@ async def _scene(folder: Path, say: Say) -> AsyncIterator[Scene]:
         crm, cable = children
         fleet = Fleet(kafka.bootstrap_servers, cable, folder, "chaos", crm.first_line)
         stack.callback(fleet.kill_all)
-        yield Scene(kafka, Roles(kafka.bootstrap_servers), fleet, cable)
+        yield Scene(kafka, Roles(kafka.bootstrap_servers), fleet, cable, lambda *_: None)
 
 
 class _Run:
@@ -97,6 +102,7 @@ class _Run:
         self._next_at = schedule[0].at if schedule else self._seconds
         names, servers = scene.fleet.names, scene.kafka.bootstrap_servers
         self._ledgers = Ledgers(names.actions, actions, scene.fleet.partitions)
+        scene.note_action = self._ledgers.action
         self._feed = Feed(servers, names.actions, names.statuses, self._ledgers.produced, self._pace)
         self._watch = Watch(
             servers, scene.fleet.group, names.actions, names.emails, scene.fleet.partitions, actions
@@ -169,8 +175,9 @@ class _Run:
             self._outcome.injected[QUIET] += 1
             return
         self._note(f"{fault.kind} …")
+        self._ledgers.store_was_away |= fault.kind == full_store.__name__
         try:
-            evidence = await FAULTS[fault.kind](self._scene, fault.pick)
+            evidence = await (FAULTS | DAMAGE)[fault.kind](self._scene, fault.pick)
         except Unbitten as exc:
             self._problem(f"{fault.kind} did not go as it must: {exc}")
         else:
@@ -246,6 +253,10 @@ class _Run:
             self._problem(f"{place}: a transaction is open ({stable} of {high} can be read)")
         if self._watch.longest_open > _STUCK_SECONDS:
             self._problem(f"the last stable offset stood still for {self._watch.longest_open:.0f} s")
+        usual = max((each for kind in _USUAL for each in self._watch.silences.get(kind, ())), default=0.0)
+        for kind in DAMAGE:
+            if (silence := max(self._watch.silences.get(kind, ()), default=0.0)) > usual + _SILENT_SECONDS:
+                self._problem(f"{kind}: no email in some partition for {silence:.1f} s")
         for deserter in scene.fleet.deserters:
             self._problem(f"unasked, {deserter}")
         outcome.report = list(self._lines())
@@ -256,6 +267,8 @@ class _Run:
         feed = ", ".join(f"{produced[each]} {each.name.lower()}" for each in Produced if each)
         found = [f"fed: {feed}", f"{len(watch.samples)} commits looked at while they happened"]
         found.append(f"dead letters {outcome.verdict.dead_letters}, as many as records without sense")
+        if self._ledgers.store_was_away:
+            found.append(f"{outcome.verdict.not_known} emails of known supporters while a store was away")
         found.append(f"the last stable offset stood still {watch.longest_open:.1f} s at the most")
         found.append("seconds without an email in some partition, from the fault on:")
         for kind, silences in sorted(watch.silences.items()):

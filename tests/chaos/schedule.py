@@ -18,6 +18,9 @@ KINDS = {
     "rolling_restart": 45.0,
     "scale": 40.0,
     "deploy": 30.0,
+    "spoiled_store": 15.0,
+    "deleted_records": 15.0,
+    "full_store": 45.0,
 }
 QUIET = "quiet"
 _QUIET_SECONDS = 9.0

@@ -7,8 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from streams.messages.decode import Undecodable, decode_action
 from tests.chaos.feed import message
-from tests.chaos.load import KNOWN, plan, subscribed
+from tests.chaos.load import KNOWN, POISON, plan, serial_in, subscribed
 from tests.chaos.verdict import Ledgers, Produced, Sample, Verdict, _id_of
 
 TOPIC = "actions"
@@ -121,6 +122,20 @@ def test_what_the_input_has_twice_is_owed_two_emails() -> None:
     assert dict(verdict.wrong) == {"feed: there twice": 1}
 
 
+def test_a_status_may_be_unknown_while_a_store_is_away_but_no_consent_is_guessed() -> None:
+    """A subscriber gets two buttons then, and the email is counted; a known status must choose its letter."""
+    serial = next(number for number in range(4) if _known(number) and subscribed(plan(number).supporter))
+    others = [each for each in range(4) if each != serial]
+    for reason, wrong in (("lookup_failed", {}), ("known_subscribed", {"wrong letter": 1})):
+        ledgers = acted(*range(4))
+        ledgers.store_was_away = True
+        changed = email(serial, serial, variant="two_button", reason=reason)
+        for partition, offset, value in [*faithful(*others), (0, 3, changed)]:
+            ledgers.email(partition, offset, value)
+        verdict = ledgers.verdict()
+        assert (dict(verdict.wrong), verdict.not_known) == (wrong, 0 if wrong else 1)
+
+
 @pytest.mark.parametrize(
     ("more", "wrong"),
     [
@@ -158,6 +173,15 @@ def test_a_commit_that_passed_an_action_before_its_email_was_written_is_seen() -
     in_time, too_early = Sample(0, 3, 3), Sample(0, 3, 2)
     assert judged(faithful(0, 1, 2, 3), samples=(in_time,)).clean
     assert dict(judged(faithful(0, 1, 2, 3), samples=(too_early,)).wrong) == {"commit before its email": 1}
+
+
+def test_poison_of_each_kind_has_its_serial_and_no_email_can_be_made_from_it() -> None:
+    """The worker's own decoder refuses all ten kinds, so that each is owed a dead letter."""
+    assert len(set(POISON)) == 10
+    for kind in POISON:
+        assert serial_in(kind % 4_998) == 4_998
+        with pytest.raises(Undecodable):
+            decode_action(kind % 4_998)
 
 
 def test_poison_is_owed_one_dead_letter_and_no_email() -> None:
