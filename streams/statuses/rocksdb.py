@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -199,7 +200,7 @@ class Store(rocksdb.Store):
                 self.away[partition] = _WHY[SetAside.DAMAGED]
                 return
         for each in {*self._dbs, partition}:
-            self._drop(self._dbs.pop(each, None))
+            self._drop_in_thread(self._dbs.pop(each, None))
             self._tell_away(each, _reason(error))
 
     def set_aside(self, partition: int, reason: SetAside) -> None:
@@ -253,6 +254,13 @@ class Store(rocksdb.Store):
             with suppress(Exception):  # it writes what it holds in memory, and the disk may be full
                 db.close()
 
+    def _drop_in_thread(self, db: Any) -> None:
+        """Close a database whose disk is to blame: RocksDB waits for a second before it gives up.
+
+        Until it has, another opening is refused as by somebody else who has the folder open.
+        """
+        threading.Thread(target=self._drop, args=(db,), name="close-store", daemon=True).start()
+
     # -- coming back --------------------------------------------------------------------------------------
 
     def begin_return(self, partition: int) -> int | None:
@@ -266,7 +274,8 @@ class Store(rocksdb.Store):
         try:
             self._coming_back[partition] = db = self._open_for_partition(partition)
         except StoreAway as error:
-            self._tell_away(partition, str(error))
+            if str(error) != _LOCKED:
+                self._tell_away(partition, str(error))
             raise
         self.away[partition] = reason
         return _contained(db, self.offset_key)
@@ -283,8 +292,9 @@ class Store(rocksdb.Store):
         try:
             write_rows(db, changes, contained, self.offset_key)
         except Exception as error:
-            self._drop(self._coming_back.pop(partition))
-            if not _passing(error):
+            if _passing(error):
+                self._drop_in_thread(self._coming_back.pop(partition))
+            else:
                 self.set_aside(partition, SetAside.DAMAGED)
             raise StoreAway(_reason(error)) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,33 @@ async def test_only_the_last_store_that_was_set_aside_is_kept(tmp_path: Path, to
         assert made.open(0)
     assert len(asides(made)) == 1
     assert len(told.reasons) == 3
+
+
+class SlowToClose:
+    """A database that is long in closing, as RocksDB is where the disk is full."""
+
+    def __init__(self) -> None:
+        self.may_close, self.is_closed = threading.Event(), threading.Event()
+
+    def write(self, _: Any) -> None:
+        raise Exception("IO error: No space left on device: While appending to file: /x/000123.log")
+
+    def close(self) -> None:
+        self.may_close.wait(5.0)
+        self.is_closed.set()
+
+
+async def test_nobody_waits_until_stores_on_a_full_disk_are_closed(tmp_path: Path, told: Told) -> None:
+    """RocksDB takes a second for each; meanwhile emails leave, and no transaction runs into its time-out."""
+    made = filled(tmp_path, told)
+    closed(made)
+    slow = made._dbs[0], made._dbs[1] = SlowToClose(), SlowToClose()
+    made.rows.put(0, {b"1": b"2"}, 42)
+    assert not any(each.is_closed.is_set() for each in slow)
+    assert set(made.away.values()) == {"its disk is full (no space left)"}
+    for each in slow:
+        each.may_close.set()
+        assert each.is_closed.wait(5.0)
 
 
 async def test_a_store_that_cannot_be_opened_now_is_away_and_not_set_aside(
