@@ -6,6 +6,7 @@ Assignment, rebalance, commit loop and flow control are stock Faust. Topics with
 
 import asyncio
 import logging
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -59,9 +60,11 @@ class ChunkConsumer(driver.Consumer):
         """Whether the records of `topic` go to its agent in chunks."""
         return self._schema(topic) is not None
 
-    def unsettled_chunks(self, tp: TP) -> int:
-        """Chunks of `tp` that were handed over and not settled."""
-        return sum(not chunk.settled for chunk in self._delivered.get(tp, ()))
+    def unsettled_chunks(self, tp: TP, before: float = math.inf) -> int:
+        """Chunks of `tp` that were handed over and not settled, and begin before this offset."""
+        return sum(
+            not chunk.settled and chunk.records[0].offset < before for chunk in self._delivered.get(tp, ())
+        )
 
     @property
     def coordinated(self) -> bool:

@@ -112,7 +112,8 @@ class CatchUp:
             self._behind -= {
                 partition
                 for partition, rounds in read_in.items()
-                if consumer.rounds >= rounds + 2 and not consumer.unsettled_chunks(TP(self._topic, partition))
+                if consumer.rounds >= rounds + 2
+                and not consumer.unsettled_chunks(TP(self._topic, partition), targets[partition])
             }
             await asyncio.sleep(self.LOOK_EVERY)
 
