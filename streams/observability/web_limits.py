@@ -12,14 +12,18 @@ machine's own name, or one that the settings list. Probes and Prometheus ask by 
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
+
+log = logging.getLogger(__name__)
 
 #: The page's own files, and nothing else: no inline script or style, no other origin, no frame around it.
 POLICY = (
@@ -36,8 +40,13 @@ HEADERS = {
 
 #: Seconds that a connection has for its one request and the answer.
 CONNECTION_SECONDS = 10.0
-#: Open connections at most; with a low limit of open files, an eighth of that. A further one ends the oldest.
+#: Open connections at most; with a low limit of open files, an eighth of that. A further one ends the oldest
+#: of the address that has the most, so that a flood from one address ends no probe from another one.
 CONNECTIONS = 128
+#: Bytes of a request at most. Its head is read, and no body: no page here takes one.
+REQUEST_BYTES = 64 << 10
+#: Seconds between two lines in the log about too many connections.
+FULL_EVERY = 60.0
 #: Paths that probes ask for.
 PROBES = frozenset({"/livez", "/readyz"})
 #: Requests of probes a second at most, and of all else, whose answers are larger; others wait for their turn.
@@ -104,7 +113,7 @@ def is_answered_to(host: str | None, names: Collection[str]) -> bool:
 
 
 class Pace:
-    """Gives turns, at most so many a second."""
+    """Gives turns, at most so many a second. Who gives up waiting takes none."""
 
     def __init__(
         self,
@@ -117,13 +126,16 @@ class Pace:
         self._clock = clock
         self._sleep = sleep
         self._next = 0.0
+        self._queue = asyncio.Lock()  # first come, first served
 
     async def turn(self) -> None:
         """Wait for a turn; those who came first have theirs first."""
-        now = self._clock()
-        self._next = max(self._next + 1 / self._per_second, now - BURST / self._per_second)
-        if self._next > now:
-            await self._sleep(self._next - now)
+        async with self._queue:
+            now = self._clock()
+            turn = max(self._next + 1 / self._per_second, now - BURST / self._per_second)
+            if turn > now:
+                await self._sleep(turn - now)
+            self._next = turn
 
 
 class SharedRendering:
@@ -153,6 +165,28 @@ def most_connections() -> int:
     return CONNECTIONS if files == resource.RLIM_INFINITY else max(8, min(CONNECTIONS, files // 8))
 
 
+class OneRequest(web.RequestHandler):
+    """Reads the head of one request. What comes after it is dropped; too much of it ends the connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what aiohttp's handler takes."""
+        super().__init__(*args, **kwargs)
+        self._head: bytearray | None = bytearray()  # None: it is whole
+        self._received = 0  # bytes
+
+    def data_received(self, data: bytes) -> None:
+        """Pass the head on when it is whole; called by asyncio."""
+        self._received += len(data)
+        if self._received > REQUEST_BYTES and self.transport is not None:
+            self.transport.abort()
+        elif self._head is not None:
+            self._head += data
+            end = self._head.find(b"\r\n\r\n")
+            if end >= 0:
+                head, self._head = bytes(self._head[: end + 4]), None
+                super().data_received(head)
+
+
 class BoundedServer(web.Server):
     """Ends a connection that takes too long, and the oldest one for one too many."""
 
@@ -160,15 +194,21 @@ class BoundedServer(web.Server):
         """Take what aiohttp's server takes."""
         super().__init__(*args, **kwargs)
         self._most = most_connections()
-        self._open: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
+        self._open: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle, str]] = {}
+        self._told_until = 0.0
+
+    def __call__(self) -> web.RequestHandler:
+        """Make the handler of a connection; called by asyncio."""
+        return OneRequest(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Bound the connection's time; called by aiohttp."""
         super().connection_made(handler, transport)
         if len(self._open) >= self._most:
-            self._end(next(iter(self._open)))
+            self._make_room()
         timer = asyncio.get_running_loop().call_later(CONNECTION_SECONDS, self._end, handler)
-        self._open[handler] = transport, timer
+        peer = transport.get_extra_info("peername")
+        self._open[handler] = transport, timer, peer[0] if peer else ""
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         """Forget the connection; called by aiohttp."""
@@ -176,8 +216,22 @@ class BoundedServer(web.Server):
         if (ended := self._open.pop(handler, None)) is not None:
             ended[1].cancel()
 
+    def _make_room(self) -> None:
+        held = Counter(address for _, _, address in self._open.values())
+        most = max(held.values())
+        self._end(next(handler for handler, (_, _, address) in self._open.items() if held[address] == most))
+        now = asyncio.get_running_loop().time()
+        if now >= self._told_until:
+            self._told_until = now + FULL_EVERY
+            log.warning(
+                "the web port has %d connections, and more come: the oldest of the address that has the most"
+                " is ended for each of them; emails go on",
+                self._most,
+                extra={"event": "web_port_full"},
+            )
+
     def _end(self, handler: web.RequestHandler) -> None:
-        transport, timer = self._open.pop(handler)
+        transport, timer, _ = self._open.pop(handler)
         timer.cancel()
         transport.abort()
 
@@ -190,7 +244,8 @@ class BoundedRunner(web.AppRunner):
         return BoundedServer(
             made.request_handler,
             request_factory=made.request_factory,
+            handler_cancellation=True,  # who has gone waits for no turn
             access_log=None,
             keepalive_timeout=CONNECTION_SECONDS,
-            lingering_time=1.0,
+            lingering_time=0.0,  # a body never comes
         )

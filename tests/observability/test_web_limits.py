@@ -5,20 +5,28 @@ import resource
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
 from aiohttp import ClientSession, web
 
 from streams.observability import web_limits
-from streams.observability.web_limits import HEADERS, Pace, SharedRendering, is_answered_to, protect
+from streams.observability.web_limits import (
+    HEADERS,
+    BoundedServer,
+    Pace,
+    SharedRendering,
+    is_answered_to,
+    protect,
+)
 from streams.sandbox.lookup_service import LookupService
 from tests.integration.steps import Make, act, reasons
 from tests.integration.topics import action
 from tests.timing import Clock
 
 HALF = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half:"
+WHOLE = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 HALF_BODY = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nhalf"
 
 
@@ -32,8 +40,12 @@ async def serving() -> AsyncIterator[tuple[str, int]]:
     async def broken(_: web.Request) -> web.Response:
         raise LookupError
 
+    async def large(_: web.Request) -> web.Response:
+        return web.Response(body=bytes(32 << 20))
+
     app = web.Application()
     app.router.add_get("/", page)
+    app.router.add_get("/large", large)
     app.router.add_get("/broken", broken)
     server = SimpleNamespace(web_app=app)
     protect(server, {"streams.example.org"})
@@ -64,9 +76,20 @@ async def ended(connection: socket.socket) -> bool:
     return True
 
 
-async def opened(address: tuple[str, int], sent: bytes) -> socket.socket:
-    """Open a connection and send this."""
+async def answers(connection: socket.socket) -> bytes:
+    """Return all that the server sends until it ends a connection."""
+    loop, received = asyncio.get_running_loop(), b""
+    async with asyncio.timeout(30):
+        with suppress(ConnectionResetError):
+            while part := await loop.sock_recv(connection, 100_000):
+                received += part
+    return received
+
+
+async def opened(address: tuple[str, int], sent: bytes, source: str = "127.0.0.1") -> socket.socket:
+    """Open a connection from this address and send this."""
     connection = socket.socket()
+    connection.bind((source, 0))
     connection.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(connection, address)
@@ -91,6 +114,100 @@ async def test_of_too_many_connections_the_oldest_ends(monkeypatch: pytest.Monke
             assert await status_of(address) == 200
             for connection in halves[: 300 - web_limits.CONNECTIONS]:
                 assert await ended(connection)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8 on its loopback interface"
+)
+async def test_a_flood_from_one_address_ends_no_connection_from_another() -> None:
+    """The first connection of all is the only one from its address, and outlives 300 from elsewhere."""
+    async with serving() as address:
+        with ExitStack() as held:
+            first = held.enter_context(await opened(address, WHOLE[:-2]))
+            halves = [held.enter_context(await opened(address, HALF, "127.0.0.2")) for _ in range(300)]
+            assert await ended(halves[300 - web_limits.CONNECTIONS])
+            await asyncio.get_running_loop().sock_sendall(first, WHOLE[-2:])
+            assert (await answers(first)).count(b"HTTP/1.1 200 OK") == 1
+
+
+async def test_too_many_connections_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has one warning, however many more connections come in the same minute."""
+    async with serving() as address:
+        with ExitStack() as held:
+            for _ in range(web_limits.CONNECTIONS + 50):
+                held.enter_context(await opened(address, HALF))
+            assert await status_of(address) == 200
+    assert [getattr(record, "event", "") for record in caplog.records] == ["web_port_full"]
+
+
+async def test_a_client_that_reads_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer does not fit into the buffers between; at the end of its time it is dropped unread."""
+    monkeypatch.setattr(web_limits, "CONNECTION_SECONDS", 0.5)
+    lost, forget = asyncio.Event(), BoundedServer.connection_lost
+    monkeypatch.setattr(BoundedServer, "connection_lost", lambda *arguments: (forget(*arguments), lost.set()))
+    async with serving() as address:
+        with await opened(address, WHOLE.replace(b" / ", b" /large ")):
+            async with asyncio.timeout(30):
+                await lost.wait()
+
+
+async def test_of_requests_on_one_connection_only_the_first_is_answered() -> None:
+    """However many follow it at once, in one piece or byte by byte."""
+    async with serving() as address:
+        with await opened(address, WHOLE * 1_000) as connection:
+            assert (await answers(connection)).count(b"HTTP/1.1 200 OK") == 1
+        with await opened(address, b"") as connection:
+            for at in range(len(WHOLE)):
+                await asyncio.get_running_loop().sock_sendall(connection, WHOLE[at : at + 1])
+            assert (await answers(connection)).count(b"HTTP/1.1 200 OK") == 1
+
+
+CHUNKED = b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        WHOLE.replace(b"\r\n\r\n", b"\r\nContent-Length: 20000000\r\n\r\n") + bytes(20_000_000),
+        CHUNKED + b"1\r\nx\r\n" * 1_000_000,
+        WHOLE * 100_000,
+        WHOLE[:-2] + b"".join(b"a%d: b\r\n" % number for number in range(100_000)),
+        WHOLE[:-2] + b"a: " + b"b" * 10_000_000,
+    ],
+    ids=["a body", "a body in tiny chunks", "pipelined requests", "many headers", "a long header"],
+)
+async def test_what_is_too_much_for_a_request_is_not_parsed(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """The connection ends long before all of it is sent, and the parser sees no more than its bound."""
+    seen: list[int] = []
+    feed = web.RequestHandler.data_received
+    monkeypatch.setattr(
+        web.RequestHandler, "data_received", lambda self, data: (seen.append(len(data)), feed(self, data))[1]
+    )
+    async with serving() as address:
+        # Reset while it is still being sent, or after that.
+        with suppress(ConnectionResetError, BrokenPipeError), await opened(address, sent) as connection:
+            assert await ended(connection)
+        assert await status_of(address) == 200
+    assert sum(seen) < 2 * web_limits.REQUEST_BYTES
+
+
+async def test_a_request_with_a_body_that_fits_is_answered_unread() -> None:
+    """GET with a body of some bytes; the page needs none of them."""
+    async with serving() as address:
+        request = WHOLE.replace(b"\r\n\r\n", b"\r\nContent-Length: 4\r\n\r\nbody")
+        with await opened(address, request) as connection:
+            assert (await answers(connection)).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_who_has_gone_takes_no_turn() -> None:
+    """After 900 requests whose clients left at once, half a minute's worth of turns, one is answered soon."""
+    async with serving() as address, asyncio.timeout(10):
+        for _ in range(900):
+            with await opened(address, WHOLE):
+                pass
+        assert await status_of(address) == 200
 
 
 def test_connections_take_an_eighth_of_the_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
