@@ -19,6 +19,7 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from monitoring.panels import SOURCE
 from monitoring.rows.emails import promise, waiting
+from monitoring.rows.letters import letters
 from monitoring.rows.services import lookups
 from monitoring.rows.workers import partitions, process
 
@@ -31,6 +32,7 @@ ROWS = {
     "Is anyone waiting?": waiting,
     "Is the promise kept?": promise,
     "Lookups": lookups,
+    "Letters": letters,
     "Partitions": partitions,
     "Processes": process,
 }
@@ -73,6 +75,9 @@ def dashboard() -> Dashboard:
             _choice(
                 "instance", "Worker", 'label_values(confirmation_ready{job=~"$job"}, instance)', "Workers"
             )
+        )
+        .with_variable(
+            _choice("mailer", "Mailer", "label_values(mailer_ready, job)", "Jobs that scrape mailers")
         )
         .with_variable(
             _choice(

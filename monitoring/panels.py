@@ -42,9 +42,10 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, YELLOW, ORANGE, RED, GREY = "green", "#EAB839", "orange", "red", "#8e8e8e"
 
-#: What queries write for the variables that choose workers and organisations.
+#: What queries write for the variables that choose workers, mailers and organisations.
 MATCHERS = {
     "WORKERS": 'job=~"$job", instance=~"$instance"',
+    "MAILERS": 'job=~"$mailer"',
     "ORGANISATIONS": 'organisation=~"$organisation"',
 }
 

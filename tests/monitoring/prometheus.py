@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,18 +21,27 @@ class Refused(ValueError):
 
 
 class Prometheus:
-    """Debian's Prometheus, which scrapes each second until the `with` ends; its log is kept in `folder`."""
+    """Debian's Prometheus, which scrapes until the `with` ends; its log is kept in `folder`."""
 
     def __init__(
-        self, program: str, folder: Path, targets: Iterable[str], rules: Iterable[Path] = ()
+        self,
+        program: str,
+        folder: Path,
+        jobs: Mapping[str, Sequence[str]],
+        rules: Iterable[Path] = (),
+        every: int = 1,
     ) -> None:
+        """Scrape the targets of each job and evaluate the rules, both `every` so many seconds."""
         self.url = f"http://127.0.0.1:{free_port()}"
         self._log = folder / "prometheus.log"
         configuration = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": dict.fromkeys(
+                ("scrape_interval", "scrape_timeout", "evaluation_interval"), f"{every}s"
+            ),
             "rule_files": [str(path) for path in rules],
             "scrape_configs": [
-                {"job_name": "confirmation-streams", "static_configs": [{"targets": list(targets)}]}
+                {"job_name": job, "static_configs": [{"targets": list(targets)}]}
+                for job, targets in jobs.items()
             ],
         }
         file = folder / "prometheus.yml"

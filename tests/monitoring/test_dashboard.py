@@ -30,12 +30,28 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "process_start_time_seconds": (),
     "python_gc_collections_total": ("generation",),
 }
+#: What the example mailer shows, as tests/mailer/test_watch.py sees it.
+MAILER: dict[str, tuple[str, ...]] = {
+    "mailer_attempts_failed_total": ("reason",),
+    "mailer_lag_records": ("partition",),
+    "mailer_letters_failed_total": ("reason",),
+    "mailer_letters_sent_total": ("variant",),
+    "mailer_oldest_letter_age_seconds": (),
+    "mailer_ready": (),
+}
 #: Metrics of the catalogue that no panel shows, with the reason.
 NOT_SHOWN: dict[str, str] = {}
 
-VARIABLES = {"job": "j", "instance": "i", "organisation": "o", "__rate_interval": "5m", "__range": "1h"}
+VARIABLES = {
+    "job": "j",
+    "instance": "i",
+    "mailer": "m",
+    "organisation": "o",
+    "__rate_interval": "5m",
+    "__range": "1h",
+}
 KNOWN = {f"{each.name}{suffix}": each for each in CATALOGUE for suffix in series_of(each.kind)}
-LABELS = FOREIGN | {name: described.labels for name, described in KNOWN.items()}
+LABELS = FOREIGN | MAILER | {name: described.labels for name, described in KNOWN.items()}
 TARGET_LABELS = {"job", "instance"}
 UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("_")}
 
@@ -65,19 +81,21 @@ def test_queries_ask_for_what_workers_show() -> None:
 
 
 def test_every_metric_is_shown_somewhere() -> None:
-    """Who is on call sees all that the workers count, but for what has a reason."""
+    """Who is on call sees all that workers and mailers count, but for what has a reason."""
     asked = {KNOWN[selector.name] for _, selector in SELECTORS if selector.name in KNOWN}
     hidden = {each.name for each in CATALOGUE if each not in asked}
     assert hidden == NOT_SHOWN.keys()
+    assert MAILER.keys() <= {selector.name for _, selector in SELECTORS}
 
 
-def test_every_query_keeps_to_the_chosen_workers() -> None:
+def test_every_query_keeps_to_the_chosen_workers_and_mailers() -> None:
     """Two installations on one Prometheus are not mixed up."""
     for place, selector in SELECTORS:
         if selector.name == "ALERTS":
             continue  # some have no job: that no worker is scraped, what an audit found
         matched = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
-        assert (matched.get("job"), matched.get("instance")) == ("j", "i"), place
+        chosen = ("m", None) if selector.name in MAILER else ("j", "i")
+        assert (matched.get("job"), matched.get("instance")) == chosen, place
 
 
 def test_rates_fit_whatever_scrape_interval() -> None:

@@ -22,6 +22,7 @@ from tests.tools import debian_tool
 VARIABLES = {
     "job": "confirmation-streams",
     "instance": ".*",
+    "mailer": ".*",
     "organisation": ".*",
     "__rate_interval": "1m",
     "__interval": "1s",
@@ -29,7 +30,15 @@ VARIABLES = {
 }
 
 #: Queries of the dashboard without samples here, by panel, with the reason.
-SILENT = {"Failed transactions A": "no transaction fails here"}
+SILENT = {
+    "Failed transactions A": "no transaction fails here",
+    "Oldest waiting letter A": "no mailer is scraped here",
+    "Letters A": "no mailer is scraped here",
+    "Letters B": "no mailer is scraped here",
+    "Failed attempts to send a letter A": "no mailer is scraped here",
+    "Records without letter A": "no mailer is scraped here",
+    "Records without letter B": "no mailer is scraped here",
+}
 
 #: Series that rules ask for and that are not here, by metric, with the reason.
 ABSENT = {
@@ -69,7 +78,8 @@ def watched(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> I
         )
         worker = place.worker()
         worker.start()
-        prometheus = stack.enter_context(Prometheus(program, folder, [f"127.0.0.1:{worker.port}"], RULES))
+        jobs = {"confirmation-streams": [f"127.0.0.1:{worker.port}"]}
+        prometheus = stack.enter_context(Prometheus(program, folder, jobs, RULES))
         worker.wait_ready()
         prometheus.wait(lambda: prometheus.query("confirmation_ready == 1"))
         asyncio.run(act(place, action(1, org_id=313)))
@@ -176,6 +186,7 @@ def test_the_dashboard_s_variables_find_their_values(watched: Watched) -> None:
     assert found == {
         "job": ["confirmation-streams"],
         "instance": [f"127.0.0.1:{watched.worker.port}"],
+        "mailer": [],
         "organisation": ["310", "311", "313", "other"],
     }
 
