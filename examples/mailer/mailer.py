@@ -59,11 +59,8 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             enable_auto_commit=False,
             auto_offset_reset="earliest",
         )
-        # Not idempotent: after a letter that the broker refuses for its size, such a producer cannot go on.
-        # So a lost answer may leave a dead letter twice; its headers tell that it is the same.
-        self._producer: Any = AIOKafkaProducer(
-            **self._connection, acks="all", max_request_size=LARGEST_REQUEST
-        )
+        self._producer = self._idempotent_producer()
+        self._burying = asyncio.Lock()  # one after the other, so that a producer can be replaced
         self._working: dict[TopicPartition, tuple[asyncio.Event, asyncio.Task[None]]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -72,7 +69,8 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         Raises:
             KafkaError: Kafka cannot be reached at the start, or a dead letter not be written.
         """
-        async with self._producer:
+        await self._producer.start()
+        try:
             await self._make_dead_letters_topic()
             self._consumer.subscribe([self._settings.topic], listener=self)
             async with self._consumer:
@@ -92,6 +90,8 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
                     self._watch.ending = True
                     lags.cancel()
                     await self._leave(list(self._working))
+        finally:
+            await self._producer.stop()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Finish the letters in hand before somebody else gets their partitions."""
@@ -191,16 +191,28 @@ class Mailer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             (record.key, (record.value or b"")[:SHORTENED_TO], [*record.headers, *shortened]),
             (where.encode(), b"", shortened),
         ]
-        while forms:
-            key, value, headers = forms.pop(0)
-            try:
-                await self._producer.send_and_wait(topic, value, key=key, headers=headers)
-                break
-            except MessageSizeTooLargeError:
-                if not forms:
-                    raise
+        async with self._burying:
+            while forms:
+                key, value, headers = forms.pop(0)
+                try:
+                    await self._producer.send_and_wait(topic, value, key=key, headers=headers)
+                    break
+                except MessageSizeTooLargeError:
+                    if not forms:
+                        raise
+                    await self._replace_producer()
         self._watch.failed.labels(why).inc()
         log.error("%s is a dead letter in %s: %s", where, topic, why)
+
+    def _idempotent_producer(self) -> Any:
+        """Make the producer of the dead letters: an answer that is lost leaves none of them twice."""
+        return AIOKafkaProducer(**self._connection, enable_idempotence=True, max_request_size=LARGEST_REQUEST)
+
+    async def _replace_producer(self) -> None:
+        """Go on with a new producer: the broker refused a record, and this one's sequence has a gap."""
+        await self._producer.stop()
+        self._producer = self._idempotent_producer()
+        await self._producer.start()
 
     async def _make_dead_letters_topic(self) -> None:
         admin: Any = AIOKafkaAdminClient(**self._connection)

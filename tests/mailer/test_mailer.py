@@ -12,6 +12,7 @@ import pytest
 
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.clients import make_topics
+from tests.faults.kafka_proxy import Api, CutAfter, KafkaProxy
 from tests.integration.topics import producing, read_count, send
 from tests.mailer.processes import Mailbox, MailerProcess
 
@@ -173,3 +174,25 @@ def test_nothing_in_a_record_ends_the_mailer(
     assert dead[-1].value == poison[-1][: 64 << 10]
     assert dict(dead[-1].headers)["shortened-from"] == b"2000001"
     assert CANARY not in mailer.log.read_text()
+
+
+def test_an_answer_that_is_lost_leaves_a_dead_letter_once(
+    kafka: EmbeddedKafka, mailbox: Mailbox, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The connection breaks after the broker wrote it: the mailer writes it again, and the topic has one."""
+    topic = unique_name("emails")
+    asyncio.run(make_topics(kafka.bootstrap_servers, 1, topic, f"{topic}.dlq"))
+    with KafkaProxy(kafka.bootstrap_servers) as proxy:
+        lost = proxy.add(Api.PRODUCE, CutAfter())
+        mailer = MailerProcess(proxy.bootstrap_servers, topic, mailbox.port, tmp_path)
+        mailer.start()
+        try:
+            values = [b"{poison", b"{more of it", email("a")]
+            asyncio.run(send(kafka.bootstrap_servers, topic, [(b"key", value) for value in values]))
+            mailer.until(lambda: len(mailbox.letters) == 1)
+            assert mailer.end(signal.SIGTERM) == 0
+        finally:
+            mailer.kill()
+    assert lost.hits == 1
+    dead = asyncio.run(read_count(kafka.bootstrap_servers, f"{topic}.dlq", 2))
+    assert [letter.value for letter in dead] == values[:2]

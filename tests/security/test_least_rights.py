@@ -7,7 +7,7 @@ right on the list, so there is nothing to argue for the rest.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ _OPERATIONS = {
     "Create": AclOperation.CREATE,
     "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
 }
-_DENIED = {
+DENIED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
@@ -140,15 +140,6 @@ class Limited:
             "log_level": 0,
             **more,
         }
-
-
-@pytest.fixture
-def limited(broker: SecureBroker, unique_name: Callable[[str], str], tmp_path: Path) -> Iterator[Limited]:
-    user = Limited(broker, unique_name("t"), tmp_path)
-    user.take_everything_away()
-    with user.place:
-        yield user
-    user.take_everything_away()
 
 
 # -- enough ---------------------------------------------------------------------------------------------
@@ -240,7 +231,7 @@ def size(limited: Limited, topic: str) -> int | None:
     return None
 
 
-_DONE_WITH: dict[tuple[str, str], Callable[[Limited, str], int | None]] = {
+DONE_WITH: dict[tuple[str, str], Callable[[Limited, str], int | None]] = {
     ("topic", "Read"): fetch,
     ("topic", "Write"): write,
     ("topic", "DescribeConfigs"): size,
@@ -255,10 +246,10 @@ async def test_each_right_is_needed(limited: Limited) -> None:
     limited.allow(*limited.needed)
     async with administering(**limited.connection) as admin:
         for acl in limited.needed:
-            attempt = partial(_DONE_WITH[acl.resource, acl.operation], limited, acl.name)
+            attempt = partial(DONE_WITH[acl.resource, acl.operation], limited, acl.name)
             assert await asyncio.to_thread(attempt) is None
             limited.take_away(acl)
-            assert await asyncio.to_thread(attempt) in _DENIED
+            assert await asyncio.to_thread(attempt) in DENIED
             # And the worker's own look at the start finds this one and no other.
             expected = [] if acl.operation == "DescribeConfigs" else [acl]
             assert await authorization.missing(admin, limited.needed) == expected
