@@ -66,7 +66,7 @@ class Prometheus:
         self._process.terminate()
         self._process.wait(10)
 
-    def ask(self, end: str, **parameters: str | list[str]) -> Any:
+    def ask(self, end: str, /, **parameters: str | list[str]) -> Any:
         """Return the answer of one of the API's ends.
 
         Raises:
