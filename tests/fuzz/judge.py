@@ -44,6 +44,10 @@ def due(value: bytes | None) -> set[str]:
     schema = action.get("schema")
     if isinstance(schema, str) and schema.startswith("proca:event:") and "stage" not in action:
         return {_IGNORED}
+    privacy = action.get("privacy")
+    no_consent = isinstance(privacy, dict) and privacy.get("withConsent") is False
+    if no_consent and action.get("stage") == "supporter_confirm":
+        return {_IGNORED}
     if not validator("action").is_valid(action):
         return {_DEAD}
     if action["stage"] != "supporter_confirm":

@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
-from streams.kafka.header_names import read_any_header_name
+from streams.kafka.record_batches import read_any_batch
 from tests.fuzz.mutations import Sent
 
 _NONE, _GZIP, _SNAPPY, _LZ4, _ZSTD = range(5)
@@ -40,7 +40,7 @@ def placed(batch: bytes, first: int) -> bytes:
 
 def read(log: bytes, topic: str = "", partition: int = 0, begin: int = 0) -> Iterator[Any]:
     """Read a log as the worker's consumer unpacks a fetch response."""
-    read_any_header_name()
+    read_any_batch()
     records = fetcher.PartitionRecords(
         TopicPartition(topic, partition),
         fetcher.MemoryRecords(log),
