@@ -94,8 +94,9 @@ def _strange() -> list[tuple[bytes, bytes]]:
     messages = []
     for value in valid("action").values():
         document = json.loads(value)
-        if document["stage"] == "supporter_confirm":
-            contact = document["contact"]
+        consents = (document.get("privacy") or {}).get("withConsent") is not False
+        contact = document.get("contact") or {}
+        if document.get("stage") == "supporter_confirm" and consents and contact.get("email"):
             reference = contact.get("contactRef") or contact["ref"]
             messages.append((f"{document['orgId']}:{reference}".encode(), value))
     return messages
