@@ -1,10 +1,8 @@
 """What is done to stores and logs: files that are spoiled, a disk without room, records that are deleted."""
 
 import asyncio
-import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,9 +13,10 @@ from tests.chaos.faults import Scene
 from tests.chaos.reading import read_all
 from tests.chaos.roles import Unbitten, until
 from tests.clients import administering
+from tests.small_disk import fill, mount, unmount
 
 _HEALS_WITHIN = 60.0  # seconds
-_DISK = "size=64m"
+_DISK = 64  # MiB
 _LEAST = 100  # offsets
 
 
@@ -71,12 +70,12 @@ async def full_store(scene: Scene, pick: float) -> str:
     fleet, worker = scene.fleet, scene.picked(pick)
     folder = _folder(worker)
     await fleet.terminate(worker)
-    if not _mount(folder):
+    if not mount(folder, _DISK):
         fleet.start_again(worker)
         raise Unbitten("this user may not mount a tmpfs")
     try:
         await _start_again(scene, worker)
-        ballast = _fill(folder)
+        ballast = fill(folder)
 
         async def away() -> bool:
             return await _counted(worker, "confirmation_stores_away") > 0
@@ -94,7 +93,7 @@ async def full_store(scene: Scene, pick: float) -> str:
             if worker in fleet.running:
                 await fleet.terminate(worker)
         finally:
-            _unmount(folder)
+            unmount(folder)
             fleet.start_again(worker)
     await fleet.ready(worker)
     return f"away after {noticed:.0f} s, back {healed:.0f} s after there was room"
@@ -108,9 +107,9 @@ DAMAGE: dict[str, Callable[[Scene, float], Awaitable[str]]] = {
 def may_mount() -> bool:
     """Whether this user may mount a small disk."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        if not _mount(Path(folder)):
+        if not mount(Path(folder), _DISK):
             return False
-        _unmount(Path(folder))
+        unmount(Path(folder))
         return True
 
 
@@ -127,21 +126,3 @@ async def _counted(worker: WorkerProcess, name: str, **labels: str) -> float:
 
 def _folder(worker: WorkerProcess) -> Path:
     return worker.log.with_suffix("")
-
-
-def _mount(folder: Path) -> bool:
-    command = ["mount", "-t", "tmpfs", "-o", _DISK, "tmpfs", str(folder)]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def _unmount(folder: Path) -> None:
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def _fill(folder: Path) -> Path:
-    """Leave no room on the disk; return the file that takes it."""
-    ballast = folder / "ballast"
-    with suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    return ballast

@@ -12,6 +12,7 @@ from streams.delivery.commit_metadata import MAX_AWAITING, MAX_SPAN, METADATA_CA
 from streams.delivery.epochs import UNKNOWN, Epochs, epochs_of, is_marked, log_of, marked
 from streams.delivery.offset_tracker import OffsetTracker
 from streams.delivery.transaction import Position
+from tests.delivery.runs import runs
 
 LOG, OTHER = 0x1FFF_FFFF_FFFF_FFFF, 7
 decisions = st.lists(st.integers(0, 1 << 60), max_size=9)
@@ -24,16 +25,6 @@ def decided(*offsets: int) -> Epochs:
     for offset in offsets:
         epochs = epochs.begun(offset, LOG)
     return epochs
-
-
-def runs(offsets: set[int]) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
-    for offset in sorted(offsets):
-        if found and found[-1][1] == offset - 1:
-            found[-1] = (found[-1][0], offset)
-        else:
-            found.append((offset, offset))
-    return found
 
 
 def read_by_8305916(committed: int, metadata: str) -> list[tuple[int, int]] | None:

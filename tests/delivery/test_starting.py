@@ -15,6 +15,7 @@ from streams.delivery.epochs import Epochs, epochs_of, marked
 from streams.delivery.offsets import Extent
 from streams.delivery.starting import OperatorNeeded, Start, StartingPositions, start_of
 from streams.delivery.transaction import Position
+from tests.delivery.runs import runs
 
 PLACE = TopicPartition("actions", 3)
 
@@ -70,16 +71,6 @@ def test_metadata_that_cannot_be_read_settles_nothing() -> None:
     """All that was deleted is then counted as lost."""
     start = start_of(PLACE, Position(5, "cs9.what"), Extent(15, 20))
     assert start == Start(Position(15, ""), 10)
-
-
-def runs(offsets: Iterable[int]) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
-    for offset in sorted(offsets):
-        if found and found[-1][1] == offset - 1:
-            found[-1] = (found[-1][0], offset)
-        else:
-            found.append((offset, offset))
-    return found
 
 
 class FakeOffsets:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -15,6 +13,7 @@ import pytest
 from streams.sandbox.worker import Installation, WorkerProcess
 from tests.integration.steps import Make, act, learn, ready, reasons, settled, started
 from tests.integration.topics import action, send, status
+from tests.small_disk import fill, mount, unmount
 
 pytestmark = pytest.mark.kafka
 
@@ -126,20 +125,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """The folder of the first worker, on a disk of 8 MB of its own."""
     folder = tmp_path / "worker-0"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+    if not mount(folder, 8):
         pytest.skip("this user may not mount a tmpfs")
     yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Leave no room on the disk; return the file that takes it."""
-    ballast = folder / "ballast"
-    with suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    return ballast
+    unmount(folder)
 
 
 async def test_a_full_disk_of_the_store_stops_no_email_and_heals(
