@@ -182,8 +182,8 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
             slots=slots,
         )
 
-    async def seek(topic: str, partition: int, offset: int) -> None:
-        await app.consumer.seek(TP(topic, partition), offset)
+    def read_from(topic: str, partition: int, offset: int) -> None:
+        app.consumer.read_from(TP(topic, partition), offset)  # type: ignore[attr-defined]  # our ChunkConsumer
 
     lanes, rekeyed_lanes = (
         Lanes(
@@ -191,7 +191,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
             partial(startup.begin, topic),
             crash,
             catch_up.gate(topic),
-            partial(seek, topic),
+            partial(read_from, topic),
         )
         for topic in (names.actions, names.rekeyed)
     )

@@ -19,15 +19,6 @@ from streams.delivery.transaction import Position, TransactionFailed
 log = logging.getLogger(__name__)
 
 
-class ChunkLost(Exception):
-    """Records of a partition were read and never arrived: what follows them must not be taken."""
-
-    def __init__(self, partition: int, offered_up_to: int, since: int) -> None:
-        super().__init__(
-            f"partition {partition}: offsets {offered_up_to} to {since} were read and never arrived"
-        )
-
-
 class Gate(Protocol):
     """Holds back a partition's records until what they are decided by is complete."""
 
@@ -64,7 +55,7 @@ class Lanes:
         begin: Callable[[int, Position], Awaitable[Position]],
         on_crash: Callable[[Exception], None],
         gate: Gate,
-        seek: Callable[[int, int], Awaitable[None]] | None = None,
+        read_from: Callable[[int, int], None],
     ) -> None:
         """Start without partitions.
 
@@ -73,14 +64,14 @@ class Lanes:
             begin: gives the position at which a partition begins, from the committed one.
             on_crash: called with what no retry can mend.
             gate: holds back records whose supporters' statuses are not read yet.
-            seek: lets the consumer read a partition from an offset on; called where a person said where to
-                begin, which is not where the consumer stands.
+            read_from: lets the consumer read a partition from an offset on; called where it stands beyond
+                what the lane has, and where a person said where to begin.
         """
         self._make_lane = make_lane
         self._begin = begin
         self._on_crash = on_crash
         self._gate = gate
-        self._seek = seek
+        self._read_from = read_from
         #: Whether the group has given us an assignment, if only an empty one.
         self.joined = False
         self._generations: dict[int, int] = {}  # by partition: in which it was last assigned
@@ -169,13 +160,24 @@ class Lanes:
 
         A chunk of an earlier generation may lie beyond what the partition's new lane has seen: taking it
         would pass over what lies between. For the same reason a chunk that was read `since` an offset which
-        the lane has not reached is never taken: something between was lost on the way, and the worker ends.
+        the lane has not reached is never taken; what lies between is read again.
+
+        That happens when a predecessor that had stood still goes on for a moment after this lane has opened:
+        it commits, and the consumer begins at its offset, which the lane does not know. The lane reads those
+        records once more; its transaction is fenced, and it finds them committed.
         """
         lane = self._open.get(partition)
         if lane is None or self._generations.get(partition) != generation:
             return
         if since is not None and since > lane.offered_up_to:
-            self._on_crash(ChunkLost(partition, lane.offered_up_to, since))
+            log.warning(
+                "partition %d: read since offset %d, but taken only up to %d: reading again from there",
+                partition,
+                since,
+                lane.offered_up_to,
+                extra={"event": "read_again", "partition": partition},
+            )
+            self._read_from(partition, lane.offered_up_to)
             return
         lane.offer(records)
 
@@ -227,8 +229,8 @@ class Lanes:
                 return
             try:
                 await lane.open(partial(self._begin, partition))
-                if waited and self._seek is not None:
-                    await self._seek(partition, lane.committed)
+                if waited:
+                    self._read_from(partition, lane.committed)
                 self._doubted.discard(partition)
             except asyncio.CancelledError:
                 with contextlib.suppress(Exception):

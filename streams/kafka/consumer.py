@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
+from aiokafka.errors import KafkaError
 from faust.transport.consumer import CONSUMER_FETCHING
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -41,6 +42,8 @@ class ChunkConsumer(driver.Consumer):
         """Take what Faust's consumer takes."""
         #: Chunks handed over and not committed yet, per partition without an owner, in offset order.
         self._delivered: dict[TP, deque[Chunk]] = defaultdict(deque)
+        #: Where partitions are read from in the next round, whatever was read of them before.
+        self._read_from: dict[TP, int] = {}
         #: Rounds of fetching and handing over that are complete.
         self.rounds = 0
         self._no_fetch = asyncio.Event()  # set while none is under way
@@ -124,6 +127,7 @@ class ChunkConsumer(driver.Consumer):
         # First of all: Faust acknowledges an event that it skips because of the rebalance.
         for tp in revoked:
             self._delivered.pop(tp, None)
+            self._read_from.pop(tp, None)
         await super().on_partitions_revoked(revoked)  # stops the flow
         # A fetch that goes on into the next generation would return records of that one, dropped as old.
         try:
@@ -168,6 +172,9 @@ class ChunkConsumer(driver.Consumer):
                 # Resumed and stopped before this task had its turn: no fetch, or a rebalance waits for it.
                 while not (self.flow_active or self.should_stop or fetcher.should_stop):
                     await self.wait(cast(Any, self.can_resume_flow))
+                if self._read_from:
+                    await self._go_where_told()
+                    continue  # the flow may have stopped meanwhile
                 generation = self.app.consumer_generation_id
                 self._no_fetch.clear()
                 try:
@@ -305,6 +312,29 @@ class ChunkConsumer(driver.Consumer):
         message.acked = True
         self._unacked_messages.discard(message)
         return True
+
+    def read_from(self, tp: TP, offset: int) -> None:
+        """Let the next round of fetching read `tp` from `offset` on. Never waits.
+
+        What was fetched before still arrives, and says truly since which offset.
+        """
+        self._read_from[tp] = offset
+
+    async def _go_where_told(self) -> None:
+        # Between two rounds: nothing is being fetched or handed over that would be taken for what follows.
+        while self._read_from:
+            tp, offset = self._read_from.popitem()
+            try:
+                await self.seek_wait({tp: offset})
+            except (KafkaError, TimeoutError) as exc:  # not ours any more: a rebalance is near
+                log.warning(
+                    "partition %d of %s cannot be read from offset %d: %s",
+                    tp.partition,
+                    tp.topic,
+                    offset,
+                    type(exc).__name__,
+                    extra={"event": "seek_failed", "topic": tp.topic, "partition": tp.partition},
+                )
 
     async def seek(self, partition: TP, offset: int) -> None:
         """Go to `offset`; what was handed over of the partition no longer counts."""

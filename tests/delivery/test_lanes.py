@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from streams.delivery.lane import Lane
-from streams.delivery.lanes import ChunkLost, Lanes
+from streams.delivery.lanes import Lanes
 from streams.delivery.starting import OperatorNeeded
 from streams.delivery.transaction import Denied, Position
 from tests.delivery.fakes import Bench, Ending, FakeLog, known, lookup, soon
@@ -46,7 +46,7 @@ class Worker:
         self.gate = FakeGate()
         self.undecided: set[int] = set()
         self.sought: list[tuple[int, int]] = []
-        self.lanes = Lanes(self._make, self._begin, self.crashes.append, self.gate, self._seek)
+        self.lanes = Lanes(self._make, self._begin, self.crashes.append, self.gate, self._read_from)
 
     def bench(self, partition: int) -> Bench:
         """The newest one of this partition."""
@@ -66,7 +66,7 @@ class Worker:
             raise beginning
         return Position(beginning, "") if committed.offset is None else committed
 
-    async def _seek(self, partition: int, offset: int) -> None:
+    def _read_from(self, partition: int, offset: int) -> None:
         self.sought.append((partition, offset))
 
 
@@ -248,20 +248,44 @@ async def test_a_lane_that_was_opening_through_a_rebalance_takes_the_new_generat
     assert len(worker.benches[0]) == 1
 
 
-async def test_a_chunk_behind_a_lost_one_ends_the_worker() -> None:
-    """What was read beyond the end of all that the lane was offered is not taken: it would hide a loss."""
+async def test_what_lies_before_a_chunk_that_begins_too_late_is_read_again() -> None:
+    """A chunk read beyond all that the lane was offered would hide a loss: what is between is asked for."""
     worker = Worker({0: FakeLog(position=Position(10, ""))})
     await worker.lanes.assigned([0], 1)
     await soon()
     worker.lanes.offer(0, 1, known(10, 11), 10)
     worker.lanes.offer(0, 1, known(13), 12)  # the log has no 12
     worker.lanes.offer(0, 1, known(12, 13), 11)  # read again
-    assert not worker.crashes
+    assert worker.sought == []
     worker.lanes.offer(0, 1, known(16), 15)
+    assert worker.sought == [(0, 14)]
+    worker.lanes.offer(0, 1, known(17), 17)  # on its way already
+    worker.lanes.offer(0, 1, known(14, 16, 17), 14)
     await soon()
-    assert [type(exc) for exc in worker.crashes] == [ChunkLost]
-    assert worker.logs[0].offsets == [10, 11, 13]
+    assert worker.logs[0].offsets == [10, 11, 13, 14, 16, 17]
+    assert not worker.crashes
     await worker.lanes.close(0.0)
+
+
+async def test_a_predecessor_that_goes_on_after_the_lane_opened_makes_nothing_twice_and_ends_nobody() -> None:
+    """Its commit moves the group's offset beyond what the lane has, which reads up to there and adopts it."""
+    log = FakeLog(position=Position(10, ""))
+    predecessor, worker = Worker({0: log}), Worker({0: log})
+    await predecessor.lanes.assigned([0], 4)
+    await soon()
+    await worker.lanes.assigned([0], 5)
+    await soon()
+    predecessor.lanes.offer(0, 4, known(10, 11), 10)  # fenced, it opens again and commits
+    await asyncio.sleep(5)
+    assert log.offsets == [10, 11]
+    worker.lanes.offer(0, 5, known(12), 12)  # from the committed offset
+    assert worker.sought == [(0, 10)]
+    worker.lanes.offer(0, 5, known(10, 11, 12), 10)
+    await asyncio.sleep(5)
+    assert log.offsets == [10, 11, 12]
+    assert not worker.crashes
+    for each in (predecessor, worker):
+        await each.lanes.close(0.0)
 
 
 async def test_revoking_while_opening_leaves_nothing_open(worker: Worker) -> None:

@@ -378,6 +378,40 @@ async def test_after_a_seek_what_was_delivered_before_no_longer_counts(bench: Be
     assert bench.offsets()[1:] == [(0, [1])]
 
 
+async def test_a_partition_is_read_from_another_offset_between_two_rounds_only(bench: Bench) -> None:
+    """What is handed over until then says truly since when it was read: nobody takes it for what follows."""
+    place, sought = TP(OWNED, 0), asyncio.Event()
+    fetches = [{place: records(OWNED, 0, *range(4, 10))}, {place: records(OWNED, 0, 2, 3)}]
+
+    async def fetch() -> dict[TP, Any]:
+        await asyncio.sleep(0.001)
+        return fetches.pop(0) if fetches and (len(fetches) == 2 or sought.is_set()) else {}
+
+    async def seek_wait(offsets: dict[TP, int]) -> None:
+        bench.consumer._read_offset.update(offsets)
+        sought.set()
+
+    async def take(message: Any) -> None:
+        bench.delivered.append(message.value)
+        if len(bench.delivered) == 1:
+            bench.consumer.read_from(place, 2)
+
+    bench.consumer._read_offset[place] = 4
+    bench.consumer.callback = take
+    bench.consumer.seek_wait = seek_wait  # type: ignore[method-assign]  # nobody is connected
+    async with draining(bench, fetch):
+        bench.consumer._set_active_tps({place})
+        await happens(lambda: len(bench.delivered) == 3)
+    assert [(chunk.since, chunk.records[0].offset) for chunk in bench.delivered] == [(4, 4), (7, 7), (2, 2)]
+
+
+async def test_where_to_read_from_is_forgotten_with_the_partition(bench: Bench) -> None:
+    """A revoked partition may come back: then it begins where the group is."""
+    bench.consumer.read_from(TP(OWNED, 0), 2)
+    await bench.consumer.on_partitions_revoked({TP(OWNED, 0)})
+    assert not bench.consumer._read_from
+
+
 async def test_after_a_revocation_nothing_is_committed_any_more(bench: Bench) -> None:
     """What is settled after the partition is gone is somebody else's to commit."""
     await bench.deliver(*records(PLAIN, 0, 1), *records(PLAIN, 1, 1))
@@ -512,6 +546,29 @@ async def test_chunks_of_a_real_topic_and_what_is_committed_of_them(
         assert (plain, 0) not in successor.offsets_seen
     assert await committed(kafka.bootstrap_servers, group, owned) in ([None, None], [-1, -1])
     assert await as_expected()
+
+
+@pytest.mark.kafka
+async def test_a_real_partition_is_read_from_where_its_owner_says(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """All that follows that offset comes once more, without a gap; the other partition goes on."""
+    group = unique_name("again")
+    owned = f"{group}-owned"
+    await make_topics(kafka.bootstrap_servers, 2, owned, f"{group}-plain")
+    async with producing(kafka.bootstrap_servers) as producer:
+        for partition, _ in product((0, 1), range(250)):
+            await producer.send(owned, b"", partition=partition)
+    reading = Reading(kafka.bootstrap_servers, group, tmp_path)
+    reading.owner.accepting = {0, 1}
+    async with reading.started():
+        seen = reading.offsets_seen
+        await happens(lambda: [len(seen.get((owned, number), ())) for number in (0, 1)] == [250, 250])
+        reading.app.consumer.read_from(TP(owned, 0), 100)
+        await happens(lambda: len(seen[owned, 0]) == 400)
+        assert seen[owned, 0] == [*range(250), *range(100, 250)]
+        assert seen[owned, 1] == list(range(250))
+        assert reading.app.consumer.fetch_position(TP(owned, 0)) == (250, 250)
 
 
 @pytest.mark.kafka
