@@ -45,11 +45,10 @@ from streams.delivery.transaction import (
 
 log = logging.getLogger(__name__)
 
-_DENIED = (
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
-)
+_DENIED = (ClusterAuthorizationFailedError, TransactionalIdAuthorizationFailed)
+
+#: Errors of programming. The client library makes them too, in states that pass.
+_BUGS = (AttributeError, LookupError, NameError, TypeError)
 
 #: Seconds between a transaction's end and the next one's begin. The broker answers EndTxn before it has
 #: written the markers, and refuses a new transaction until then; aiokafka asks again only after 20 ms.
@@ -274,7 +273,7 @@ class KafkaTransactions:
 
     def _named(self, exc: Exception) -> Exception:
         # Class names only: texts of the client library may quote what was being sent.
-        if isinstance(exc, Fenced | Denied | TransactionFailed):
+        if isinstance(exc, Fenced | Denied | TransactionFailed) or _is_bug_of_ours(exc):
             return exc
         kind = type(exc).__name__
         if isinstance(exc, _DENIED):
@@ -285,6 +284,10 @@ class KafkaTransactions:
             return TopicFault(
                 kind, f"the cluster does not let this worker write to {_topics_in(exc)} ({kind})"
             )
+        if isinstance(exc, GroupAuthorizationFailedError):  # given back, it is as before
+            return TransactionFailed(
+                kind, f"the cluster does not allow this worker Read on group {self._group} ({kind})"
+            )
         if isinstance(exc, TimeoutError) and self._throttled:
             return TransactionFailed(
                 kind,
@@ -292,6 +295,16 @@ class KafkaTransactions:
                 f" {self._throttled:.0f} s",
             )
         return TransactionFailed(kind)
+
+
+def _is_bug_of_ours(exc: BaseException) -> bool:
+    """Whether code of this package raised it. Tried again it would fail again, and nobody would hear why."""
+    if not isinstance(exc, _BUGS):
+        return False
+    traceback = exc.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and traceback.tb_frame.f_globals["__name__"].startswith("streams.")
 
 
 def _topics_in(exc: TopicAuthorizationFailedError) -> str:

@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
 from aiokafka.protocol.transaction import EndTxnRequest
 
 from streams.delivery.batches import fill_batches
@@ -693,3 +693,40 @@ async def test_closing_while_cancelled_still_disconnects(cluster: Cluster) -> No
         await closing
     await until(lambda: sockets() <= before)
     assert sockets() <= before
+
+
+async def test_a_bug_of_ours_is_raised_as_it_is_and_one_of_the_client_library_may_pass(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug ends the worker, which says why: tried again for ever, it would stop a partition in silence."""
+    transactions = await cluster.opened()
+    no_record: Any = None
+    with pytest.raises(TypeError):
+        await transactions.commit([no_record], 1, "")
+
+    async def begin_transaction() -> None:
+        raise AttributeError("outside of this package")
+
+    monkeypatch.setattr(transactions._producer, "begin_transaction", begin_transaction)
+    with pytest.raises(TransactionFailed, match="AttributeError"):
+        await transactions.commit([cluster.email(b"one")], 1, "")
+    assert await transactions.open() == Position(None, "")
+    await transactions.commit([cluster.email(b"one")], 1, "")
+    assert await cluster.values() == [b"one"]
+
+
+async def test_a_group_that_may_not_be_read_now_is_named_and_may_be_read_later(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The right can be given back: it is tried again, and the sentence names right and group."""
+    transactions = await cluster.opened()
+
+    async def send_offsets_to_transaction(*_: Any) -> None:
+        raise GroupAuthorizationFailedError(cluster.group)
+
+    monkeypatch.setattr(transactions._producer, "send_offsets_to_transaction", send_offsets_to_transaction)
+    with pytest.raises(TransactionFailed, match=f"Read on group {cluster.group}"):
+        await transactions.commit([cluster.email(b"one")], 1, "")
+    await transactions.open()
+    await transactions.commit([cluster.email(b"one")], 1, "")
+    assert await cluster.values() == [b"one"]
