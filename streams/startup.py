@@ -7,6 +7,7 @@ still starting, and /readyz says what is awaited.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +17,7 @@ from typing import Any, Literal, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.app.base import BootStrategy
 from mode import Service
@@ -30,6 +31,7 @@ from streams.kafka import authorization
 from streams.kafka.acls import least
 from streams.kafka.connection_check import AccessRefused, access_problem
 from streams.kafka.flow import FlowControl
+from streams.kafka.group import described, in_the_way
 from streams.kafka.topic_ids import Ids, ids_of, topic_id_of
 from streams.kafka.topics import TopicNames, Topics, TopicsUnfit, administering, ensure_topics, limits_of
 from streams.settings import store_folder
@@ -182,6 +184,8 @@ class Startup(Service):
         while not self.should_stop:
             try:
                 await self._attempt()
+            except CommitFailedError as exc:  # only who is in the group may commit, while anybody is
+                self.waiting_for = f"its consumer group: {await self._who_is_there() or type(exc).__name__}"
             except KafkaError as exc:
                 await self._look()
                 self.waiting_for = f"Kafka ({type(exc).__name__})"
@@ -189,6 +193,12 @@ class Startup(Service):
                 return
             log.warning("not ready: waiting for %s", self.waiting_for, extra={"event": "not_ready"})
             await self.sleep(self.RETRY_EVERY)
+
+    async def _who_is_there(self) -> str | None:
+        with contextlib.suppress(KafkaError):
+            async with administering(self._connection) as admin:
+                return in_the_way(self._group, await described(admin, self._group))
+        return None
 
     async def _attempt(self) -> None:
         preparing = asyncio.ensure_future(self._prepare())

@@ -1,6 +1,8 @@
 """What tests of several folders do to a cluster, and how they wait for what has no event."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from inspect import isawaitable
@@ -61,3 +63,22 @@ async def happens(condition: Callable[[], Any], seconds: float = 30) -> Any:
             if found:
                 return found
             await asyncio.sleep(0.02)
+
+
+def set_quota(bootstrap_servers: str, kind: str, name: str | None, bytes_a_second: float) -> None:
+    """Let clients of this user or client-id (None: of any other) write so many bytes a second.
+
+    By AlterClientQuotas, version 0.
+    """
+    host, port = bootstrap_servers.split(":")
+
+    def text(value: str | None) -> bytes:
+        return struct.pack(">h", -1) if value is None else struct.pack(">h", len(value)) + value.encode()
+
+    entity = struct.pack(">i", 1) + text(kind) + text(name)
+    change = struct.pack(">i", 1) + text("producer_byte_rate") + struct.pack(">d?", bytes_a_second, False)
+    request = struct.pack(">hhih", 49, 0, 1, -1) + struct.pack(">i", 1) + entity + change + b"\0"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        answer = connection.makefile("rb").read(18)
+    assert struct.unpack(">h", answer[16:])[0] == 0, answer

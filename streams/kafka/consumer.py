@@ -76,6 +76,11 @@ class ChunkConsumer(driver.Consumer):
         return consumer is not None and consumer._coordinator.coordinator_id is not None
 
     @property
+    def group_fault(self) -> str | None:
+        """What keeps this worker out of its group, a sentence; None: nothing that is known."""
+        return self._thread.group_fault
+
+    @property
     def silent_for(self) -> float:
         """Seconds since the event loop of the consumer's thread turned; 0 before it begins."""
         return self._thread.silent_for

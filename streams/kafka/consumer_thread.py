@@ -8,14 +8,16 @@ from contextlib import suppress
 from typing import Any, cast
 
 import aiokafka
+from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.kafka import static_membership as membership
 from streams.kafka.fetching import follow_leaders, leave_records_bare, pace_fetches
+from streams.kafka.group import GroupMembership
 from streams.kafka.interruptions import note_interruptions
 from streams.kafka.reading import read_in_pieces
 from streams.kafka.record_batches import read_any_batch
+from streams.kafka.static_membership import watch
 from streams.kafka.unserved import read_unserved
 
 #: Seconds that a fetch may take beyond its time-out.
@@ -31,6 +33,12 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     """Reads only committed records, whatever Faust's own processing guarantee says."""
 
     _beat_at: float | None = None  # when its event loop turned last; None: it has not begun
+    _membership: GroupMembership | None = None  # None: it has not begun
+
+    @property
+    def group_fault(self) -> str | None:
+        """What keeps this worker out of its group, a sentence; None: nothing that is known."""
+        return None if self._membership is None else self._membership.fault
 
     @property
     def silent_for(self) -> float:
@@ -46,7 +54,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         read_any_batch()
         conf = self.app.conf
         self._assignor = self.app.assignor
-        consumer = aiokafka.AIOKafkaConsumer(
+        return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
@@ -68,9 +76,6 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
-        if (name := conf.consumer_group_instance_id) is not None:
-            membership.watch(consumer._client, name, conf.broker_session_timeout, self._end_app)
-        return consumer
 
     async def on_start(self) -> None:
         """Connect; and end the app if the group membership's own task ever ends by an error.
@@ -79,6 +84,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         """
         self.add_future(self._beat())
         await super().on_start()
+        _commit_when_allowed(self._consumer)
         fetcher = cast(Any, self._consumer)._fetcher
         read_in_pieces(fetcher._client)
         note_interruptions(fetcher._client, cast(Any, self.consumer).interrupted)
@@ -89,6 +95,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         coordinator = cast(Any, self._consumer)._coordinator
         coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none
         if coordination is not None:
+            conf = self.app.conf
+            self._membership = GroupMembership(coordinator, conf.broker_session_timeout)
+            if (name := conf.consumer_group_instance_id) is not None:
+                # The last one to look: what it keeps from the client must not be asked for again.
+                watch(coordinator._client, name, conf.broker_session_timeout, self._end_app)
             coordination.add_done_callback(self._coordination_ended)
 
     def look_at_topics(self) -> None:
@@ -126,3 +137,19 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def create_topic(self, *_: Any, **__: Any) -> None:
         """Topics are made, with their settings checked, before this consumer starts."""
+
+
+def _commit_when_allowed(consumer: Any) -> None:
+    """Let an aiokafka `consumer` that may not commit now do so later: Faust would end the app.
+
+    That the right to read the group is missing is said by the group's own answers.
+    """
+    commit = consumer.commit
+
+    async def commit_or_not(offsets: Any) -> None:
+        try:
+            await commit(offsets)
+        except GroupAuthorizationFailedError as exc:  # to Faust, this text is no reason to end
+            raise CommitFailedError("as if the group had already rebalanced") from exc
+
+    consumer.commit = commit_or_not

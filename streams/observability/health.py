@@ -5,10 +5,10 @@ no reason to restart: it would only add to the trouble. And with every lookup de
 two-button letter is normal service.
 """
 
-from collections.abc import Callable, Iterable
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from streams.delivery.lane import Lane
 from streams.delivery.lanes import Lanes
 from streams.startup import Startup
 from streams.statuses.catch_up import CatchUp
@@ -21,10 +21,11 @@ class WorkerHealth:
         self,
         *,
         startup: Startup,
-        lanes: Iterable[Lanes],
+        lanes: Mapping[str, Lanes],
         catch_up: CatchUp,
         agents: Callable[[], Iterable[Any]],
         coordinated: Callable[[], bool],
+        group_fault: Callable[[], str | None],
         ending: Callable[[], bool],
         silent_for: Callable[[], float],
         stuck_after: float,
@@ -35,10 +36,11 @@ class WorkerHealth:
 
         Args:
             startup: says what the worker waits for before its first record.
-            lanes: of all topics.
+            lanes: by topic.
             catch_up: says which partitions' statuses are not read yet.
             agents: gives Faust's agents.
             coordinated: whether the consumer knows a broker that coordinates its group.
+            group_fault: what keeps the worker out of its consumer group, or None.
             ending: whether the worker was told to end, or has crashed.
             silent_for: seconds since the event loop of the consumer's thread turned.
             stuck_after: seconds. A lane with work that makes no progress for longer is stuck, and so is the
@@ -47,15 +49,21 @@ class WorkerHealth:
             missing_topics: says which topics that lanes read are not there.
         """
         self._startup = startup
-        self._lanes = tuple(lanes)
+        self._lanes = dict(lanes)
         self._catch_up = catch_up
         self._agents = agents
         self._coordinated = coordinated
+        self._group_fault = group_fault
         self._ending = ending
         self._silent_for = silent_for
         self._stuck_after = stuck_after
         self._clock_fault = clock_fault
         self._missing_topics = missing_topics
+
+    def _by_topic(self) -> Iterator[tuple[str, Lane]]:
+        for topic, lanes in self._lanes.items():
+            for lane in lanes:
+                yield topic, lane
 
     def kafka_answers(self) -> bool:
         """Return whether what is known of Kafka is of now.
@@ -68,8 +76,8 @@ class WorkerHealth:
     def not_alive(self) -> list[str]:
         """Return why this process should be restarted. (That it answers shows that its event loop turns.)"""
         problems = [
-            f"partition {lane.partition} has work and made no progress for {lane.stalled_for:.0f} s"
-            for lane in chain(*self._lanes)
+            f"{topic}: partition {lane.partition} has work and made no progress for {lane.stalled_for:.0f} s"
+            for topic, lane in self._by_topic()
             if lane.stalled_for > self._stuck_after
         ]
         problems += self._consumer_stuck()
@@ -86,27 +94,32 @@ class WorkerHealth:
             return []
         return [f"the thread of the Kafka consumer has not answered for {seconds:.0f} s"]
 
+    def _apart(self) -> list[str]:
+        if (fault := self._group_fault()) is not None:
+            return [fault]
+        if all(lanes.joined for lanes in self._lanes.values()) and not self._coordinated():
+            return ["Kafka does not answer: the group's coordinator is not known"]
+        return []
+
     def not_ready(self) -> list[str]:
         """Return why this worker does not do its work now."""
         if self._ending():  # its last lookups may still be under way, but it takes no more records
             return ["this worker is ending"]
         if self._startup.waiting_for is not None:
             return [f"waiting for {self._startup.waiting_for}"]
-        if not all(lanes.joined for lanes in self._lanes):
-            return [*self._consumer_stuck(), "no partitions assigned yet"]
-        problems = self._consumer_stuck() + self._missing_topics()
+        if not all(lanes.joined for lanes in self._lanes.values()):
+            return [*self._consumer_stuck(), *(self._apart() or ["no partitions assigned yet"])]
+        problems = self._consumer_stuck() + self._apart() + self._missing_topics()
         problems += [
-            f"lane of partition {number}: {why}"
-            for lanes in self._lanes
+            f"{topic}: lane of partition {number}: {why}"
+            for topic, lanes in self._lanes.items()
             for number, why in lanes.opening.items()
         ]
         problems += [
-            f"partition {lane.partition} stopped: {lane.halted}"
-            for lane in chain(*self._lanes)
+            f"{topic}: partition {lane.partition} stopped: {lane.halted}"
+            for topic, lane in self._by_topic()
             if lane.halted is not None
         ]
-        if not self._coordinated():
-            problems.append("Kafka does not answer: the group's coordinator is not known")
         if self._catch_up.restoring:
             problems.append("the table is being restored from its changelog")
         elif self._catch_up.behind:
@@ -115,7 +128,7 @@ class WorkerHealth:
         if (fault := self._clock_fault()) is not None:
             problems.append(fault)
         return problems + [
-            f"partition {lane.partition} cannot commit: {lane.commit_failure}"
-            for lane in chain(*self._lanes)
+            f"{topic}: partition {lane.partition} cannot commit: {lane.commit_failure}"
+            for topic, lane in self._by_topic()
             if lane.commit_failure is not None
         ]

@@ -66,10 +66,11 @@ def observe(
     """
     health = WorkerHealth(
         startup=startup,
-        lanes=lanes.values(),
+        lanes=lanes,
         catch_up=catch_up,
         agents=app.agents.values,
         coordinated=lambda: app.consumer.coordinated,
+        group_fault=lambda: app.consumer.group_fault,
         ending=lambda: app.should_stop,
         silent_for=lambda: app.consumer.silent_for,
         stuck_after=stuck_after,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-import socket
-import struct
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.worker import Installation
-from tests.clients import administering, make_topics
+from tests.clients import administering, make_topics, set_quota
 from tests.faults.kafka_proxy import Answer, Api, HoldRequest, KafkaProxy
 from tests.faults.promises import act, assert_kept, mailing, reason_of
 from tests.integration.steps import Make, Probes, ready, settled
@@ -147,22 +145,6 @@ async def test_emails_wait_while_the_right_to_write_to_their_topic_is_taken_away
     assert worker.running
 
 
-def set_producer_quota(bootstrap_servers: str, bytes_a_second: float) -> None:
-    """Let each client write so many bytes a second (AlterClientQuotas, version 0)."""
-    host, port = bootstrap_servers.split(":")
-
-    def text(value: str) -> bytes:
-        return struct.pack(">h", len(value)) + value.encode()
-
-    entity = struct.pack(">i", 1) + text("client-id") + struct.pack(">h", -1)
-    change = struct.pack(">i", 1) + text("producer_byte_rate") + struct.pack(">d?", bytes_a_second, False)
-    request = struct.pack(">hhih", 49, 0, 1, -1) + struct.pack(">i", 1) + entity + change + b"\0"
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(struct.pack(">i", len(request)) + request)
-        answer = connection.makefile("rb").read(18)
-    assert struct.unpack(">h", answer[16:])[0] == 0, answer
-
-
 @pytest.mark.slow
 async def test_a_quota_delays_emails_and_stops_none(own: EmbeddedKafka, installation: Make) -> None:
     """What is ready takes longer than a transaction may: smaller ones get through, and the quota is named."""
@@ -170,7 +152,7 @@ async def test_a_quota_delays_emails_and_stops_none(own: EmbeddedKafka, installa
     await make_topics(place.bootstrap_servers, 2, place.names.actions)
     sent = [keyed(action(number, supporter=number, comment="x" * 2_000)) for number in range(300)]
     await send(place.bootstrap_servers, place.names.actions, sent)
-    set_producer_quota(place.bootstrap_servers, 30_000)
+    set_quota(place.bootstrap_servers, "client-id", None, 30_000)
     worker = place.worker()
     worker.start()
     await settled(place, lambda: any("a quota of the cluster slows" in each for each in worker.problems()))
@@ -199,50 +181,25 @@ async def test_a_zombie_that_wakes_up_doubles_nothing(proxy: KafkaProxy, install
 # -- what ends it ------------------------------------------------------------------------------------------
 
 
-DENIALS = {
-    "transactional id": ({Api.INIT_PRODUCER_ID: 53}, "TransactionalIdAuthorizationFailed", "-actions-0"),
-    "group": ({Api.HEARTBEAT: 30}, "GroupAuthorizationFailedError", ""),
-}
-
-
-@pytest.mark.parametrize(("codes", "error", "place_named"), DENIALS.values(), ids=list(DENIALS))
 async def test_what_the_cluster_denies_ends_the_worker_with_the_reason(
-    proxy: KafkaProxy, installation: Make, codes: dict[Api, int], error: str, place_named: str
+    proxy: KafkaProxy, installation: Make
 ) -> None:
     """An authorisation refused: exit code not 0, and the last line of the log says which and to whom."""
     place = installation(
         kafka_bootstrap_servers=proxy.bootstrap_servers, **{**SETTINGS, "topic_partitions": 1}
     )
-    rules = [
-        proxy.add(
-            api,
-            Answer(code),
-            times=None,
-            where=lambda request: request.api == Api.HEARTBEAT or request.transactional_id is not None,
-        )
-        for api, code in codes.items()
-    ]
+    refused = proxy.add(
+        Api.INIT_PRODUCER_ID,
+        Answer(53),
+        times=None,
+        where=lambda request: request.transactional_id is not None,
+    )
     worker = place.worker()
     worker.start()
-    await asyncio.to_thread(rules[0].wait)
+    await asyncio.to_thread(refused.wait)
     assert await asyncio.to_thread(worker.wait) != 0
-    reason = reason_of(worker)
-    assert re.search(rf"{error}.*{place.group}\S*{place_named}", reason)
-
-
-async def test_of_two_live_workers_with_one_instance_id_the_older_ends(installation: Make) -> None:
-    """The newer one takes the name over; the older exits, not with 0, and says why; one email each."""
-    place = installation(group_instance_id="pod-0", **SETTINGS)
-    older, sent = await mailing(place, range(4))
-    newer = place.worker()
-    newer.start()
-    sent += await act(place, range(4, 8))
-    assert await asyncio.to_thread(older.wait) != 0
-    assert "another live worker has group_instance_id pod-0" in reason_of(older)
-    await asyncio.to_thread(newer.wait_ready)
-    sent += await act(place, range(8, 12))
-    await assert_kept(place, sent)
-    assert newer.stop() == 0
+    expected = rf"TransactionalIdAuthorizationFailed.*{place.group}\S*-actions-0"
+    assert re.search(expected, reason_of(worker))
 
 
 @pytest.mark.slow

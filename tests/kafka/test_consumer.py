@@ -21,6 +21,7 @@ from streams.kafka.consumer import ChunkConsumer
 from streams.kafka.faust_driver import SCHEME
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.clients import administering, happens, make_topics
+from tests.faults.kafka_proxy import Api, HoldRequest, KafkaProxy
 from tests.integration.topics import producing
 
 OWNED, PLAIN, STOCK = "owned", "plain", "stock"
@@ -451,6 +452,7 @@ class Reading:
             consumer_auto_offset_reset="earliest",
             broker_commit_interval=0.1,
             broker_heartbeat_interval=0.5,
+            broker_session_timeout=6.0,
             topic_disable_leader=True,
             stream_wait_empty=False,
             web_enabled=False,
@@ -588,3 +590,42 @@ async def test_a_thread_whose_event_loop_stands_still_falls_silent(
         finally:
             go_on.set()
         await happens(lambda: reading.app.consumer.silent_for < 1)
+
+
+@pytest.mark.kafka
+async def test_a_coordinator_that_is_mute_for_a_session_s_time_is_not_known_any_more(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A connection that stands is no sign of life; when the broker answers again, it is known again."""
+    group = unique_name("mute")
+    await make_topics(kafka.bootstrap_servers, 1, f"{group}-owned", f"{group}-plain")
+    with KafkaProxy(kafka) as proxy:
+        reading = Reading(proxy.bootstrap_servers, group, tmp_path)
+        async with reading.started():
+            await happens(lambda: reading.app.consumer.coordinated)
+            await asyncio.to_thread(proxy.pause)
+            await happens(lambda: not reading.app.consumer.coordinated)
+            await asyncio.to_thread(proxy.resume)
+            await happens(lambda: reading.app.consumer.coordinated)
+
+
+@pytest.mark.kafka
+async def test_a_heartbeat_that_is_lost_is_followed_by_others_over_another_connection(
+    kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Nothing more comes over a connection that lost a request; the member takes part again without it."""
+    group = unique_name("lost")
+    await make_topics(kafka.bootstrap_servers, 1, f"{group}-owned", f"{group}-plain")
+    with KafkaProxy(kafka) as proxy:
+        reading = Reading(proxy.bootstrap_servers, group, tmp_path)
+        async with reading.started():
+            await happens(lambda: reading.owner.told != [])
+            assignments = len(reading.owner.told)
+            lost = proxy.add(Api.HEARTBEAT, HoldRequest())
+            await asyncio.to_thread(lost.wait)
+            await happens(lambda: not reading.app.consumer.coordinated)
+            await happens(lambda: reading.app.consumer.coordinated)
+            await happens(lambda: len(reading.owner.told) > assignments)  # its session was over
+            async with producing(kafka.bootstrap_servers) as producer:
+                await producer.send_and_wait(f"{group}-plain", b"after")
+            await happens(lambda: b"after" in reading.values)

@@ -21,6 +21,7 @@ class FakeWorker:
     restoring: bool = False
     behind: set[int] = field(default_factory=set)
     coordinated: bool = True
+    group_fault: str | None = None
     ending: bool = False
     silent_for: float = 0.0
     lanes: FakeLanes = field(default_factory=lambda: FakeLanes([FakeLane(0), FakeLane(1)]))
@@ -31,9 +32,10 @@ class FakeWorker:
         parts: dict[str, Any] = dict.fromkeys(("startup", "catch_up"), self)
         return WorkerHealth(
             **parts,
-            lanes=(self.lanes, self.rekeyed),
+            lanes={"actions": self.lanes, "rekeyed-actions": self.rekeyed},
             agents=lambda: self.agents,
             coordinated=lambda: self.coordinated,
+            group_fault=lambda: self.group_fault,
             ending=lambda: self.ending,
             silent_for=lambda: self.silent_for,
             stuck_after=30.0,  # type: ignore[arg-type]  # fakes
@@ -63,18 +65,29 @@ def test_a_spare_worker_without_partitions_is_ready() -> None:
         (FakeWorker(restoring=True), "restored from its changelog"),
         (FakeWorker(behind={7, 2}), "partitions 2, 7"),
         (FakeWorker(coordinated=False), "Kafka does not answer"),
+        (FakeWorker(group_fault="not allowed Read on group g"), "not allowed Read on group g"),
+        (FakeWorker(group_fault="a stranger", lanes=FakeLanes(joined=False)), "a stranger"),
         (FakeWorker(ending=True), "this worker is ending"),
-        (FakeWorker(lanes=FakeLanes(opening={4: "KafkaTimeoutError"})), "partition 4: KafkaTimeoutError"),
-        (FakeWorker(rekeyed=FakeLanes(opening={4: "opening"})), "partition 4: opening"),
+        (
+            FakeWorker(lanes=FakeLanes(opening={4: "KafkaTimeoutError"})),
+            "actions: lane of partition 4: KafkaTimeoutError",
+        ),
+        (
+            FakeWorker(rekeyed=FakeLanes(opening={4: "opening"})),
+            "rekeyed-actions: lane of partition 4: opening",
+        ),
         (
             FakeWorker(lanes=FakeLanes([FakeLane(5, commit_failure="Fenced")])),
-            "partition 5 cannot commit: Fenced",
+            "actions: partition 5 cannot commit: Fenced",
         ),
         (
             FakeWorker(rekeyed=FakeLanes([FakeLane(5, commit_failure="Fenced")])),
-            "partition 5 cannot commit: Fenced",
+            "rekeyed-actions: partition 5 cannot commit: Fenced",
         ),
-        (FakeWorker(lanes=FakeLanes([FakeLane(6, halted="too many")])), "partition 6 stopped: too many"),
+        (
+            FakeWorker(lanes=FakeLanes([FakeLane(6, halted="too many")])),
+            "actions: partition 6 stopped: too many",
+        ),
     ],
 )
 def test_what_keeps_a_worker_from_its_work_is_named_and_no_reason_to_restart(
@@ -103,13 +116,13 @@ def test_while_kafka_is_awaited_nothing_else_is_said() -> None:
 @pytest.mark.parametrize(("seconds", "alive"), [(0.0, True), (30.0, True), (30.1, False), (1e6, False)])
 def test_a_lane_with_work_and_no_progress_is_stuck(seconds: float, alive: bool) -> None:
     """Beyond the patience the worker should be restarted, and the partition is named."""
-    for worker in (
-        FakeWorker(lanes=FakeLanes([FakeLane(3, stalled_for=seconds)])),
-        FakeWorker(rekeyed=FakeLanes([FakeLane(3, stalled_for=seconds)])),
+    for worker, topic in (
+        (FakeWorker(lanes=FakeLanes([FakeLane(3, stalled_for=seconds)])), "actions"),
+        (FakeWorker(rekeyed=FakeLanes([FakeLane(3, stalled_for=seconds)])), "rekeyed-actions"),
     ):
         problems = worker.health().not_alive()
         assert (problems == []) is alive
-        assert alive or problems[0].startswith("partition 3 has work")
+        assert alive or problems[0].startswith(f"{topic}: partition 3 has work")
 
 
 @pytest.mark.parametrize(("seconds", "stuck"), [(0.0, False), (30.0, False), (30.1, True), (1e6, True)])
