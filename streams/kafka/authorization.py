@@ -14,6 +14,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
+from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
@@ -85,6 +86,28 @@ class TopicRights(Request[_MetadataStruct]):  # type: ignore[misc]  # aiokafka s
         return request_struct_class(self._topics, False, False, True)
 
 
+class _GroupStruct(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+    # aiokafka's own reads the answer of version 2.
+    API_KEY = 15
+    API_VERSION = 3
+    RESPONSE_TYPE = DescribeGroupsResponse_v3
+    SCHEMA = DescribeGroupsRequest_v3.SCHEMA
+
+
+class GroupRights(Request[_GroupStruct]):  # type: ignore[misc]  # aiokafka ships no types
+    """Asks a group's coordinator what we may do with it."""
+
+    API_KEY = 15
+
+    def __init__(self, group: str) -> None:
+        """Name it."""
+        self._group = group
+
+    def build(self, request_struct_class: Any) -> Any:
+        """Make the request."""
+        return request_struct_class([self._group], True)
+
+
 async def missing(admin: AIOKafkaAdminClient, needed: Iterable[Acl]) -> list[Acl]:
     """Return those of `needed` that the brokers say we do not have.
 
@@ -103,7 +126,7 @@ async def missing(admin: AIOKafkaAdminClient, needed: Iterable[Acl]) -> list[Acl
             bits = granted.get(acl.name)
             if acl.name in denied or (bits is not None and not bits >> _BITS[acl.operation] & 1):
                 found.append(acl)
-        elif not await _coordinated(admin, acl):
+        elif not await _allowed(admin, acl):
             found.append(acl)
     return found
 
@@ -141,16 +164,25 @@ async def _topics(admin: Any, names: list[str]) -> tuple[set[str], dict[str, int
     return denied, granted
 
 
-async def _coordinated(admin: Any, acl: Acl) -> bool:
-    """Whether a coordinator is named to us, which takes Describe; both Read and Write imply it."""
+async def _allowed(admin: Any, acl: Acl) -> bool:
+    """Whether a coordinator is named to us, which takes Describe; of a group also whether we may read it."""
     if acl.resource == "group":
         request = FindCoordinatorRequest(acl.name, _GROUP)
     else:
         request = FindCoordinatorRequest(
             f"{acl.name}0" if acl.pattern == "prefix" else acl.name, _TRANSACTION
         )
-    response: Any = await admin._send_request(request)
-    return response.error_code not in (
-        GroupAuthorizationFailedError.errno,
-        TransactionalIdAuthorizationFailed.errno,
-    )
+    found: Any = await admin._send_request(request)
+    if found.error_code:
+        return found.error_code not in (
+            GroupAuthorizationFailedError.errno,
+            TransactionalIdAuthorizationFailed.errno,
+        )
+    if acl.resource != "group":
+        return True
+    try:
+        described: Any = await admin._send_request(GroupRights(acl.name), found.coordinator_id)
+    except NotImplementedError:  # an older broker
+        return True
+    ((code, *_, bits),) = described.groups
+    return code != 0 or bits < 0 or bool(bits >> _BITS[acl.operation] & 1)

@@ -40,7 +40,7 @@ from streams.settings.connection import client_options
 from streams.settings.load import load_settings
 from streams.startup import Startup
 from tests.clients import administering
-from tests.integration.steps import command, ready
+from tests.integration.steps import command, ready, settled
 from tests.integration.topics import action, keyed, read_count, send, status
 from tests.security.broker import LIMITED, LIMITED_PASSWORD, SecureBroker, administrator
 
@@ -88,10 +88,13 @@ class Limited:
 
     def allow(self, *acls: Acl) -> None:
         """Give these rights, and wait until the broker knows of them: its controller answers before that."""
-        for done in self._admin.create_acls([AclBinding(*_fields(acl)) for acl in acls]).values():
+        self.allow_as(*map(_fields, acls))
+
+    def allow_as(self, *fields: tuple[Any, ...]) -> None:
+        for done in self._admin.create_acls([AclBinding(*each) for each in fields]).values():
             done.result(30)
-        for acl in acls:
-            self._wait(AclBindingFilter(*_fields(acl)), 1)
+        for each in fields:
+            self._wait(AclBindingFilter(*each), 1)
 
     def take_away(self, acl: Acl) -> None:
         """Take this right away, and wait until the broker knows of it."""
@@ -254,6 +257,45 @@ async def test_each_right_is_needed(limited: Limited) -> None:
             expected = [] if acl.operation == "DescribeConfigs" else [acl]
             assert await authorization.missing(admin, limited.needed) == expected
             limited.allow(acl)
+
+
+async def test_to_describe_a_group_is_not_enough(limited: Limited) -> None:
+    """Its coordinator is named then, and refuses every member: the look at the start finds it missing."""
+    await limited.make_topics()
+    membership = next(acl for acl in limited.needed if acl.resource == "group")
+    limited.allow(*limited.needed)
+    only_describe = (*_fields(membership)[:5], AclOperation.DESCRIBE, AclPermissionType.ALLOW)
+    limited.allow_as(only_describe)
+    async with administering(**limited.connection) as admin:
+        assert await authorization.missing(admin, limited.needed) == []
+        limited.take_away(membership)
+        assert await authorization.missing(admin, limited.needed) == [membership]
+
+
+async def test_a_group_that_is_taken_from_a_running_worker_and_given_back_costs_nothing_but_time(
+    limited: Limited,
+) -> None:
+    """It says which right on which group it lacks, as doctor does; given back, the same process goes on."""
+    await limited.make_topics()
+    limited.allow(*limited.needed)
+    membership = next(acl for acl in limited.needed if acl.resource == "group")
+    names, internal = limited.names, limited.broker.internal
+    worker = await ready(limited.place)
+    await send(internal, names.statuses, [status(1, subscribed=True)])
+    await send(internal, names.actions, [keyed(action(1))])
+    assert len(await read_count(internal, names.emails, 1)) == 1
+    limited.take_away(membership)
+    await send(internal, names.statuses, [status(2, subscribed=True)])
+    await send(internal, names.actions, [keyed(action(2))])
+    lacking = f"do not allow this user Read on group {membership.name}"
+    await settled(limited.place, lambda: any(lacking in each for each in worker.problems()))
+    assert worker.get("/livez")[0] == 200
+    (finding,) = await check_rights(installation_of(limited.settings))
+    assert (finding.level, lacking in finding.text) == ("problem", True)
+    limited.allow(membership)
+    assert len(await read_count(internal, names.emails, 2)) == 2
+    await asyncio.to_thread(worker.wait_ready)
+    assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
 
 
 # -- what is said -----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from streams.commands.dead_letters.letters import letter_of
-from streams.commands.doctor import batches, dead_letters, groups, keys, layout, transactions
+from streams.commands.doctor import batches, dead_letters, groups, keys, layout, quotas, transactions
 from streams.commands.doctor.brokers import check_brokers
 from streams.commands.doctor.clock import check_clock, check_emails
 from streams.commands.doctor.findings import Finding, note, ok, problem
@@ -52,7 +52,7 @@ async def examine(
         probe: compares clocks by writing to a topic that is made for it.
         begins: is told the name of each check when it begins.
     """
-    findings = await _kafka(installation, settings.dead_letter_ceiling, probe, begins)
+    findings = await _kafka(installation, settings, probe, begins)
     begins("lookups")
     try:
         policies = OrganisationsInForce(settings, environ)
@@ -62,7 +62,7 @@ async def examine(
 
 
 async def _kafka(
-    installation: Installation, ceiling: float, probe: bool, begins: Callable[[str], None]
+    installation: Installation, settings: Settings, probe: bool, begins: Callable[[str], None]
 ) -> list[Finding]:
     begins("brokers")
     connection = installation.connection
@@ -93,13 +93,15 @@ async def _kafka(
         except KafkaError as error:
             return [*findings, problem("topics", f"cannot be described ({type(error).__name__})", "allow it")]
         findings += layout.check_layout(described, installation.names)
-        looking = _Looking(installation, described, client, ceiling)
+        looking = _Looking(installation, settings, described, client)
         for check, look in (
             ("keys", looking.keys),
+            ("the consumer group", looking.group),
             ("consumers", looking.consumers),
             ("batches", looking.batches),
             ("dead letters", looking.dead_letters),
             ("transactions", looking.transactions),
+            ("quotas", looking.quotas),
         ):
             begins(check)
             findings += await _tried(check, look())
@@ -137,13 +139,13 @@ class _Looking:
     """The checks that read topics and offsets."""
 
     def __init__(
-        self, installation: Installation, described: Described, client: AIOKafkaClient, ceiling: float
+        self, installation: Installation, settings: Settings, described: Described, client: AIOKafkaClient
     ) -> None:
         self._installation = installation
         self._names = installation.names
         self._described = described
         self._client = client
-        self._ceiling = ceiling
+        self._settings = settings
         self._committed: dict[int, int | None] = {}  # of the actions, by partition
         self._waiting: set[int] = set()  # partitions whose next action has waited for long
 
@@ -178,44 +180,54 @@ class _Looking:
                     records += chunk
         return records
 
+    async def group(self) -> list[Finding]:
+        group = self._installation.group
+        async with administering(self._installation.connection) as admin:
+            findings = await groups.check_members(admin, group, len(self._numbers(self._names.actions)))
+            return findings + await groups.check_session(admin, group, self._settings.session_timeout)
+
     async def consumers(self) -> list[Finding]:
         actions, emails = self._names.actions, self._names.emails
+        findings: list[Finding] = []
+        undecided: set[TopicPartition] = set()
         async with AsyncExitStack() as stack:
             admin = await stack.enter_async_context(administering(self._installation.connection))
-            findings = await groups.check_members(
-                admin, self._installation.group, len(self._numbers(actions))
-            )
+            offsets = await self._offsets(stack)
             if self._numbers(actions):
-                offsets = await self._offsets(stack)
-                reader = await stack.enter_async_context(self._reader(actions))
-                positions = await offsets.all_committed(self._places(actions))
-                committed = {place.partition: position.offset for place, position in positions.items()}
-                ends = await reader.stable_ends(self._numbers(actions))
                 starts, undecided = await self._starts(offsets)
                 findings += starts
-                committed = {
-                    number: offset
-                    for number, offset in committed.items()
-                    if (offset or 0) <= ends[number] and TopicPartition(actions, number) not in undecided
-                }
-                ends = {number: end for number, end in ends.items() if number in committed}
-                waiting = {
-                    number: range(offset, ends[number])
-                    for number, offset in committed.items()
-                    if offset is not None and offset < ends[number]
-                }
-                oldest = await _first_timestamps(reader, waiting)
-                for number in waiting.keys() - oldest.keys():
-                    ends[number] = waiting[number].start  # a transaction's end marker keeps nobody waiting
-                self._committed = committed
-                self._waiting = {
-                    number for number, at in oldest.items() if time.time() - at / 1000 > groups.LATE
-                }
-                if committed:
-                    findings += groups.check_lag(actions, committed, ends, oldest, time.time())
+            for topic in (actions, self._names.rekeyed, self._names.statuses):
+                if self._numbers(topic):
+                    findings += await self._lag(topic, offsets, undecided)
             if self._numbers(emails):
                 findings += groups.check_readers(emails, await groups.readers_of(admin, emails) or [])
         return findings
+
+    async def _lag(self, topic: str, offsets: Offsets, undecided: set[TopicPartition]) -> list[Finding]:
+        positions = await offsets.all_committed(self._places(topic))
+        committed = {place.partition: position.offset for place, position in positions.items()}
+        if topic != self._names.actions:  # of the others some partitions never had a record
+            committed = {number: offset for number, offset in committed.items() if offset is not None}
+        async with self._reader(topic) as reader:
+            ends = await reader.stable_ends(self._numbers(topic))
+            committed = {
+                number: offset
+                for number, offset in committed.items()
+                if (offset or 0) <= ends[number] and TopicPartition(topic, number) not in undecided
+            }
+            ends = {number: end for number, end in ends.items() if number in committed}
+            waiting = {
+                number: range(offset, ends[number])
+                for number, offset in committed.items()
+                if offset is not None and offset < ends[number]
+            }
+            oldest = await _first_timestamps(reader, waiting)
+        for number in waiting.keys() - oldest.keys():
+            ends[number] = waiting[number].start  # a transaction's end marker keeps nobody waiting
+        if topic == self._names.actions:
+            self._committed = committed
+            self._waiting = {number for number, at in oldest.items() if time.time() - at / 1000 > groups.LATE}
+        return groups.check_lag(topic, committed, ends, oldest, time.time()) if committed else []
 
     async def _starts(self, offsets: Offsets) -> tuple[list[Finding], set[TopicPartition]]:
         """Tell what a worker would not, or not wholly, go on with; and what waits for a decision."""
@@ -250,7 +262,12 @@ class _Looking:
                 findings += dead_letters.check_accepted(name, committed, accepted)
                 if name == self._names.actions:
                     findings += dead_letters.check_limit(
-                        name, found, self._committed, self._waiting, self._ceiling, accepted
+                        name,
+                        found,
+                        self._committed,
+                        self._waiting,
+                        self._settings.dead_letter_ceiling,
+                        accepted,
                     )
         return findings
 
@@ -284,6 +301,14 @@ class _Looking:
             name: {number: before[name] for number, before in decided.items() if name in before}
             for name in inputs
         }
+
+    async def quotas(self) -> list[Finding]:
+        """Look at client quotas; after `consumers`, which knows what waits."""
+        try:
+            found = await quotas.quotas_of(self._client)
+        except (KafkaError, NotImplementedError) as error:
+            return [note(quotas.CHECK, f"cannot be seen ({type(error).__name__})", "allow DescribeConfigs")]
+        return quotas.check_quotas(found, self._settings.kafka_sasl_user, late=bool(self._waiting))
 
     async def clock(self) -> list[Finding]:
         emails = self._names.emails

@@ -7,9 +7,11 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from streams.commands.doctor.findings import Finding, note, ok, problem, seconds, warning
+from streams.kafka.group import SESSION_TIMEOUTS, described, refused, stranger, timeouts_in
 from streams.settings.invocation import invocation
 
 CHECK = "consumers"
@@ -18,9 +20,27 @@ LATE, _VERY_LATE = 30.0, 300.0  # seconds that the oldest action without an outc
 
 
 async def check_members(admin: AIOKafkaAdminClient, group: str, partitions: int) -> list[Finding]:
-    """Is a worker running? Raises KafkaError."""
-    ((described, *_),) = [response.groups for response in await admin.describe_consumer_groups([group])]
-    _, _, state, _, _, members, *_ = described
+    """Is a worker running, and nobody else in its group?"""
+    try:
+        answer = await described(admin, group)
+    except KafkaError as error:
+        return [
+            problem(
+                CHECK,
+                f"the brokers do not tell who is in group {group} ({type(error).__name__}): no worker can"
+                " join it",
+                "look at rights above; else at the brokers, and at their topic __consumer_offsets",
+            )
+        ]
+    _, _, state, _, _, members, *_ = answer
+    if (who := stranger(group, answer)) is not None:
+        return [
+            problem(
+                CHECK,
+                f"{who}: no worker can join it",
+                "stop that client, or give it another group.id; workers go on by themselves",
+            )
+        ]
     if not members:
         return [
             problem(
@@ -37,6 +57,26 @@ async def check_members(admin: AIOKafkaAdminClient, group: str, partitions: int)
             note(CHECK, f"{len(members) - partitions} workers have nothing to do: one per partition")
         )
     return findings
+
+
+async def check_session(admin: AIOKafkaAdminClient, group: str, session_timeout: float) -> list[Finding]:
+    """May a worker join with its session time-out (seconds)? Says nothing where brokers do not tell."""
+    try:
+        coordinator = str(await admin.find_coordinator(group))
+        asked = ConfigResource(ConfigResourceType.BROKER, coordinator, dict.fromkeys(SESSION_TIMEOUTS, ""))
+        (response,) = await admin.describe_configs([asked])
+        shortest, longest = timeouts_in(response)
+    except KafkaError:
+        return []
+    if shortest <= session_timeout <= longest:
+        return []
+    return [
+        problem(
+            CHECK,
+            f"{refused(session_timeout, (shortest, longest))}: no worker can join group {group}",
+            "set one of them: a broker reads its own when it starts",
+        )
+    ]
 
 
 def check_lag(
@@ -77,7 +117,7 @@ def check_lag(
             findings.append(
                 level(
                     CHECK,
-                    f"{topic}/{number}: {lag:,} offsets behind; the oldest action without outcome has waited"
+                    f"{topic}/{number}: {lag:,} offsets behind; the oldest record without outcome has waited"
                     f" {seconds(age)}",
                     "look at /readyz and the log of its worker; is one running, and is Kafka writable?",
                 )

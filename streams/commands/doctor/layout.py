@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from streams.commands.doctor.findings import Finding, note, ok, problem, seconds, warning
 from streams.commands.installation import Described
+from streams.delivery.topic_limits import ORDINARY_BYTES
 from streams.kafka.topics import TopicNames
 
 CHECK = "topics"
@@ -119,7 +120,7 @@ def _compaction(described: Described, names: TopicNames) -> Iterator[Finding]:
 
 def _dead_letters(described: Described, names: TopicNames) -> Iterator[Finding]:
     if "compact" in described.config(names.dead_letters, "cleanup.policy", "delete"):
-        yield warning(
+        yield problem(
             CHECK,
             f"{names.dead_letters} is compacted: of dead letters with the same key, only the last is kept",
             "set cleanup.policy to delete",
@@ -131,10 +132,14 @@ def _sizes(described: Described, names: TopicNames) -> Iterator[Finding]:
     for name, what in (
         (names.emails, "an action of that size becomes a dead letter instead of an email"),
         (names.dead_letters, "a dead letter of that size is shortened"),
+        (names.rekeyed, "an action of that size becomes a dead letter if it has to be re-keyed"),
     ):
-        if name in described.partitions and (limit := described.max_message_bytes(name)) < actions:
-            yield warning(
-                CHECK,
-                f"{name} takes records up to {limit:,} bytes, {names.actions} up to {actions:,}: {what}",
-                f"set max.message.bytes of {name} to at least {actions + 4_096}",
-            )
+        if name not in described.partitions:
+            continue
+        limit = described.max_message_bytes(name)
+        remedy = f"set max.message.bytes of {name} to at least {actions + 4_096}"
+        taken = f"{name} takes records up to {limit:,} bytes"
+        if limit < ORDINARY_BYTES and name != names.dead_letters:
+            yield problem(CHECK, f"{taken}: partitions with an action that is larger wait", remedy)
+        elif limit < actions:
+            yield warning(CHECK, f"{taken}, {names.actions} up to {actions:,}: {what}", remedy)

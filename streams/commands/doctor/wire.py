@@ -1,16 +1,30 @@
-"""Requests that aiokafka does not have: a broker's transactions.
+"""Requests that aiokafka does not have: a broker's transactions, and the quotas of clients.
 
-After Kafka's protocol guide: ListTransactions and DescribeTransactions 0 (KIP-664). Both are "flexible"
-(KIP-482): compact arrays and strings, tagged fields.
+After Kafka's protocol guide: ListTransactions and DescribeTransactions 0 (KIP-664), which are "flexible"
+(KIP-482): compact arrays and strings, tagged fields; and DescribeClientQuotas 0 (KIP-546), which is not.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+from aiokafka.protocol.types import (
+    Array,
+    Boolean,
+    CompactArray,
+    CompactString,
+    Float64,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    String,
+    TaggedFields,
+)
 
 _TEXT = CompactString("utf-8")
+_OLD_TEXT = String("utf-8")
 
 
 class _ListTransactionsResponse(Response):  # type: ignore[misc]  # aiokafka ships no types
@@ -100,3 +114,40 @@ class DescribeTransactions(Request[_DescribeTransactionsStruct]):  # type: ignor
     def build(self, request_struct_class: Any) -> Any:
         """Make the request."""
         return request_struct_class(self._transactional_ids, {})
+
+
+class _DescribeClientQuotasResponse(Response):  # type: ignore[misc]  # aiokafka ships no types
+    API_KEY = 48
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("error_code", Int16),
+        ("error_message", _OLD_TEXT),
+        (
+            "entries",
+            Array(
+                ("entity", Array(("entity_type", _OLD_TEXT), ("entity_name", _OLD_TEXT))),
+                ("values", Array(("key", _OLD_TEXT), ("value", Float64))),
+            ),
+        ),
+    )
+
+
+class _DescribeClientQuotasStruct(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+    API_KEY = 48
+    API_VERSION = 0
+    RESPONSE_TYPE = _DescribeClientQuotasResponse
+    SCHEMA = Schema(
+        ("components", Array(("entity_type", _OLD_TEXT), ("match_type", Int8), ("match", _OLD_TEXT))),
+        ("strict", Boolean),
+    )
+
+
+class DescribeClientQuotas(Request[_DescribeClientQuotasStruct]):  # type: ignore[misc]  # aiokafka ships no types
+    """Asks for all quotas of clients."""
+
+    API_KEY = 48
+
+    def build(self, request_struct_class: Any) -> Any:
+        """Make the request."""
+        return request_struct_class([], False)

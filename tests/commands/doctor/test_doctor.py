@@ -117,6 +117,23 @@ async def test_an_old_unsettled_action_is_a_problem(topics: Make) -> None:
     assert "has waited 10 min" in late
 
 
+async def test_statuses_and_rekeyed_actions_that_nobody_reads_are_a_problem(topics: Make) -> None:
+    """Not only the actions may wait; a topic of which nothing is committed yet has had no records."""
+    live = await topics(partitions=1)
+    for topic in (live.names.statuses, live.names.rekeyed):
+        async with producing(live.servers) as producer:
+            for age in (3_600, 600):
+                at = int((time.time() - age) * 1000)
+                await producer.send(topic, b"{}", key=b"310:x", timestamp_ms=at)
+        findings, _ = await findings_of(live)
+        assert f"{topic}/0" not in "\n".join(problems(findings))
+        await live.settle({0: (1, [])}, topic)
+        findings, _ = await findings_of(live)
+        (late,) = [text for text in problems(findings) if f"{topic}/0" in text]
+        assert "1 offsets behind" in late
+        assert "has waited 10 min" in late
+
+
 async def test_a_partition_that_a_real_worker_stopped_is_a_problem(installation: MakeInstallation) -> None:
     """Too many dead letters stop the lane; the doctor sees it in Kafka, and counts the new dead letters."""
     place = installation(topic_partitions=1)
