@@ -8,6 +8,7 @@ async for partition, records in reader.chunks():
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple, Self
 
@@ -160,6 +161,19 @@ class TopicReader:
         while not self.done:
             for number, records in (await self.chunk()).items():
                 yield number, records
+
+    async def first_timestamps(self, spans: Mapping[int, range], patience: float) -> dict[int, int]:
+        """Return the timestamp, in milliseconds, of the first record in each span that has one.
+
+        It waits at most `patience` seconds for all of them. It raises what `chunk` raises.
+        """
+        found: dict[int, int] = {}
+        self.begin(spans)
+        until = time.monotonic() + patience
+        while not self.unread_partitions <= found.keys() and time.monotonic() < until:
+            for number, records in (await self.chunk()).items():
+                found.setdefault(number, records[0].timestamp)
+        return found
 
     async def chunk(self) -> dict[int, list[Any]]:
         """Return the next records by partition, sometimes none; nothing once `done`.

@@ -319,10 +319,7 @@ class ChunkConsumer(driver.Consumer):
         return True
 
     def read_from(self, tp: TP, offset: int) -> None:
-        """Let the next round of fetching read `tp` from `offset` on. Never waits.
-
-        What was fetched before still arrives, and says truly since which offset.
-        """
+        """Let the next round of fetching read `tp` from `offset` on. Never waits."""
         self._read_from[tp] = offset
 
     async def _go_where_told(self) -> None:

@@ -221,7 +221,7 @@ class _Looking:
                 for number, offset in committed.items()
                 if offset is not None and offset < ends[number]
             }
-            oldest = await _first_timestamps(reader, waiting)
+            oldest = await reader.first_timestamps(waiting, _PATIENCE)
         for number in waiting.keys() - oldest.keys():
             ends[number] = waiting[number].start  # a transaction's end marker keeps nobody waiting
         if topic == self._names.actions:
@@ -288,7 +288,7 @@ class _Looking:
                     for place, position in positions.items()
                     if position.offset is not None and position.offset < ends[place.partition]
                 }
-                await _first_timestamps(reader, next_ones)
+                await reader.first_timestamps(next_ones, _PATIENCE)
         return batches.check_batches(found, accepted)
 
     async def _accepted(self, offsets: Offsets) -> dict[str, dict[int, int]]:
@@ -342,14 +342,3 @@ class _Looking:
 
     async def _offsets(self, stack: AsyncExitStack) -> Offsets:
         return await stack.enter_async_context(group_offsets(self._installation))
-
-
-async def _first_timestamps(reader: TopicReader, spans: Mapping[int, range]) -> dict[int, int]:
-    """The timestamp of the first record in each span that has one."""
-    found: dict[int, int] = {}
-    reader.begin(spans)
-    until = time.monotonic() + _PATIENCE
-    while not reader.unread_partitions <= found.keys() and time.monotonic() < until:
-        for number, records in (await reader.chunk()).items():
-            found.setdefault(number, records[0].timestamp)
-    return found
