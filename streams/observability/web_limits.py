@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from streams.lookup.rate import RateLimit, RatePolicy
+
 log = logging.getLogger(__name__)
 
 #: The page's own files, and nothing else: no inline script or style, no other origin, no frame around it.
@@ -52,7 +54,7 @@ PROBES = frozenset({"/livez", "/readyz"})
 #: Requests of probes a second at most, and of all else, whose answers are larger; others wait for their turn.
 PROBES_PER_SECOND, PAGES_PER_SECOND = 200.0, 30.0
 #: So many more at once after a quiet time.
-BURST = 20.0
+BURST = 20
 #: Seconds for which what is rendered of the metrics is given to all who ask.
 RENDERING_SECONDS = 1.0
 #: Ends of names that nobody can register (RFC 6761, 6762 and 8375, ICANN's .internal, Kubernetes' services).
@@ -122,20 +124,15 @@ class Pace:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """Give `per_second` turns a second; `clock` and `sleep` are in seconds, and `clock` is monotonic."""
-        self._per_second = per_second
-        self._clock = clock
+        self._limit = RateLimit(RatePolicy(per_second, 1 + BURST), clock)
         self._sleep = sleep
-        self._next = 0.0
         self._queue = asyncio.Lock()  # first come, first served
 
     async def turn(self) -> None:
         """Wait for a turn; those who came first have theirs first."""
         async with self._queue:
-            now = self._clock()
-            turn = max(self._next + 1 / self._per_second, now - BURST / self._per_second)
-            if turn > now:
-                await self._sleep(turn - now)
-            self._next = turn
+            while not self._limit.take():
+                await self._sleep(self._limit.wait())
 
 
 class SharedRendering:
