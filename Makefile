@@ -50,8 +50,8 @@ ifdef ARGS
 else
 	@echo "Running the tests, four at a time, on real Kafkas (some minutes) ..."
 	@$(RUN) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(LAST))
-	@echo "Running chaos and protocol faults, two at a time (some minutes more) ..."
-	@$(RUN) -m pytest --numprocesses 2 --dist loadfile $(LAST)
+	@echo "Running chaos and protocol faults, three at a time (some minutes more) ..."
+	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LAST)
 endif
 
 test-slow: $(STAMP) ## Run the tests that make test leaves out: they take long, and rarely fall

