@@ -34,7 +34,8 @@ async def mail(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    letters = Letters(settings.from_, Links(settings.link_base, settings.link_secret))
+    links = Links(settings.link_base, settings.link_secret, settings.link_templates)
+    letters = Letters(settings.from_, links, settings.action_id_header)
     try:
         Pulse(settings.alive_file).be_writable()
     except OSError:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, cast
 import jinja2
 
 from examples.mailer.addresses import recipient
-from examples.mailer.links import Links
+from examples.mailer.links import Links, Unlinkable
 from examples.mailer.message import Intended, difference, parsed, serialised
 from examples.mailer.plain_text import first_name, text
 
@@ -43,10 +43,11 @@ class Letter:
 class Letters:
     """Renders letters: the texts of each locale are in ``texts``, how they look in ``templates``."""
 
-    def __init__(self, sender: str, links: Links) -> None:
-        """Load texts and templates."""
+    def __init__(self, sender: str, links: Links, action_id_header: str = "") -> None:
+        """Load texts and templates. Letters have the action's id in a header of that name; none if empty."""
         self._sender = Address(addr_spec=sender)
         self._links = links
+        self._action_id_header = action_id_header
         self._texts = {
             path.stem: tomllib.loads(path.read_text("utf-8")) for path in (HERE / "texts").glob("*.toml")
         }
@@ -68,11 +69,19 @@ class Letters:
             return self._render(_record(value))
         except Unreadable:
             raise
+        except Unlinkable as error:
+            raise Unreadable(str(error)) from None
         except Exception as error:  # one record's fault must not become the mailer's
             raise Unreadable(type(error).__name__) from None
 
     def _render(self, email: dict[str, Any]) -> Letter:
         email_id, variant, action = email["id"], email["variant"], email["action"]
+        # proca:action:1 calls it ref.
+        contact_ref = _at(action, "contact", "contactRef") or _at(action, "contact", "ref")
+        links = {
+            choice: self._links.link(choice, email["orgId"], email["actionId"], email_id, contact_ref)
+            for choice in (*BUTTONS[variant], "reject")
+        }
         to = recipient(action["contact"]["email"])
         if to is None:
             raise Unreadable("no_address")
@@ -98,14 +107,10 @@ class Letters:
             "organisation": organisation,
             "greeting": greeting.format(**words),
             "paragraphs": [paragraph.format(**words) for paragraph in texts[variant]],
-            "buttons": [
-                (
-                    texts[choice].format(**words),
-                    self._links.link(choice, email["orgId"], email["actionId"], email_id),
-                )
-                for choice in BUTTONS[variant]
-            ],
+            "buttons": [(texts[choice].format(**words), links[choice]) for choice in BUTTONS[variant]],
             "footer": texts["footer"].format(**words),
+            "reject": texts["reject"].format(**words),
+            "reject_link": links["reject"],
         }
         intended = Intended(
             sender=Address(organisation, addr_spec=self._sender.addr_spec),
@@ -113,6 +118,7 @@ class Letters:
             subject=context["subject"],
             date=_date(email["decidedAt"]),
             message_id=f"<{email_id}@{self._sender.domain}>",
+            extra={self._action_id_header: f"action:{email['actionId']}"} if self._action_id_header else {},
             plain=self._plain.render(context),
             html=self._html.render(context),
         )

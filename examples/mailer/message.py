@@ -8,7 +8,8 @@ stays text. The finished message is parsed again, and compared with what was mea
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.header import Header
 from email.headerregistry import Address
@@ -43,6 +44,7 @@ class Intended:
     message_id: str
     plain: str
     html: str
+    extra: Mapping[str, str] = field(default_factory=dict)  # headers for the service that sends, in ASCII
 
 
 def serialised(intended: Intended) -> bytes:
@@ -55,6 +57,7 @@ def serialised(intended: Intended) -> bytes:
         "Date": format_datetime(intended.date),
         "Message-ID": intended.message_id,
         "Auto-Submitted": "auto-generated",
+        **intended.extra,
     }
     bodies = EmailMessage(_BODIES)
     bodies.set_content(intended.plain)
@@ -74,7 +77,9 @@ def difference(content: bytes, message: EmailMessage, intended: Intended) -> str
         return "line"
     if re.search(rb"\0|\r(?!\n)|(?<!\r)\n", content) or message.defects:
         return "defect"
-    if sorted(message.keys()) != sorted(_HEADERS):
+    if sorted(message.keys()) != sorted((*_HEADERS, *intended.extra)):
+        return "header"
+    if any(message[name] != value for name, value in intended.extra.items()):
         return "header"
     if [_unspaced(sender) for sender in message["From"].addresses] != [_unspaced(intended.sender)]:
         return "sender"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from examples.mailer.addresses import recipient
+from examples.mailer.links import CHOICES, SIGNED, VALUES, is_template, tell_choices_apart
 
 PREFIX = "MAILER_"
 SHORTEST_SECRET = 16  # characters
@@ -49,7 +51,14 @@ class Settings:
 
     from_: str = _setting("The sender's address")
     link_base: str = _setting("What the links in the letters begin with: the page behind the buttons")
-    link_secret: str = _setting("Signs the links; the page behind them needs it too", secret=True)
+    link_secret: str = _setting("Signs `{token}`; the page behind the links needs it too", "", secret=True)
+    link_confirm: str = _setting("Template of the link behind the button of a subscriber", SIGNED)
+    link_confirm_opt_in: str = _setting("The same behind the button that confirms and opts in", SIGNED)
+    link_confirm_opt_out: str = _setting("The same behind the button that confirms and opts out", SIGNED)
+    link_reject: str = _setting("The same for those who did not sign", SIGNED)
+    action_id_header: str = _setting(
+        "Name of a header with `action:` and the actionId, by which Proca knows what bounced; unset: none", ""
+    )
     kafka_bootstrap_servers: str = _setting("Brokers to ask first, with commas", "localhost:9092")
     kafka_security_protocol: str = _setting("TLS, SASL, both or neither", "PLAINTEXT", choices=PROTOCOLS)
     kafka_ca_file: str = _setting("Who may vouch for the brokers, PEM; unset: the system's authorities", "")
@@ -85,6 +94,11 @@ class Settings:
         "Seconds before the second attempt; then twice as long, and so on", 1.0, least=0.01, most=3_600
     )
     retry_longest: float = _setting("Seconds between two attempts at most", 60.0, least=0.01, most=86_400)
+
+    @property
+    def link_templates(self) -> dict[str, str]:
+        """The template of each choice's link."""
+        return {choice: getattr(self, _template(choice)) for choice in CHOICES}
 
 
 class Described(NamedTuple):
@@ -134,6 +148,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
+def _template(choice: str) -> str:
+    return f"link_{choice.replace('-', '_')}"
+
+
 def _name(setting: Field[Any]) -> str:
     return PREFIX + setting.name.strip("_").upper()
 
@@ -167,8 +185,21 @@ def _objections(s: Settings) -> Iterator[str]:
         yield "MAILER_FROM must be one address in ASCII, such as campaigns@example.org, without a name."
     if not s.link_base.startswith(("https://", "http://")):
         yield "MAILER_LINK_BASE must begin with https:// (or http://, to try it out)."
-    if len(s.link_secret) < SHORTEST_SECRET:
+    for choice, template in s.link_templates.items():
+        if not is_template(template):
+            yield (
+                f"{PREFIX}{_template(choice).upper()} must be {{base}}/ and the rest of a URL,"
+                f" with {{token}} or {{actionId}}; there are {', '.join(f'{{{name}}}' for name in VALUES)}."
+            )
+    if not tell_choices_apart(s.link_templates):
+        yield (
+            "MAILER_LINK_CONFIRM_OPT_IN and MAILER_LINK_REJECT must differ from each other and from"
+            " the other links: nobody could tell what was chosen."
+        )
+    if any("{token}" in each for each in s.link_templates.values()) and len(s.link_secret) < SHORTEST_SECRET:
         yield f"MAILER_LINK_SECRET must have {SHORTEST_SECRET} characters or more."
+    if s.action_id_header and not re.fullmatch(r"X-[A-Za-z0-9-]{1,70}", s.action_id_header):
+        yield "MAILER_ACTION_ID_HEADER must be a header's name that begins with X-, such as X-MJ-CustomID."
     protocol = f"MAILER_KAFKA_SECURITY_PROTOCOL is {s.kafka_security_protocol}"
     for name in ("kafka_ca_file", "kafka_client_certificate_file", "kafka_client_key_file"):
         if getattr(s, name) and not s.kafka_security_protocol.endswith("SSL"):

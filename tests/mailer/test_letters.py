@@ -11,6 +11,7 @@ from examples.mailer.letters import HERE, Letter, Letters, Unreadable
 from examples.mailer.links import Links
 from tests.examples import valid
 from tests.mailer.readers import read
+from tests.mailer.test_links import PROCA
 
 LINKS = Links("https://act.example.org/confirm/", "a secret for the tests")
 LETTERS = Letters("confirm@example.org", LINKS)
@@ -66,7 +67,8 @@ def test_each_variant_in_each_locale(
     assert word in html
     for body in (plain, html):
         links = re.findall(r"https://act\.example\.org/confirm/([\w.-]+)", body)
-        assert [LINKS.read(token) for token in links] == [(choice, 310, 7001, ID) for choice in choices]
+        expected = [(choice, 310, 7001, ID) for choice in (*choices, "reject")]
+        assert [LINKS.read(token) for token in links] == expected
     assert letter.message["Message-ID"] == f"<{ID}@example.org>"
     assert "ana@" not in plain + html
 
@@ -103,7 +105,7 @@ def test_right_to_left_holds_without_markup() -> None:
     """In plain text, each line of Arabic is an isolate with a direction; links and English have none."""
     plain, _ = bodies(LETTERS.render(email(locale="ar")))
     lines = [line for line in plain.splitlines() if re.search(r"[\u0600-\u06ff]", line)]
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(line.startswith("\u2067") and line.endswith("\u2069") for line in lines)
     assert not re.search(r"[\u2066-\u2069]", bodies(LETTERS.render(email()))[0])
 
@@ -226,9 +228,25 @@ def test_the_schema_s_examples_become_letters(name: str) -> None:
     assert bytes(LETTERS.render(valid("confirmation-email")[name]).message)
 
 
-def test_a_changed_link_is_none_of_ours() -> None:
-    """Consent cannot be changed by editing the link."""
-    token = LINKS.link("confirm-opt-out", 310, 1, ID).rpartition("/")[2]
-    assert LINKS.read(token) is not None
-    assert LINKS.read(token.replace("out", "in")) is None
-    assert LINKS.read("") is None
+@pytest.mark.parametrize("contact_ref", [None, "", 7, [], "..", "\ud800"])
+def test_a_reference_that_makes_no_link_is_a_reason(contact_ref: object) -> None:
+    """Where the link needs a contactRef that the record does not have, that is why there is no letter."""
+    letters = Letters("confirm@example.org", Links("https://api.example.org", "", PROCA))
+    with pytest.raises(Unreadable, match=r"\Ano_contactRef\Z"):
+        letters.render(email(contactRef=contact_ref))
+
+
+def test_an_action_of_the_older_version_has_its_links() -> None:
+    """What it calls `ref` is the contactRef of its links."""
+    record = json.loads(email())
+    record["action"]["contact"]["ref"] = record["action"]["contact"].pop("contactRef")
+    letters = Letters("confirm@example.org", Links("https://api.example.org", "", PROCA))
+    plain, _ = bodies(letters.render(json.dumps(record).encode()))
+    assert "https://api.example.org/link/s/7001/accept/r?doi=1" in plain.split()
+
+
+def test_proca_knows_the_action_of_a_letter_that_bounces() -> None:
+    """The header that the settings name holds `action:` and the actionId; without a name there is none."""
+    letters = Letters("confirm@example.org", LINKS, "X-MJ-CustomID")
+    assert letters.render(email()).message["X-MJ-CustomID"] == "action:7001"
+    assert b"action:7001" not in LETTERS.render(email()).content

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from examples.mailer.__main__ import settings_table
+from examples.mailer.connection import smtp_options
 from examples.mailer.settings import WrongSetting, read_settings
+from tests.mailer.test_links import PROCA
 
-README = Path(__file__).parents[2] / "examples/mailer/README.md"
+MAILER = Path(__file__).parents[2] / "examples/mailer"
+README = MAILER / "README.md"
 GIVEN = {
     "MAILER_FROM": "confirm@example.org",
     "MAILER_LINK_BASE": "https://act.example.org",
@@ -44,6 +47,31 @@ def test_secrets_may_come_from_files(tmp_path: Path) -> None:
 def test_the_readme_has_every_setting() -> None:
     """Its table is what ``python -m examples.mailer settings`` prints."""
     assert f"\n{settings_table()}\n" in README.read_text()
+
+
+def example(name: str) -> dict[str, str]:
+    """One of the files with settings, as Docker reads it."""
+    lines = (MAILER / f"presets/{name}.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "header"),
+    [
+        ("mailjet", "in-v3.mailjet.com", "X-MJ-CustomID"),
+        ("brevo", "smtp-relay.brevo.com", "X-Mailin-Tag"),
+        ("ses", "email-smtp.eu-west-1.amazonaws.com", ""),
+    ],
+)
+def test_the_settings_for_each_relay_are_taken(name: str, host: str, header: str) -> None:
+    """With a login and Proca's links they are complete, and the password is not sent in the clear."""
+    own = {"MAILER_FROM": "confirm@example.org", "MAILER_SMTP_PASSWORD": "secret"}
+    settings = read_settings(example(name) | example("proca") | own)
+    options = smtp_options(settings)
+    assert (options["hostname"], options["port"], options["start_tls"]) == (host, 587, True)
+    assert (bool(options["username"]), options["password"]) == (True, "secret")
+    assert settings.action_id_header == header
+    assert settings.link_templates == PROCA
 
 
 @pytest.mark.parametrize(
@@ -87,6 +115,21 @@ def test_the_readme_has_every_setting() -> None:
         ({"MAILER_FROM": "ü@example.org"}, "MAILER_FROM must be one address in ASCII"),
         ({"MAILER_LINK_BASE": "act.example.org"}, "MAILER_LINK_BASE must begin"),
         ({"MAILER_LINK_SECRET": "short"}, "MAILER_LINK_SECRET must have 16"),
+        ({"MAILER_LINK_SECRET": ""}, "MAILER_LINK_SECRET must have 16"),
+        ({"MAILER_LINK_CONFIRM": "{base}/{actionId}/{email}"}, "MAILER_LINK_CONFIRM must be {base}/"),
+        (
+            {"MAILER_LINK_CONFIRM_OPT_IN": "https://x.example/{token}"},
+            "MAILER_LINK_CONFIRM_OPT_IN must be",
+        ),
+        ({"MAILER_LINK_CONFIRM_OPT_OUT": "{base}{token}"}, "MAILER_LINK_CONFIRM_OPT_OUT must be"),
+        ({"MAILER_LINK_REJECT": "{base}/thanks"}, r"MAILER_LINK_REJECT .* with {token} or {actionId}"),
+        ({"MAILER_LINK_REJECT": "{base}/{token}?redir=https://x.example/a b"}, "MAILER_LINK_REJECT must"),
+        (
+            dict.fromkeys(("MAILER_LINK_CONFIRM_OPT_IN", "MAILER_LINK_CONFIRM_OPT_OUT"), "{base}/{actionId}"),
+            "nobody could tell what was chosen",
+        ),
+        ({"MAILER_ACTION_ID_HEADER": "Bcc"}, "MAILER_ACTION_ID_HEADER must be a header's name"),
+        ({"MAILER_ACTION_ID_HEADER": "X-A: b"}, "MAILER_ACTION_ID_HEADER must be a header's name"),
     ],
 )
 def test_a_wrong_setting_is_named(environ: dict[str, str], says: str) -> None:
