@@ -18,7 +18,8 @@ import sys
 import time
 from pathlib import Path
 
-from examples.mailer.settings import Settings, WrongSetting, describe, read_settings
+from examples.mailer.settings import Settings
+from examples.settings import WrongSetting, read_settings, settings_table
 
 
 async def mail(settings: Settings) -> None:
@@ -29,7 +30,8 @@ async def mail(settings: Settings) -> None:
     from examples.mailer.mailer import Mailer
     from examples.mailer.sent import Sent
     from examples.mailer.smtp import Smtp
-    from examples.mailer.watch import Watch, Web
+    from examples.mailer.watch import Watch
+    from examples.web import Web
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,7 +68,7 @@ def run() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     try:
-        asyncio.run(mail(read_settings(os.environ)))
+        asyncio.run(mail(read_settings(Settings, os.environ)))
     except KafkaError as error:
         sys.stderr.write(f"The mailer cannot go on: {type(error).__name__}\n")
         return 1
@@ -76,7 +78,8 @@ def run() -> int:
 
 def healthy() -> int:
     """Say whether the mailer with these settings is at work. Returns the exit code: 1 if it is not."""
-    from examples.mailer.alive import WITHIN, is_alive
+    from examples.mailer.alive import is_alive
+    from examples.web import WITHIN
 
     file = os.environ.get("MAILER_ALIVE_FILE", "")
     if not file:
@@ -99,16 +102,6 @@ def render(folder: Path) -> int:
     return 0 if gallery.letters else 1
 
 
-def settings_table() -> str:
-    """Every setting, as Markdown."""
-    rows = ["| setting | meaning | default | allowed |", "|---|---|---|---|"]
-    for name, meaning, default, allowed, secret in describe():
-        shown = "must be set" if default is None else f"`{default}`" if default else "—"
-        also = f" or `{name}_FILE`" if secret else ""
-        rows.append(f"| `{name}`{also} | {meaning} | {shown} | {allowed} |")
-    return "\n".join(rows)
-
-
 def main(arguments: list[str]) -> int:
     """Return the exit code: 2 for a wrong setting or command."""
     for stream in (sys.stdout, sys.stderr):
@@ -121,7 +114,7 @@ def main(arguments: list[str]) -> int:
             case ["healthy"]:
                 return healthy()
             case ["settings"]:
-                sys.stdout.write(f"{settings_table()}\n")
+                sys.stdout.write(f"{settings_table(Settings)}\n")
                 return 0
             case ["render", folder]:
                 return render(Path(folder))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-WITHIN = 30.0  # seconds; there is a sign at least every second
+from examples.web import WITHIN
 
 
 class Pulse:

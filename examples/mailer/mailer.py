@@ -19,8 +19,8 @@ from aiokafka.errors import (
     for_code,
 )
 
+from examples.kafka import kafka_options
 from examples.mailer.alive import Pulse
-from examples.mailer.connection import kafka_options
 from examples.mailer.letters import Letters, Unreadable
 from examples.mailer.sent import Sent
 from examples.mailer.settings import Settings

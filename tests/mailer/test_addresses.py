@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from examples.mailer.addresses import recipient
-from examples.mailer.settings import read_settings
+from examples.mailer.settings import Settings
 from examples.mailer.smtp import Accepted, Refused, Smtp
+from examples.settings import read_settings
 from tests.mailer.readers import read
 from tests.mailer.strict_smtp import StrictSmtp
 from tests.mailer.test_letters import LETTERS, email
@@ -29,7 +30,7 @@ def server() -> Iterator[StrictSmtp]:
 
 def smtp(server: StrictSmtp) -> Smtp:
     where = {"MAILER_SMTP_HOST": "127.0.0.1", "MAILER_SMTP_PORT": str(server.port)}
-    return Smtp(read_settings(GIVEN | where))
+    return Smtp(read_settings(Settings, GIVEN | where))
 
 
 #: Addresses, and the same with their domain in ASCII.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.mailer.alive import WITHIN, Pulse, is_alive
+from examples.mailer.alive import Pulse, is_alive
+from examples.web import WITHIN
 
 
 def test_a_sign_of_life_ages(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import pytest
 import trustme
 from aiosmtpd.smtp import AuthResult
 
-from examples.mailer.connection import kafka_options, smtp_options
+from examples.kafka import kafka_options
+from examples.mailer.connection import smtp_options
 from examples.mailer.letters import Letter, Letters
 from examples.mailer.links import Links
-from examples.mailer.settings import WrongSetting, read_settings
+from examples.mailer.settings import Settings
 from examples.mailer.smtp import Accepted, Smtp, TryAgain
+from examples.settings import WrongSetting, read_settings
 from tests.clients import make_topics
 from tests.integration.topics import send
 from tests.mailer.processes import Mailbox, MailerProcess
@@ -73,7 +75,9 @@ def mailbox(authority: tuple[trustme.CA, Path]) -> Iterator[Callable[[str, str],
 def smtp(mailbox: Mailbox, security: str, ca_file: Path, password: str = PASSWORD) -> Smtp:
     given = {"HOST": "127.0.0.1", "PORT": mailbox.port, "SECURITY": security, "CA_FILE": ca_file}
     given |= {"USER": "mailer", "PASSWORD": password}
-    return Smtp(read_settings(GIVEN | {f"MAILER_SMTP_{name}": str(value) for name, value in given.items()}))
+    return Smtp(
+        read_settings(Settings, GIVEN | {f"MAILER_SMTP_{name}": str(value) for name, value in given.items()})
+    )
 
 
 def letter() -> Letter:
@@ -138,7 +142,7 @@ def test_mutual_tls_and_scram_reach_the_kafka_clients(
         "SASL_PASSWORD": PASSWORD,
     }
     environ = GIVEN | {f"MAILER_KAFKA_{name}": str(value) for name, value in given.items()}
-    options = kafka_options(read_settings(environ))
+    options = kafka_options(read_settings(Settings, environ))
     context = options.pop("ssl_context")
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert len(context.get_ca_certs()) == 1
@@ -151,7 +155,7 @@ def test_mutual_tls_and_scram_reach_the_kafka_clients(
     }
     (tmp_path / "key.pem").write_text("junk")
     with pytest.raises(WrongSetting, match="MAILER_KAFKA_CLIENT_KEY_FILE must be"):
-        kafka_options(read_settings(environ))
+        kafka_options(read_settings(Settings, environ))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +174,7 @@ def test_authorities_that_are_none_stop_the_start(
 ) -> None:
     """The setting is named."""
     with pytest.raises(WrongSetting, match=f"MAILER_{says}_CA_FILE must be a PEM file"):
-        make(read_settings(GIVEN | environ))
+        make(read_settings(Settings, GIVEN | environ))
 
 
 @pytest.mark.kafka

@@ -75,7 +75,7 @@ def judge(taken: Taken, record: dict[str, Any]) -> None:
     assert page.hrefs == links
     place = record["orgId"], record["actionId"], record["id"]
     assert [LINKS.read(link.rpartition("/")[2]) for link in links] == [
-        (choice, *place) for choice in CHOICES[variant]
+        (choice, *place) for choice in (*CHOICES[variant], "reject")
     ]
     assert len(seen.plain.splitlines()) == lines
     assert re.sub("[\u2067\u2069]", "", seen.plain.rstrip("\n").split("\n")[-1]) in FOOTERS

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from examples.mailer.__main__ import settings_table
 from examples.mailer.connection import smtp_options
-from examples.mailer.settings import WrongSetting, read_settings
+from examples.mailer.settings import Settings
+from examples.settings import WrongSetting, read_settings, settings_table
 from tests.mailer.test_links import PROCA
 
 MAILER = Path(__file__).parents[2] / "examples/mailer"
@@ -24,8 +24,9 @@ GIVEN = {
 def test_what_is_given_is_read_as_its_kind() -> None:
     """Numbers and truth values are no texts; other programs' variables are nobody's business."""
     settings = read_settings(
+        Settings,
         GIVEN
-        | {"MAILER_SMTP_PORT": "587", "MAILER_RETRY_FIRST": "0.5", "MAILER_SMTP_USER": "", "PATH": "/bin"}
+        | {"MAILER_SMTP_PORT": "587", "MAILER_RETRY_FIRST": "0.5", "MAILER_SMTP_USER": "", "PATH": "/bin"},
     )
     assert settings.from_ == "confirm@example.org"
     assert (settings.smtp_port, settings.retry_first, settings.smtp_user) == (587, 0.5, "")
@@ -37,16 +38,16 @@ def test_secrets_may_come_from_files(tmp_path: Path) -> None:
     environ = dict(GIVEN)
     environ["MAILER_LINK_SECRET_FILE"] = str(tmp_path / "secret")
     with pytest.raises(WrongSetting, match="MAILER_LINK_SECRET and MAILER_LINK_SECRET_FILE are both set"):
-        read_settings(environ)
+        read_settings(Settings, environ)
     del environ["MAILER_LINK_SECRET"]
-    assert read_settings(environ).link_secret == "a secret for the tests"
+    assert read_settings(Settings, environ).link_secret == "a secret for the tests"
     with pytest.raises(WrongSetting, match="MAILER_FROM_FILE is no setting"):
-        read_settings(GIVEN | {"MAILER_FROM_FILE": str(tmp_path / "secret")})
+        read_settings(Settings, GIVEN | {"MAILER_FROM_FILE": str(tmp_path / "secret")})
 
 
 def test_the_readme_has_every_setting() -> None:
     """Its table is what ``python -m examples.mailer settings`` prints."""
-    assert f"\n{settings_table()}\n" in README.read_text()
+    assert f"\n{settings_table(Settings)}\n" in README.read_text()
 
 
 def example(name: str) -> dict[str, str]:
@@ -66,7 +67,7 @@ def example(name: str) -> dict[str, str]:
 def test_the_settings_for_each_relay_are_taken(name: str, host: str, header: str) -> None:
     """With a login and Proca's links they are complete, and the password is not sent in the clear."""
     own = {"MAILER_FROM": "confirm@example.org", "MAILER_SMTP_PASSWORD": "secret"}
-    settings = read_settings(example(name) | example("proca") | own)
+    settings = read_settings(Settings, example(name) | example("proca") | own)
     options = smtp_options(settings)
     assert (options["hostname"], options["port"], options["start_tls"]) == (host, 587, True)
     assert (bool(options["username"]), options["password"]) == (True, "secret")
@@ -135,7 +136,7 @@ def test_the_settings_for_each_relay_are_taken(name: str, host: str, header: str
 def test_a_wrong_setting_is_named(environ: dict[str, str], says: str) -> None:
     """One sentence with its name, and no secret in it."""
     with pytest.raises(WrongSetting, match=says) as refusal:
-        read_settings(GIVEN | environ)
+        read_settings(Settings, GIVEN | environ)
     assert "short" not in str(refusal.value)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from examples.mailer.alive import WITHIN
-from examples.mailer.watch import FRESH, InHand, Watch, Web
+from examples.mailer.watch import FRESH, InHand, Watch
+from examples.web import WITHIN, Web
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.ports import free_port
 from streams.sandbox.worker import page
