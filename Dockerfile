@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# `docker build .` makes the worker; `docker build --target mailer .` makes the example mailer.
+# `docker build .` makes the worker; `docker build --target mailer .` makes the example mailer, and
+# `docker build --target bridge .` the bridge from Proca's RabbitMQ.
 # The tag is exact; pin the digest you have tested with
 # --build-arg PYTHON_IMAGE=python:3.11.14-slim-trixie@sha256:…
 ARG PYTHON_IMAGE=python:3.11.14-slim-trixie
@@ -25,6 +26,12 @@ RUN python -m venv --without-pip /opt/mailer \
     && pip --python /opt/mailer/bin/python install --require-hashes --only-binary :all: -r requirements.mailer.lock \
     && pip --python /opt/mailer/bin/python install --no-deps --no-index /wheels/*.whl
 
+FROM builder AS bridge-builder
+COPY requirements.proca.lock ./
+RUN python -m venv --without-pip /opt/bridge \
+    && pip --python /opt/bridge/bin/python install --require-hashes --only-binary :all: -r requirements.proca.lock \
+    && pip --python /opt/bridge/bin/python install --no-deps --no-index /wheels/*.whl
+
 FROM ${PYTHON_IMAGE} AS runtime
 # A number, so that Kubernetes' runAsNonRoot can see that it is not root.
 RUN groupadd --gid 10001 streams \
@@ -41,6 +48,15 @@ ENV PATH=/opt/mailer/bin:$PATH
 WORKDIR /opt/mailer-source
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "examples.mailer"]
+
+FROM runtime AS bridge
+COPY --from=bridge-builder /opt/bridge /opt/bridge
+COPY examples /opt/bridge-source/examples
+ENV PATH=/opt/bridge/bin:$PATH
+WORKDIR /opt/bridge-source
+USER 10001:10001
+ENTRYPOINT ["python", "-m", "examples.proca"]
+CMD ["actions"]
 
 # Last, so that it is what is built without --target.
 FROM runtime AS worker

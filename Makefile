@@ -10,7 +10,7 @@ PYTHON := python3.11 python3.12 python3.13 python3.14 python3 python
 FITS   := import ensurepip, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo drill test test-slow fuzz chaos check-deploy bench lint kafka lock clean
+.PHONY: help demo demo-proca drill test test-slow fuzz chaos check-deploy bench lint kafka lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ $(STAMP): requirements.lock pyproject.toml $(if $(shell test -x $(RUN) || echo g
 demo: $(STAMP) ## Show the main job, lookup failures included (ACTIONS=my.jsonl, KEEP=1)
 	@$(RUN) -m streams demo --mailer "$(RUN) -m examples.mailer render .cache/demo/letters" \
 		$(if $(ACTIONS),--actions "$(ACTIONS)") $(if $(KEEP),--keep)
+
+demo-proca: $(STAMP) ## Show the way of Proca's messages, from RabbitMQ to letters (N=200)
+	@tests/debian-packages.sh rabbitmq-server
+	@$(RUN) -m examples.proca.demo $(N)
 
 drill: $(STAMP) ## Replay the incident, and judge what became of every email
 	@$(RUN) -m streams drill $(if $(JSON),--json "$(JSON)")
@@ -85,6 +89,7 @@ lock: $(STAMP) ## Write the lock files anew from pyproject.toml
 	@$(LOCK) --all-extras pyproject.toml --output-file requirements.lock
 	@$(LOCK) --constraint requirements.lock --extra sentry --extra otel pyproject.toml --output-file requirements.worker.lock
 	@$(LOCK) --constraint requirements.lock --extra mailer pyproject.toml --output-file requirements.mailer.lock
+	@$(LOCK) --constraint requirements.lock --extra proca pyproject.toml --output-file requirements.proca.lock
 	@echo hatchling | $(LOCK) --constraint requirements.lock - --output-file requirements.build.lock
 
 clean: ## Remove the virtual environment and caches of this checkout

@@ -1,19 +1,21 @@
 #!/bin/sh
-# Chromium (the live page) and Prometheus (scrapes, alert rules): Debian's packages, installed where that is
-# possible. Where it is not, the tests that need them are skipped and say so; in CI they fail.
+# Chromium (the live page), Prometheus (scrapes, alert rules) and RabbitMQ (the bridge): Debian's packages,
+# installed where that is possible. Where it is not, the tests that need them are skipped and say so; in CI
+# they fail. With names of packages, only those are looked for.
 set -eu
 
 missing=""
-command -v chromium >/dev/null || missing="$missing chromium"
-command -v prometheus >/dev/null && command -v promtool >/dev/null || missing="$missing prometheus"
+for package in ${*:-chromium prometheus rabbitmq-server}; do
+    command -v "$package" >/dev/null || [ -x "/usr/sbin/$package" ] || missing="$missing $package"
+done
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "Not installed, so some tests will be skipped:$missing (apt-get install$missing)"
+    echo "Not installed, so what needs it cannot run:$missing (apt-get install$missing)"
     exit 0
 fi
 echo "Installing Debian's packages$missing (a minute, once) ..."
-# A freshly installed prometheus would be started as a service, on a port that may be in use.
+# Freshly installed, prometheus and rabbitmq would be started as services, on ports that may be in use.
 trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 if [ ! -e /usr/sbin/policy-rc.d ]; then
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d

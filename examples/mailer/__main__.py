@@ -9,21 +9,22 @@ python -m examples.mailer render FOLDER < FILE      writes the letters of emails
 from __future__ import annotations
 
 import asyncio
-import io
-import logging
 import os
-import signal
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from examples import program
 from examples.mailer.settings import Settings
-from examples.settings import WrongSetting, read_settings, settings_table
+from examples.settings import WrongSetting, read_settings
+from examples.web import WITHIN
 
 
-async def mail(settings: Settings) -> None:
-    """Mail until SIGTERM or SIGINT."""
+async def mail(settings: Settings, stop: asyncio.Event) -> None:
+    """Mail until `stop`."""
     from examples.mailer.alive import Pulse
     from examples.mailer.letters import Letters
     from examples.mailer.links import Links
@@ -31,11 +32,7 @@ async def mail(settings: Settings) -> None:
     from examples.mailer.sent import Sent
     from examples.mailer.smtp import Smtp
     from examples.mailer.watch import Watch
-    from examples.web import Web
 
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     links = Links(settings.link_base, settings.link_secret, settings.link_templates)
     letters = Letters(settings.from_, links, settings.action_id_header)
     try:
@@ -47,39 +44,21 @@ async def mail(settings: Settings) -> None:
     except sqlite3.Error:
         raise WrongSetting("MAILER_SENT_FILE must name a file that can be written, or made.") from None
     watch = Watch()
-    try:
-        web = Web(watch, settings.web_host, settings.web_port) if settings.web_port else None
-    except OSError:
-        raise WrongSetting(
-            "MAILER_WEB_HOST and MAILER_WEB_PORT must be a free address of this machine."
-        ) from None
-    try:
-        await Mailer(settings, letters, Smtp(settings), sent, watch).run(stop)
-    finally:
-        sent.close()
-        if web is not None:
-            web.close()
+    with program.pages_of(watch, settings.PREFIX, settings.web_host, settings.web_port):
+        try:
+            await Mailer(settings, letters, Smtp(settings), sent, watch).run(stop)
+        finally:
+            sent.close()
 
 
 def run() -> int:
-    """Mail. Returns the exit code: 1 if Kafka ended it."""
-    from aiokafka.errors import KafkaError
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
-    try:
-        asyncio.run(mail(read_settings(Settings, os.environ)))
-    except KafkaError as error:
-        sys.stderr.write(f"The mailer cannot go on: {type(error).__name__}\n")
-        return 1
-    logging.getLogger("mailer").info("stopped")
-    return 0
+    """Mail until SIGTERM or SIGINT. Returns the exit code: 1 if Kafka ended it."""
+    return program.run("mailer", partial(mail, read_settings(Settings, os.environ)))
 
 
 def healthy() -> int:
     """Say whether the mailer with these settings is at work. Returns the exit code: 1 if it is not."""
     from examples.mailer.alive import is_alive
-    from examples.web import WITHIN
 
     file = os.environ.get("MAILER_ALIVE_FILE", "")
     if not file:
@@ -89,12 +68,17 @@ def healthy() -> int:
     return 0 if alive else 1
 
 
-def render(folder: Path) -> int:
+def settings() -> int:
+    """Print every setting. Returns the exit code."""
+    return program.show_settings(Settings)
+
+
+def render(folder: str) -> int:
     """Write the letters of the emails on standard input. Returns the exit code: 1 if there are none."""
     from examples.mailer.gallery import directions, hang
 
     try:
-        gallery = hang(sys.stdin.buffer, folder)
+        gallery = hang(sys.stdin.buffer, Path(folder))
     except OSError as error:
         sys.stderr.write(f"The letters cannot be written to {folder}: {error.strerror}\n")
         return 1
@@ -102,28 +86,12 @@ def render(folder: Path) -> int:
     return 0 if gallery.letters else 1
 
 
-def main(arguments: list[str]) -> int:
-    """Return the exit code: 2 for a wrong setting or command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # whatever the locale, each line can be written
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        match arguments:
-            case []:
-                return run()
-            case ["healthy"]:
-                return healthy()
-            case ["settings"]:
-                sys.stdout.write(f"{settings_table(Settings)}\n")
-                return 0
-            case ["render", folder]:
-                return render(Path(folder))
-    except WrongSetting as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    sys.stderr.write(__doc__ or "")
-    return 2
-
+COMMANDS: dict[str, Callable[..., int]] = {
+    "": run,
+    "healthy": healthy,
+    "settings": settings,
+    "render": render,
+}
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(program.command(sys.argv[1:], COMMANDS, __doc__ or ""))

@@ -76,7 +76,7 @@ async def feed(
     """
     servers = connection["bootstrap_servers"]
     where = servers if isinstance(servers, str) else ",".join(servers)
-    limit = await _largest_message(connection, topic, where)
+    limit = await largest_message(connection, topic, where)
     producer = AIOKafkaProducer(
         **connection,
         acks="all",
@@ -88,7 +88,7 @@ async def feed(
         await asyncio.wait_for(producer.start(), ANSWER_WITHIN)
         partitions = sorted(await producer.partitions_for(topic))
     except (KafkaError, OSError, TimeoutError) as error:
-        await _abandon(producer)
+        await abandon(producer)
         raise await _no_answer(connection, where, error) from error
     feeder = _Feeder(producer, topic, partitions, limit, to_message, where, linger)
     try:
@@ -96,13 +96,13 @@ async def feed(
             blocks if rate is None else paced(blocks, rate), on_progress or (lambda _: None)
         )
     except BaseException:
-        await _abandon(producer)
+        await abandon(producer)
         raise
     await producer.stop()
     return report
 
 
-async def _largest_message(connection: Mapping[str, Any], topic: str, where: str) -> int:
+async def largest_message(connection: Mapping[str, Any], topic: str, where: str) -> int:
     """The topic's max.message.bytes. Asking first also keeps a producer from creating a mistyped topic."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
@@ -119,7 +119,7 @@ async def _no_answer(connection: Mapping[str, Any], where: str, error: Exception
     return FeedError(sentence or f"Kafka does not answer at {where} ({type(error).__name__})")
 
 
-async def _abandon(producer: Any) -> None:
+async def abandon(producer: Any) -> None:
     """Stop without waiting for what will not come: a plain stop() retries unsent batches for ever."""
     try:
         await asyncio.wait_for(producer.stop(), 1.0)

@@ -31,7 +31,87 @@ _WARNINGS_SHOWN = 12
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
-class WorkerProcess(Process):
+class ServingProcess(Process):
+    """A process with a log and a web port of its own, where it serves /metrics, /livez and /readyz."""
+
+    def __init__(
+        self,
+        processes: SupervisedProcesses,
+        name: str,
+        argv: Sequence[str],
+        environ: Mapping[str, str],
+        folder: Path,
+        prefix: str,
+    ) -> None:
+        """Describe a process; nothing runs yet.
+
+        Args:
+            processes: the supervisor's.
+            name: unique among them.
+            argv: the command: a module of this checkout, run by Python.
+            environ: of it, beside where it finds that module and where it serves its pages.
+            folder: for its log.
+            prefix: of its settings' names.
+
+        Raises:
+            SandboxError: there is no free port.
+        """
+        self._held = HeldPort()
+        self.port = self._held.number
+        own = {
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(SOURCE), environ.get("PYTHONPATH")))),
+            f"{prefix}WEB_HOST": HOST,
+            f"{prefix}WEB_PORT": str(self.port),
+        }
+        super().__init__(
+            processes, name, argv, {**own, **environ, "PYTHONPATH": own["PYTHONPATH"]}, folder / f"{name}.log"
+        )
+
+    @property
+    def pages(self) -> str:
+        """The address before /metrics, /livez and /readyz."""
+        return f"http://{HOST}:{self.port}"
+
+    def start(self, argv: Sequence[str] | None = None) -> None:
+        """Start it as every process, and leave the port to it."""
+        self._held.make_way()
+        super().start(argv)
+
+    def close(self) -> None:
+        """Kill it if it runs, and let go of the port."""
+        self.kill()
+        self._held.release()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return status and body of one of its pages; status 0 while nobody listens."""
+        return page(self.port, path)
+
+    def counter(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples with these labels; 0 while its page does not answer."""
+        return sum(
+            float(value)
+            for shown, given, value in _SAMPLE.findall(self.get("/metrics")[1])
+            if shown == name and all(f'{label}="{wanted}"' in given for label, wanted in labels.items())
+        )
+
+    def wait_counter(self, least: float, name: str, seconds: float = 30, **labels: str) -> None:
+        """Wait until a counter has reached `least`.
+
+        Raises:
+            ProcessFailed: it ended, or has not counted so far after so many seconds.
+        """
+        until = time.monotonic() + seconds
+        while (value := self.counter(name, **labels)) < least:
+            self.check()
+            if time.monotonic() > until:
+                raise ProcessFailed(
+                    f"{name} of the {self.name} is {value:g}, not {least:g}, after {seconds:g} s."
+                    f"{self.last_lines()}"
+                )
+            time.sleep(_LOOK_EVERY)
+
+
+class WorkerProcess(ServingProcess):
     """One ``streams worker`` with a log, a store folder and a web port of its own."""
 
     def __init__(
@@ -56,39 +136,12 @@ class WorkerProcess(Process):
         """
         given = os.environ if environ is None else environ
         strangers = variables_in(given)
-        self._held = HeldPort()
-        self.port = self._held.number
-        own = {"WEB_HOST": HOST, "WEB_PORT": self.port, "STORE_FOLDER": folder / name, **settings}
-        super().__init__(
-            processes,
-            name,
-            COMMAND,
-            {
-                **{key: value for key, value in given.items() if key not in strangers},
-                "PYTHONPATH": os.pathsep.join(filter(None, (str(SOURCE), given.get("PYTHONPATH")))),
-                **{f"{PREFIX}{key.upper()}": str(value) for key, value in own.items()},
-            },
-            folder / f"{name}.log",
-        )
-
-    @property
-    def pages(self) -> str:
-        """The address before /metrics, /livez and /readyz."""
-        return f"http://{HOST}:{self.port}"
-
-    def start(self, argv: Sequence[str] | None = None) -> None:
-        """Start it as every process, and leave the port to it."""
-        self._held.make_way()
-        super().start(argv)
-
-    def close(self) -> None:
-        """Kill it if it runs, and let go of the port."""
-        self.kill()
-        self._held.release()
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Return status and body of one of its pages; status 0 while nobody listens."""
-        return page(self.port, path)
+        own = {"STORE_FOLDER": folder / name, **settings}
+        environ = {
+            **{key: value for key, value in given.items() if key not in strangers},
+            **{f"{PREFIX}{key.upper()}": str(value) for key, value in own.items()},
+        }
+        super().__init__(processes, name, COMMAND, environ, folder, PREFIX)
 
     def problems(self) -> list[str]:
         """Return why it is not ready, as /readyz says; empty: it is ready."""
@@ -109,30 +162,6 @@ class WorkerProcess(Process):
                     f"The {self.name} was not ready after {seconds:g} s: {awaited}.{self.last_lines()}"
                 )
             told(awaited)
-            time.sleep(_LOOK_EVERY)
-
-    def counter(self, name: str, **labels: str) -> float:
-        """Return the sum of a metric's samples with these labels; 0 while its page does not answer."""
-        return sum(
-            float(value)
-            for shown, given, value in _SAMPLE.findall(self.get("/metrics")[1])
-            if shown == name and all(f'{label}="{wanted}"' in given for label, wanted in labels.items())
-        )
-
-    def wait_counter(self, least: float, name: str, seconds: float = 30, **labels: str) -> None:
-        """Wait until a counter has reached `least`.
-
-        Raises:
-            ProcessFailed: it ended, or has not counted so far after so many seconds.
-        """
-        until = time.monotonic() + seconds
-        while (value := self.counter(name, **labels)) < least:
-            self.check()
-            if time.monotonic() > until:
-                raise ProcessFailed(
-                    f"{name} of the {self.name} is {value:g}, not {least:g}, after {seconds:g} s."
-                    f"{self.last_lines()}"
-                )
             time.sleep(_LOOK_EVERY)
 
     def last_warnings(self) -> str:

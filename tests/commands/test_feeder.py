@@ -157,7 +157,7 @@ async def test_a_refused_batch_stops_the_feed(target: Target, monkeypatch: pytes
     async def out_of_date(*_: object) -> int:  # the topic's limit was lowered just after it was asked for
         return DEFAULT_MAX_MESSAGE_BYTES
 
-    monkeypatch.setattr(feeding, "_largest_message", out_of_date)
+    monkeypatch.setattr(feeding, "largest_message", out_of_date)
     with pytest.raises(
         FeedError, match=r"Kafka refused 1 lines .* the first of them line 3 \(MessageSizeTooL"
     ):

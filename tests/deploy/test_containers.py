@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from examples.mailer.settings import Settings as MailerSettings
+from examples.proca.settings import Settings as BridgeSettings
 from examples.settings import describe
 from streams.kafka.topics import TopicNames, _new
 from streams.messages.decode import decode_action
@@ -36,10 +37,12 @@ def locked(name: str) -> dict[str, str]:
 def test_the_image_s_versions_are_those_that_are_tested() -> None:
     """Every package of the images has the version of requirements.lock, and none is for development."""
     tested = locked("requirements.lock")
-    for name in ("requirements.worker.lock", "requirements.mailer.lock", "requirements.build.lock"):
-        image = locked(name)
-        differing = {each: version for each, version in image.items() if tested.get(each, version) != version}
-        assert image
+    for image in ("worker", "mailer", "proca", "build"):
+        packages = locked(f"requirements.{image}.lock")
+        assert packages
+        differing = {
+            each: version for each, version in packages.items() if tested.get(each, version) != version
+        }
         assert differing == {}
     worker = locked("requirements.worker.lock")
     assert {"faust-streaming", "sentry-sdk", "opentelemetry-sdk"} <= worker.keys()
@@ -54,7 +57,7 @@ def test_hadolint_has_nothing_to_say() -> None:
 
 def test_the_image_runs_as_nobody_from_an_exact_tag() -> None:
     """A numbered user, exec form for PID 1, an exact tag, and only files that exist are copied."""
-    assert re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE) == ["10001:10001"] * 2
+    assert re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE) == ["10001:10001"] * 3
     entries = re.findall(r"^(?:ENTRYPOINT|CMD) (.*)$", DOCKERFILE, re.MULTILINE)
     assert entries
     assert all(entry.startswith("[") for entry in entries)
@@ -120,6 +123,8 @@ def test_compose_names_what_exists() -> None:
         load_settings(environment)
         if name == "mailer":
             assert service["environment"].keys() <= {each.name for each in describe(MailerSettings)}
+        if name.startswith("bridge-"):
+            assert service["environment"].keys() <= {each.name for each in describe(BridgeSettings)}
         assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]

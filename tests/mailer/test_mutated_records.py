@@ -78,7 +78,7 @@ def judge(taken: Taken, record: dict[str, Any]) -> None:
         (choice, *place) for choice in (*CHOICES[variant], "reject")
     ]
     assert len(seen.plain.splitlines()) == lines
-    assert re.sub("[\u2067\u2069]", "", seen.plain.rstrip("\n").split("\n")[-1]) in FOOTERS
+    assert re.sub("[\u2067\u2069]", "", seen.plain.rstrip("\n").split("\n")[-3]) in FOOTERS
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Brings Proca's messages from RabbitMQ to Kafka."""

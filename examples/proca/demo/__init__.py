@@ -1,0 +1,1 @@
+"""RabbitMQ, the bridge, the worker and the mailer on this machine."""

@@ -1,0 +1,79 @@
+"""What the bridge refuses to start with."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from examples.proca.routes import actions_route, statuses_route
+from examples.proca.settings import Settings
+from examples.settings import WrongSetting, read_settings, settings_table
+
+README = Path(__file__).parents[2] / "examples/proca/README.md"
+GIVEN = {
+    "BRIDGE_AMQP_URL": "amqps://user:open-sesame@mq.example.org/proca",
+    "BRIDGE_ORGANISATIONS": "310,311",
+}
+
+
+def test_each_command_has_queues_of_its_own_and_proca_s_exchanges() -> None:
+    """The names of queues are the bridge's; every organisation's exchange is bound."""
+    settings = read_settings(Settings, GIVEN)
+    actions, statuses = actions_route(settings), statuses_route(settings)
+    assert (actions.queue, statuses.queue) == (
+        "confirmation-streams.actions",
+        "confirmation-streams.statuses",
+    )
+    assert actions.bindings == (("org.310.confirm.supporter", "#"), ("org.311.confirm.supporter", "#"))
+    assert statuses.bindings[:2] == (("org.310.deliver", "#"), ("org.310.event", "supporter.#"))
+    assert (actions.topic, statuses.topic) == ("actions", "supporter-status")
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"BRIDGE_AMQP_URL": ""}, "BRIDGE_AMQP_URL must be set"),
+        ({"BRIDGE_AMQP_URL": "http://open-sesame.example"}, "BRIDGE_AMQP_URL must begin with amqp:"),
+        ({"BRIDGE_AMQP_URL": "amqp://open-sesame@:5672/"}, "BRIDGE_AMQP_URL must begin with amqp:"),
+        ({"BRIDGE_AMQP_URL": "amqp://mq.example.org:port/"}, "BRIDGE_AMQP_URL must begin with amqp:"),
+        ({"BRIDGE_ORGANISATIONS": "310, 311"}, "BRIDGE_ORGANISATIONS must be numbers"),
+        ({"BRIDGE_ORGANISATIONS": "rivers"}, "BRIDGE_ORGANISATIONS must be numbers"),
+        ({"BRIDGE_ORGANISATIONS": "0"}, "BRIDGE_ORGANISATIONS must be numbers"),
+        ({"BRIDGE_QUEUE_PREFIX": "cus.310.confirm.supporter"}, "BRIDGE_QUEUE_PREFIX must be a name of"),
+        ({"BRIDGE_QUEUE_PREFIX": "wrk.310"}, "BRIDGE_QUEUE_PREFIX must be a name of"),
+        ({"BRIDGE_QUEUE_PREFIX": "x" * 201}, "BRIDGE_QUEUE_PREFIX must be a name of"),
+        ({"BRIDGE_CONSENT": "any"}, "BRIDGE_CONSENT must be double_opt_in, opt_in"),
+        ({"BRIDGE_QUEUE": "x"}, "BRIDGE_QUEUE is no setting"),
+        ({"BRIDGE_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "BRIDGE_KAFKA_SASL_MECHANISM is missing"),
+    ],
+)
+def test_a_wrong_setting_is_named(environ: dict[str, str], says: str) -> None:
+    """One sentence with its name, and no secret in it."""
+    with pytest.raises(WrongSetting, match=says) as refusal:
+        read_settings(Settings, GIVEN | environ)
+    assert "open-sesame" not in str(refusal.value)
+
+
+def test_the_readme_has_every_setting() -> None:
+    """Its table is what ``python -m examples.proca settings`` prints."""
+    assert f"\n{settings_table(Settings)}\n" in README.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), [(["actions"], "BRIDGE_AMQP_URL must be set."), ([], "python -m")]
+)
+def test_a_wrong_start_is_one_sentence(arguments: list[str], says: str) -> None:
+    """A setting that is missing, and a command that is missing: exit code 2 and no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.proca", *arguments],
+        env={"PATH": ""},
+        cwd=README.parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
