@@ -37,6 +37,12 @@ class Settings(KafkaSettings):
         "double_opt_in",
         choices=("double_opt_in", "opt_in"),
     )
+    confirm_repeats_at: str = setting(
+        "`deliver`: `actions` also brings repeat signers at that stage, for workers with"
+        " `STREAMS_CONFIRM_REPEATS_AT=deliver`",
+        "never",
+        choices=("never", "deliver"),
+    )
     web_host: str = setting("Where `/metrics`, `/livez` and `/readyz` are served", "127.0.0.1")
     web_port: int = setting("Their port; 0: they are not served", 0, least=0, most=65535)
     retry_first: float = setting(

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from examples.proca.demo.proca import dumped, message, ref
 from examples.proca.routes import actions_route, statuses_route
 from examples.proca.settings import Settings
+from examples.proca.statuses import Skipped
 from examples.settings import WrongSetting, read_settings, settings_table
+from streams.commands.keyed_lines import Message
 
 README = Path(__file__).parents[2] / "examples/proca/README.md"
 GIVEN = {
@@ -28,6 +31,31 @@ def test_each_command_has_queues_of_its_own_and_proca_s_exchanges() -> None:
     assert actions.bindings == (("org.310.confirm.supporter", "#"), ("org.311.confirm.supporter", "#"))
     assert statuses.bindings[:2] == (("org.310.deliver", "#"), ("org.310.event", "supporter.#"))
     assert (actions.topic, statuses.topic) == ("actions", "supporter-status")
+
+
+def test_repeat_signers_come_from_what_is_delivered_to_their_own_organisation() -> None:
+    """Off by default. If set, of the delivered actions only theirs go on, and what the worker must bury."""
+    settings = read_settings(Settings, GIVEN | {"BRIDGE_CONFIRM_REPEATS_AT": "deliver"})
+    route = actions_route(settings)
+    assert ("org.310.deliver", "#") in route.bindings
+    assert ("org.310.confirm.supporter", "#") in route.bindings
+    first = message(1, stage="deliver")
+    again = first | {"contact": first["contact"] | {"dupeRank": 1}}
+    without_address = first | {"contact": again["contact"] | {"email": None}}
+    share = again | {"privacy": first["privacy"] | {"withConsent": False}}
+    key = f"310:{ref(1)}".encode()
+    for exchange, document, becomes in [
+        ("org.310.confirm.supporter", message(1), key),
+        ("org.310.deliver", again, key),
+        ("org.310.deliver", without_address, key),
+        ("org.310.deliver", first, "no_repeat"),
+        ("org.310.deliver", share, "no_repeat"),
+        ("org.311.deliver", again, "other_organisation"),
+    ]:
+        record = route.record_of(exchange, dumped(document))
+        found = record.why if isinstance(record, Skipped) else record.key
+        assert found == becomes, (exchange, document)
+    assert route.record_of("org.310.deliver", b"{poison") == Message(None, b"{poison")
 
 
 @pytest.mark.parametrize(
