@@ -235,7 +235,8 @@ class Lane:
             record = inbox[0]
             offset = record.offset
             if offset < tracker.position or (  # read again after a seek; it is taken already
-                tracker.settled_before(offset)  # one that stands for many is settled if all of them are
+                offset >= tracker.settled_from
+                and tracker.settled_before(offset)  # one that stands for many is settled if all of them are
                 and tracker.settled_before(getattr(record, "first_offset", offset))
             ):
                 inbox.popleft()

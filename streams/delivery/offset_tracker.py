@@ -7,6 +7,7 @@ metadata (:mod:`streams.delivery.commit_metadata`), so that a successor skips th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from streams.delivery.commit_metadata import MAX_SPAN, Run
@@ -21,12 +22,14 @@ class OffsetTracker:
     No method waits.
     """
 
-    __slots__ = ("_ahead", "_incomplete", "position")
+    __slots__ = ("_ahead", "_incomplete", "position", "settled_from")
 
     def __init__(self, position: int, ahead: Iterable[Run] = ()) -> None:
         """Start at the committed offset `position`, with the predecessor's settled runs beyond it."""
         self.position = position
         self._ahead = list(ahead)
+        #: The first offset that a predecessor settled; below it, nobody has to ask `settled_before`.
+        self.settled_from = self._first_ahead()
         # Each with its record's timestamp; ascending, since records are taken in order.
         self._incomplete: dict[int, int] = {}
 
@@ -54,10 +57,12 @@ class OffsetTracker:
 
     def settled_before(self, offset: int) -> bool:
         """Whether a predecessor settled `offset`. Asked in ascending order; what lies below is forgotten."""
-        ahead = self._ahead
-        while ahead and ahead[0][1] < offset:
-            ahead.pop(0)
-        return bool(ahead) and ahead[0][0] <= offset
+        if offset < self.settled_from:
+            return False
+        while self._ahead and self._ahead[0][1] < offset:
+            self._ahead.pop(0)
+        self.settled_from = self._first_ahead()
+        return self.settled_from <= offset
 
     def take(self, offset: int, timestamp: int = 0) -> None:
         """Note that `offset`, of a record with this timestamp in ms, was taken and awaits its result."""
@@ -71,6 +76,7 @@ class OffsetTracker:
     def rebase(self, committed: int, ahead: Iterable[Run]) -> None:
         """Go on from what the cluster has committed, which somebody else may have moved meanwhile."""
         self._ahead = list(ahead)
+        self.settled_from = self._first_ahead()
         self._incomplete = {
             offset: timestamp
             for offset, timestamp in self._incomplete.items()
@@ -84,13 +90,16 @@ class OffsetTracker:
         Args:
             held_back: offsets whose results are known, and not written with this commit.
         """
-        ahead = self._ahead
-        while ahead and ahead[0][0] <= self.position:
-            self.position = max(self.position, ahead.pop(0)[1] + 1)
+        while self.settled_from <= self.position:
+            self.position = max(self.position, self._ahead.pop(0)[1] + 1)
+            self.settled_from = self._first_ahead()
         incomplete = sorted([*self._incomplete, *held_back]) if held_back else list(self._incomplete)
         runs = [
             (offset + 1, following - 1)
             for offset, following in zip(incomplete, [*incomplete[1:], self.position], strict=False)
             if following > offset + 1
         ]
-        return (incomplete[0] if incomplete else self.position), runs + ahead
+        return (incomplete[0] if incomplete else self.position), runs + self._ahead
+
+    def _first_ahead(self) -> int:
+        return self._ahead[0][0] if self._ahead else sys.maxsize
