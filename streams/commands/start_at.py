@@ -80,7 +80,13 @@ async def _commit(installation: Installation, topic_partition: TopicPartition, w
         epochs, other = epochs_of(position), starting.other(topic_partition)
         if topic == names.actions and (await offsets.committed(other)).offset is not None:
             # This one first: should the second one fail, the partition still waits for this decision.
-            await commit(installation, offsets, other, lambda found: marked(found, epochs))
+            # Should that one's log have been cut, too, this decides nothing about it.
+            await commit(
+                installation,
+                offsets,
+                other,
+                lambda found: marked(found, epochs._replace(cut=epochs_of(found).cut)),
+            )
         kept_for = TopicPartition(names.dead_letters, partition)
         if accepted_in(await offsets.committed(kept_for)).get(topic, 0) > offset:
             # What was accepted are dead letters of before, not those that these offsets may come to now.

@@ -23,6 +23,7 @@ _BEYOND = 1 << 62
 _LOG = 1
 #: Starts of epochs that are kept, the last ones: the metadata has room for no more beside all runs.
 _STARTS = 6
+_CUT = _LOG + _STARTS + 1
 
 
 class Epochs(NamedTuple):
@@ -30,6 +31,9 @@ class Epochs(NamedTuple):
 
     log: int | None = None  #: its topic's id, shortened (:func:`log_of`); None: not known
     starts: tuple[tuple[int, int], ...] = ()  #: first offset and number of each epoch after 0, both ascending
+    #: Where the log ended before what was settled, until a person decides where to go on. It stands in the
+    #: metadata, since new records soon come to the places of those that were cut off.
+    cut: int | None = None
 
     def epoch_of(self, offset: int) -> int:
         """Return the epoch that the record at this offset belongs to."""
@@ -55,6 +59,8 @@ class Epochs(NamedTuple):
         marks = [] if self.log is None else [(_LOG * _BEYOND + self.log,) * 2]
         for block, (since, epoch) in enumerate(self.starts, _LOG + 1):
             marks.append((block * _BEYOND + epoch, block * _BEYOND + epoch + since))
+        if self.cut is not None:
+            marks.append((_CUT * _BEYOND, _CUT * _BEYOND + self.cut))
         return marks
 
 
@@ -68,14 +74,16 @@ def log_of(topic_id: str) -> int | None:
 
 def epochs_of(position: Position) -> Epochs:
     """Read the marks from a committed position; :data:`UNKNOWN` where none can be read."""
-    log, starts = None, []
+    log, starts, cut = None, [], None
     for first, last in _runs(position):
         block, number = divmod(first, _BEYOND)
         if block == _LOG:
             log = number
+        elif block == _CUT:
+            cut = last - first
         elif block > _LOG:
             starts.append((last - first, number))
-    return Epochs(log, tuple(starts))
+    return Epochs(log, tuple(starts), cut)
 
 
 def marked(position: Position, epochs: Epochs) -> Position:
@@ -83,6 +91,14 @@ def marked(position: Position, epochs: Epochs) -> Position:
     assert position.offset is not None, "marks stand beside a committed offset"
     settled = [run for run in _runs(position) if run[0] < _BEYOND]
     return Position(position.offset, encode(position.offset, settled + epochs.runs()))
+
+
+def cut_at(position: Position, end: int) -> Position:
+    """Return a position in a log that ends at `end`: with the mark of a log that was cut, if it was."""
+    if position.offset is None or (epochs := epochs_of(position)).cut is not None:
+        return position
+    reached = [position.offset, *(last + 1 for _, last in _runs(position) if last < _BEYOND)]
+    return position if reached[-1] <= end else marked(position, epochs._replace(cut=end))
 
 
 def is_marked(position: Position) -> bool:

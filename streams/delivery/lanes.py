@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Protocol
 
 from aiokafka.errors import KafkaError
 
+from streams.delivery.epochs import cut_at
 from streams.delivery.lane import Lane
 from streams.delivery.results import Record
 from streams.delivery.starting import OperatorNeeded
@@ -140,8 +140,11 @@ class Lanes:
         """Take records of these partitions again: each has the log that its lane began with."""
         self._doubted -= set(partitions)
 
-    def reopen(self, partition: int) -> None:
-        """Close a lane, and open it again where its partition begins now. Never waits."""
+    def reopen(self, partition: int, end: int | None = None) -> None:
+        """Close a lane, and open it again where its partition begins now. Never waits.
+
+        `end`: where its log was seen to end; it may have grown since.
+        """
         if (lane := self._open.pop(partition, None)) is not None:
             self._doubted.add(partition)
             self._leaving.add(lane)
@@ -150,7 +153,7 @@ class Lanes:
             self._reopening[partition] = closing
             closing.add_done_callback(lambda _: self._leaving.discard(lane))
             self._opening[partition] = asyncio.create_task(
-                self._open_lane(partition, closing), name=f"open-lane-{partition}"
+                self._open_lane(partition, closing, end), name=f"open-lane-{partition}"
             )
 
     def offer(
@@ -217,10 +220,26 @@ class Lanes:
         finally:
             self._leaving -= leaving
 
-    async def _open_lane(self, partition: int, closing: asyncio.Task[None] | None = None) -> None:
+    async def _open_lane(
+        self, partition: int, closing: asyncio.Task[None] | None = None, end: int | None = None
+    ) -> None:
         waited = closing is not None
         if closing is not None:
             await asyncio.wait({closing})
+
+        needed: OperatorNeeded | None = None
+
+        async def begin(committed: Position) -> Position:
+            nonlocal needed
+            try:
+                needed = None
+                return await self._begin(partition, committed if end is None else cut_at(committed, end))
+            except OperatorNeeded as exc:
+                if exc.position is None:
+                    raise
+                needed = exc
+                return exc.position  # the lane commits it; without a record it does nothing else
+
         while True:
             try:
                 lane = self._make_lane(partition)
@@ -228,7 +247,9 @@ class Lanes:
                 self._on_crash(exc)
                 return
             try:
-                await lane.open(partial(self._begin, partition))
+                await lane.open(begin)
+                if needed is not None:
+                    raise needed
                 if waited:
                     self._read_from(partition, lane.committed)
                 self._doubted.discard(partition)
@@ -237,7 +258,7 @@ class Lanes:
                     await lane.close()
                 raise
             except OperatorNeeded as exc:
-                waited = True
+                waited, end = True, None  # it is noted in Kafka, as long as nobody has decided
                 if self._open_failures.get(partition) != (why := str(exc)):
                     self._open_failures[partition] = why
                     log.error(

@@ -103,7 +103,7 @@ class LogWatch:
                 read = {TopicPartition(topic, number): at for number, at in lanes.offered_up_to.items()}
                 for place, extent in (await self._offsets.extents(read) if read else {}).items():
                     if extent.end < read[place]:
-                        lanes.reopen(place.partition)
+                        lanes.reopen(place.partition, extent.end)
                 lanes.trust(doubted & lanes.partitions())
         if self._to_tell:
             self._to_tell -= 1

@@ -2,8 +2,9 @@
 
 A committed offset is believed as long as the log has it. Before the log's start, records were deleted unread:
 they are gone, and that is said. Beyond its end, the log was cut: going on at any place may leave somebody out
-or write to somebody twice, so a person decides. The same holds where the topic has another id than the group
-knows (it was deleted and made again), and where an offset was committed once and is missing now.
+or write to somebody twice, so a person decides, however long the log grows meanwhile. The same holds where
+the topic has another id than the group knows (it was deleted and made again), and where an offset was
+committed once and is missing now.
 
 Offsets alone do not tell that a topic was made anew: the new log may be longer than the old one.
 """
@@ -17,7 +18,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.delivery.commit_metadata import Run, UnreadableMetadata, decode, encode
-from streams.delivery.epochs import UNKNOWN, Epochs, epochs_of, is_marked, log_of, marked
+from streams.delivery.epochs import UNKNOWN, Epochs, cut_at, epochs_of, is_marked, log_of, marked
 from streams.delivery.offsets import Extent, Offsets
 from streams.delivery.transaction import Position
 
@@ -25,9 +26,13 @@ from streams.delivery.transaction import Position
 class OperatorNeeded(Exception):
     """This partition waits until a person says where it begins. The text says why, and how to."""
 
-    def __init__(self, topic_partition: TopicPartition, reason: str) -> None:
+    def __init__(
+        self, topic_partition: TopicPartition, reason: str, position: Position | None = None
+    ) -> None:
+        """Say why; `position` is what to commit at once, so that nobody forgets it; None: nothing."""
         topic, partition = topic_partition
         self.reason = reason
+        self.position = position
         self.remedy = f"`streams start-at {topic} {partition} earliest|latest|OFFSET` says where to go on"
         super().__init__(f"a decision: {reason}; {self.remedy}")
 
@@ -77,11 +82,15 @@ def start_of(
                 f" ({extent.end - extent.first:,} offsets are there)",
             )
         return Start(Position(extent.first, ""))
-    if committed > extent.end:
+    position = cut_at(position, extent.end)
+    if (cut := epochs_of(position).cut) is not None:
+        what = f"the committed offset {committed:,} of {place}"
+        if committed <= cut:
+            what = f"what was settled after {what}"
         raise OperatorNeeded(
             topic_partition,
-            f"the committed offset {committed:,} of {place} is beyond the end of its log, {extent.end:,}:"
-            " records were cut off",
+            f"{what} is beyond the end of its log, {cut:,}: records were cut off",
+            position,
         )
     if committed >= extent.first:
         return Start(position)
@@ -191,10 +200,10 @@ class StartingPositions:
 
     async def _known(self, topic_partition: TopicPartition, position: Position) -> Epochs | None:
         """Return what the marks say of a partition, or those in the other input; None: no offset is there."""
-        if (own := epochs_of(position)) != UNKNOWN:
+        if (own := epochs_of(position)._replace(cut=None)) != UNKNOWN:
             return own
         other = await self._offsets.committed(self.other(topic_partition))
-        return None if other.offset is None else epochs_of(other)
+        return None if other.offset is None else epochs_of(other)._replace(cut=None)
 
     async def _trace(self, topic_partition: TopicPartition, partitions: int) -> str | None:
         """Return what shows that the group has worked on a partition without a committed offset, or None.

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import zlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.delivery.commit_metadata import MAX_AWAITING, MAX_SPAN, METADATA_CAP, decode, encode
-from streams.delivery.epochs import UNKNOWN, Epochs, epochs_of, is_marked, log_of, marked
+from streams.delivery.epochs import UNKNOWN, Epochs, cut_at, epochs_of, is_marked, log_of, marked
 from streams.delivery.offset_tracker import OffsetTracker
 from streams.delivery.transaction import Position
 from tests.delivery.runs import runs
 
 LOG, OTHER = 0x1FFF_FFFF_FFFF_FFFF, 7
 decisions = st.lists(st.integers(0, 1 << 60), max_size=9)
+cuts = st.none() | st.integers(0, 1 << 60)
 settled_beyond = st.sets(st.integers(1, 200))
 
 
@@ -55,24 +57,27 @@ def read_by_8305916(committed: int, metadata: str) -> list[tuple[int, int]] | No
     return None if shift else found
 
 
-@given(st.integers(0, 1 << 60), settled_beyond, decisions)
-def test_marks_are_read_as_they_were_written(committed: int, ahead: set[int], offsets: list[int]) -> None:
+@given(st.integers(0, 1 << 60), settled_beyond, decisions, cuts)
+def test_marks_are_read_as_they_were_written(
+    committed: int, ahead: set[int], offsets: list[int], cut: int | None
+) -> None:
     """The settled offsets beside them stay as they are; writing the same marks again changes nothing."""
     position = Position(committed, encode(committed, runs({committed + each for each in ahead})))
-    epochs = decided(*offsets)
+    epochs = decided(*offsets)._replace(cut=cut)
     written = marked(position, epochs)
     assert epochs_of(written) == epochs
     assert marked(written, epochs) == written
     assert marked(written, UNKNOWN) == position
 
 
-@given(st.integers(0, 1 << 60), settled_beyond, decisions)
+@given(st.integers(0, 1 << 60), settled_beyond, decisions, cuts)
 def test_an_earlier_version_reads_the_settled_offsets_beside_the_marks(
-    committed: int, ahead: set[int], offsets: list[int]
+    committed: int, ahead: set[int], offsets: list[int], cut: int | None
 ) -> None:
     """It finds every settled offset, and else nothing that a log will ever reach."""
     settled = runs({committed + each for each in ahead})
-    written = marked(Position(committed, encode(committed, settled)), decided(*offsets))
+    epochs = decided(*offsets)._replace(cut=cut)
+    written = marked(Position(committed, encode(committed, settled)), epochs)
     assert written.metadata is not None
     found = read_by_8305916(committed, written.metadata)
     assert found is not None
@@ -104,7 +109,21 @@ def test_there_is_room_for_all_marks_beside_the_most_runs() -> None:
     most = [(committed + 1 + at * MAX_SPAN, committed + at * MAX_SPAN + MAX_SPAN - 1) for at in range(513)]
     assert len(most) == MAX_AWAITING + 1
     epochs = decided(*(committed - 100 + each for each in range(100)))
-    assert len(encode(committed, [*most, *epochs.runs()])) <= METADATA_CAP
+    assert len(encode(committed, [*most, *epochs._replace(cut=committed).runs()])) <= METADATA_CAP
+
+
+@pytest.mark.parametrize(
+    ("committed", "ahead", "end", "cut"), [(5, (), 4, 4), (5, (8,), 8, 8), (5, (8,), 9, None)]
+)
+def test_a_log_that_ends_before_what_was_settled_was_cut(
+    committed: int, ahead: tuple[int, ...], end: int, cut: int | None
+) -> None:
+    """That is kept beside all else, wherever the log ends later."""
+    position = marked(Position(committed, encode(committed, runs(set(ahead)))), decided(3))
+    found = cut_at(position, end)
+    assert epochs_of(found) == decided(3)._replace(cut=cut)
+    assert cut_at(found, 3 if cut else 100) == found
+    assert marked(found, decided(3)) == position
 
 
 def test_each_offset_belongs_to_the_last_epoch_that_began_before_it() -> None:

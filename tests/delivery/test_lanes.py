@@ -10,6 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
+from streams.delivery.epochs import epochs_of
 from streams.delivery.lane import Lane
 from streams.delivery.lanes import Lanes
 from streams.delivery.starting import OperatorNeeded
@@ -45,6 +46,7 @@ class Worker:
         self.beginnings: list[int | Exception] = []
         self.gate = FakeGate()
         self.undecided: set[int] = set()
+        self.asks_if_cut = False
         self.sought: list[tuple[int, int]] = []
         self.lanes = Lanes(self._make, self._begin, self.crashes.append, self.gate, self._read_from)
 
@@ -61,6 +63,8 @@ class Worker:
     async def _begin(self, partition: int, committed: Position) -> Position:
         if partition in self.undecided:
             raise OperatorNeeded(TopicPartition("actions", partition), "it is beyond the end")
+        if self.asks_if_cut and epochs_of(committed).cut is not None:
+            raise OperatorNeeded(TopicPartition("actions", partition), "it was cut", committed)
         beginning = self.beginnings.pop(0) if self.beginnings else 0
         if isinstance(beginning, Exception):
             raise beginning
@@ -141,6 +145,24 @@ async def test_a_lane_opens_anew_where_its_partition_begins_now(worker: Worker) 
     assert worker.lanes.accepts(0)
     assert worker.sought == [(0, 2)]
     assert len(worker.benches[0]) == 3
+    assert worker.crashes == []
+
+
+async def test_where_a_log_was_seen_to_end_is_noted_before_a_person_is_asked(worker: Worker) -> None:
+    """Though it may have grown since; what the person decides then holds."""
+    await worker.lanes.assigned([0], 7)
+    await soon()
+    worker.lanes.offer(0, 7, known(0, 1, 2))
+    await soon()
+    worker.asks_if_cut = True
+    worker.lanes.reopen(0, 1)
+    await asyncio.sleep(1)
+    noted = worker.logs[0].position
+    assert (noted.offset, epochs_of(noted).cut) == (3, 1)
+    assert "start-at actions 0" in worker.lanes.opening[0]
+    worker.logs[0].position = Position(4, "")
+    await asyncio.sleep(2 * Lanes.LOOK_EVERY)
+    assert worker.sought == [(0, 4)]
     assert worker.crashes == []
 
 

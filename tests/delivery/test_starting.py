@@ -24,13 +24,16 @@ def test_a_committed_offset_that_the_log_has_is_believed() -> None:
     """From the log's first record to its end, with all that is settled beyond it."""
     for offset in (5, 7, 9):
         position = Position(offset, encode(offset, [(offset + 1, offset + 1)]))
-        assert start_of(PLACE, position, Extent(5, 9)) == Start(position)
+        assert start_of(PLACE, position, Extent(5, 11)) == Start(position)
+    assert start_of(PLACE, Position(9, ""), Extent(5, 9)) == Start(Position(9, ""))
 
 
 def test_an_offset_beyond_the_end_waits_for_a_person() -> None:
     """The sentence names the place, both offsets and the command."""
     with pytest.raises(OperatorNeeded, match=r"decision.*1,000 of actions/3.*beyond.*10.*start-at actions 3"):
         start_of(PLACE, Position(1_000, ""), Extent(0, 10))
+    with pytest.raises(OperatorNeeded, match=r"settled after.* offset 5 of actions/3 is beyond.*9: records"):
+        start_of(PLACE, Position(5, encode(5, [(7, 9)])), Extent(0, 9))
 
 
 def test_a_topic_made_anew_waits_for_a_person_wherever_its_log_ends() -> None:
@@ -74,11 +77,12 @@ def test_metadata_that_cannot_be_read_settles_nothing() -> None:
 
 
 class FakeOffsets:
-    """Committed offsets by topic and partition; ends of the emails' partitions; the rest has 9 records."""
+    """Committed offsets by topic and partition; ends of the emails' partitions; the rest end at `end`."""
 
     def __init__(self, committed: dict[tuple[str, int], int], emails: dict[int, int] | None = None) -> None:
         self.by_place = committed
         self.emails = emails or {}
+        self.end = 9
         self.metadata: dict[tuple[str, int], str] = {}
         self.topic_id = f"{8:016x}" + 16 * "0"
 
@@ -100,7 +104,7 @@ class FakeOffsets:
 
     async def extents(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Extent]:
         return {
-            place: Extent(0, self.emails.get(place.partition, 0) if place.topic == "emails" else 9)
+            place: Extent(0, self.emails.get(place.partition, 0) if place.topic == "emails" else self.end)
             for place in places
         }
 
@@ -227,6 +231,23 @@ async def test_a_log_that_was_cut_begins_a_new_epoch_where_a_person_goes_on() ->
     assert epochs_of(await positions.decided(ACTIONS, cut, 7)) == Epochs(1, ((7, 1),))
     assert epochs_of(await positions.decided(ACTIONS, Position(1_000, ""), 7)) == Epochs(1, ((7, 1),))
     assert epochs_of(await positions.decided(REKEYED, cut, 7)) == Epochs(1)
+
+
+@pytest.mark.parametrize("place", [ACTIONS, REKEYED])
+async def test_a_log_that_was_cut_waits_however_long_it_grows(place: TopicPartition) -> None:
+    """Until a person decides: new records lie where those lay that were cut off, and nobody has read them."""
+    positions = await begun()
+    offsets: Any = positions._offsets
+    offsets.commit(place, marked(Position(12, ""), Epochs(1)))
+    for end in (9, 100):
+        offsets.end = end
+        with pytest.raises(OperatorNeeded, match="beyond the end of its log, 9:") as needed:
+            await positions.start(place, await offsets.committed(place), 4)
+        assert needed.value.position is not None
+        offsets.commit(place, needed.value.position)
+    decided = await positions.decided(place, await offsets.committed(place), 9)
+    assert await positions.start(place, decided, 4) == Start(decided)
+    assert epochs_of(decided).epoch_of(9) == (1 if place == ACTIONS else 0)
 
 
 async def test_a_lost_offset_in_the_known_log_begins_no_epoch() -> None:
