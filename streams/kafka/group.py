@@ -72,6 +72,8 @@ class GroupMembership:
         self._session_timeout = session_timeout
         self._send = self._client.send
         self._client.send = self._send_noting
+        self._look_up = self._client.coordinator_lookup
+        self._client.coordinator_lookup = self._look_up_with_brokers
         coordinator._push_error_to_user = self._try_again
 
     async def _send_noting(self, node_id: int, request: Any, **kwargs: Any) -> Any:
@@ -88,6 +90,14 @@ class GroupMembership:
         elif isinstance(request, FindCoordinatorRequest) and response.error_code:
             self._say(await self._sentence(response.error_code))
         return response
+
+    async def _look_up_with_brokers(self, kind: Any, key: str) -> Any:
+        # A broker that has just started names no brokers, not even itself: aiokafka's assertion would fail.
+        if self._client.get_random_node() is None:
+            error = errors.GroupCoordinatorNotAvailableError
+            self._say(await self._sentence(error.errno))
+            raise error
+        return await self._look_up(kind, key)
 
     async def _send_within_session(
         self, node_id: int, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT

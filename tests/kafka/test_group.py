@@ -40,7 +40,13 @@ class Coordinator:
         self.codes: list[int | None] = []
         self.closed: list[CloseReason] = []
         connection = SimpleNamespace(close=lambda reason: self.closed.append(reason))
-        self._client = SimpleNamespace(send=self._send, _conns={(1, ConnectionGroup.DEFAULT): connection})
+        self.brokers: list[int] = []
+        self._client = SimpleNamespace(
+            send=self._send,
+            _conns={(1, ConnectionGroup.DEFAULT): connection},
+            get_random_node=lambda: self.brokers[0] if self.brokers else None,
+            coordinator_lookup=self._look_up,
+        )
         self._closing = asyncio.get_running_loop().create_future()
         self._heartbeat_task: Any = None
         self._commit_refresh_task: Any = None
@@ -51,6 +57,9 @@ class Coordinator:
         if (code := self.codes.pop(0)) is None:
             await asyncio.Event().wait()
         return SimpleNamespace(error_code=code)
+
+    async def _look_up(self, _kind: Any, _key: str) -> int:
+        return self.brokers[0]
 
     def _start_heartbeat_task(self) -> None:
         self.begun.append("heartbeats")
@@ -154,6 +163,18 @@ async def test_no_answer_within_the_session_closes_the_connection(
         await coordinator.answers(request_, None)
     assert asyncio.get_running_loop().time() - began == pytest.approx(10)
     assert coordinator.closed == [CloseReason.CONNECTION_TIMEOUT]
+
+
+async def test_a_broker_that_names_no_brokers_yet_is_asked_again(
+    coordinator: Coordinator, membership: GroupMembership
+) -> None:
+    """It has just started: the client is told by an error that it tries again after."""
+    with pytest.raises(KafkaError) as raised:
+        await coordinator._client.coordinator_lookup(0, "g")
+    assert raised.value.retriable
+    assert membership.fault == "no broker coordinates group g at present (GroupCoordinatorNotAvailableError)"
+    coordinator.brokers.append(1)
+    assert await coordinator._client.coordinator_lookup(0, "g") == 1
 
 
 def described(protocol_type: str, protocol: str, *members: tuple[str, str]) -> tuple[Any, ...]:
