@@ -40,10 +40,15 @@ class Watch(web.Watch, Collector):
         self.failures = self.counter(
             "bridge_failures", "Connections that ended or could not be made, by error.", "error"
         )
+        self._topic = ""
         self.registry.register(self)
 
     def name_topic(self, topic: str) -> None:
-        """Show the counters of a topic from the start: one that is not there has no rate when it comes."""
+        """Name the topic that is written, for every metric.
+
+        Its counters are shown from the start: one that is not there has no rate when it comes.
+        """
+        self._topic = topic
         for each in (self.forwarded, self.without_key, self.redelivered, self.too_large):
             each.labels(topic)
 
@@ -60,18 +65,21 @@ class Watch(web.Watch, Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Make the gauges of this moment."""
-        yield GaugeMetricFamily(
-            "bridge_ready", "1 if the bridge consumes and Kafka takes what it writes.", float(self.is_ready)
-        )
-        waiting = GaugeMetricFamily(
-            "bridge_queue_messages", "Messages in the bridge's queue; absent while RabbitMQ does not tell."
-        )
-        if self.queue_messages is not None:
-            waiting.add_metric([], self.queue_messages)
-        yield waiting
         since = self.in_hand_since
-        yield GaugeMetricFamily(
-            "bridge_oldest_message_age_seconds",
-            "Since when the oldest message in hand waits for Kafka; 0: none waits.",
-            0.0 if since is None else max(0.0, self._clock() - since),
-        )
+        for name, meaning, value in (
+            ("ready", "1 if the bridge consumes and Kafka takes what it writes.", float(self.is_ready)),
+            (
+                "queue_messages",
+                "Messages in the bridge's queue; absent while RabbitMQ does not tell.",
+                self.queue_messages,
+            ),
+            (
+                "oldest_message_age_seconds",
+                "Since when the oldest message in hand waits for Kafka; 0: none waits.",
+                0.0 if since is None else max(0.0, self._clock() - since),
+            ),
+        ):
+            gauge = GaugeMetricFamily(f"bridge_{name}", meaning, labels=["topic"])
+            if value is not None:
+                gauge.add_metric([self._topic], value)
+            yield gauge

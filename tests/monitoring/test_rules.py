@@ -35,6 +35,8 @@ LABELS = {
 }
 #: The example mailer's, which tests/mailer/test_watch.py sees.
 LABELS |= {"mailer_ready": set(), "mailer_oldest_letter_age_seconds": set()}
+#: The example bridge's, which tests/proca/test_bridge.py sees.
+LABELS |= {"bridge_ready": {"topic"}, "bridge_messages_too_large_total": {"topic"}}
 #: What Prometheus adds.
 TARGET = {"job", "namespace", "instance"}
 
@@ -113,6 +115,7 @@ def test_only_symptoms_page() -> None:
     assert pages == {
         "ConfirmationOldestActionWaits",
         "ConfirmationMailerWaits",
+        "ConfirmationBridgeWaits",
         "ConfirmationActionsUnaccounted",
     }
     assert {*severities.values()} == {"page", "ticket"}

@@ -82,7 +82,8 @@ def test_each_message_becomes_an_action_and_none_is_refused(
         for name in ("without_key", "too_large", "redelivered")
     }
     assert counted == {"without_key": 5, "too_large": 1, "redelivered": 0}
-    assert first.counter("bridge_queue_messages") == 0
+    assert first.counter("bridge_queue_messages", topic=topic) == 0
+    assert first.counter("bridge_ready", topic=topic) == 1
     assert first.get("/livez")[0] == 200
     assert first.stop() == 0
     log = first.log.read_text()
