@@ -9,21 +9,26 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnsupportedVersionError,
+)
 
 from streams.commands.dead_letters.letters import letter_of
 from streams.commands.doctor import batches, dead_letters, groups, keys, layout, quotas, transactions
 from streams.commands.doctor.brokers import check_brokers
 from streams.commands.doctor.clock import check_clock, check_emails
-from streams.commands.doctor.findings import Finding, note, ok, problem
+from streams.commands.doctor.findings import Finding, note, problem
 from streams.commands.doctor.lookups import check_lookups
+from streams.commands.doctor.rights import check_rights
 from streams.commands.installation import Described, Installation, describe, group_offsets, starting_positions
 from streams.commands.topic_reader import TopicReader, UnreadablePlace
 from streams.delivery.decisions import accepted_in
 from streams.delivery.offsets import Offsets
 from streams.delivery.starting import OperatorNeeded
-from streams.kafka import authorization
-from streams.kafka.acls import least
 from streams.kafka.connection_check import access_problem
 from streams.kafka.topics import administering
 from streams.settings.organisations import OrganisationsInForce
@@ -31,6 +36,13 @@ from streams.settings.organisations_file import OrganisationsError
 from streams.settings.table import Settings
 
 _PATIENCE = 10.0  # seconds for a sample
+#: Answers that say nothing of Kafka's health: this user may not ask, or the broker is too old to be asked.
+_NOT_TOLD = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    UnsupportedVersionError,
+)
 
 
 async def examine(
@@ -115,24 +127,13 @@ async def _kafka(
     return findings
 
 
-async def check_rights(installation: Installation) -> list[Finding]:
-    """May this user do what a worker does? Raises KafkaError."""
-    async with administering(installation.connection) as admin:
-        lacking = await authorization.missing(admin, least(installation.names, installation.group))
-    if not lacking:
-        return [ok("rights", "nothing that a worker needs is denied to this user")]
-    return [problem("rights", authorization.sentence(lacking), "no worker with these settings starts")]
-
-
 async def _tried(check: str, work: Awaitable[list[Finding]]) -> list[Finding]:
     try:
         return await work
-    except (KafkaError, TimeoutError) as error:
-        return [
-            note(
-                check, f"cannot be looked at ({type(error).__name__})", "may this user do so? is Kafka well?"
-            )
-        ]
+    except _NOT_TOLD as error:
+        return [note(check, f"cannot be looked at ({type(error).__name__})", "give this user the right to")]
+    except (KafkaError, TimeoutError) as error:  # what nobody can see may be anything
+        return [problem(check, f"cannot be looked at ({type(error).__name__})", "is Kafka well? try again")]
 
 
 class _Looking:
