@@ -516,7 +516,7 @@ async def test_after_a_lost_answer_a_new_epoch_comes_before_the_next_transaction
     transactions = await cluster.opened()
     first = epoch(transactions)
     await transactions.commit([cluster.email(b"one")], 1, "")
-    assert len(seen) == 2
+    assert len(seen) >= 2  # while it still writes its markers, the broker lets the client ask again
     with pytest.raises(TransactionFailed, match="AnswerLost"):
         await transactions.commit([cluster.email(b"two")], 2, "")
     assert await transactions.open() == Position(1, "")
