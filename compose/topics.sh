@@ -15,5 +15,7 @@ make_topic confirmation-emails
 make_topic actions.dlq --config max.message.bytes=2097176 --config retention.ms=2592000000
 make_topic confirmation-streams-rekeyed-actions --config max.message.bytes=2097176
 make_topic confirmation-streams-supporter-status-changelog --config cleanup.policy=compact
+# Only used with STREAMS_DUPLICATE_WINDOW.
+make_topic confirmation-streams-letter-marks --config cleanup.policy=compact,delete --config retention.ms=604800000
 # The mailer's own dead letters.
 make_topic confirmation-emails.dlq

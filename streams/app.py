@@ -26,6 +26,7 @@ from faust.types import TP
 
 from streams.actions.acceptance import DeadLetterLimits
 from streams.actions.dead_letter import with_key
+from streams.actions.duplicates import Duplicates
 from streams.actions.processor import ActionProcessor
 from streams.actions.rekeying import Rekeying, rekeyed_from, with_first_timestamp
 from streams.delivery import batches
@@ -36,10 +37,11 @@ from streams.delivery.lane_state import LaneLimits
 from streams.delivery.lanes import Lanes
 from streams.delivery.log_watch import LogWatch
 from streams.delivery.record_clock import RecordClock
-from streams.delivery.results import Release
-from streams.delivery.transaction import Outgoing
+from streams.delivery.results import Processor, Release
+from streams.delivery.transaction import Outgoing, TransactionPort
 from streams.kafka.chunks import ChunkSchema
 from streams.kafka.faust_options import faust_options
+from streams.kafka.mark_reader import read_since
 from streams.kafka.topic_ids import topic_id_of
 from streams.kafka.topics import TABLE, TopicNames, Topics
 from streams.lookup.lookups import Lookups
@@ -132,6 +134,12 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     spans = CollectorSpans(settings.otlp_endpoint, package_version) if settings.otlp_endpoint else None
     slots = CommitSlots()
     limits = DeadLetterLimits(settings.dead_letter_ceiling, names.dead_letters, startup.offsets.committed)
+    duplicates = names.marks and Duplicates(
+        settings.duplicate_window,
+        names.marks,
+        partial(read_since, names.marks, connection, startup.offsets.extents),
+        time.time,
+    )
 
     def crash(exc: Exception) -> None:
         """End the worker, not with exit code 0: what cannot be trusted is not repaired by guessing."""
@@ -162,18 +170,21 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     def lane(topic: str, partition: int) -> Lane:
         assert startup.topics is not None
         assert startup.limits is not None
-        made = processor(topic, partition, startup.topics)
+        made: Processor = processor(topic, partition, startup.topics)
+        transactions: TransactionPort = KafkaTransactions(
+            TopicPartition(topic, partition),
+            group=settings.group_id,
+            connection=connection,
+            committed=startup.offsets.committed,
+            limits=startup.limits,
+            transaction_timeout=settings.transaction_timeout,
+            clock=clock,
+        )
+        if duplicates:
+            transactions, made = duplicates.watched(partition, startup.topics.partitions, transactions, made)
         return Lane(
             partition,
-            KafkaTransactions(
-                TopicPartition(topic, partition),
-                group=settings.group_id,
-                connection=connection,
-                committed=startup.offsets.committed,
-                limits=startup.limits,
-                transaction_timeout=settings.transaction_timeout,
-                clock=clock,
-            ),
+            transactions,
             TracingProcessor(made, spans, topic, partition) if spans else made,
             metrics,
             clock=time.monotonic,

@@ -16,7 +16,7 @@ from streams.delivery.offsets import Offsets
 from streams.delivery.starting import StartingPositions
 from streams.kafka.connection_check import access_problem
 from streams.kafka.topic_ids import topic_id_of
-from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, TopicNames, administering
+from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, TopicNames, administering, marks_topic
 from streams.settings.connection import client_options
 from streams.settings.table import Settings
 
@@ -105,7 +105,9 @@ class Described:
 
 async def describe(installation: Installation) -> Described:
     """Look at the installation's topics. Raises KafkaError."""
-    return await describe_topics(installation.connection, installation.names.all)
+    # Marks that were kept once count in an audit of that time.
+    topics = {*installation.names.all, marks_topic(installation.group)}
+    return await describe_topics(installation.connection, topics)
 
 
 async def describe_topics(connection: Mapping[str, Any], topics: Collection[str]) -> Described:

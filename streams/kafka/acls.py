@@ -29,7 +29,7 @@ class Acl(NamedTuple):
 
 def least(names: TopicNames, group: str) -> tuple[Acl, ...]:
     """Return what a worker cannot do without, where its topics have been made for it."""
-    size = "how large a record may be"
+    size, marks = "how large a record may be", "which letters were written lately"
 
     def topic(name: str, operation: Operation, why: str) -> Acl:
         return Acl("topic", name, "literal", operation, why)
@@ -44,6 +44,15 @@ def least(names: TopicNames, group: str) -> tuple[Acl, ...]:
         topic(names.rekeyed, "Read", "actions on their way to their supporter's partition"),
         topic(names.rekeyed, "Write", "actions on their way to their supporter's partition"),
         topic(names.rekeyed, "DescribeConfigs", size),
+        *(
+            acl
+            for name in filter(None, [names.marks])
+            for acl in (
+                topic(name, "Read", marks),
+                topic(name, "Write", marks),
+                topic(name, "DescribeConfigs", size),
+            )
+        ),
         topic(names.changelog, "Read", "the table, at the start"),
         topic(names.changelog, "Write", "the table"),
         Acl("group", group, "literal", "Read", "membership, and the committed offsets"),

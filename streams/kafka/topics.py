@@ -37,7 +37,7 @@ _LIMIT, _POLICY = "max.message.bytes", "cleanup.policy"
 #: Seconds between two looks at a topic that was just made.
 _SETTLING = (0.1,) * 20
 _DENIED = (ClusterAuthorizationFailedError, TopicAuthorizationFailedError)
-_THIRTY_DAYS = 30 * 24 * 3600 * 1000  # milliseconds
+_DAY = 24 * 3600 * 1000  # milliseconds
 
 
 class TopicsUnfit(Exception):
@@ -54,10 +54,11 @@ class TopicNames:
     dead_letters: str
     changelog: str
     rekeyed: str
+    marks: str | None = None  # of letters; None where duplicates get letters, too
 
     @classmethod
     def of(cls, settings: Settings) -> TopicNames:
-        """Return what the settings call them; the last two are internal, and named after the group."""
+        """Return what the settings call them; the last three are internal, and named after the group."""
         return cls(
             settings.actions_topic,
             settings.status_topic,
@@ -65,6 +66,7 @@ class TopicNames:
             settings.dead_letters_topic,
             changelog=f"{settings.group_id}-{TABLE}-changelog",  # as Faust names it
             rekeyed=f"{settings.group_id}-rekeyed-actions",
+            marks=marks_topic(settings.group_id) if settings.duplicate_window else None,
         )
 
     @property
@@ -77,12 +79,22 @@ class TopicNames:
             self.dead_letters,
             self.changelog,
             self.rekeyed,
+            *self._marks,
         )
 
     @property
     def written(self) -> tuple[str, ...]:
         """The topics that lanes write to."""
-        return self.emails, self.dead_letters, self.rekeyed
+        return self.emails, self.dead_letters, self.rekeyed, *self._marks
+
+    @property
+    def _marks(self) -> tuple[str, ...]:
+        return () if self.marks is None else (self.marks,)
+
+
+def marks_topic(group: str) -> str:
+    """Return the topic of the marks of letters of a group, whether it has one or not."""
+    return f"{group}-letter-marks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +208,9 @@ def _new(name: str, names: TopicNames, partitions: int, replication: int) -> New
     if name in (names.dead_letters, names.rekeyed):
         configs["max.message.bytes"] = str(DEAD_LETTER_MAX_MESSAGE_BYTES)
     if name == names.dead_letters:
-        configs["retention.ms"] = str(_THIRTY_DAYS)
+        configs["retention.ms"] = str(30 * _DAY)
+    if name == names.marks:
+        configs |= {"cleanup.policy": "compact,delete", "retention.ms": str(7 * _DAY)}
     return NewTopic(name, partitions, replication, topic_configs=configs)
 
 

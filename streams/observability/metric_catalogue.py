@@ -37,7 +37,7 @@ IGNORED = Described(
     "confirmation_actions_ignored",
     "counter",
     ("why",),
-    "Actions that ask for no confirmation: another stage, an event, no consent, a tombstone.",
+    "Actions that get no email: another stage, an event, no consent, a tombstone, a duplicate.",
 )
 REKEYED = Described(
     "confirmation_actions_rekeyed",

@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from streams.actions.decision import LETTERS
+from streams.actions.duplicates import DUPLICATE
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.delivery.lane import Lane
 from streams.delivery.results import Processed, Release
@@ -112,7 +113,7 @@ class Metrics(Collector):
         GCCollector(registry=self.registry)
         # Shown from the start: a rate needs something to begin at.
         self._counts[EMAILS.name].update(dict.fromkeys(LETTERS, 0))
-        self._counts[IGNORED.name].update({(why,): 0 for why in (*NoLetter, "tombstone")})
+        self._counts[IGNORED.name].update({(why,): 0 for why in (*NoLetter, "tombstone", DUPLICATE)})
         classes = [(each, error_class) for each in (topic, status_topic) for error_class in ErrorClass]
         self._counts[DEAD_LETTERS.name].update(dict.fromkeys(classes, 0))
         self._counts[RELEASED.name].update({(why,): 0 for why in Release})

@@ -164,6 +164,14 @@ class Settings(BaseModel):
         None, "deliver", "A stage at which actions with a contact.dupeRank above 0 get an email, too"
     )
 
+    duplicate_window: Seconds = _number(
+        0,
+        0,
+        86_400,
+        "s",
+        "So long after its email, the same action gets no second one; 0: each record gets its own",
+    )
+
     # Table of statuses
     store: Literal["rocksdb", "memory"] = _other("rocksdb", "rocksdb, memory", "Where the table is kept")
     store_folder: Path = _other(Path("state"), "a folder", "Where rocksdb keeps its files")

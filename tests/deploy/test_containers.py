@@ -140,8 +140,8 @@ def test_compose_names_what_exists() -> None:
 
 
 def test_compose_makes_the_topics_that_a_worker_makes() -> None:
-    """The topics job gives every topic the name and configuration that a worker would."""
-    names = TopicNames.of(load_settings({}))
+    """The topics job gives every topic the name and configuration that a worker would, with a window too."""
+    names = TopicNames.of(load_settings({"STREAMS_DUPLICATE_WINDOW": "15m"}))
     script = (ROOT / "compose/topics.sh").read_text()
     made = {
         topic: dict(re.findall(r"--config (\S+)=(\S+)", rest))

@@ -48,8 +48,8 @@ def test_every_policy_holds_and_catches_its_bad_change(policy: policies.Policy) 
 
 
 def test_topics_are_those_that_a_worker_makes() -> None:
-    """Strimzi's topics have the names and configurations that a worker would give them."""
-    names = TopicNames.of(load_settings({}))
+    """Strimzi's topics have the names and configurations that a worker would give them, with a window too."""
+    names = TopicNames.of(load_settings({"STREAMS_DUPLICATE_WINDOW": "15m"}))
     found = {each["metadata"]["name"]: each["spec"] for each in documents("components/strimzi")}
     for name in names.all:
         config = {key: str(value) for key, value in found[name]["config"].items()}

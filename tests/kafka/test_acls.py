@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -25,8 +26,8 @@ def rights(entries: list[dict[str, object]]) -> list[dict[str, object]]:
 
 
 def test_the_strimzi_user_has_exactly_these() -> None:
-    """The KafkaUser under k8s/ allows what the default settings need, and nothing more."""
-    settings = load_settings({})
+    """The KafkaUser under k8s/ allows what the default settings and a window need, and nothing more."""
+    settings = load_settings({"STREAMS_DUPLICATE_WINDOW": "15m"})
     needed = least(TopicNames.of(settings), settings.group_id)
     document = yaml.safe_load(USER.read_text())
     assert rights(document["spec"]["authorization"]["acls"]) == rights(
@@ -44,6 +45,14 @@ def test_names_are_those_of_the_settings() -> None:
     for topic in (NAMES.actions, NAMES.rekeyed):
         assert transactions(topic).transactional_id.startswith(prefixes)
     assert not transactions("g2").transactional_id.startswith(prefixes)
+
+
+def test_a_window_for_duplicates_needs_one_topic_more() -> None:
+    """Without a window, a worker that is upgraded needs no right that its user does not have."""
+    names = TopicNames.of(load_settings({"STREAMS_GROUP_ID": "g", "STREAMS_DUPLICATE_WINDOW": "15m"}))
+    more = {(acl.name, acl.operation) for acl in least(names, "g")}
+    more -= {(acl.name, acl.operation) for acl in least(replace(names, marks=None), "g")}
+    assert more == {("g-letter-marks", operation) for operation in ("Read", "Write", "DescribeConfigs")}
 
 
 def transactions(topic: str) -> KafkaTransactions:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -181,8 +181,10 @@ async def partition_counts(admin: AIOKafkaAdminClient, names: TopicNames) -> dic
 async def test_topics_are_made_with_what_they_need(
     admin: AIOKafkaAdminClient, unique_name: Callable[[str], str]
 ) -> None:
-    """All six exist then: tables compacted, dead letters larger and kept longer. Again changes nothing."""
-    names = topic_names(unique_name("t"))
+    """All exist then: tables compacted, dead letters larger and kept longer, marks kept for a week. Again
+    changes nothing.
+    """
+    names = replace(topic_names(unique_name("t")), marks=unique_name("marks"))
     found = await ensure_topics(admin, names, partitions=3, replication=1)
     assert found.partitions == 3
     assert await partition_counts(admin, names) == dict.fromkeys(names.all, 3)
@@ -192,12 +194,15 @@ async def test_topics_are_made_with_what_they_need(
     letters = await settings_of(admin, names.dead_letters)
     assert letters["max.message.bytes"] == str(DEAD_LETTER_MAX_MESSAGE_BYTES)
     assert int(letters["retention.ms"]) == 30 * 86_400_000
+    marks = await settings_of(admin, str(names.marks))
+    assert (marks["cleanup.policy"], marks["retention.ms"]) == ("compact,delete", str(7 * 86_400_000))
     again = await ensure_topics(admin, names, partitions=5, replication=1)
     assert again.partitions == 3
     assert again.max_message_bytes == {
         names.emails: DEFAULT_MAX_MESSAGE_BYTES,
         names.dead_letters: DEAD_LETTER_MAX_MESSAGE_BYTES,
         names.rekeyed: DEAD_LETTER_MAX_MESSAGE_BYTES,
+        names.marks: DEFAULT_MAX_MESSAGE_BYTES,
     }
 
 

@@ -309,7 +309,7 @@ def test_labels_are_bounded(given_actions: Iterable[tuple[int, bool | None, Look
         "variant": {"one_button", "two_button"},
         "error_class": set(ErrorClass),
         "topic": {"actions", "supporter-status"},
-        "why": {"stage", "event", "no_consent", "tombstone", *Release},
+        "why": {"stage", "event", "no_consent", "tombstone", "duplicate", *Release},
         "result": {"applied", "outdated", "dead_letter"},
         "generation": {"0", "1", "2"},  # of Python's garbage collector
     }

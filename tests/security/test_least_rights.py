@@ -34,7 +34,7 @@ from streams.commands.installation import installation_of
 from streams.kafka import authorization
 from streams.kafka.acls import Acl, least, to_make_topics
 from streams.kafka.connection_check import AccessRefused
-from streams.kafka.topics import TopicsUnfit, ensure_topics
+from streams.kafka.topics import TopicNames, TopicsUnfit, ensure_topics
 from streams.sandbox.worker import Installation
 from streams.settings.connection import client_options
 from streams.settings.load import load_settings
@@ -79,9 +79,10 @@ class Limited:
         self.broker = broker
         self.given = broker.settings("SASLTLS", SASL_USER=LIMITED, SASL_PASSWORD=LIMITED_PASSWORD)
         servers = self.given["KAFKA_BOOTSTRAP_SERVERS"]
-        self.place = Installation(servers, name, folder, **self.given, topic_partitions=1)
+        settings = {**self.given, "topic_partitions": 1, "duplicate_window": "1h"}  # all that takes rights
+        self.place = Installation(servers, name, folder, **settings)
         self.settings = load_settings(self.place.environ)
-        self.names = self.place.names
+        self.names = TopicNames.of(self.settings)
         self.needed = least(self.names, name)
         self.connection = client_options(self.settings)
         self._admin: AdminClient = administrator(broker)
@@ -322,7 +323,7 @@ async def test_a_missing_right_ends_the_start(limited: Limited) -> None:
 
 
 async def test_topics_are_made_with_the_right_to_make_them(limited: Limited) -> None:
-    """With Create on its six topics a worker makes them; without it the start ends with a sentence."""
+    """With Create on its topics a worker makes them; without it the start ends with a sentence."""
     async with administering(**limited.connection) as admin:
         with pytest.raises(TopicsUnfit, match="is missing and the cluster does not make it: TopicAuth"):
             await ensure_topics(admin, limited.names, partitions=1, replication=1)

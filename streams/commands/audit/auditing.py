@@ -12,6 +12,7 @@ import time
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from streams.actions.dead_letter import read_dead_letter_headers
@@ -24,9 +25,13 @@ from streams.commands.installation import Installation, group_offsets
 from streams.commands.progress_bar import OnProgress
 from streams.commands.topic_reader import RecordId, TopicReader, UnreadablePlace
 from streams.delivery.epochs import UNKNOWN
+from streams.delivery.letter_marks import PASSED_OVER
+from streams.kafka.topics import marks_topic
 
 _NEVER = 1 << 62  # milliseconds
 RUN_IN = 900_000  # milliseconds
+#: Milliseconds by which clocks of producers and workers may differ. What is read in vain is small.
+_CLOCKS_DIFFER = 86_400_000
 #: Emails whose action lies further before the range are not attributed.
 _LOOK_BACK = 1_000_000  # offsets
 #: Neither are those of more actions than this that came to a partition while it was read.
@@ -48,7 +53,13 @@ async def audit(
     unreadable: list[UnreadablePlace] = []
     readers = {
         name: TopicReader(name, installation.connection, unreadable.append)
-        for name in (names.actions, names.emails, names.dead_letters, names.rekeyed)
+        for name in (
+            names.actions,
+            names.emails,
+            names.dead_letters,
+            names.rekeyed,
+            marks_topic(installation.group),
+        )
     }
     async with AsyncExitStack() as stack:
         offsets = await stack.enter_async_context(group_offsets(installation))
@@ -98,6 +109,7 @@ class _Run:
         self._snapshot = snapshot
         self._actions, self._emails = readers[names.actions], readers[names.emails]
         self._dead_letters, self._rekeyed = readers[names.dead_letters], readers[names.rekeyed]
+        self._marks = readers[marks_topic(installation.group)]
         self._unreadable = unreadable  # what the readers have passed over so far
         self._progress = progress
         self._email_times, self._dead_letter_times = _Earliest(), _Earliest()
@@ -108,10 +120,10 @@ class _Run:
         dead_lettered = await self._dead_lettered()
         matching = Matching(self._topic, counted, dead_lettered, snapshot.epochs, self._repeats_at)
         emails = await self._match(matching, spans)
+        for look in (self._passed_over, partial(self._rescue, read=emails)):
+            if any(each.id.offset in snapshot.settled[each.id.partition] for each in matching.owed):
+                await look(matching)
         owed = matching.owed
-        if any(owed_one.id.offset in snapshot.settled[owed_one.id.partition] for owed_one in owed):
-            await self._rescue(matching, emails)
-            owed = matching.owed
         found = AuditResult(
             matching.counts,
             never_committed=all(each.committed is None for each in snapshot.settled.values()),
@@ -236,6 +248,21 @@ class _Run:
                 first.setdefault(number, records[:1])
         return first
 
+    async def _passed_over(self, matching: Matching) -> None:
+        """Look for what is owed among the actions that the worker passed over."""
+        spans = self._snapshot.marks.spans
+        if not spans:
+            return
+        earliest = min(int(time.time() * 1000), *(each.timestamp for each in matching.owed))
+        found = await self._marks.offsets_at(list(spans), max(0, earliest - _CLOCKS_DIFFER))
+        for number, span in spans.items():
+            at = found.get(number)
+            spans[number] = range(span.stop if at is None else max(span.start, at), span.stop)
+        self._marks.begin(spans)
+        async for _, records in self._marks.chunks():
+            keys = [record.key or b"" for record in records]
+            matching.passed_over(key[len(PASSED_OVER) :] for key in keys if key.startswith(PASSED_OVER))
+
     async def _rescue(self, matching: Matching, read: Mapping[int, range]) -> None:
         """Look for what is owed among the emails before those that were read."""
         first = self._snapshot.emails.first
@@ -261,6 +288,7 @@ class _Run:
             snapshot.emails.held_back
             or snapshot.dead_letters.held_back
             or snapshot.rekeyed.held_back
+            or snapshot.marks.held_back
             or any(place.topic != self._topic for place in self._unreadable)
         )
         for each in candidates:
@@ -269,7 +297,7 @@ class _Run:
             elif hidden:
                 found.held_back += 1
             elif found.compacted or each.timestamp < (
-                dead_letters_since if each.action_id is None else emails_since
+                dead_letters_since if each.action_id is None else max(emails_since, snapshot.marks_since)
             ):
                 found.expired += 1
             else:

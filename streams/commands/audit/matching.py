@@ -61,6 +61,7 @@ class Counts:
     emails: int = 0
     resent: int = 0  # emails that ``streams resend`` wrote, wherever their actions are
     dead_lettered: int = 0
+    duplicates: int = 0  # passed over, as the same action had its email shortly before
     earlier_log: int = 0  # emails for records of a log that was cut, or deleted and made again
     foreign: int = 0  # emails that say that they come from elsewhere, or do not say where from
     delays: Delays = field(default_factory=Delays)
@@ -229,6 +230,13 @@ class Matching:
             if owed is not None and owed.id.offset in self._sides[owed.id.partition].counted:
                 self.counts.emails += 1
                 self._note_delay(owed.timestamp, record.timestamp)
+
+    def passed_over(self, letters: Iterable[bytes]) -> None:
+        """Take the ids that the emails of actions would have had that the worker passed over."""
+        for letter in letters:
+            owed = self._owed.pop(letter.decode("ascii", "replace"), None)
+            if owed is not None and owed.id.offset in self._sides[owed.id.partition].counted:
+                self.counts.duplicates += 1
 
     def _note_delay(self, action_ms: int, email_ms: int) -> None:
         if is_known(action_ms, email_ms / 1000):

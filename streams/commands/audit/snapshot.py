@@ -21,6 +21,7 @@ from streams.delivery.commit_metadata import Run, UnreadableMetadata, decode
 from streams.delivery.epochs import Epochs
 from streams.delivery.offsets import Offsets
 from streams.delivery.transaction import Position
+from streams.kafka.topics import marks_topic
 
 _POLL = 0.2  # seconds
 #: Longer than a transaction may stay open, it is not worth waiting for its end.
@@ -78,6 +79,8 @@ class Snapshot:
     rekeyed: Log
     emails: Log
     dead_letters: Log
+    marks: Log  # of letters; empty where no worker has kept any
+    marks_since: int  # milliseconds: marks from then on are kept; 0: all are
     emails_compacted: bool  # then the topic does not keep every email
 
 
@@ -128,6 +131,8 @@ async def take(
     actions = await log(names.actions, 0.0)
     of_actions = await settled(names.actions)
     starting = starting_positions(installation, offsets)
+    marks_name = marks_topic(installation.group)
+    kept = int(described.config(marks_name, "retention.ms", "-1"))
     return Snapshot(
         actions=actions,
         settled=of_actions,
@@ -139,5 +144,7 @@ async def take(
         rekeyed=await log(names.rekeyed, patience),
         emails=await log(names.emails, patience),
         dead_letters=await log(names.dead_letters, patience),
+        marks=(marks := await log(marks_name, patience)),
+        marks_since=int(time.time() * 1000) - kept if kept >= 0 and any(marks.first.values()) else 0,
         emails_compacted="compact" in described.config(names.emails, "cleanup.policy", "delete"),
     )

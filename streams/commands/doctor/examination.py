@@ -104,7 +104,7 @@ async def _kafka(
             described = await describe(installation)
         except KafkaError as error:
             return [*findings, problem("topics", f"cannot be described ({type(error).__name__})", "allow it")]
-        findings += layout.check_layout(described, installation.names)
+        findings += layout.check_layout(described, installation.names, settings.duplicate_window)
         looking = _Looking(installation, settings, described, client)
         for check, look in (
             ("keys", looking.keys),

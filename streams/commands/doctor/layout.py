@@ -14,8 +14,8 @@ _DAY = 86_400_000  # milliseconds
 _WEEK = 7 * _DAY
 
 
-def check_layout(described: Described, names: TopicNames) -> Iterator[Finding]:
-    """Look at what was described."""
+def check_layout(described: Described, names: TopicNames, window: float = 0.0) -> Iterator[Finding]:
+    """Look at what was described; `window` is that for duplicates, in seconds."""
     there = [name for name in names.all if name in described.partitions]
     for name in names.all:
         if name not in there:
@@ -40,6 +40,7 @@ def check_layout(described: Described, names: TopicNames) -> Iterator[Finding]:
     yield from _emails(described, names)
     yield from _compaction(described, names)
     yield from _dead_letters(described, names)
+    yield from _marks(described, names, window)
     yield from _sizes(described, names)
 
 
@@ -124,6 +125,34 @@ def _dead_letters(described: Described, names: TopicNames) -> Iterator[Finding]:
             CHECK,
             f"{names.dead_letters} is compacted: of dead letters with the same key, only the last is kept",
             "set cleanup.policy to delete",
+        )
+
+
+def _marks(described: Described, names: TopicNames, window: float) -> Iterator[Finding]:
+    name = names.marks
+    if name is None or name not in described.partitions:
+        return
+    if "delete" not in described.config(name, "cleanup.policy", "delete"):
+        yield warning(
+            CHECK,
+            f"{name} deletes nothing by age: it has a mark for each email that was ever written",
+            "set cleanup.policy to compact,delete",
+        )
+        return
+    kept = int(described.config(name, "retention.ms", str(_WEEK)))
+    if 0 <= kept < 1000 * window:
+        yield problem(
+            CHECK,
+            f"{name} keeps marks for {seconds(kept / 1000)}, which is less than STREAMS_DUPLICATE_WINDOW:"
+            " after a restart, actions that come twice get two emails",
+            "set retention.ms to 604800000 (7 days)",
+        )
+    elif 0 <= kept < _WEEK:
+        yield warning(
+            CHECK,
+            f"{name} keeps marks for {seconds(kept / 1000)}: of actions from before, no audit can say whether"
+            " they were passed over",
+            "set retention.ms to 604800000 (7 days) or more",
         )
 
 

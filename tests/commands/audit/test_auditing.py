@@ -11,10 +11,13 @@ from streams.actions.rekeying import REKEYED_FROM
 from streams.commands.audit.auditing import audit
 from streams.commands.audit.moments import Moment
 from streams.commands.audit.outcome import AuditRange
+from streams.commands.audit.report import as_json, as_lines
 from streams.commands.installation import PartitionMissing
 from streams.commands.topic_reader import RecordId
+from streams.kafka.topics import marks_topic
 from streams.messages.decode import ErrorClass
-from tests.clients import administering
+from streams.messages.email import EmailWriter
+from tests.clients import administering, make_topics
 from tests.commands.conftest import Make
 from tests.commands.topics import Topics, transactional
 from tests.integration.steps import Make as MakeInstallation
@@ -74,6 +77,25 @@ async def test_a_group_that_never_ran_settles_nothing(topics: Make) -> None:
     await live.act([action(1)])
     found = await audit(live.installation, EVERYTHING)
     assert (found.missing, found.in_flight, found.never_committed) == ([], 1, True)
+
+
+async def test_an_action_that_was_passed_over_is_accounted_for(topics: Make) -> None:
+    """Where the worker's own record says so, whatever the window is today; a mark alone excuses nothing."""
+    live = await topics()
+    places = await live.act([action(1)] * 4)
+    await live.mail([(1, places[0])])
+    marks = marks_topic(live.installation.group)
+    await make_topics(live.servers, 2, marks, cleanup_policy="compact,delete")
+    async with producing(live.servers) as producer:
+        for key, (partition, offset) in ((b"passed-over/", places[1]), (b"letter/", places[2])):
+            own = EmailWriter(live.names.actions, partition).id_of(offset).encode()
+            await producer.send_and_wait(marks, b"letter", key=key + own, partition=partition)
+    await live.settle_all()
+    found = await audit(live.installation, EVERYTHING)
+    assert [owed.id for owed in found.missing] == [RecordId(*places[2]), RecordId(*places[3])]
+    assert (found.counts.asked, found.counts.emails, found.counts.duplicates) == (4, 1, 1)
+    assert as_json(found, "actions", 9)["duplicates"] == 1
+    assert any("1  passed over" in line for line in as_lines(found, "actions", 9))
 
 
 async def test_an_action_that_is_being_moved_is_in_flight(topics: Make) -> None:

@@ -68,6 +68,16 @@ def test_any_order_of_reading_gives_the_same_count(data: st.DataObject) -> None:
     assert counts.records == 12
 
 
+def test_what_was_passed_over_waits_no_longer() -> None:
+    """An id that nobody waits for, or of an action outside the range, counts as nothing."""
+    matching = Matching(TOPIC, {0: range(1, 3)})
+    matching.actions(0, [acted(offset) for offset in range(3)])
+    matching.passed_over([EmailWriter(TOPIC, 0).id_of(offset).encode() for offset in (0, 1, 1, 9)])
+    matching.passed_over([b"\xff"])
+    assert [owed.id.offset for owed in matching.owed] == [2]
+    assert (matching.waiting, matching.counts.duplicates, matching.counts.asked) == (1, 1, 2)
+
+
 def test_what_asks_for_no_email_is_owed_none() -> None:
     """By the worker's own rule: no consent, another stage; repeat signers only where they are mailed."""
     values = [

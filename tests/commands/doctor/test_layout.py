@@ -7,11 +7,14 @@ from streams.commands.doctor.layout import check_layout
 from streams.commands.installation import Described
 from streams.kafka.topics import TopicNames
 
-NAMES = TopicNames("actions", "status", "emails", "dlq", "changelog", "rekeyed")
+NAMES = TopicNames("actions", "status", "emails", "dlq", "changelog", "rekeyed", "marks")
+WINDOW = 900.0  # seconds
 SOUND = {
     name: {
         "min.insync.replicas": "2",
-        "cleanup.policy": "compact" if name in ("status", "changelog") else "delete",
+        "cleanup.policy": {"status": "compact", "changelog": "compact", "marks": "compact,delete"}.get(
+            name, "delete"
+        ),
     }
     for name in NAMES.all
 }
@@ -24,7 +27,7 @@ def described(**changes: dict[str, str]) -> Described:
 
 def test_a_sound_layout_has_nothing_to_complain_of() -> None:
     """Equal counts, 3 replicas of which 2 in sync, a week of emails, compacted tables."""
-    assert {finding.level for finding in check_layout(described(), NAMES)} == {Severity.OK}
+    assert {finding.level for finding in check_layout(described(), NAMES, WINDOW)} == {Severity.OK}
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,9 @@ def test_a_sound_layout_has_nothing_to_complain_of() -> None:
         ("dlq", "max.message.bytes", "1000", Severity.WARNING, "is shortened"),
         ("status", "cleanup.policy", "delete", Severity.PROBLEM, "is not compacted"),
         ("changelog", "cleanup.policy", "compact,delete", Severity.WARNING, "also deletes by age"),
+        ("marks", "cleanup.policy", "compact", Severity.WARNING, "deletes nothing by age"),
+        ("marks", "retention.ms", "60000", Severity.PROBLEM, "less than STREAMS_DUPLICATE_WINDOW"),
+        ("marks", "retention.ms", "86400000", Severity.WARNING, "no audit can say"),
         ("actions", "min.insync.replicas", "1", Severity.WARNING, "can be lost with one broker"),
         ("actions", "min.insync.replicas", "3", Severity.WARNING, "one broker away stops it"),
         ("actions", "min.insync.replicas", "4", Severity.PROBLEM, "nothing can be written"),
@@ -52,7 +58,7 @@ def test_each_wrong_configuration_is_named(
     """One setting wrong: one finding, of its level, with its topic and a remedy."""
     (finding,) = [
         each
-        for each in check_layout(described(**{topic: {config: value}}), NAMES)
+        for each in check_layout(described(**{topic: {config: value}}), NAMES, WINDOW)
         if each.level is not Severity.OK
     ]
     assert (finding.level, said in finding.text, topic in finding.text) == (level, True, True)
@@ -71,13 +77,13 @@ def test_different_counts_and_missing_topics_are_problems() -> None:
     found = check_layout(Described({"actions": 8, "status": 4}, sound.replicas, sound.configs), NAMES)
     texts = [finding.text for finding in found if finding.level is Severity.PROBLEM]
     assert "partition counts differ: actions 8, status 4" in texts
-    assert sum("is missing" in text for text in texts) == 4
+    assert sum("is missing" in text for text in texts) == 5
 
 
 def test_one_replica_is_a_warning() -> None:
     """A lost disk is lost records."""
     one = Described(described().partitions, dict.fromkeys(NAMES.all, 1), {})
-    assert sum("one replica" in finding.text for finding in check_layout(one, NAMES)) == 6
+    assert sum("one replica" in finding.text for finding in check_layout(one, NAMES)) == 7
 
 
 def test_configurations_that_may_not_be_read_are_no_fault() -> None:
