@@ -14,6 +14,8 @@ from examples.proca.demo.rabbitmq import RabbitMq
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.ports import free_port
 from tests.clients import happens, make_topics
+from tests.integration.steps import Make as MakeInstallation
+from tests.integration.steps import emails_of
 from tests.integration.topics import read
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -22,16 +24,25 @@ KILLS = 20
 
 
 def test_twenty_kills_under_load_lose_nothing(
-    rabbitmq: RabbitMq, kafka: EmbeddedKafka, bridge: Make, unique_name: Callable[[str], str]
+    rabbitmq: RabbitMq,
+    kafka: EmbeddedKafka,
+    bridge: Make,
+    installation: MakeInstallation,
 ) -> None:
-    """Killed at twenty random moments while messages come: every message is in Kafka, few of them twice."""
-    topic = unique_name("actions")
+    """Killed at twenty random moments while messages come: every message is in Kafka, few of them twice.
+
+    Behind it, a worker with a window for duplicates writes one email for each person.
+    """
+    place = installation(duplicate_window=3_600, topic_partitions=4)
+    topic = place.names.actions
+    worker = place.worker()
+    worker.start()
+    worker.wait_ready()
     process = bridge("actions", topic)
     chance = random.Random(7)
     bodies = [dumped(message(number)) for number in range(20_000)]
 
     async def through() -> list[bytes]:
-        await make_topics(kafka.bootstrap_servers, 4, topic)
         async with Proca(rabbitmq.url) as proca:
             await proca.declare(310)
             process.start()
@@ -60,6 +71,10 @@ def test_twenty_kills_under_load_lose_nothing(
     assert found.keys() == set(bodies)
     repeated = sum(found.values()) - len(found)
     assert repeated <= KILLS * 1_000  # what one bridge has in its hands
+    worker.wait_counter(sum(found.values()), "confirmation_actions_taken_total", 120)
+    assert worker.stop() == 0
+    emails = asyncio.run(emails_of(place, len(bodies)))
+    assert Counter(email["actionId"] for email in emails) == Counter(range(len(bodies)))
 
 
 def test_rabbitmq_may_restart(
