@@ -29,8 +29,11 @@ from grafana_foundation_sdk.models.common import (
     VisibilityMode,
 )
 from grafana_foundation_sdk.models.dashboard import (
+    DashboardSpecialValueMapOptions,
     DataSourceRef,
     DynamicConfigValue,
+    SpecialValueMap,
+    SpecialValueMatch,
     Threshold,
     ThresholdsMode,
     ValueMap,
@@ -40,6 +43,8 @@ from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+#: What a panel says where a query has no answer: an unknown number is not 0, and is not green.
+NO_DATA = "no data"
 GREEN, YELLOW, ORANGE, RED, GREY = "green", "#EAB839", "orange", "red", "#8e8e8e"
 
 #: What queries write for the variables that choose workers, mailers and organisations.
@@ -83,6 +88,12 @@ def _thresholds(steps: Mapping[float, str]) -> dashboard.ThresholdsConfig:
     )
 
 
+def _unknown() -> SpecialValueMap:
+    """Say so where a number is missing, or a share of nothing."""
+    unknown = ValueMappingResult(NO_DATA, GREY, index=0)
+    return SpecialValueMap(DashboardSpecialValueMapOptions(SpecialValueMatch.NULL_AND_NAN, unknown))
+
+
 def number(title: str, about: str, unit: str, query: Query, steps: Mapping[float, str]) -> stat.Panel:
     """Return a panel with one number, coloured by the thresholds in `steps`; green below the first.
 
@@ -99,6 +110,8 @@ def number(title: str, about: str, unit: str, query: Query, steps: Mapping[float
         .description(about)
         .datasource(SOURCE)
         .unit(unit)
+        .no_value(NO_DATA)
+        .mappings([_unknown()])
         .thresholds(_thresholds(steps))
         .color_mode(BigValueColorMode.BACKGROUND)
         .graph_mode(BigValueGraphMode.AREA)
@@ -133,6 +146,7 @@ def lines(
         .description(about)
         .datasource(SOURCE)
         .unit(unit)
+        .no_value(NO_DATA)
         .axis_soft_min(0)
         .draw_style(GraphDrawStyle.LINE)
         .line_width(1)
@@ -187,6 +201,7 @@ def heat(title: str, about: str, unit: str, expression: str, *, width: int = 8) 
         .title(title)
         .description(about)
         .datasource(SOURCE)
+        .no_value(NO_DATA)
         .calculate(False)
         .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64))
         .y_axis(heatmap.YAxisConfig().unit(unit))
@@ -213,8 +228,19 @@ def states(
     *,
     width: int = 8,
     height: int = 8,
+    nothing: str = NO_DATA,
 ) -> statetimeline.Panel:
-    """Return a band over time for each series; `names` has text and colour of each value."""
+    """Return a band over time for each series.
+
+    Args:
+        title: what is shown.
+        about: what it means to whoever is on call.
+        query: what is asked.
+        names: text and colour of each value.
+        width: in Grafana's 24 columns.
+        height: in rows of its grid.
+        nothing: what the panel says where there is no series.
+    """
     mapping = ValueMap(
         {
             str(value): ValueMappingResult(text, colour, index=index)
@@ -227,6 +253,7 @@ def states(
         .description(about)
         .datasource(SOURCE)
         .unit("none")
+        .no_value(nothing)
         .mappings([mapping])
         .show_value(VisibilityMode.AUTO)
         .merge_values(True)

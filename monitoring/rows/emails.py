@@ -118,6 +118,7 @@ def waiting() -> list[Any]:
             {1: ("pending", YELLOW), 2: ("firing", RED)},
             width=24,
             height=6,
+            nothing="no alert is pending or firing",
         ),
         lines(
             "Actions in, emails out",

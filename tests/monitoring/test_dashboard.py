@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from monitoring import dashboard
+from monitoring.panels import GREY
 from streams.observability.metric_catalogue import CATALOGUE
 from tests.monitoring.queries import (
     DASHBOARD,
@@ -41,6 +42,9 @@ MAILER: dict[str, tuple[str, ...]] = {
 }
 #: Metrics of the catalogue that no panel shows, with the reason.
 NOT_SHOWN: dict[str, str] = {}
+
+#: What panels say while there is nothing to show, where that is good news.
+SAYS_NOTHING = {"Alerts": "no alert is pending or firing"}
 
 VARIABLES = {
     "job": "j",
@@ -124,6 +128,17 @@ def test_every_panel_explains_itself(panel: dict[str, Any]) -> None:
     assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
     assert panel["targets"]
     assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=[panel["title"] for panel in PANELS])
+def test_a_panel_without_an_answer_says_so(panel: dict[str, Any]) -> None:
+    """No series is told in words; of a single number also null and NaN, which are neither 0 nor green."""
+    defaults = panel["fieldConfig"]["defaults"]
+    assert defaults["noValue"] == SAYS_NOTHING.get(panel["title"], "no data")
+    if panel["type"] == "stat":
+        (unknown,) = defaults["mappings"]
+        assert (unknown["type"], unknown["options"]["match"]) == ("special", "null+nan")
+        assert unknown["options"]["result"] == {"text": "no data", "color": GREY, "index": 0}
 
 
 def test_titles_and_ids_are_unique() -> None:
