@@ -7,10 +7,13 @@ import signal
 import sys
 
 try:
+    # Before all else is imported, which takes a second: in a container a command is process 1, and Linux
+    # drops a signal to that one which nobody handles. A worker has nothing to put in order yet, and ends as
+    # it was told to; other commands end with the exit code that a shell gives to an end by SIGTERM.
     if sys.argv[1:2] == ["worker"]:
-        # Before all else is imported, which takes a second: in a container a worker is process 1, and Linux
-        # drops a signal to that one which nobody handles. There is nothing to put in order yet.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    elif os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     import click
 
     from streams.commands.acls import acls

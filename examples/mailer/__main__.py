@@ -8,10 +8,17 @@ python -m examples.mailer render FOLDER < FILE      writes the letters of emails
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sqlite3
+import signal
 import sys
+
+if __name__ == "__main__" and sys.argv[1:] == []:
+    # Before all else is imported, which takes half a second: in a container the mailer is process 1, and
+    # Linux drops a signal to that one which nobody handles. No letter is in hand yet.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+import asyncio
+import sqlite3
 import time
 from collections.abc import Callable
 from functools import partial

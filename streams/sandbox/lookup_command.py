@@ -5,6 +5,11 @@ Runs until SIGINT or SIGTERM. While it runs, ``curl -X PUT -d hanging http://loc
 
 import signal
 
+if __name__ == "__main__":
+    # Before all else is imported: in a container this is process 1, and Linux drops a signal to that one
+    # unless it is handled or blocked. A blocked one waits for `sigwait`. Threads inherit this.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+
 import click
 
 from streams.sandbox.errors import SandboxError
@@ -20,13 +25,11 @@ _PORT = click.IntRange(0, 65535)
 @click.option("--behaviour", type=click.Choice([*Behaviour]), default=Behaviour.HEALTHY, show_default=True)
 def main(host: str, port: int, control_port: int, behaviour: str) -> None:
     """Run a lookup service that can be told to fail."""
-    wanted = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before its thread starts, which inherits this
     service = LookupService(behaviour=Behaviour(behaviour), host=host, port=port, control_port=control_port)
     try:
         service.start()
         click.echo(f"lookup: {service.url}, control at {service.control_url}")
-        signal.sigwait(wanted)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
     except (OSError, SandboxError) as error:
         raise click.ClickException(str(error)) from None
     finally:
