@@ -1,5 +1,7 @@
 """What can be said of k8s/ without building it; ``make check-deploy`` builds and judges everything."""
 
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,28 @@ def test_every_policy_holds_and_catches_its_bad_change(policy: policies.Policy) 
         next(policies.of_kind(found, "StatefulSet"))["spec"].pop("replicas")
     assert list(policy(found)) == []
     assert not uncaught(policy, found)
+
+
+def test_the_readme_s_commands_fit_an_empty_cluster() -> None:
+    """Each file that they name is there, and the namespace comes before what is put into it."""
+    commands = re.findall(r"^\$ (.*)$", (ROOT / "k8s/README.md").read_text(), re.MULTILINE)
+    named = [path for command in commands for path in re.findall(r"\bk8s/[\w./-]+", command)]
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    (first, *_) = [command for command in commands if command.startswith("kubectl")]
+    assert re.fullmatch(r"kubectl apply -f \S+/namespace\.yaml", first)
+    (namespace,) = yaml.safe_load_all((ROOT / first.split()[-1]).read_text())
+    used = {name for command in commands for name in re.findall(r"kubectl -n (\S+)", command)}
+    assert used == {namespace["metadata"]["name"]}
+
+
+def test_keda_s_readme_takes_only_the_number_of_workers_out_of_what_was_applied() -> None:
+    """Its sed command leaves the rest of the StatefulSet, so that the next apply changes nothing else."""
+    (expression,) = re.findall(r"sed '(.*?)'", (ROOT / "k8s/components/keda/README.md").read_text())
+    (applied,) = policies.of_kind(documents("base"), "StatefulSet")
+    command = ["sed", expression]
+    done = subprocess.run(command, input=yaml.safe_dump(applied), capture_output=True, text=True, check=True)
+    assert applied["spec"].pop("replicas") == 2
+    assert yaml.safe_load(done.stdout) == applied
 
 
 def test_topics_are_those_that_a_worker_makes() -> None:
