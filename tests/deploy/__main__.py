@@ -1,6 +1,7 @@
 """``make check-deploy``: builds, validates and judges what is deployed, and tests the alerts.
 
-``--write-rules`` makes the Prometheus Operator's rules from those in monitoring/.
+``--write-rules`` makes the Prometheus Operator's rules from those in monitoring/, ``--write-schemas`` the
+schemas of the operators' kinds from their own definitions.
 """
 
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import click
 import yaml
 
+from tests.deploy import operator_kinds
 from tests.deploy.kustomize import FOLDER, ROOT, build
 from tests.deploy.mutations import BAD, uncaught
 from tests.deploy.rules import problem as rules_problem
@@ -55,8 +57,7 @@ def main() -> int:
         if uncaught(policy, built["production"]):
             wrong.append(f"policy {policy.__name__} lets its bad change pass")
         click.echo(f"  {policy.__name__}: {policy.__doc__}")
-    if (why := rules_problem()) is not None:
-        wrong.append(why)
+    wrong += [why for why in (rules_problem(), operator_kinds.problem()) if why is not None]
     wrong += _alerts()
     total = sum(map(len, built.values()))
     click.echo(f"{len(built)} kustomizations, {total} documents, {len(BAD)} policies, {len(wrong)} problems")
@@ -80,5 +81,8 @@ def _alerts() -> list[str]:
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write-rules"]:
         write()
+        sys.exit(0)
+    if sys.argv[1:] == ["--write-schemas"]:
+        operator_kinds.FILE.write_text(operator_kinds.made())
         sys.exit(0)
     sys.exit(main())

