@@ -28,7 +28,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 #: Folders whose files take long. They begin first: no process shall work on one when the others have ended.
 _LONG = [
-    f"tests/{name}/" for name in ("integration", "docs", "security", "sandbox", "privacy", "bench", "mailer")
+    f"tests/{name}/"
+    for name in ("integration", "docs", "security", "sandbox", "privacy", "bench", "mailer", "deploy")
 ]
 
 

@@ -1,12 +1,19 @@
 #!/bin/sh
-# Chromium (the live page), Prometheus (scrapes, alert rules) and RabbitMQ (the bridge): Debian's packages,
-# installed where that is possible. Where it is not, the tests that need them are skipped and say so; in CI
-# they fail. With names of packages, only those are looked for.
+# Chromium (the live page), Prometheus (scrapes, alert rules), RabbitMQ (the bridge) and iproute2 (the network of
+# compose's services): Debian's packages, installed where that is possible. Where it is not, the tests that need
+# them are skipped and say so; in CI they fail. With names of packages, only those are looked for.
 set -eu
 
 missing=""
-for package in ${*:-chromium prometheus rabbitmq-server}; do
-    command -v "$package" >/dev/null || [ -x "/usr/sbin/$package" ] || missing="$missing $package"
+for package in ${*:-chromium prometheus rabbitmq-server iproute2}; do
+    case $package in
+        prometheus) programs="prometheus promtool" ;;
+        iproute2) programs=ip ;;
+        *) programs=$package ;;
+    esac
+    for program in $programs; do
+        command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || { missing="$missing $package"; break; }
+    done
 done
 [ -n "$missing" ] || exit 0
 

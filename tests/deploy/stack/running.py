@@ -1,0 +1,89 @@
+"""The services of docker-compose.yml, started in the order that it demands."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Self
+
+from streams.sandbox.process import Process
+from tests.deploy.stack.images import FOREIGN
+from tests.deploy.stack.machine import Machine
+from tests.deploy.stack.service import services
+
+_LOOK_EVERY = 0.5  # seconds, in place of compose's intervals: the order does not depend on them
+
+
+class Stack:
+    """All services but those that nothing stands for; a ``with`` statement starts them, and ends them all."""
+
+    def __init__(self, folder: Path) -> None:
+        """Describe it; `folder` is for logs and volumes."""
+        self.services = services(FOREIGN)
+        self.machine = Machine(folder, self.services)
+        self.processes: dict[str, Process] = {}
+        self._fulfilled: set[tuple[str, str]] = set()
+
+    def __enter__(self) -> Self:
+        self.machine.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.machine.__exit__()
+
+    def start(self, seconds: float = 200) -> None:
+        """Start each service when all that it needs has come to be.
+
+        Returns when those that go on are healthy, and the others have ended.
+        """
+        until = time.monotonic() + seconds
+        waiting = dict(self.services)
+        while waiting:
+            for name, service in list(waiting.items()):
+                if all(self._is(needed, condition) for needed, condition in service.needs.items()):
+                    self.processes[name] = self.machine.start(name)
+                    del waiting[name]
+            assert time.monotonic() < until, f"still waiting: {', '.join(waiting)}{self._logs()}"
+            time.sleep(_LOOK_EVERY)
+        for name, service in self.services.items():
+            self.wait(name, "service_healthy" if service.restart else "service_completed_successfully", until)
+
+    def wait(self, name: str, condition: str, until: float) -> None:
+        """Wait until a service is what compose's condition says; `until` is a time of ``time.monotonic``."""
+        while not self._is(name, condition):
+            assert time.monotonic() < until, f"{name}: not {condition}{self._logs()}"
+            time.sleep(_LOOK_EVERY)
+
+    def restart(self, name: str) -> None:
+        """Start a service again that has ended, as compose's ``restart`` does."""
+        assert self.services[name].restart
+        self._fulfilled.discard((name, "service_healthy"))
+        self.machine.start(name)
+
+    def stop(self, name: str) -> int:
+        """Send SIGTERM to process 1 of a service, wait for its end, and return its exit code."""
+        self.machine.signal(name, signal.SIGTERM)
+        return self.processes[name].wait(30)
+
+    def _is(self, name: str, condition: str) -> bool:
+        if (name, condition) in self._fulfilled:
+            return True
+        process = self.processes.get(name)
+        if process is None:
+            return False
+        match condition:
+            case "service_completed_successfully":
+                fulfilled = not process.running
+                assert not fulfilled or process.wait() == 0, f"{name} failed.{process.last_lines()}"
+            case "service_healthy":
+                process.check()
+                health = self.services[name].image.health
+                assert health is not None, f"{name} has no health check"
+                fulfilled = self.machine.run(name, health).returncode == 0
+            case _:
+                raise ValueError(f"{name}: nothing is known of {condition}")
+        if fulfilled:
+            self._fulfilled.add((name, condition))
+        return fulfilled
+
+    def _logs(self) -> str:
+        return "".join(f"\n{name}:{process.last_lines()}" for name, process in self.processes.items())
