@@ -8,16 +8,15 @@ python -m examples.mailer render FOLDER < FILE      writes the letters of emails
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 
+from examples.first_signal import end_at_sigterm
+
 if __name__ == "__main__" and sys.argv[1:] == []:
-    # Before all else is imported, which takes half a second: in a container the mailer is process 1, and
-    # Linux drops a signal to that one which nobody handles. No letter is in hand yet.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    end_at_sigterm()  # before all else is imported
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable

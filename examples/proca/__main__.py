@@ -7,9 +7,15 @@ python -m examples.proca settings     lists what can be set
 
 from __future__ import annotations
 
+import sys
+
+from examples.first_signal import end_at_sigterm
+
+if __name__ == "__main__" and sys.argv[1:] in (["actions"], ["statuses"]):
+    end_at_sigterm()  # before all else is imported
+
 import asyncio
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 
