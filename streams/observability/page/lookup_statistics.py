@@ -1,5 +1,6 @@
 """How each organisation's lookup did in the last minute, and for how long its breaker has not been closed."""
 
+import logging
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -9,6 +10,8 @@ from streams.lookup.breaker import State
 from streams.lookup.organisation import LookupObserver
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.observability.quantile import quantile
+
+log = logging.getLogger(__name__)
 
 #: A minute is kept as so many intervals of so many seconds; a whole interval is forgotten at a time.
 INTERVALS, INTERVAL = 6, 10.0
@@ -82,7 +85,7 @@ class _Organisation:
 
 
 class LookupStatistics(LookupObserver):
-    """Observes all lookups for the page, and passes on to another observer whatever it is told."""
+    """Observes lookups for the page and the log, and passes on to another observer whatever it is told."""
 
     def __init__(self, following: LookupObserver, clock: Callable[[], float]) -> None:
         """Pass on to `following`; `clock` gives monotonic seconds."""
@@ -96,12 +99,20 @@ class LookupStatistics(LookupObserver):
         self._following.answered(org_id, outcome, seconds)
 
     def state_changed(self, org_id: int | None, state: State) -> None:
-        """Note since when the breaker has not been closed; half-open is as down as open."""
+        """Note, and log, since when the breaker has not been closed; half-open is as down as open."""
         organisation = self._organisations[org_id]
+        whose = "the default lookup" if org_id is None else f"the lookup of organisation {org_id}"
         if state is State.CLOSED:
+            if organisation.down_since is not None:
+                log.info("%s is asked again", whose, extra={"event": "lookup_back", "org_id": org_id})
             organisation.down_since = None
         elif organisation.down_since is None:
             organisation.down_since = self._clock()
+            log.warning(
+                "%s is down, and is asked only to see whether it is back; its supporters get two buttons",
+                whose,
+                extra={"event": "lookup_down", "org_id": org_id},
+            )
         self._following.state_changed(org_id, state)
 
     def last_minute(self, org_id: int | None) -> LastMinute:

@@ -1,5 +1,7 @@
 """What the page knows of each organisation's lookup."""
 
+import logging
+
 import pytest
 
 from streams.lookup.breaker import State
@@ -9,6 +11,7 @@ from tests.timing import Clock
 
 FOUND = LookupOutcome(Outcome.EXISTING)
 FAILED = LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)
+DOWN = "is down, and is asked only to see whether it is back; its supporters get two buttons"
 
 
 class Following:
@@ -108,6 +111,30 @@ def test_down_is_since_the_breaker_left_closed(statistics: LookupStatistics, clo
     assert statistics.down_for(2) == 180
     statistics.state_changed(2, State.CLOSED)
     assert statistics.down_for(2) is None
+
+
+def test_the_log_says_once_that_a_lookup_is_down_and_once_that_it_is_back(
+    statistics: LookupStatistics, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Probes that fail in between say nothing; the default lookup is called so."""
+    caplog.set_level(logging.INFO)
+    for state in (State.CLOSED, State.OPEN, State.HALF_OPEN, State.OPEN, State.CLOSED):
+        statistics.state_changed(310, state)
+    statistics.state_changed(None, State.OPEN)
+    said = [(each.levelname, each.event, each.getMessage()) for each in caplog.records]  # type: ignore[attr-defined]  # extra
+    assert said == [
+        (
+            "WARNING",
+            "lookup_down",
+            f"the lookup of organisation 310 {DOWN}",
+        ),
+        ("INFO", "lookup_back", "the lookup of organisation 310 is asked again"),
+        (
+            "WARNING",
+            "lookup_down",
+            f"the default lookup {DOWN}",
+        ),
+    ]
 
 
 def test_the_metrics_are_told_all_the_same(clock: Clock) -> None:
