@@ -80,6 +80,7 @@ class Described:
 
     partitions: Mapping[str, int]
     replicas: Mapping[str, int]  # the fewest of any partition
+    in_sync: Mapping[str, int]  # replicas that are, the fewest of any partition
     configs: Mapping[str, Mapping[str, str]]
 
     def config(self, topic: str, name: str, otherwise: str) -> str:
@@ -123,6 +124,7 @@ async def describe_topics(connection: Mapping[str, Any], topics: Collection[str]
     return Described(
         {each["topic"]: len(each["partitions"]) for each in found},
         {each["topic"]: min(len(one["replicas"]) for one in each["partitions"]) for each in found},
+        {each["topic"]: min(len(one["isr"]) for one in each["partitions"]) for each in found},
         configs,
     )
 

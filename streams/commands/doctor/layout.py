@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from streams.commands.doctor.findings import Finding, note, ok, problem, seconds, warning
 from streams.commands.installation import Described
@@ -37,6 +37,7 @@ def check_layout(described: Described, names: TopicNames, window: float = 0.0) -
     if not described.configs:
         yield note(CHECK, "we may not read configurations", "allow DescribeConfigs on the topics")
         return
+    yield from _in_sync(described, there)
     yield from _emails(described, names)
     yield from _compaction(described, names)
     yield from _dead_letters(described, names)
@@ -125,6 +126,27 @@ def _dead_letters(described: Described, names: TopicNames) -> Iterator[Finding]:
             CHECK,
             f"{names.dead_letters} is compacted: of dead letters with the same key, only the last is kept",
             "set cleanup.policy to delete",
+        )
+
+
+def _in_sync(described: Described, there: Sequence[str]) -> Iterator[Finding]:
+    remedy = "bring the missing brokers back"
+    lacking = [name for name in there if described.in_sync[name] < described.replicas[name]]
+    waiting = [
+        name
+        for name in lacking
+        if described.in_sync[name] < int(described.config(name, "min.insync.replicas", "1"))
+    ]
+    if waiting:
+        yield problem(
+            CHECK,
+            f"{', '.join(waiting)}: a partition has fewer replicas in sync than min.insync.replicas:"
+            " what is written to it waits",
+            remedy,
+        )
+    if rest := [name for name in lacking if name not in waiting]:
+        yield warning(
+            CHECK, f"{', '.join(rest)}: a partition has replicas that are not in sync, or not there", remedy
         )
 
 

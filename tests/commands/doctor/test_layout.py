@@ -1,5 +1,7 @@
 """The layout of topics."""
 
+from dataclasses import replace
+
 import pytest
 
 from streams.commands.doctor.findings import Severity
@@ -22,7 +24,8 @@ SOUND = {
 
 def described(**changes: dict[str, str]) -> Described:
     configs = {name: {**SOUND[name], **changes.get(name, {})} for name in NAMES.all}
-    return Described(dict.fromkeys(NAMES.all, 8), dict.fromkeys(NAMES.all, 3), configs)
+    three = dict.fromkeys(NAMES.all, 3)
+    return Described(dict.fromkeys(NAMES.all, 8), three, three, configs)
 
 
 def test_a_sound_layout_has_nothing_to_complain_of() -> None:
@@ -74,7 +77,7 @@ def test_kept_for_ever_is_long_enough() -> None:
 def test_different_counts_and_missing_topics_are_problems() -> None:
     """Both counts are named."""
     sound = described()
-    found = check_layout(Described({"actions": 8, "status": 4}, sound.replicas, sound.configs), NAMES)
+    found = check_layout(replace(sound, partitions={"actions": 8, "status": 4}), NAMES)
     texts = [finding.text for finding in found if finding.level is Severity.PROBLEM]
     assert "partition counts differ: actions 8, status 4" in texts
     assert sum("is missing" in text for text in texts) == 5
@@ -82,12 +85,23 @@ def test_different_counts_and_missing_topics_are_problems() -> None:
 
 def test_one_replica_is_a_warning() -> None:
     """A lost disk is lost records."""
-    one = Described(described().partitions, dict.fromkeys(NAMES.all, 1), {})
+    one = dict.fromkeys(NAMES.all, 1)
+    one = replace(described(), replicas=one, in_sync=one, configs={})
     assert sum("one replica" in finding.text for finding in check_layout(one, NAMES)) == 7
 
 
 def test_configurations_that_may_not_be_read_are_no_fault() -> None:
     """It is said that they were not looked at."""
     sound = described()
-    found = check_layout(Described(sound.partitions, sound.replicas, {}), NAMES)
+    found = check_layout(replace(sound, configs={}), NAMES)
     assert any("may not read configurations" in finding.text for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("in_sync", "level"), [(3, Severity.OK), (2, Severity.WARNING), (1, Severity.PROBLEM)]
+)
+def test_replicas_that_are_not_in_sync_are_told(in_sync: int, level: Severity) -> None:
+    """As long as enough are, it is a warning; with fewer than min.insync.replicas, what is written waits."""
+    found = list(check_layout(replace(described(), in_sync=described().in_sync | {"emails": in_sync}), NAMES))
+    assert max(found, key=lambda each: list(Severity).index(each.level)).level is level
+    assert any(each.text.startswith("emails: a partition has") for each in found) == (in_sync < 3)
