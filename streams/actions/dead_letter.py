@@ -49,6 +49,7 @@ class DeadLetterOrigin(NamedTuple):
     json_path: str
     shortened: bool  # whether a part of the original record is missing
     epoch: int = 0  # of the partition when the record was read
+    last_offset: int | None = None  # of the batch that it stands for; None: it is one record's
 
 
 def dead_letter_headers(
@@ -116,6 +117,7 @@ def read_dead_letter_headers(headers: Iterable[tuple[str, bytes | None]]) -> Dea
         texts.get(_JSON_PATH, ""),
         not _MARKS.isdisjoint(texts),
         _number(texts.get(_EPOCH, "")) or 0,
+        _number(texts.get(_LAST_OFFSET, "")),
     )
 
 

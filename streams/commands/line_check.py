@@ -54,7 +54,7 @@ _WRONG = {
 }
 
 
-class _Record(NamedTuple):
+class LineRecord(NamedTuple):
     """A line as the worker would read it."""
 
     value: bytes
@@ -93,7 +93,7 @@ def checked_action(actions_topic: str, repeats_at: str | None = None) -> Callabl
 
     def message(line: bytes) -> Message:
         try:
-            result = process(_Record(line))
+            result = process(LineRecord(line))
         except Exception:  # a bug of ours: the worker makes a dead letter of it, too
             raise Unsendable(would_be_dead_letter(ErrorClass.INTERNAL_ERROR, "$")) from None
         assert isinstance(result, Result), "nothing is looked up, nothing stops"

@@ -141,10 +141,27 @@ class TopicReader:
         """Read what is there now: everything, or what is stamped at or after `since` (milliseconds)."""
         ends = await self.stable_ends(partitions)
         first = await self.first_offsets(partitions)
-        if since is not None:
-            for number, at in (await self.offsets_at(partitions, max(0, since))).items():
-                first[number] = max(first[number], ends[number] if at is None else at)
-        self.begin({number: range(first[number], end) for number, end in ends.items()})
+        self.begin(
+            await self.within({number: range(first[number], end) for number, end in ends.items()}, since)
+        )
+
+    async def within(
+        self, spans: Mapping[int, range], since: int | None = None, until: int | None = None
+    ) -> dict[int, range]:
+        """Return the parts of `spans` that lie between two times, in milliseconds; None: no bound.
+
+        A part begins with the first record that is stamped at or after `since`, and ends before the first one
+        that is stamped at or after `until`.
+        """
+        begin = {} if since is None or not spans else await self.offsets_at(spans, max(0, since))
+        end = {} if until is None or not spans else await self.offsets_at(spans, max(0, until))
+        found = {}
+        for number, span in spans.items():
+            at = begin.get(number, span.start)
+            start = span.stop if at is None else min(max(span.start, at), span.stop)
+            at = end.get(number)
+            found[number] = range(start, span.stop if at is None else max(start, min(at, span.stop)))
+        return found
 
     @property
     def done(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import NewTopic
+from aiokafka.admin import NewTopic, RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.actions.dead_letter import dead_letter_headers
@@ -99,6 +99,13 @@ class Topics:
         async with producing(self.servers) as producer:
             await producer.send_and_wait(
                 self.names.dead_letters, value, key=b"310:x", headers=headers, partition=place[0]
+            )
+
+    async def forget(self, topic: str, before: dict[int, int]) -> None:
+        """Remove the beginning of partitions, as retention does."""
+        async with administering(self.servers) as admin:
+            await admin.delete_records(
+                {TopicPartition(topic, number): RecordsToDelete(offset) for number, offset in before.items()}
             )
 
     async def settle(self, progress: dict[int, tuple[int, list[Run]]], topic: str | None = None) -> None:

@@ -56,7 +56,7 @@ def test_the_connection_comes_from_one_function() -> None:
                 makers.add(str(place))
     # The others read it: for a sentence, or to look at each address; Faust is given it in a form of its own.
     reading = {
-        "commands/doctor/examination.py",
+        "commands/doctor/cluster.py",
         "commands/feed.py",
         "commands/feeder.py",
         "kafka/connection_check.py",

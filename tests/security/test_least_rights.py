@@ -29,7 +29,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from streams.commands.doctor.rights import check_rights
+from streams.commands.doctor.cluster import check_rights
 from streams.commands.installation import installation_of
 from streams.kafka import authorization
 from streams.kafka.acls import Acl, least, to_make_topics

@@ -222,20 +222,14 @@ class _Run:
 
     async def _begin_emails(self, matching: Matching, spans: Mapping[int, range]) -> dict[int, range]:
         """Begin to read emails: all of them, or from some time before the first action that is read."""
-        log = self._snapshot.emails
-        spans_of_emails = log.spans
+        spans_of_emails = self._snapshot.emails.spans
         if any(span.start for span in spans.values()):
             first = [
                 records[0].timestamp
                 for number, records in (await self._first_chunks(matching)).items()
                 if spans[number]
             ]
-            since = max(0, min(first, default=0) - RUN_IN)
-            found = await self._emails.offsets_at(list(log.end), since)
-            for number, span in spans_of_emails.items():
-                at = found.get(number)
-                start = span.stop if at is None else max(span.start, min(at, span.stop))
-                spans_of_emails[number] = range(start, span.stop)
+            spans_of_emails = await self._emails.within(spans_of_emails, min(first, default=0) - RUN_IN)
         self._emails.begin(spans_of_emails)
         return spans_of_emails
 

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _MomentType(click.ParamType):
+class MomentType(click.ParamType):
+    """A time, a time ago, or an offset (:mod:`streams.commands.audit.moments`)."""
+
     name = "moment"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Moment:
+        """Return the moment; fails for a text that is none."""
         from streams.commands.audit.moments import Moment, moment
 
         if isinstance(value, Moment):
@@ -44,11 +47,11 @@ def _range_options(command: F) -> F:
             multiple=True,
             help="Only actions of this partition; may be given several times.",
         ),
-        click.option("--to", "end", type=_MomentType(), metavar="MOMENT", help="Before then; default: now."),
+        click.option("--to", "end", type=MomentType(), metavar="MOMENT", help="Before then; default: now."),
         click.option(
             "--from",
             "begin",
-            type=_MomentType(),
+            type=MomentType(),
             metavar="MOMENT",
             help='Actions from then on: "2026-11-24T10:00:00Z", "-2h", an offset. Default: all kept.',
         ),

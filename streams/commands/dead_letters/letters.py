@@ -20,6 +20,15 @@ class DeadLetter(NamedTuple):
     timestamp: int  # milliseconds since the epoch
     size: int  # bytes of its value
     shortened: bool  # its topic had no room for all of it
+    epoch: int = 0  # which one of its partition's logs `source` is of
+    last_offset: int | None = None  # of the batch that it stands for; None: it is one record's
+
+    def is_of(self, place: RecordId, epoch: int) -> bool:
+        """Whether it comes from this place, or from a batch with it."""
+        if self.source is None or (self.source.partition, self.epoch) != (place.partition, epoch):
+            return False
+        last = self.source.offset if self.last_offset is None else self.last_offset
+        return self.source.offset <= place.offset <= last
 
 
 def letter_of(record: Any) -> DeadLetter:
@@ -35,6 +44,8 @@ def letter_of(record: Any) -> DeadLetter:
         record.timestamp,
         len(record.value or b""),
         origin.shortened,
+        origin.epoch,
+        origin.last_offset,
     )
 
 

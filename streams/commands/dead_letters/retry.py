@@ -195,17 +195,23 @@ async def _retried(
 ) -> set[RecordId]:
     """Which of these letters have a record in the topic that they came from, by its header."""
     since = min(letter.timestamp for letter in unknown)
-    prefix = f"{installation.names.dead_letters}/"
     retried = set()
     for topic in {letter.topic for letter in unknown} & {
         installation.names.actions,
         installation.names.statuses,
     }:
         async for record in records_of(installation, topic, described, since):
-            for name, value in record.headers:
-                text = (value or b"").decode("utf-8", "replace")
-                if name == RETRY_OF and text.startswith(prefix):
-                    partition, _, offset = text.removeprefix(prefix).partition("/")
-                    if partition.isdecimal() and offset.isdecimal():
-                        retried.add(RecordId(int(partition), int(offset)))
+            retried |= retry_of(record, installation.names.dead_letters)
     return retried
+
+
+def retry_of(record: Any, topic: str) -> set[RecordId]:
+    """Return of which letters on this topic of dead letters a record is the retry: of one, usually."""
+    found = set()
+    for name, value in record.headers:
+        text = (value or b"").decode("utf-8", "replace")
+        if name == RETRY_OF and text.startswith(f"{topic}/"):
+            partition, _, offset = text.removeprefix(f"{topic}/").partition("/")
+            if partition.isdecimal() and offset.isdecimal():
+                found.add(RecordId(int(partition), int(offset)))
+    return found

@@ -6,11 +6,8 @@ import sys
 
 import click
 
-from streams.commands.command_line import counted, settings_in_force
+from streams.commands.command_line import settings_in_force
 from streams.commands.typed_text import TypedText
-
-_MARKS = {"ok": "ok     ", "note": "note   ", "warning": "WARNING", "problem": "PROBLEM"}
-_COLOURS = {"warning": "yellow", "problem": "red"}
 
 
 @click.command()
@@ -36,6 +33,7 @@ def doctor(address: str | None, probe: bool, as_json: bool) -> None:
 
     from streams.commands.doctor.examination import examine
     from streams.commands.doctor.findings import exit_code
+    from streams.commands.doctor.report import show
     from streams.commands.installation import installation_of
     from streams.commands.progress_bar import ProgressBar
 
@@ -55,11 +53,5 @@ def doctor(address: str | None, probe: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
-        for finding in findings:
-            line = f"{_MARKS[finding.level]}  {finding.check}: {finding.text}"
-            click.secho(line, fg=_COLOURS.get(finding.level))
-            if finding.remedy:
-                click.echo(f"           → {finding.remedy}")
-        count = exit_code(findings)
-        click.echo(counted(count, "problem"))
+        show(findings)
     sys.exit(exit_code(findings))

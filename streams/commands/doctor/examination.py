@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    KafkaError,
-    TopicAuthorizationFailedError,
-    UnsupportedVersionError,
-)
+from aiokafka.errors import KafkaError
 
 from streams.commands.dead_letters.letters import letter_of
-from streams.commands.doctor import batches, dead_letters, groups, keys, layout, quotas, transactions
-from streams.commands.doctor.brokers import check_brokers
+from streams.commands.doctor import batches, dead_letters, groups, keys, quotas, transactions
 from streams.commands.doctor.clock import check_clock, check_emails
+from streams.commands.doctor.cluster import looked_at, tried
 from streams.commands.doctor.findings import Finding, note, problem
 from streams.commands.doctor.lookups import check_lookups
-from streams.commands.doctor.rights import check_rights
-from streams.commands.installation import Described, Installation, describe, group_offsets, starting_positions
+from streams.commands.installation import Described, Installation, group_offsets, starting_positions
 from streams.commands.topic_reader import TopicReader, UnreadablePlace
 from streams.delivery.decisions import accepted_in
 from streams.delivery.offsets import Offsets
 from streams.delivery.starting import OperatorNeeded
-from streams.kafka.connection_check import access_problem
 from streams.kafka.topics import administering
 from streams.settings.organisations import OrganisationsInForce
 from streams.settings.organisations_file import OrganisationsError
 from streams.settings.table import Settings
 
 _PATIENCE = 10.0  # seconds for a sample
-#: Answers that say nothing of Kafka's health: this user may not ask, or the broker is too old to be asked.
-_NOT_TOLD = (
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    TopicAuthorizationFailedError,
-    UnsupportedVersionError,
-)
 
 
 async def examine(
@@ -76,35 +61,10 @@ async def examine(
 async def _kafka(
     installation: Installation, settings: Settings, probe: bool, begins: Callable[[str], None]
 ) -> list[Finding]:
-    begins("brokers")
-    connection = installation.connection
-    where = ",".join(connection["bootstrap_servers"])
-    client = AIOKafkaClient(**connection)
-    try:
-        await client.bootstrap()
-    except (KafkaError, OSError) as error:
-        await client.close()
-        if (sentence := await access_problem(connection)) is not None:
-            return [problem("brokers", sentence, "mend that: no worker with these settings starts")]
-        return [
-            problem(
-                "brokers",
-                f"no broker answers at {where} ({type(error).__name__})",
-                "is STREAMS_KAFKA_BOOTSTRAP_SERVERS right? is Kafka running, and reachable from here?",
-            )
-        ]
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(client.close)
-        await client.fetch_all_metadata()
-        findings = await _tried("brokers", check_brokers(client))
-        begins("rights")
-        findings += await _tried("rights", check_rights(installation))
-        begins("topics")
-        try:
-            described = await describe(installation)
-        except KafkaError as error:
-            return [*findings, problem("topics", f"cannot be described ({type(error).__name__})", "allow it")]
-        findings += layout.check_layout(described, installation.names, settings.duplicate_window)
+    async with looked_at(installation, settings.duplicate_window, begins) as cluster:
+        findings, client, described = cluster
+        if client is None or described is None:
+            return findings
         looking = _Looking(installation, settings, described, client)
         for check, look in (
             ("keys", looking.keys),
@@ -116,24 +76,16 @@ async def _kafka(
             ("quotas", looking.quotas),
         ):
             begins(check)
-            findings += await _tried(check, look())
-        findings += await _tried("clock", looking.clock())
+            findings += await tried(check, look())
+        findings += await tried("clock", looking.clock())
         if probe:
-            findings += await _tried("clock", check_clock(connection, f"{installation.group}-doctor-probe"))
+            topic = f"{installation.group}-doctor-probe"
+            findings += await tried("clock", check_clock(installation.connection, topic))
         else:
             findings.append(
                 note("clock", "no response tells the broker's clock; --probe compares by a record")
             )
     return findings
-
-
-async def _tried(check: str, work: Awaitable[list[Finding]]) -> list[Finding]:
-    try:
-        return await work
-    except _NOT_TOLD as error:
-        return [note(check, f"cannot be looked at ({type(error).__name__})", "give this user the right to")]
-    except (KafkaError, TimeoutError) as error:  # what nobody can see may be anything
-        return [problem(check, f"cannot be looked at ({type(error).__name__})", "is Kafka well? try again")]
 
 
 class _Looking:

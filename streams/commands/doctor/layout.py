@@ -10,6 +10,8 @@ from streams.delivery.topic_limits import ORDINARY_BYTES
 from streams.kafka.topics import TopicNames
 
 CHECK = "topics"
+#: What helps against a topic that is missing.
+MADE_AT_START = "a worker creates it when it starts, if it may"
 _DAY = 86_400_000  # milliseconds
 _WEEK = 7 * _DAY
 
@@ -19,7 +21,7 @@ def check_layout(described: Described, names: TopicNames, window: float = 0.0) -
     there = [name for name in names.all if name in described.partitions]
     for name in names.all:
         if name not in there:
-            yield problem(CHECK, f"{name} is missing", "a worker creates it when it starts, if it may")
+            yield problem(CHECK, f"{name} is missing", MADE_AT_START)
     counts = {name: described.partitions[name] for name in there}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -4,8 +4,6 @@ import asyncio
 import time
 
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.admin import RecordsToDelete
 
 from streams.actions.rekeying import REKEYED_FROM
 from streams.commands.audit.auditing import audit
@@ -17,7 +15,7 @@ from streams.commands.topic_reader import RecordId
 from streams.kafka.topics import marks_topic
 from streams.messages.decode import ErrorClass
 from streams.messages.email import EmailWriter
-from tests.clients import administering, make_topics
+from tests.clients import make_topics
 from tests.commands.conftest import Make
 from tests.commands.topics import Topics, transactional
 from tests.integration.steps import Make as MakeInstallation
@@ -27,14 +25,6 @@ from tests.integration.topics import action, keyed, producing
 pytestmark = pytest.mark.kafka
 
 EVERYTHING = AuditRange()
-
-
-async def forget(topics: Topics, topic: str, before: dict[int, int]) -> None:
-    """Remove the beginning of partitions, as retention does."""
-    async with administering(topics.servers) as admin:
-        await admin.delete_records(
-            {TopicPartition(topic, number): RecordsToDelete(offset) for number, offset in before.items()}
-        )
 
 
 async def test_every_fate_is_told_apart(topics: Make) -> None:
@@ -155,11 +145,11 @@ async def test_emails_that_retention_removed_are_not_called_missing(topics: Make
     await live.mail([(number, places[number]) for number in range(6)])
     (young,) = await live.act([action(7)])
     await live.settle_all()
-    await forget(live, live.names.emails, {0: 4})
+    await live.forget(live.names.emails, {0: 4})
     found = await audit(live.installation, EVERYTHING)
     assert found.expired == 4
     assert [owed.id for owed in found.missing] == [RecordId(*young)]
-    await forget(live, live.names.emails, {0: 6})
+    await live.forget(live.names.emails, {0: 6})
     everything_gone = await audit(live.installation, EVERYTHING)
     assert (everything_gone.expired, everything_gone.missing) == (7, [])
 
@@ -170,7 +160,7 @@ async def test_actions_that_retention_removed_leave_no_false_alarm(topics: Make)
     places = await live.act([action(number) for number in range(10)])
     await live.mail([(number, places[number]) for number in range(10)])
     await live.settle_all()
-    await forget(live, live.names.actions, {0: 5})
+    await live.forget(live.names.actions, {0: 5})
     found = await audit(live.installation, EVERYTHING)
     assert (found.counts.records, found.counts.emails) == (5, 5)
     assert (found.holds, found.unasked, found.unattributed) == (True, 0, 0)

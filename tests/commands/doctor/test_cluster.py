@@ -9,7 +9,7 @@ from aiokafka.errors import (
     UnsupportedVersionError,
 )
 
-from streams.commands.doctor.examination import _tried
+from streams.commands.doctor.cluster import tried
 from streams.commands.doctor.findings import Finding, Severity
 
 
@@ -31,6 +31,6 @@ async def test_what_kafka_cannot_tell_now_is_a_problem_and_what_it_may_not_tell_
     async def look() -> list[Finding]:
         raise error
 
-    (found,) = await _tried("group", look())
+    (found,) = await tried("group", look())
     assert found.level is level
     assert found.text == f"cannot be looked at ({type(error).__name__})"
