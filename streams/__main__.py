@@ -18,13 +18,17 @@ try:
 
     from streams.commands.acls import acls
     from streams.commands.audit.commands import audit, resend
+    from streams.commands.check import check
     from streams.commands.command_line import CommandGroup
     from streams.commands.dead_letters.commands import dead_letters
+    from streams.commands.decide.commands import decide
     from streams.commands.doctor.commands import doctor
     from streams.commands.feed import feed, status
     from streams.commands.lookup import lookup
     from streams.commands.settings import settings
     from streams.commands.start_at import start_at
+    from streams.commands.supporter.commands import supporter
+    from streams.commands.trace.commands import trace
     from streams.commands.worker import worker
     from streams.sandbox.commands import demo, drill, kafka
 except KeyboardInterrupt:  # Ctrl-C in the first tenth of a second
@@ -43,11 +47,15 @@ for command in (
     feed,
     status,
     settings,
+    check,
+    decide,
     demo,
     drill,
     lookup,
     audit,
     resend,
+    trace,
+    supporter,
     dead_letters,
     doctor,
     start_at,

@@ -21,11 +21,15 @@ COMMANDS = [
     "feed",
     "status",
     "settings",
+    "check",
+    "decide",
     "demo",
     "drill",
     "lookup",
     "audit",
     "resend",
+    "trace",
+    "supporter",
     "dead-letters",
     "doctor",
     "start-at",
@@ -142,7 +146,9 @@ def test_settings_as_json() -> None:
     assert "s3cr3t" not in result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("arguments", [["settings"], ["worker"], ["feed", "-"], ["status", "-"]])
+@pytest.mark.parametrize(
+    "arguments", [["settings"], ["worker"], ["feed", "-"], ["status", "-"], ["check"], ["trace", "1"]]
+)
 def test_wrong_settings_end_every_command_with_two(arguments: list[str]) -> None:
     """All wrong settings are named at once on standard error, without a traceback, exit code 2."""
     result = streams(*arguments, WEB_PORT="0", STORE="redis")

@@ -40,7 +40,11 @@ STRANGERS = {"delivery", "lookup", "kafka"}
 TOOLS = (
     "streams.__main__",
     "streams.commands.audit",
+    "streams.commands.check",
     "streams.commands.dead_letters",
+    "streams.commands.decide",
+    "streams.commands.supporter",
+    "streams.commands.trace",
     "streams.sandbox",
     "streams.sandbox.demo",
     "streams.commands.doctor",

@@ -73,7 +73,9 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-@pytest.mark.parametrize("command", ["worker", "feed", "settings", "lookup", "audit", "doctor", "drill"])
+@pytest.mark.parametrize(
+    "command", ["worker", "feed", "settings", "lookup", "audit", "doctor", "drill", "trace", "decide"]
+)
 def test_help_waits_for_no_heavy_import(command: str) -> None:
     """What a command works with is imported when it runs, not when somebody asks what there is."""
     code = (

@@ -276,6 +276,10 @@ COMMANDS = [
     ("dead-letters", "retry"),
     ("audit", "--json"),
     ("doctor",),
+    ("check",),
+    ("trace", "1"),
+    ("supporter", "get", f"310:{REF}"),
+    ("supporter", "forget", f"310:{REF}", "--json"),
 ]
 
 

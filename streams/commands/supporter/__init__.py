@@ -1,0 +1,1 @@
+"""What is known of one supporter of one organisation, and how that is forgotten (``streams supporter``)."""
