@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--make-topics", is_flag=True, help="A missing topic is no problem: the worker shall make it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, as of `streams doctor`.")
 def check(make_topics: bool, as_json: bool) -> None:
-    """Check settings, organisations file, brokers, rights and topics.
+    """Check settings, brokers, rights and topics.
 
     For a pipeline, before a rollout: run it with the settings, secrets and organisations file that the
     workers are to have. It needs no worker; `streams doctor` looks at workers that run, and at the lookups.

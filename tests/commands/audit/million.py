@@ -1,6 +1,6 @@
-"""Measures ``streams audit`` on a million actions.
+"""Measures ``streams audit``, or another command, on a million actions.
 
-``python -m tests.commands.audit.million [COUNT]``; it is not a test.
+``python -m tests.commands.audit.million [COUNT [COMMAND...]]``, as in ``1000000 trace 7001``; it is no test.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ def main() -> None:
         asyncio.run(fill(topics, count))
         click.echo(f"{count:,} actions and emails written in {time.monotonic() - started:.0f} s")
         started = time.monotonic()
-        command = [sys.executable, "-m", "streams", "audit", *sys.argv[2:]]
+        command = [sys.executable, "-m", "streams", *(sys.argv[2:] or ["audit"])]
         process = subprocess.Popen(command, env={"PATH": os.environ["PATH"], **topics.environ})
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - started

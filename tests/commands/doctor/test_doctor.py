@@ -1,7 +1,6 @@
 """``streams doctor`` on a real Kafka, with a real worker where one is needed."""
 
 import asyncio
-import json
 import time
 import zlib
 
@@ -18,6 +17,7 @@ from streams.sandbox.kafka import EmbeddedKafka
 from tests.clients import commit
 from tests.commands.conftest import Make, streams
 from tests.commands.conftest import topics as topics  # the fixture
+from tests.commands.output import document
 from tests.commands.topics import Topics, transactional
 from tests.integration.steps import Make as MakeInstallation
 from tests.integration.steps import ready
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.kafka
 
 async def findings_of(live: Topics, *arguments: str) -> tuple[list[dict[str, str]], int]:
     result = await streams(live, "doctor", "--json", *arguments)
-    return json.loads(result.stdout), result.exit_code
+    return document("findings", result.stdout), result.exit_code
 
 
 def problems(findings: list[dict[str, str]]) -> list[str]:
