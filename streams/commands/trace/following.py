@@ -8,7 +8,7 @@ its supporter belongs. Only before an action is called missing, everything is re
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ from streams.commands.progress_bar import OnProgress
 from streams.commands.topic_reader import RecordId, TopicReader, UnreadablePlace, read_records
 from streams.commands.trace.email import email_of
 from streams.commands.trace.outcome import Rekeyed, Traced, TraceResult
-from streams.commands.trace.searching import Between, NotTraceable, Search, Source, read, where
+from streams.commands.trace.searching import Between, NotTraceable, Search, Source, where
 from streams.commands.trace.subject import Subject
 from streams.delivery.epochs import UNKNOWN, Epochs
 from streams.delivery.timestamps import is_known
@@ -61,7 +61,7 @@ async def trace(
             await stack.enter_async_context(reader)
         snapshot = await take(installation, readers, (), offsets)
         search = Search(installation, snapshot, readers, progress)
-        following = _Following(installation, snapshot, readers, unreadable, progress, search)
+        following = _Following(installation, snapshot, readers, unreadable, search)
         found = await following.trace(subject, between)
         count = sum(reader.records_read for reader in readers.values())
     return TraceResult(found, count, time.monotonic() - started)
@@ -75,7 +75,6 @@ class _Following:
     snapshot: Snapshot
     readers: Mapping[str, TopicReader]
     unreadable: Sequence[UnreadablePlace]
-    progress: OnProgress
     search: Search
     found: dict[tuple[RecordId, int], Traced] = field(default_factory=dict)  # by place and epoch
 
@@ -122,7 +121,7 @@ class _Following:
         likely = {
             number for each in wanted.values() for number in self._partitions_of(each) - {each.id.partition}
         }
-        async for record in self._records(
+        async for record in self.search.records(
             self._rekeyed, {number: spans[number] for number in likely & spans.keys()}
         ):
             first = rekeyed_from(record)
@@ -136,7 +135,7 @@ class _Following:
     async def _find_dead_letters(self, new: Iterable[Traced], since: int | None) -> None:
         wanted = {(each.id, each.epoch): each for each in new}
         spans = await self._dead_letters.within(self.snapshot.dead_letters.spans, since)
-        async for record in self._records(self._dead_letters, spans):
+        async for record in self.search.records(self._dead_letters, spans):
             letter = letter_of(record)
             if letter.topic != self.installation.names.actions or letter.source is None:
                 continue
@@ -150,7 +149,7 @@ class _Following:
 
     async def _find_emails(self, new: Iterable[Traced], spans: Mapping[int, range]) -> None:
         wanted = {each.email_id.encode(): each for each in new}
-        async for record in self._records(self._emails, spans):
+        async for record in self.search.records(self._emails, spans):
             for name, value in record.headers:
                 if name == "ce_id" and value in wanted:
                     wanted[value].emails.append(email_of(record))
@@ -186,7 +185,7 @@ class _Following:
             since = min(letter.timestamp for _, letter in letters.values()) - RUN_IN
             spans = await self._actions.within(self.snapshot.actions.spans, since)
             partitions = {each.id.partition for each, _ in letters.values()}
-            async for record in self._records(
+            async for record in self.search.records(
                 self._actions, {number: spans[number] for number in partitions}
             ):
                 for letter_id in retry_of(record, topic) & letters.keys():
@@ -209,7 +208,7 @@ class _Following:
             return
         if record is None and self.search.is_kept(source):
             only = {place.partition: range(place.offset, place.offset + 1)}
-            async for each in self._records(self._actions, only):
+            async for each in self.search.records(self._actions, only):
                 record = each
             if record is None and not any(self._batches_with(place)):
                 here = where(self.installation.names.actions, place)
@@ -241,9 +240,6 @@ class _Following:
             is_here = (each.topic, each.partition) == (self.installation.names.actions, place.partition)
             if is_here and place.offset in offsets:
                 yield each
-
-    def _records(self, reader: TopicReader, spans: Mapping[int, range]) -> AsyncIterator[Any]:
-        return read(reader, spans, self.progress)
 
     def _epochs(self, partition: int) -> Epochs:
         return self.snapshot.epochs.get(partition, UNKNOWN)

@@ -79,7 +79,7 @@ class Search:
         actions = self.readers[names.actions]
         spans = await actions.within(snapshot.actions.spans, between.begin, between.end)
         found = []
-        async for record in read(actions, spans, self.progress):
+        async for record in self.records(actions, spans):
             if has_it(record.value):
                 place = RecordId(record.partition, record.offset)
                 epoch = snapshot.epochs.get(record.partition, UNKNOWN).epoch_of(record.offset)
@@ -90,7 +90,7 @@ class Search:
         left: set[Source] = set()
         for topic, log in ((names.emails, snapshot.emails), (names.dead_letters, snapshot.dead_letters)):
             spans = await self.readers[topic].within(log.spans, since)
-            async for record in read(self.readers[topic], spans, self.progress):
+            async for record in self.records(self.readers[topic], spans):
                 value = record.value or b""
                 if topic == names.emails:
                     is_its = b"%d" % action_id in value and action_id_in(value) == action_id
@@ -101,6 +101,16 @@ class Search:
                         left.add(self._of_record(topic, record))
         # What is kept, and was not found above, is of another time.
         return [each for each in left if not self.is_kept(each)]
+
+    async def records(self, reader: TopicReader, spans: Mapping[int, range]) -> AsyncIterator[Any]:
+        """Give the records of these spans, and tell how many all readers have read. Raises KafkaError."""
+        others = sum(each.records_read for each in self.readers.values()) - reader.records_read
+        everything = others + reader.records_read + sum(map(len, spans.values()))
+        reader.begin(spans)
+        async for _, records in reader.chunks():
+            self.progress(others + reader.records_read, everything)
+            for record in records:
+                yield record
 
     def is_kept(self, source: Source) -> bool:
         """Whether the action itself can still be read."""
@@ -153,16 +163,6 @@ class Search:
         raise NotTraceable(
             f"no action of {self.installation.names.actions}, kept or not, has an email with this id"
         )
-
-
-async def read(reader: TopicReader, spans: Mapping[int, range], progress: OnProgress) -> AsyncIterator[Any]:
-    """Give the records of these spans."""
-    before, everything = reader.records_read, sum(map(len, spans.values()))
-    reader.begin(spans)
-    async for _, records in reader.chunks():
-        progress(reader.records_read - before, everything)
-        for record in records:
-            yield record
 
 
 def where(topic: str, place: RecordId) -> str:
