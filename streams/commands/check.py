@@ -75,7 +75,7 @@ async def _kafka(
     from streams.kafka.topics import administering
 
     installation = installation_of(settings)
-    async with looked_at(installation, begins) as cluster:
+    async with looked_at(installation, settings.duplicate_window, begins) as cluster:
         findings = list(cluster.findings)
         if cluster.client is None:
             return findings, False

@@ -27,7 +27,9 @@ from streams.commands.trace.outcome import Rekeyed, Traced, TraceResult
 from streams.commands.trace.searching import Between, NotTraceable, Search, Source, where
 from streams.commands.trace.subject import Subject
 from streams.delivery.epochs import UNKNOWN, Epochs
+from streams.delivery.letter_marks import PASSED_OVER
 from streams.delivery.timestamps import is_known
+from streams.kafka.topics import marks_topic
 from streams.messages.email import EmailWriter
 from streams.messages.keys import partition_of
 from streams.messages.trace_context import trace_id
@@ -53,7 +55,13 @@ async def trace(
     unreadable: list[UnreadablePlace] = []
     readers = {
         name: TopicReader(name, installation.connection, unreadable.append)
-        for name in (names.actions, names.emails, names.dead_letters, names.rekeyed)
+        for name in (
+            names.actions,
+            names.emails,
+            names.dead_letters,
+            names.rekeyed,
+            marks_topic(installation.group),
+        )
     }
     async with AsyncExitStack() as stack:
         offsets = await stack.enter_async_context(group_offsets(installation))
@@ -106,6 +114,7 @@ class _Following:
                 for number, span in self.snapshot.emails.spans.items()
             }
             await self._find_emails(missing, rest)
+            await self._find_passed_over(missing, since)
             await self._note_what_is_kept(missing)
 
     def _partitions_of(self, traced: Traced) -> set[int]:
@@ -155,15 +164,26 @@ class _Following:
                     wanted[value].emails.append(email_of(record))
                     break
 
+    async def _find_passed_over(self, new: Iterable[Traced], since: int | None) -> None:
+        """Look for actions that have no email since the same action had its email shortly before."""
+        wanted = {PASSED_OVER + each.email_id.encode(): each for each in new}
+        spans = await self._marks.within(self.snapshot.marks.spans, since)
+        async for record in self.search.records(self._marks, spans):
+            traced = wanted.get(record.key or b"")
+            if traced is not None:
+                traced.passed_over_for = (record.value or b"").decode(errors="replace")
+
     async def _note_what_is_kept(self, missing: Iterable[Traced]) -> None:
         """Find out what nobody can know of an action for which nothing is there."""
         snapshot = self.snapshot
-        hidden = bool(
-            snapshot.emails.held_back or snapshot.dead_letters.held_back or snapshot.rekeyed.held_back
-        ) or any(place.topic != self.installation.names.actions for place in self.unreadable)
+        logs = (snapshot.emails, snapshot.dead_letters, snapshot.rekeyed, snapshot.marks)
+        hidden = any(log.held_back for log in logs) or any(
+            place.topic != self.installation.names.actions for place in self.unreadable
+        )
         kept_since = max(
             await self._kept_since(self._emails, snapshot.emails),
             await self._kept_since(self._dead_letters, snapshot.dead_letters),
+            snapshot.marks_since,
         )
         if snapshot.emails_compacted:
             kept_since = max(kept_since, int(time.time() * 1000))
@@ -259,3 +279,7 @@ class _Following:
     @property
     def _rekeyed(self) -> TopicReader:
         return self.readers[self.installation.names.rekeyed]
+
+    @property
+    def _marks(self) -> TopicReader:
+        return self.readers[marks_topic(self.installation.group)]

@@ -20,6 +20,7 @@ class State(StrEnum):
     DOUBLED = "doubled"  # it has two emails, or an email and a dead letter
     DEAD_LETTERED = "dead_lettered"
     IGNORED = "ignored"  # it asks for no email
+    PASSED_OVER = "passed_over"  # the same action had its email shortly before
     IN_FLIGHT = "in_flight"  # the group has not settled it yet
     UNREADABLE = "unreadable"  # it lies in a batch that nobody can read
     HELD_BACK = "held_back"  # settled; where its email would be cannot be read now
@@ -60,6 +61,7 @@ class Traced:
         is_settled: whether the group is done with it.
         committed: the group's offset in its partition; None: nothing is committed there.
         unreadable: why nobody can read the batch that it lies in; None: it is no such one.
+        passed_over_for: the id of the email that the same action had shortly before; None: it had none.
         retry_of: the dead letter that it is the retry of.
         retried_as: actions that are retries of its dead letters.
     """
@@ -76,6 +78,7 @@ class Traced:
     rekeyed: Rekeyed | None = None
     emails: list[FoundEmail] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    passed_over_for: str | None = None
     retry_of: RecordId | None = None
     retried_as: list[RecordId] = field(default_factory=list)
     is_hidden: bool = False  # an open transaction or an unreadable batch hides where its email would be
@@ -103,6 +106,8 @@ class Traced:
             return State.EMAILED
         if self.dead_letters:
             return State.DEAD_LETTERED
+        if self.passed_over_for is not None:
+            return State.PASSED_OVER
         if self.unreadable is not None:
             return State.UNREADABLE
         if self.content is None:

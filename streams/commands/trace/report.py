@@ -50,6 +50,7 @@ def _document(traced: Traced, names: TopicNames) -> dict[str, Any]:
         "errorClass": content and content.error_class,
         "jsonPath": content and content.json_path,
         "unreadable": traced.unreadable,
+        "passedOverFor": traced.passed_over_for,
         "settled": traced.is_done,
         "committedOffset": traced.committed,
         "rekeyed": rekeyed and {**_place(names.rekeyed, rekeyed.place), "settled": rekeyed.is_settled},
@@ -125,6 +126,8 @@ def _lines(traced: Traced, names: TopicNames) -> Iterator[str]:
         case State.IGNORED:
             assert content is not None
             yield f"    no email: it asks for none ({content.ignored})"
+        case State.PASSED_OVER:
+            yield f"    no email: the same action had the email {traced.passed_over_for} shortly before"
         case State.IN_FLIGHT:
             yield f"    no email yet: {_awaited(traced, names)}"
         case state if state in _SENTENCES:

@@ -17,9 +17,12 @@ from streams.commands.trace.following import trace
 from streams.commands.trace.report import as_json, as_lines
 from streams.commands.trace.searching import Between, NotTraceable
 from streams.commands.trace.subject import subject_of
+from streams.delivery.letter_marks import PASSED_OVER
+from streams.kafka.topics import marks_topic
 from streams.messages.decode import ErrorClass
 from streams.messages.email import EmailWriter
 from streams.messages.keys import partition_of
+from tests.clients import make_topics
 from tests.commands.conftest import Make, streams
 from tests.commands.output import document
 from tests.commands.topics import Topics
@@ -65,6 +68,26 @@ async def test_an_action_is_found_by_each_of_its_names(topics: Make) -> None:
     await resend(live.installation, AuditRange(), await audit(live.installation, AuditRange()))
     (resent,) = await traced(live, 5)
     assert (resent["state"], resent["emails"][0]["resent"]) == ("emailed", True)
+
+
+async def test_an_action_that_was_passed_over_names_the_email_that_the_other_one_had(topics: Make) -> None:
+    """Within the window for duplicates it is nobody's fault that it has no email: exit code 0."""
+    live = await topics()
+    first, second = await live.act([action(1)] * 2)
+    await live.mail([(1, first)])
+    marks = marks_topic(live.installation.group)
+    await make_topics(live.servers, 2, marks, cleanup_policy="compact,delete")
+    own, others = (EmailWriter(live.names.actions, place[0]).id_of(place[1]) for place in (second, first))
+    async with producing(live.servers) as producer:
+        await producer.send_and_wait(
+            marks, others.encode(), key=PASSED_OVER + own.encode(), partition=second[0]
+        )
+    await live.settle_all()
+    found = await traced(live, 1)
+    assert {each["state"] for each in found} == {"emailed", "passed_over"}
+    (passed,) = (each for each in found if each["emailId"] == own)
+    assert passed["passedOverFor"] == others
+    assert f"had the email {others} shortly before" in (await streams(live, "trace", "1")).stdout
 
 
 async def test_why_there_is_no_email_is_said(topics: Make) -> None:
