@@ -148,12 +148,14 @@ class Crowd:
         ]
 
     def actions(self) -> Iterator[bytes]:
-        """Signatures without an end: some of known supporters, most of people nobody has heard of."""
+        """Signatures without an end: a known subscriber's, then some of known supporters, most of others."""
         action_id = 7000
         while True:
             action_id += 1
             known = self._random.random() < SHARE_OF_KNOWN
             supporter, language = self._random.choice(self._known) if known else self._somebody()
+            if action_id == 7001:  # however short a run is, it shows one
+                supporter, language = self._known[0]
             campaign = self._random.choice(CAMPAIGNS)
             yield orjson.dumps(
                 signature(supporter, action_id, _BY_ID[supporter.org_id], campaign, language, self._now())

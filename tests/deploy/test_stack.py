@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.deploy.kustomize import ROOT
 from tests.deploy.stack.images import ABSENT
 from tests.deploy.stack.running import Stack
-from tests.deploy.stack.service import FILE
+from tests.deploy.stack.service import composed
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 SAMPLES = [json.loads(line) for line in (ROOT / "compose/actions.jsonl").read_text().splitlines()]
@@ -60,8 +59,7 @@ def samples(stack: Stack, query: str) -> dict[str, float]:
 
 def test_every_service_stands_for_itself_or_is_named() -> None:
     """What is not started here is named with its reason, and nothing else is left out."""
-    composed = yaml.safe_load(FILE.read_text())["services"]
-    assert composed.keys() - Stack(Path()).services.keys() == ABSENT.keys()
+    assert composed().keys() - Stack(Path()).services.keys() == ABSENT.keys()
 
 
 def test_what_is_published_is_served(stack: Stack) -> None:

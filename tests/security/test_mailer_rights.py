@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from examples.mailer.settings import describe
+from examples.mailer.settings import Settings
+from examples.settings import describe
 from streams.kafka.acls import Acl
 from tests.clients import make_topics
 from tests.integration.topics import read_count, send
@@ -18,7 +19,7 @@ from tests.security.test_least_rights import DENIED, DONE_WITH, Limited
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 USER = Path(__file__).parents[2] / "k8s/components/mailer-strimzi/user.yaml"
-DEFAULTS = {setting.name: str(setting.default) for setting in describe()}
+DEFAULTS = {setting.name: str(setting.default) for setting in describe(Settings)}
 TOPIC, GROUP = DEFAULTS["MAILER_TOPIC"], DEFAULTS["MAILER_GROUP_ID"]
 DEAD_LETTERS = DEFAULTS["MAILER_DEAD_LETTERS_TOPIC"]
 

@@ -65,11 +65,12 @@ def _lay_out(root: Path, given: dict[str, Any]) -> None:
         file.unlink(missing_ok=True)
         file.write_text(text)
         file.chmod(0o755)
-    for source, target, read_only in given["binds"]:
-        _bind(root, source, target, read_only=read_only)
     for path in given["memory"]:
         _inner(root, path).mkdir(parents=True, exist_ok=True)
         _mount("-t", "tmpfs", "-o", "mode=1777", "tmpfs", _inner(root, path))
+    # After these: the virtual environment of this checkout may lie in /tmp.
+    for source, target, read_only in given["binds"]:
+        _bind(root, source, target, read_only=read_only)
     _mount("--rbind", "/dev", root / "dev")
     _mount("-t", "proc", "proc", root / "proc")
     if given["read_only"]:

@@ -64,6 +64,12 @@ class Service:
     ports: tuple[int, ...]
 
 
+def composed() -> dict[str, Any]:
+    """Return what the file says of the services that start without a profile, by name."""
+    said: dict[str, Any] = yaml.safe_load(FILE.read_text())["services"]
+    return {name: service for name, service in said.items() if "profiles" not in service}
+
+
 def services(foreign: dict[str, Image]) -> dict[str, Service]:
     """Return the services by name.
 
@@ -71,9 +77,8 @@ def services(foreign: dict[str, Image]) -> dict[str, Service]:
         foreign: images that the Dockerfile does not make, by name without the version; a service whose image
             is in neither is left out.
     """
-    composed: dict[str, Any] = yaml.safe_load(FILE.read_text())["services"]
     found = {}
-    for name, said in composed.items():
+    for name, said in composed().items():
         built = said.get("build", {}).get("target")
         image = made(built) if built else foreign.get(said["image"].rpartition(":")[0])
         if image is not None:

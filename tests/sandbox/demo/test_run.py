@@ -115,8 +115,9 @@ def test_a_file_of_ones_own_is_counted_by_place(tmp_path: Path):
     assert (missing, doubled) == (0, 0)
     assert actions == emails
     assert int(fed) == actions + int(ignored) + int(dead)
-    assert int(ignored) > 5
-    assert int(dead) > 5
+    # One line in six each, of which some were still in the making when the phase ended.
+    assert int(ignored) > 0
+    assert int(dead) > 0
 
 
 @pytest.mark.slow
