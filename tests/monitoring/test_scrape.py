@@ -42,6 +42,8 @@ SILENT = {
 
 #: Series that rules ask for and that are not here, by metric, with the reason.
 ABSENT = {
+    "bridge_ready": "no bridge runs here; tests/proca sees it",
+    "bridge_messages_too_large_total": "no bridge runs here; tests/proca sees it",
     "confirmation_transactions_failed_total": "no transaction fails here",
     **dict.fromkeys((described.name for described in AUDIT_CATALOGUE), "an audit writes them, and no worker"),
     **dict.fromkeys(("mailer_ready", "mailer_oldest_letter_age_seconds"), "the mailer shows them"),

@@ -143,8 +143,8 @@ def test_how_long_a_record_may_stay_follows_from_its_topic() -> None:
         ({**config, "cleanup.policy": "compact"}, None),
     ):
         lying = Lying("t", 1, newest=100)
-        set_end(lying, Described({"t": 1}, {"t": 1}, {"t": configs}))
+        set_end(lying, Described({"t": 1}, {"t": 1}, {"t": 1}, {"t": configs}))
         assert (lying.deleted_by, lying.is_compacted) == (end, configs["cleanup.policy"] == "compact")
     unseen = Lying("t", 1, newest=100)
-    set_end(unseen, Described({"t": 1}, {"t": 1}, {}))
+    set_end(unseen, Described({"t": 1}, {"t": 1}, {"t": 1}, {}))
     assert unseen.deleted_by is None
