@@ -1,4 +1,4 @@
-"""``streams worker`` in which something breaks at the first status row. Run as a process.
+"""``streams worker`` in which something breaks at the first status row, or at one action. Run as a process.
 
 Its argument says what. The real thing cannot be made to do any of it from outside.
 """
@@ -9,6 +9,8 @@ from typing import Any
 
 import streams.app
 from streams.__main__ import main
+from streams.actions.processor import ActionProcessor
+from streams.delivery.results import Result
 from streams.statuses.ingest import StatusIngest
 
 
@@ -27,7 +29,20 @@ async def blocks(self: Any, chunk: Any) -> None:
     streams.app.app.consumer._thread.thread_loop.call_soon_threadsafe(threading.Event().wait)
 
 
+process = ActionProcessor.process
+
+
+def loses(self: ActionProcessor, record: Any) -> Any:
+    """Take the action that tests/outages sends, and write nothing for it."""
+    lost = record.value is not None and b'"comment":"lose this one"' in record.value
+    return Result(None, "lost") if lost else process(self, record)
+
+
 if __name__ == "__main__":
-    ways = {"fails": fails, "ends": ends, "blocks": blocks}
-    StatusIngest.ingest = ways[sys.argv.pop()]  # type: ignore[method-assign]
+    way = sys.argv.pop()
+    if way == "loses":
+        ActionProcessor.process = loses  # type: ignore[method-assign]
+    else:
+        ways = {"fails": fails, "ends": ends, "blocks": blocks}
+        StatusIngest.ingest = ways[way]  # type: ignore[method-assign]
     main(["worker"])
