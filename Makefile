@@ -10,7 +10,7 @@ PYTHON := python3.11 python3.12 python3.13 python3.14 python3 python
 FITS   := import ensurepip, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-proca drill test test-slow fuzz chaos check-deploy bench lint kafka lock clean
+.PHONY: help demo demo-proca drill test test-slow fuzz chaos outages check-deploy bench lint kafka lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ fuzz: $(STAMP) ## Let 200,000 strange records go through the reading path (ARGS=
 
 chaos: $(STAMP) ## Break everything for ten minutes, and count (ARGS="--seed 7 --minutes 3")
 	@$(RUN) -m tests.chaos $(ARGS)
+
+outages: $(STAMP) ## Take away one thing after the other, as root, and see who tells: 20 minutes (ARGS="--keep")
+	@$(RUN) -m tests.outages $(ARGS)
 
 bench: $(STAMP) ## Measure this app beside its peers: 25 minutes (QUICK=1: 4; ARGS="--only known")
 	@$(RUN) -m bench $(if $(QUICK),--quick) $(ARGS)
