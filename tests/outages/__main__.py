@@ -70,6 +70,7 @@ def _observe_in(folder: Path, outage: Outage, say: Callable[[str], None]) -> Out
             say("starting Kafka, a worker, a mailer and Prometheus")
             stack.enter_context(outage.disk(folder / STORE))
             scene = stack.enter_context(running(folder, outage.brokers, outage.worker))
+            stack.enter_context(outage.beside(scene))
         _stop.wait(recording.BEFORE)
         watch = Watch(scene, outage, say)
         say("the outage begins")

@@ -13,7 +13,11 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from examples.proca.demo.proca import Proca
+from examples.proca.demo.processes import BridgeProcess
+from examples.proca.demo.rabbitmq import RabbitMq
 from streams.sandbox.lookup_service import Behaviour
+from streams.sandbox.supervised import SupervisedProcesses
 from tests.integration.steps import act
 from tests.integration.topics import action, send, status
 from tests.outages.scene import Scene
@@ -24,6 +28,8 @@ _STATUSES = 2_000  # more than the full disk has room for
 _HALF = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half:"
 _CONNECTIONS = 200  # more than the web port keeps
 _AGAIN_AFTER = 0.25  # seconds
+_ORGANISATION = 310
+_WITHIN = 120.0  # seconds until Prometheus has seen the bridge; the machine may be busy
 _ELSEWHERE = "127.0.0.2"  # the flood's address; Prometheus asks from another one
 
 
@@ -48,6 +54,7 @@ class Outage:
         alert: the name of the alert that must fire; None: none that pages may.
         may_page: other alerts that may call a person.
         watched: seconds for which it is watched at least.
+        beside: begins what else runs, before the outage; its end ends that.
         brokers: of the Kafka.
         disk: what the worker's store lies on; gets the store's folder.
         worker: the worker's command; None: the usual one.
@@ -60,6 +67,7 @@ class Outage:
     alert: str | None
     may_page: frozenset[str] = frozenset()
     watched: float = 60.0
+    beside: Callable[[Scene], AbstractContextManager[object]] = nullcontext
     brokers: int = 1
     disk: Callable[[Path], AbstractContextManager[object]] = nullcontext
     worker: tuple[str, ...] | None = None
@@ -105,6 +113,48 @@ def _mailer(scene: Scene) -> Iterator[None]:
     scene.mailer.end(signal.SIGKILL)
     yield
     scene.mailer.start()
+
+
+class _Bridge:
+    """A bridge from a RabbitMQ of its own, which dies."""
+
+    @contextmanager
+    def running(self, scene: Scene) -> Iterator[None]:
+        """Let it run, and Prometheus see it."""
+        folder = scene.place.folder
+        with ExitStack() as stack:
+            processes = SupervisedProcesses(grace=0.0)
+            stack.callback(processes.close)
+            rabbitmq = RabbitMq(processes, folder)
+            stack.callback(rabbitmq.close)
+            rabbitmq.start()
+            asyncio.run(_declare(rabbitmq.url))
+            settings = {
+                "amqp_url": rabbitmq.url,
+                "organisations": _ORGANISATION,
+                "kafka_bootstrap_servers": scene.kafka.bootstrap_servers,
+                "actions_topic": scene.place.names.actions,
+                "web_port": scene.bridge_port,
+            }
+            self._process = BridgeProcess(processes, "actions", folder, settings)
+            stack.callback(self._process.close)
+            self._process.start()
+            scene.prometheus.wait(lambda: len(scene.prometheus.query("bridge_ready == 1")) == 1, _WITHIN)
+            yield
+
+    @contextmanager
+    def dies(self, _: Scene) -> Iterator[None]:
+        self._process.kill()
+        yield
+        self._process.start()
+
+
+async def _declare(url: str) -> None:
+    async with Proca(url) as proca:
+        await proca.declare(_ORGANISATION)
+
+
+_bridge = _Bridge()
 
 
 @contextmanager
@@ -174,6 +224,14 @@ OUTAGES = (
         frozenset({Teller.ALERT}),
         _mailer,
         alert="ConfirmationMailerWaits",
+    ),
+    Outage(
+        "bridge",
+        "The bridge from RabbitMQ is dead",
+        frozenset({Teller.ALERT}),
+        _bridge.dies,
+        alert="ConfirmationBridgeWaits",
+        beside=_bridge.running,
     ),
     Outage(
         "web-port",

@@ -21,7 +21,8 @@ from tests.tools import debian_tool
 
 #: Seconds between two scrapes, and between two evaluations of the rules: compose's.
 EVERY = 5
-WORKERS, MAILERS = "confirmation-streams", "confirmation-mailer"  # the jobs, as compose calls them
+#: The jobs, as compose calls them.
+WORKERS, MAILERS, BRIDGES = "confirmation-streams", "confirmation-mailer", "confirmation-bridge"
 STORE = "worker-0"  # the folder's name, which is the worker's
 _ACTION_EVERY = 0.25  # seconds
 _WITHIN = 120.0  # seconds for each step of the start; the machine may be busy
@@ -29,7 +30,7 @@ _WITHIN = 120.0  # seconds for each step of the start; the machine may be busy
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that runs; `store` is the folder of the worker's store."""
+    """All that runs; `store` is the folder of the worker's store. At `bridge_port` nobody listens yet."""
 
     kafka: EmbeddedKafka
     place: Installation
@@ -39,11 +40,16 @@ class Scene:
     mailbox: Mailbox
     mailer: MailerProcess
     mailer_port: int
+    bridge_port: int
     prometheus: Prometheus
 
     def instances(self) -> dict[str, str]:
         """Return a short name for each address that Prometheus scrapes."""
-        return {f"127.0.0.1:{self.worker.port}": "w1", f"127.0.0.1:{self.mailer_port}": "m1"}
+        return {
+            f"127.0.0.1:{self.worker.port}": "w1",
+            f"127.0.0.1:{self.mailer_port}": "m1",
+            f"127.0.0.1:{self.bridge_port}": "b1",
+        }
 
 
 @contextmanager
@@ -73,19 +79,24 @@ def running(folder: Path, brokers: int, worker_command: Sequence[str] | None) ->
         worker.start(worker_command)
         worker.wait_ready(_WITHIN)
         mailbox = stack.enter_context(Mailbox())
-        port = free_port()
+        port, bridge_port = free_port(), free_port()
         mailer = MailerProcess(
             kafka.bootstrap_servers, place.names.emails, mailbox.port, folder, web_port=port
         )
         stack.enter_context(mailer)
-        jobs = {WORKERS: [f"127.0.0.1:{worker.port}"], MAILERS: [f"127.0.0.1:{port}"]}
+        jobs = {
+            job: [f"127.0.0.1:{each}"]
+            for job, each in ((WORKERS, worker.port), (MAILERS, port), (BRIDGES, bridge_port))
+        }
         program = debian_tool("prometheus")
         prometheus = stack.enter_context(Prometheus(program, folder, jobs, RULES, EVERY))
         stack.enter_context(_acting(place))
         mailer.until(lambda: page(port, "/readyz")[0] == 200 and len(mailbox.letters) > 0, _WITHIN)
         both = "confirmation_ready == 1 or mailer_ready == 1"
         prometheus.wait(lambda: len(prometheus.query(both)) == 2, _WITHIN)
-        yield Scene(kafka, place, worker, folder / STORE, lookup, mailbox, mailer, port, prometheus)
+        yield Scene(
+            kafka, place, worker, folder / STORE, lookup, mailbox, mailer, port, bridge_port, prometheus
+        )
 
 
 @contextmanager

@@ -165,7 +165,7 @@ class Watch:
 
     def _tell(self, teller: Teller, text: str, kind: str | None = None, library: str = "") -> None:
         """Note what was said, unless something of this kind was said before."""
-        text = _ADDRESS.sub("host:port", text)
+        text = _ADDRESS.sub("host:port", text).replace(f"{self._scene.place.folder}/", "")
         kind = _NUMBER.sub("", text if kind is None else kind)
         if kind not in self._seen[teller]:
             self._seen[teller].add(kind)
