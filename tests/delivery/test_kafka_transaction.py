@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError
 from aiokafka.protocol.transaction import EndTxnRequest
 
 from streams.delivery.batches import fill_batches
@@ -35,7 +35,7 @@ from streams.delivery.transaction import (
 from streams.kafka.record_batches import read_any_batch
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.chaos.reading import open_transactions, read_all
-from tests.clients import make_topics
+from tests.clients import happens, make_topics
 from tests.contract.stored import Batch, batches
 from tests.timing import in_time, until
 
@@ -70,6 +70,14 @@ class Cluster:
         }
         self.made.append(KafkaTransactions(self.place, **(arguments | options)))
         return self.made[-1]
+
+    async def is_answered(self) -> bool:
+        """Whether the group's coordinator says what is committed."""
+        try:
+            await self.offsets.committed(self.place)
+        except KafkaError:
+            return False
+        return True
 
     async def opened(self, **options: Any) -> KafkaTransactions:
         transactions = self.transactions(**options)
@@ -127,6 +135,7 @@ async def cluster(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> As
     await cluster.admin.start()
     await make_topics(kafka.bootstrap_servers, 2, cluster.place.topic, cluster.emails, cluster.dead_letters)
     await cluster.offsets.start()
+    await happens(cluster.is_answered)  # of a cluster that has just started, the coordinator is still loading
     yield cluster
     for transactions in cluster.made:
         await transactions.close()
