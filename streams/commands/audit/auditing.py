@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
@@ -20,8 +19,8 @@ from streams.actions.rekeying import rekeyed_from
 from streams.commands.audit.matching import Matching, Owed
 from streams.commands.audit.moments import Moment
 from streams.commands.audit.outcome import AuditRange, AuditResult
-from streams.commands.audit.snapshot import Log, Snapshot, take
-from streams.commands.installation import Installation, group_offsets
+from streams.commands.audit.snapshot import Log, Snapshot, taken
+from streams.commands.installation import Installation
 from streams.commands.progress_bar import OnProgress
 from streams.commands.topic_reader import RecordId, TopicReader, UnreadablePlace
 from streams.delivery.epochs import UNKNOWN
@@ -48,26 +47,9 @@ async def audit(
         PartitionMissing: a partition of the range does not exist.
         KafkaError: reading failed.
     """
-    names = installation.names
     started = time.monotonic()
-    unreadable: list[UnreadablePlace] = []
-    readers = {
-        name: TopicReader(name, installation.connection, unreadable.append)
-        for name in (
-            names.actions,
-            names.emails,
-            names.dead_letters,
-            names.rekeyed,
-            marks_topic(installation.group),
-        )
-    }
-    async with AsyncExitStack() as stack:
-        offsets = await stack.enter_async_context(group_offsets(installation))
-        for reader in readers.values():
-            await stack.enter_async_context(reader)
-        snapshot = await take(installation, readers, wanted.partitions, offsets)
-        run = _Run(installation, snapshot, readers, unreadable, progress)
-        found = await run.audit(wanted)
+    async with taken(installation, wanted.partitions) as (snapshot, readers, unreadable):
+        found = await _Run(installation, snapshot, readers, unreadable, progress).audit(wanted)
     found.seconds = time.monotonic() - started
     return found
 
@@ -248,11 +230,7 @@ class _Run:
         if not spans:
             return
         earliest = min(int(time.time() * 1000), *(each.timestamp for each in matching.owed))
-        found = await self._marks.offsets_at(list(spans), max(0, earliest - _CLOCKS_DIFFER))
-        for number, span in spans.items():
-            at = found.get(number)
-            spans[number] = range(span.stop if at is None else max(span.start, at), span.stop)
-        self._marks.begin(spans)
+        self._marks.begin(await self._marks.within(spans, earliest - _CLOCKS_DIFFER))
         async for _, records in self._marks.chunks():
             keys = [record.key or b"" for record in records]
             matching.passed_over(key[len(PASSED_OVER) :] for key in keys if key.startswith(PASSED_OVER))

@@ -10,13 +10,15 @@ commit, and an open transaction holds everything after it back.
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
-from streams.commands.installation import Installation, describe, starting_positions
-from streams.commands.topic_reader import TopicReader
+from streams.commands.installation import Installation, describe, group_offsets, starting_positions
+from streams.commands.topic_reader import TopicReader, UnreadablePlace
 from streams.delivery.commit_metadata import Run, UnreadableMetadata, decode
 from streams.delivery.epochs import Epochs
 from streams.delivery.offsets import Offsets
@@ -84,7 +86,39 @@ class Snapshot:
     emails_compacted: bool  # then the topic does not keep every email
 
 
-async def take(
+class Taken(NamedTuple):
+    """A snapshot, and what its topics are read by."""
+
+    snapshot: Snapshot
+    readers: Mapping[str, TopicReader]  # by topic
+    unreadable: Sequence[UnreadablePlace]  # what the readers have passed over so far
+
+
+@asynccontextmanager
+async def taken(installation: Installation, partitions: Collection[int] = ()) -> AsyncIterator[Taken]:
+    """Take a snapshot; the readers of its topics are open until the end.
+
+    Args:
+        installation: whose topics and group.
+        partitions: of the actions, which must exist.
+
+    Raises:
+        TopicMissing: one of actions, emails or dead letters does not exist.
+        PartitionMissing: one of `partitions` does not exist.
+        KafkaError: the cluster cannot be asked.
+    """
+    names = installation.names
+    topics = (names.actions, names.emails, names.dead_letters, names.rekeyed, marks_topic(installation.group))
+    unreadable: list[UnreadablePlace] = []
+    readers = {name: TopicReader(name, installation.connection, unreadable.append) for name in topics}
+    async with AsyncExitStack() as stack:
+        offsets = await stack.enter_async_context(group_offsets(installation))
+        for reader in readers.values():
+            await stack.enter_async_context(reader)
+        yield Taken(await _take(installation, readers, partitions, offsets), readers, unreadable)
+
+
+async def _take(
     installation: Installation,
     readers: Mapping[str, TopicReader],
     partitions: Collection[int],
@@ -92,12 +126,7 @@ async def take(
 ) -> Snapshot:
     """Look at every topic and at the group, in the order that the module gives.
 
-    The `readers`, by topic, are only asked where it ends. `partitions` of the actions must exist.
-
-    Raises:
-        TopicMissing: one of actions, emails or dead letters does not exist.
-        PartitionMissing: one of `partitions` does not exist.
-        KafkaError: the cluster cannot be asked.
+    The `readers`, by topic, are only asked where it ends.
     """
     names = installation.names
     described = await describe(installation)

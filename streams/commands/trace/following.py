@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from streams.actions.rekeying import rekeyed_from
 from streams.commands.action_content import content_of
 from streams.commands.audit.auditing import RUN_IN
-from streams.commands.audit.snapshot import Log, Snapshot, take
+from streams.commands.audit.snapshot import Log, Snapshot, taken
 from streams.commands.dead_letters.letters import letter_of
 from streams.commands.dead_letters.retry import retry_of
-from streams.commands.installation import Installation, group_offsets
+from streams.commands.installation import Installation
 from streams.commands.progress_bar import OnProgress
 from streams.commands.topic_reader import RecordId, TopicReader, UnreadablePlace, read_records
 from streams.commands.trace.email import email_of
@@ -50,24 +49,8 @@ async def trace(
         TopicMissing, PartitionMissing: a topic, or the partition of a place, does not exist.
         KafkaError: reading failed.
     """
-    names = installation.names
     started = time.monotonic()
-    unreadable: list[UnreadablePlace] = []
-    readers = {
-        name: TopicReader(name, installation.connection, unreadable.append)
-        for name in (
-            names.actions,
-            names.emails,
-            names.dead_letters,
-            names.rekeyed,
-            marks_topic(installation.group),
-        )
-    }
-    async with AsyncExitStack() as stack:
-        offsets = await stack.enter_async_context(group_offsets(installation))
-        for reader in readers.values():
-            await stack.enter_async_context(reader)
-        snapshot = await take(installation, readers, (), offsets)
+    async with taken(installation) as (snapshot, readers, unreadable):
         search = Search(installation, snapshot, readers, progress)
         following = _Following(installation, snapshot, readers, unreadable, search)
         found = await following.trace(subject, between)
@@ -114,7 +97,7 @@ class _Following:
                 for number, span in self.snapshot.emails.spans.items()
             }
             await self._find_emails(missing, rest)
-            await self._find_passed_over(missing, since)
+            await self._find_passed_over(missing)
             await self._note_what_is_kept(missing)
 
     def _partitions_of(self, traced: Traced) -> set[int]:
@@ -164,11 +147,10 @@ class _Following:
                     wanted[value].emails.append(email_of(record))
                     break
 
-    async def _find_passed_over(self, new: Iterable[Traced], since: int | None) -> None:
+    async def _find_passed_over(self, new: Iterable[Traced]) -> None:
         """Look for actions that have no email since the same action had its email shortly before."""
         wanted = {PASSED_OVER + each.email_id.encode(): each for each in new}
-        spans = await self._marks.within(self.snapshot.marks.spans, since)
-        async for record in self.search.records(self._marks, spans):
+        async for record in self.search.records(self._marks, self.snapshot.marks.spans):
             traced = wanted.get(record.key or b"")
             if traced is not None:
                 traced.passed_over_for = (record.value or b"").decode(errors="replace")
