@@ -7,6 +7,7 @@ import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import count
 from random import Random
 from typing import Any, NamedTuple
 
@@ -149,17 +150,14 @@ class Crowd:
 
     def actions(self) -> Iterator[bytes]:
         """Signatures without an end: a known subscriber's, then some of known supporters, most of others."""
-        action_id = 7000
-        while True:
-            action_id += 1
-            known = self._random.random() < SHARE_OF_KNOWN
-            supporter, language = self._random.choice(self._known) if known else self._somebody()
-            if action_id == 7001:  # however short a run is, it shows one
-                supporter, language = self._known[0]
+        supporter, language = self._known[0]  # however short a run is, it shows a known subscriber
+        for action_id in count(7001):
             campaign = self._random.choice(CAMPAIGNS)
             yield orjson.dumps(
                 signature(supporter, action_id, _BY_ID[supporter.org_id], campaign, language, self._now())
             )
+            known = self._random.random() < SHARE_OF_KNOWN
+            supporter, language = self._random.choice(self._known) if known else self._somebody()
 
     def _somebody(self) -> tuple[Supporter, Language]:
         self._met += 1
