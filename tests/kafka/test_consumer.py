@@ -592,21 +592,29 @@ async def test_a_thread_whose_event_loop_stands_still_falls_silent(
         await happens(lambda: reading.app.consumer.silent_for < 1)
 
 
+@asynccontextmanager
+async def reading_through_a_proxy(
+    kafka: EmbeddedKafka, group: str, folder: Path
+) -> AsyncIterator[tuple[KafkaProxy, Reading]]:
+    """Read topics of one partition, over connections that can be made to fail."""
+    await make_topics(kafka.bootstrap_servers, 1, f"{group}-owned", f"{group}-plain")
+    with KafkaProxy(kafka.bootstrap_servers) as proxy:
+        reading = Reading(proxy.bootstrap_servers, group, folder)
+        async with reading.started():
+            yield proxy, reading
+
+
 @pytest.mark.kafka
 async def test_a_coordinator_that_is_mute_for_a_session_s_time_is_not_known_any_more(
     kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
 ) -> None:
     """A connection that stands is no sign of life; when the broker answers again, it is known again."""
-    group = unique_name("mute")
-    await make_topics(kafka.bootstrap_servers, 1, f"{group}-owned", f"{group}-plain")
-    with KafkaProxy(kafka.bootstrap_servers) as proxy:
-        reading = Reading(proxy.bootstrap_servers, group, tmp_path)
-        async with reading.started():
-            await happens(lambda: reading.app.consumer.coordinated)
-            await asyncio.to_thread(proxy.pause)
-            await happens(lambda: not reading.app.consumer.coordinated)
-            await asyncio.to_thread(proxy.resume)
-            await happens(lambda: reading.app.consumer.coordinated)
+    async with reading_through_a_proxy(kafka, unique_name("mute"), tmp_path) as (proxy, reading):
+        await happens(lambda: reading.app.consumer.coordinated)
+        await asyncio.to_thread(proxy.pause)
+        await happens(lambda: not reading.app.consumer.coordinated)
+        await asyncio.to_thread(proxy.resume)
+        await happens(lambda: reading.app.consumer.coordinated)
 
 
 @pytest.mark.kafka
@@ -615,17 +623,14 @@ async def test_a_heartbeat_that_is_lost_is_followed_by_others_over_another_conne
 ) -> None:
     """Nothing more comes over a connection that lost a request; the member takes part again without it."""
     group = unique_name("lost")
-    await make_topics(kafka.bootstrap_servers, 1, f"{group}-owned", f"{group}-plain")
-    with KafkaProxy(kafka.bootstrap_servers) as proxy:
-        reading = Reading(proxy.bootstrap_servers, group, tmp_path)
-        async with reading.started():
-            await happens(lambda: reading.owner.told != [])
-            assignments = len(reading.owner.told)
-            lost = proxy.add(Api.HEARTBEAT, HoldRequest())
-            await asyncio.to_thread(lost.wait)
-            await happens(lambda: not reading.app.consumer.coordinated)
-            await happens(lambda: reading.app.consumer.coordinated)
-            await happens(lambda: len(reading.owner.told) > assignments)  # its session was over
-            async with producing(kafka.bootstrap_servers) as producer:
-                await producer.send_and_wait(f"{group}-plain", b"after")
-            await happens(lambda: b"after" in reading.values)
+    async with reading_through_a_proxy(kafka, group, tmp_path) as (proxy, reading):
+        await happens(lambda: reading.owner.told != [])
+        assignments = len(reading.owner.told)
+        lost = proxy.add(Api.HEARTBEAT, HoldRequest())
+        await asyncio.to_thread(lost.wait)
+        await happens(lambda: not reading.app.consumer.coordinated)
+        await happens(lambda: reading.app.consumer.coordinated)
+        await happens(lambda: len(reading.owner.told) > assignments)  # its session was over
+        async with producing(kafka.bootstrap_servers) as producer:
+            await producer.send_and_wait(f"{group}-plain", b"after")
+        await happens(lambda: b"after" in reading.values)
