@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,7 +27,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from streams.delivery.batches import BATCH_BYTES, REFUSED, TOO_LARGE, Batch, fill_batches, send_batches
+from streams.delivery.batches import BATCH_BYTES, REFUSED, TOO_LARGE, Batch, fill_batches
 from streams.delivery.record_clock import RecordClock
 from streams.delivery.topic_limits import TopicLimits
 from streams.delivery.transaction import (
@@ -42,6 +41,7 @@ from streams.delivery.transaction import (
     TopicFault,
     TransactionFailed,
 )
+from streams.delivery.transaction_driver import TransactionDriver
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +50,6 @@ _DENIED = (ClusterAuthorizationFailedError, TransactionalIdAuthorizationFailed)
 #: Errors of programming. The client library makes them too, in states that pass.
 _BUGS = (AttributeError, LookupError, NameError, TypeError)
 
-#: Seconds between a transaction's end and the next one's begin. The broker answers EndTxn before it has
-#: written the markers, and refuses a new transaction until then; aiokafka asks again only after 20 ms.
-#: Measured: 6.6 ms a transaction with this pause, 33 ms without.
-_MARKERS_NEED = 0.005
 #: A producer that does not let go within this many seconds is abandoned: its successor's epoch fences it.
 _STOP_WITHIN = 2.0
 #: Seconds for a look at the topics after a failure.
@@ -98,11 +94,10 @@ class KafkaTransactions:
         self.transactional_id = (
             transactional_id or f"{group}-{topic_partition.topic}-{topic_partition.partition}"
         )
-        self._producer: AIOKafkaProducer | None = None
+        self._driver: TransactionDriver | None = None
         self._answer_lost = False
         self._topic_fault = False  # the last commit failed by one
         self._throttled = 0.0  # seconds that the broker asked this producer to wait, by a quota
-        self._ended_at = 0.0
         #: Where the next commit cuts a batch that the broker refused for what is in it.
         self._cuts: tuple[Outgoing, ...] = ()
 
@@ -123,8 +118,8 @@ class KafkaTransactions:
         """Write `records` and commit `offset`, all or nothing, within the transaction timeout."""
         try:
             async with asyncio.timeout(self._timeout):
-                producer = self._producer
-                if producer is None:
+                driver = self._driver
+                if driver is None:
                     raise TransactionFailed("NotOpen")
                 if self._answer_lost:
                     # A new epoch comes first, but not here: it would fence a successor, and nothing would
@@ -132,21 +127,15 @@ class KafkaTransactions:
                     raise TransactionFailed("AnswerLost")
                 correction = self._clock.correction()
                 batches = fill_batches(
-                    producer,
+                    driver.producer,
                     records,
                     self._topic_partition.partition,
                     self._limits.now,
                     frozenset(map(id, self._cuts)),
                     correction,
                 )
-                await asyncio.sleep(max(0.0, self._ended_at + _MARKERS_NEED - time.monotonic()))
-                await producer.begin_transaction()
-                await self._produce(producer, batches, records, correction)
-                await producer.send_offsets_to_transaction(
-                    {self._topic_partition: OffsetAndMetadata(offset, metadata)}, self._group
-                )
-                await producer.commit_transaction()
-                self._ended_at = time.monotonic()
+                await self._write(driver, batches, records, correction)
+                await driver.commit(self._topic_partition, OffsetAndMetadata(offset, metadata))
                 self._cuts = ()
         except RecordTooLarge as exc:
             self._cuts = ()
@@ -163,17 +152,16 @@ class KafkaTransactions:
 
     async def close(self) -> None:
         """End an open transaction and disconnect, within four seconds."""
-        producer = self._producer
-        if producer is not None and producer._txn_manager.is_in_transaction():
+        if self._driver is not None:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_STOP_WITHIN):  # readers wait at an open transaction
-                    await producer.abort_transaction()
+                    await self._driver.abort()
         await self._abandon()
 
     async def _renew(self) -> None:
         await self._abandon()
         self._answer_lost, self._throttled = False, 0.0
-        self._producer = producer = AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             **self._connection,
             transactional_id=self.transactional_id,
             transaction_timeout_ms=int(self._timeout * 1000),
@@ -181,13 +169,14 @@ class KafkaTransactions:
             max_request_size=max(BATCH_BYTES, *self._limits.now.values()),
             linger_ms=0,
         )
-        self._watch_answers(producer)
-        await producer.start()
+        self._driver = driver = TransactionDriver(producer, self._group)
+        self._watch_answers(driver)
+        await driver.start()
 
-    def _watch_answers(self, producer: AIOKafkaProducer) -> None:
-        # aiokafka repeats a transaction request whose answer never came, in silence. The repetition may well
-        # succeed; but then the first one is perhaps still on its way to the broker.
-        client = producer.client
+    def _watch_answers(self, driver: TransactionDriver) -> None:
+        # A request whose answer never came is repeated. The repetition may well succeed; but then the first
+        # one is perhaps still on its way to the broker.
+        client = driver.producer.client
         send = client.send
 
         async def send_noting_loss(node_id: int, request: Any, **kwargs: Any) -> Any:
@@ -196,35 +185,32 @@ class KafkaTransactions:
                 self._throttled = max(self._throttled, getattr(answer, "throttle_time_ms", 0) / 1000)
                 return answer
             except KafkaError:
-                if self._producer is producer:
+                if self._driver is driver:
                     self._answer_lost = True
                 raise
 
         client.send = send_noting_loss
 
     async def _abandon(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is None:
+        driver, self._driver = self._driver, None
+        if driver is None:
             return
         try:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_STOP_WITHIN):
-                    await producer.stop()
+                    await driver.producer.stop()
         finally:  # also when we are cancelled ourselves
-            if (sender := producer._sender.sender_task) is not None and not sender.done():
-                sender.cancel()
             with contextlib.suppress(Exception):
-                await producer.client.close()
-            _retrieve_exceptions(producer)
+                await driver.producer.client.close()
 
-    async def _produce(
+    async def _write(
         self,
-        producer: AIOKafkaProducer,
+        driver: TransactionDriver,
         batches: list[Batch],
         records: Sequence[Outgoing],
         correction: float,
     ) -> None:
-        for batch, result in zip(batches, await send_batches(producer, batches), strict=True):
+        for batch, result in zip(batches, await driver.write(batches), strict=True):
             if isinstance(result, REFUSED):
                 await self.close()  # the failed batch leaves a gap in the producer's sequence numbers
                 raise self._refused(batch, records, result)
@@ -232,7 +218,7 @@ class KafkaTransactions:
                 await self.close()
                 self._clock.refused(correction)
                 raise BatchRefused(type(result).__name__)
-            if isinstance(result, BaseException):
+            if result is not None:
                 raise result
         if batches:
             self._clock.taken(correction)
@@ -311,14 +297,3 @@ def _topics_in(exc: TopicAuthorizationFailedError) -> str:
     named = exc.args[0] if exc.args else ()
     topics = [named] if isinstance(named, str) else sorted(named)
     return f"topic {', '.join(topics)}" if topics else "one of its topics"
-
-
-def _retrieve_exceptions(producer: AIOKafkaProducer) -> None:
-    # A producer that failed leaves its exception in futures that nobody awaits: asyncio would log each one,
-    # at the level of an error and with the library's text.
-    waiters = [producer._txn_manager._transaction_waiter]
-    for batches in producer._message_accumulator._batches.values():
-        waiters += [batch._drain_waiter for batch in batches]
-    for waiter in waiters:
-        if waiter is not None and waiter.done() and not waiter.cancelled():
-            waiter.exception()

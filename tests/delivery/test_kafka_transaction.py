@@ -146,18 +146,17 @@ async def cluster(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> As
 
 
 def epoch(transactions: KafkaTransactions) -> tuple[int, int]:
-    assert transactions._producer is not None
-    manager = transactions._producer._txn_manager
+    assert transactions._driver is not None
+    manager = transactions._driver.producer._txn_manager
     return manager.producer_id, manager.producer_epoch
 
 
 async def leave_open(transactions: KafkaTransactions, record: Outgoing) -> None:
     """Write a record as commit does, and stop halfway, as a worker does that dies."""
-    producer = transactions._producer
-    assert producer is not None
-    await producer.begin_transaction()
+    driver = transactions._driver
+    assert driver is not None
     limits = transactions._limits.now
-    await transactions._produce(producer, fill_batches(producer, [record], 0, limits), [record], 0.0)
+    await transactions._write(driver, fill_batches(driver.producer, [record], 0, limits), [record], 0.0)
 
 
 def telling(limits: dict[str, int]) -> Callable[[], Awaitable[dict[str, int]]]:
@@ -685,7 +684,8 @@ async def test_closing_while_cancelled_still_disconnects(cluster: Cluster) -> No
     await cluster.offsets.committed(cluster.place)
     before = sockets()
     transactions = await cluster.opened()
-    assert transactions._producer is not None
+    assert transactions._driver is not None
+    producer = transactions._driver.producer
 
     stopping = asyncio.Event()
 
@@ -693,8 +693,8 @@ async def test_closing_while_cancelled_still_disconnects(cluster: Cluster) -> No
         stopping.set()
         await asyncio.sleep(60)
 
-    transactions._producer._closed = True  # what a real stop does first
-    transactions._producer.stop = never  # a producer that waits for a broker that hangs
+    producer._closed = True  # what a real stop does first
+    producer.stop = never  # a producer that waits for a broker that hangs
     closing = asyncio.create_task(transactions.close())
     await asyncio.wait_for(stopping.wait(), 10)
     closing.cancel()
@@ -713,10 +713,10 @@ async def test_a_bug_of_ours_is_raised_as_it_is_and_one_of_the_client_library_ma
     with pytest.raises(TypeError):
         await transactions.commit([no_record], 1, "")
 
-    async def begin_transaction() -> None:
+    async def write(*_: Any) -> list[None]:
         raise AttributeError("outside of this package")
 
-    monkeypatch.setattr(transactions._producer, "begin_transaction", begin_transaction)
+    monkeypatch.setattr(transactions._driver, "write", write)
     with pytest.raises(TransactionFailed, match="AttributeError"):
         await transactions.commit([cluster.email(b"one")], 1, "")
     assert await transactions.open() == Position(None, "")
@@ -730,10 +730,10 @@ async def test_a_group_that_may_not_be_read_now_is_named_and_may_be_read_later(
     """The right can be given back: it is tried again, and the sentence names right and group."""
     transactions = await cluster.opened()
 
-    async def send_offsets_to_transaction(*_: Any) -> None:
+    async def commit(*_: Any) -> None:
         raise GroupAuthorizationFailedError(cluster.group)
 
-    monkeypatch.setattr(transactions._producer, "send_offsets_to_transaction", send_offsets_to_transaction)
+    monkeypatch.setattr(transactions._driver, "commit", commit)
     with pytest.raises(TransactionFailed, match=f"Read on group {cluster.group}"):
         await transactions.commit([cluster.email(b"one")], 1, "")
     await transactions.open()

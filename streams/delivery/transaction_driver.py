@@ -1,0 +1,310 @@
+"""A lane's transaction, request by request, on the connections of an aiokafka producer.
+
+aiokafka's producer writes through a background task, an accumulator and a future for each batch: made for
+programs that send single records from many tasks. A lane has one transaction at a time and knows all of it.
+So each request is awaited where it is made: AddPartitionsToTxn, Produce, AddOffsetsToTxn, TxnOffsetCommit,
+EndTxn (versions 0, and Produce up to 7, as aiokafka has them). Connections, security, metadata, the look-up
+of coordinators and InitProducerId stay aiokafka's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.client import ConnectionGroup, CoordinationType
+from aiokafka.errors import (
+    ConcurrentTransactions,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    DuplicateSequenceNumber,
+    GroupAuthorizationFailedError,
+    IncompatibleBrokerVersion,
+    InvalidProducerEpoch,
+    KafkaError,
+    NoError,
+    NotCoordinatorError,
+    OperationNotAttempted,
+    ProducerFenced,
+    RequestTimedOutError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.transaction import (
+    AddOffsetsToTxnRequest,
+    AddPartitionsToTxnRequest,
+    EndTxnRequest,
+    TxnOffsetCommitRequest,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from streams.delivery.batches import Batch
+
+log = logging.getLogger(__name__)
+
+#: Seconds before a request is repeated.
+_AGAIN_AFTER = 0.1
+#: Seconds before the first repetition of a request that was refused because the markers of the transaction
+#: before are not written yet; twice as long each time, up to the second number. The broker answers EndTxn
+#: before it writes them.
+_MARKERS_AFTER, _MARKERS_AT_MOST = 0.001, 0.02
+
+#: The broker asked is not the coordinator (any more).
+_MOVED = (CoordinatorNotAvailableError, NotCoordinatorError, RequestTimedOutError)
+#: Refusals that pass: the request is repeated.
+_PASSES = (*_MOVED, CoordinatorLoadInProgressError, ConcurrentTransactions, UnknownTopicOrPartitionError)
+
+
+class _Unsent(NamedTuple):
+    """A batch that no leader has taken yet."""
+
+    number: int  # among the batches of this write
+    sealed: Any  # the bytes of the batch, with producer id, epoch and sequence number
+
+
+class TransactionDriver:
+    """The transactions of one transactional.id: write, commit, and again."""
+
+    def __init__(self, producer: Any, group: str) -> None:
+        """Drive the transactions of a producer.
+
+        Args:
+            producer: an AIOKafkaProducer with a transactional.id, which is not started and never will be.
+            group: the consumer group whose offsets are committed.
+        """
+        self.producer = producer
+        self._client = producer.client
+        self._sender = producer._sender  # knows the coordinators; its task is not started
+        self._state = producer._txn_manager  # knows producer id and epoch
+        self._group = group
+        self._sequences: dict[TopicPartition, int] = defaultdict(int)
+        self._open = False
+        self._unanswered = 0  # produce requests
+
+    async def start(self) -> None:
+        """Connect, and take a new epoch: the coordinator ends what a predecessor left open.
+
+        Raises:
+            KafkaError: no broker answers, or it refuses.
+        """
+        await self._client.bootstrap()
+        await self._sender._maybe_wait_for_pid()
+
+    async def write(self, batches: Sequence[Batch]) -> list[BaseException | None]:
+        """Write batches in a transaction, which is begun if need be. In order within each partition.
+
+        Returns:
+            What became of each batch: None, or the error for which it will never be taken. What follows such
+            a batch in its partition is not sent; its result is None, too.
+
+        Raises:
+            KafkaError: the transaction cannot be gone on with.
+        """
+        results: list[BaseException | None] = [None] * len(batches)
+        unsent = await self._sealed(batches)
+        if not unsent:
+            return results
+        self._open = True
+        partitions = _by_topic((place, place.partition) for place in unsent)
+        await self._ask_transaction_coordinator(
+            AddPartitionsToTxnRequest(*self._identity, partitions), _codes_by_topic
+        )
+        said: set[str] = set()
+        while True:
+            again = False
+            for place, error in await self._produce_once(unsent):
+                if error is None:
+                    unsent[place].popleft()
+                    if not unsent[place]:
+                        del unsent[place]
+                elif error.retriable:
+                    again = True
+                    if (kind := type(error).__name__) not in said:
+                        said.add(kind)
+                        log.warning("%s-%d: %s; the batch is sent again", *place, kind)
+                else:
+                    results[unsent.pop(place)[0].number] = error
+            if not unsent:
+                return results
+            if again:
+                await asyncio.sleep(_AGAIN_AFTER)
+                await self._client._maybe_wait_metadata()
+
+    async def commit(self, place: TopicPartition, offset: OffsetAndMetadata) -> None:
+        """Commit the group's offset, and with it what was written.
+
+        Raises:
+            KafkaError: the transaction cannot be gone on with, or nobody knows how it ended.
+        """
+        self._open = True
+        await self._ask_transaction_coordinator(AddOffsetsToTxnRequest(*self._identity, self._group), _code)
+        transactional_id, producer_id, epoch = self._identity
+        topics = [(place.topic, [(place.partition, offset.offset, offset.metadata)])]
+        await self._ask(
+            CoordinationType.GROUP,
+            self._group,
+            TxnOffsetCommitRequest(transactional_id, self._group, producer_id, epoch, topics),
+            _codes_by_topic,
+        )
+        self._open = False  # from here on nobody knows, until the answer is there
+        await self._ask_transaction_coordinator(EndTxnRequest(*self._identity, True), _code)
+
+    async def abort(self) -> None:
+        """Abort the transaction, if there is one that can be aborted.
+
+        While a produce request is unanswered it cannot: a leader that gets it after the markers might begin
+        a transaction that nobody ends. The next epoch ends that one.
+        """
+        if self._open and not self._unanswered:
+            self._open = False
+            await self._ask_transaction_coordinator(EndTxnRequest(*self._identity, False), _code)
+
+    @property
+    def _identity(self) -> tuple[str, int, int]:
+        return self._state.transactional_id, self._state.producer_id, self._state.producer_epoch
+
+    async def _sealed(self, batches: Sequence[Batch]) -> dict[TopicPartition, deque[_Unsent]]:
+        unsent: dict[TopicPartition, deque[_Unsent]] = {}
+        _, producer_id, epoch = self._identity
+        for number, (topic, partition, builder, _) in enumerate(batches):
+            place = TopicPartition(topic, partition)
+            if place not in unsent:
+                await self._client._wait_on_metadata(topic)
+                unsent[place] = deque()
+            sequence = self._sequences[place]
+            self._sequences[place] = (sequence + builder.record_count()) % 2**31
+            builder._set_producer_state(producer_id, epoch, sequence)
+            unsent[place].append(_Unsent(number, builder._build()))
+        return unsent
+
+    async def _produce_once(
+        self, unsent: dict[TopicPartition, deque[_Unsent]]
+    ) -> list[tuple[TopicPartition, Any]]:
+        """Send the first batch of each partition to its leader; return what each leader says of it."""
+        by_leader: dict[int, list[TopicPartition]] = defaultdict(list)
+        found: list[tuple[TopicPartition, Any]] = []
+        for place in unsent:
+            leader = self._client.cluster.leader_for_partition(place)
+            if leader is None or leader == -1:
+                found.append((place, UnknownTopicOrPartitionError()))
+            else:
+                by_leader[leader].append(place)
+        if found:
+            self._client.force_metadata_update()
+        if len(by_leader) == 1:  # nearly always
+            ((leader, places),) = by_leader.items()
+            return found + await self._produce(leader, places, unsent)
+        for answer in await asyncio.gather(
+            *(self._produce(leader, places, unsent) for leader, places in by_leader.items())
+        ):
+            found += answer
+        return found
+
+    async def _produce(
+        self, leader: int, places: list[TopicPartition], unsent: dict[TopicPartition, deque[_Unsent]]
+    ) -> list[tuple[TopicPartition, Any]]:
+        request = ProduceRequest(
+            transactional_id=self._state.transactional_id,
+            required_acks=-1,
+            timeout=self._sender._request_timeout_ms,
+            topics=_by_topic((place, (place.partition, unsent[place][0].sealed)) for place in places),
+        )
+        self._unanswered += 1
+        try:
+            answer = await self._client.send(leader, request)
+        except KafkaError as error:
+            # The batch has its sequence number: if the leader has it already, it says so.
+            if getattr(error, "invalid_metadata", False):
+                self._client.force_metadata_update()
+            return [(place, error) for place in places]
+        self._unanswered -= 1
+        found: list[tuple[TopicPartition, Any]] = []
+        for topic, partitions in answer.topics:
+            for partition, code, *_ in partitions:
+                answered = for_code(code)
+                if getattr(answered, "invalid_metadata", False):
+                    self._client.force_metadata_update()
+                found.append((TopicPartition(topic, partition), _verdict(answered, topic)))
+        return found
+
+    async def _ask_transaction_coordinator(self, request: Any, codes: Callable[[Any], Iterable[int]]) -> None:
+        await self._ask(CoordinationType.TRANSACTION, self._state.transactional_id, request, codes)
+
+    async def _ask(
+        self, coordinator: int, key: str, request: Any, codes: Callable[[Any], Iterable[int]]
+    ) -> None:
+        """Send a request to a coordinator until its answer has no error that passes.
+
+        Raises:
+            KafkaError: an error that does not pass.
+        """
+        markers = _MARKERS_AFTER
+        while True:
+            node = await self._sender._find_coordinator(coordinator, key)
+            try:
+                answer = await self._client.send(node, request, group=ConnectionGroup.COORDINATION)
+            except IncompatibleBrokerVersion:
+                raise
+            except KafkaError as error:
+                log.warning("%s: %s; it is asked again", type(request).__name__, type(error).__name__)
+                self._sender._coordinator_dead(coordinator)
+                await asyncio.sleep(_AGAIN_AFTER)
+                continue
+            errors = {for_code(code) for code in codes(answer) if code} - {OperationNotAttempted}
+            if not errors:
+                return
+            if lasting := errors.difference(_PASSES):
+                raise self._named(min(lasting, key=lambda error: int(error.errno)), answer)
+            if ConcurrentTransactions in errors:
+                await asyncio.sleep(markers)
+                markers = min(2 * markers, _MARKERS_AT_MOST)
+                continue
+            if errors.intersection(_MOVED):
+                self._sender._coordinator_dead(coordinator)
+            await asyncio.sleep(_AGAIN_AFTER)
+
+    def _named(self, error: Any, answer: Any) -> Any:
+        """Return an error that does not pass, with what it is about: an id, a group, topics."""
+        if error is InvalidProducerEpoch:
+            return ProducerFenced()
+        if error is TransactionalIdAuthorizationFailed:
+            return error(self._state.transactional_id)
+        if error is GroupAuthorizationFailedError:
+            return error(self._group)
+        if error is TopicAuthorizationFailedError:
+            codes = ((topic, code) for topic, partitions in answer.errors for _, code in partitions)
+            return error({topic for topic, code in codes if code == error.errno})
+        return error()
+
+
+def _verdict(error: Any, topic: str) -> Any:
+    """Return what a leader's answer means for a batch: None if it has it."""
+    if error in (NoError, DuplicateSequenceNumber):
+        return None
+    if error is InvalidProducerEpoch:
+        return ProducerFenced()
+    if error is TopicAuthorizationFailedError:
+        return error(topic)
+    return error()
+
+
+def _by_topic(parts: Iterable[tuple[TopicPartition, Any]]) -> list[tuple[str, list[Any]]]:
+    topics: dict[str, list[Any]] = defaultdict(list)
+    for place, part in parts:
+        topics[place.topic].append(part)
+    return list(topics.items())
+
+
+def _code(answer: Any) -> Iterable[int]:
+    return (answer.error_code,)
+
+
+def _codes_by_topic(answer: Any) -> Iterable[int]:
+    return (code for _, partitions in answer.errors for _, code in partitions)
