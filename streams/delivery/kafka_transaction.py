@@ -1,10 +1,10 @@
 """Transactions on Kafka: a transactional producer whose ``transactional.id`` is group, topic and partition.
 
-Why one id per input partition: aiokafka speaks version 0 of the transaction protocol, without group
-metadata (KIP-447) and without the epoch bump at each transaction's end (KIP-890). So the id alone fences a
-predecessor, and it must be opened before the committed offset is read. It also means that a request whose
-answer was lost may still be on its way: whenever that may be so, a new producer, and with it a new epoch,
-comes before the next transaction.
+Why one id per input partition: no group metadata goes with the offsets (KIP-447), so the id alone fences a
+predecessor, and it must be opened before the committed offset is read. On clusters without version 2 of the
+transaction protocol (KIP-890) a request whose answer was lost may still be on its way, and would belong to
+the next transaction: whenever that may be so, a new producer, and with it a new epoch, comes first. With
+version 2 the broker would refuse it; the rule is the same for both.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 aiokafka's producer writes through a background task, an accumulator and a future for each batch: made for
 programs that send single records from many tasks. A lane has one transaction at a time and knows all of it.
-So each request is awaited where it is made: AddPartitionsToTxn, Produce, AddOffsetsToTxn, TxnOffsetCommit,
-EndTxn (versions 0, and Produce up to 7, as aiokafka has them). Connections, security, metadata, the look-up
-of coordinators and InitProducerId stay aiokafka's.
+So each request (:mod:`streams.delivery.transaction_protocol`) is awaited where it is made. Connections,
+security, metadata, the look-up of coordinators and InitProducerId stay aiokafka's.
 """
 
 from __future__ import annotations
@@ -36,16 +35,17 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
-from aiokafka.protocol.produce import ProduceRequest
-from aiokafka.protocol.transaction import (
-    AddOffsetsToTxnRequest,
-    AddPartitionsToTxnRequest,
-    EndTxnRequest,
-    TxnOffsetCommitRequest,
-)
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.delivery.batches import Batch
+from streams.delivery.transaction_protocol import (
+    ByTopic,
+    FiveRequests,
+    Identity,
+    TransactionProtocol,
+    features_request,
+    spoken,
+)
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +82,9 @@ class TransactionDriver:
         self.producer = producer
         self._client = producer.client
         self._sender = producer._sender  # knows the coordinators; its task is not started
-        self._state = producer._txn_manager  # knows producer id and epoch
         self._group = group
+        self._protocol: TransactionProtocol = FiveRequests()
+        self.identity = self._known_identity()
         self._sequences: dict[TopicPartition, int] = defaultdict(int)
         self._open = False
         self._unanswered = 0  # produce requests
@@ -96,6 +97,12 @@ class TransactionDriver:
         """
         await self._client.bootstrap()
         await self._sender._maybe_wait_for_pid()
+        self.identity = self._known_identity()
+        try:
+            answer = await self._client.send(self._client.get_random_node(), features_request())
+        except IncompatibleBrokerVersion:
+            return  # a broker that does not know of features, before Kafka 2.7
+        self._protocol = spoken(answer)
 
     async def write(self, batches: Sequence[Batch]) -> list[BaseException | None]:
         """Write batches in a transaction, which is begun if need be. In order within each partition.
@@ -113,19 +120,21 @@ class TransactionDriver:
             return results
         self._open = True
         partitions = _by_topic((place, place.partition) for place in unsent)
-        await self._ask_transaction_coordinator(
-            AddPartitionsToTxnRequest(*self._identity, partitions), _codes_by_topic
-        )
+        if request := self._protocol.add_partitions(self.identity, partitions):
+            await self._ask_transaction_coordinator(request, _codes_by_topic)
         said: set[str] = set()
+        markers = _MARKERS_AFTER
         while True:
-            again = False
+            pause = 0.0
             for place, error in await self._produce_once(unsent):
                 if error is None:
                     unsent[place].popleft()
                     if not unsent[place]:
                         del unsent[place]
+                elif isinstance(error, ConcurrentTransactions):
+                    pause = max(pause, markers)
                 elif error.retriable:
-                    again = True
+                    pause = _AGAIN_AFTER
                     if (kind := type(error).__name__) not in said:
                         said.add(kind)
                         log.warning("%s-%d: %s; the batch is sent again", *place, kind)
@@ -133,9 +142,10 @@ class TransactionDriver:
                     results[unsent.pop(place)[0].number] = error
             if not unsent:
                 return results
-            if again:
-                await asyncio.sleep(_AGAIN_AFTER)
+            if pause:
+                await asyncio.sleep(pause)
                 await self._client._maybe_wait_metadata()
+                markers = min(2 * markers, _MARKERS_AT_MOST)
 
     async def commit(self, place: TopicPartition, offset: OffsetAndMetadata) -> None:
         """Commit the group's offset, and with it what was written.
@@ -144,17 +154,16 @@ class TransactionDriver:
             KafkaError: the transaction cannot be gone on with, or nobody knows how it ended.
         """
         self._open = True
-        await self._ask_transaction_coordinator(AddOffsetsToTxnRequest(*self._identity, self._group), _code)
-        transactional_id, producer_id, epoch = self._identity
-        topics = [(place.topic, [(place.partition, offset.offset, offset.metadata)])]
+        if request := self._protocol.add_group(self.identity, self._group):
+            await self._ask_transaction_coordinator(request, _code)
         await self._ask(
             CoordinationType.GROUP,
             self._group,
-            TxnOffsetCommitRequest(transactional_id, self._group, producer_id, epoch, topics),
-            _codes_by_topic,
+            self._protocol.commit_offset(self.identity, self._group, place, offset),
+            self._protocol.offset_codes,
         )
         self._open = False  # from here on nobody knows, until the answer is there
-        await self._ask_transaction_coordinator(EndTxnRequest(*self._identity, True), _code)
+        await self._end(self._protocol.commit(self.identity))
 
     async def abort(self) -> None:
         """Abort the transaction, if there is one that can be aborted.
@@ -164,15 +173,21 @@ class TransactionDriver:
         """
         if self._open and not self._unanswered:
             self._open = False
-            await self._ask_transaction_coordinator(EndTxnRequest(*self._identity, False), _code)
+            await self._end(self._protocol.abort(self.identity))
 
-    @property
-    def _identity(self) -> tuple[str, int, int]:
-        return self._state.transactional_id, self._state.producer_id, self._state.producer_epoch
+    async def _end(self, request: Any) -> None:
+        answer = await self._ask_transaction_coordinator(request, _code)
+        following = self._protocol.next_identity(self.identity, answer)
+        if following != self.identity:
+            self.identity = following
+            self._sequences.clear()  # each epoch counts from 0
+
+    def _known_identity(self) -> Identity:
+        state = self.producer._txn_manager
+        return Identity(state.transactional_id, state.producer_id, state.producer_epoch)
 
     async def _sealed(self, batches: Sequence[Batch]) -> dict[TopicPartition, deque[_Unsent]]:
         unsent: dict[TopicPartition, deque[_Unsent]] = {}
-        _, producer_id, epoch = self._identity
         for number, (topic, partition, builder, _) in enumerate(batches):
             place = TopicPartition(topic, partition)
             if place not in unsent:
@@ -180,7 +195,7 @@ class TransactionDriver:
                 unsent[place] = deque()
             sequence = self._sequences[place]
             self._sequences[place] = (sequence + builder.record_count()) % 2**31
-            builder._set_producer_state(producer_id, epoch, sequence)
+            builder._set_producer_state(self.identity.producer_id, self.identity.epoch, sequence)
             unsent[place].append(_Unsent(number, builder._build()))
         return unsent
 
@@ -210,11 +225,10 @@ class TransactionDriver:
     async def _produce(
         self, leader: int, places: list[TopicPartition], unsent: dict[TopicPartition, deque[_Unsent]]
     ) -> list[tuple[TopicPartition, Any]]:
-        request = ProduceRequest(
-            transactional_id=self._state.transactional_id,
-            required_acks=-1,
-            timeout=self._sender._request_timeout_ms,
-            topics=_by_topic((place, (place.partition, unsent[place][0].sealed)) for place in places),
+        request = self._protocol.produce(
+            self.identity,
+            self._sender._request_timeout_ms,
+            _by_topic((place, (place.partition, unsent[place][0].sealed)) for place in places),
         )
         self._unanswered += 1
         try:
@@ -226,7 +240,7 @@ class TransactionDriver:
             return [(place, error) for place in places]
         self._unanswered -= 1
         found: list[tuple[TopicPartition, Any]] = []
-        for topic, partitions in answer.topics:
+        for topic, partitions, *_ in answer.topics:
             for partition, code, *_ in partitions:
                 answered = for_code(code)
                 if getattr(answered, "invalid_metadata", False):
@@ -234,13 +248,13 @@ class TransactionDriver:
                 found.append((TopicPartition(topic, partition), _verdict(answered, topic)))
         return found
 
-    async def _ask_transaction_coordinator(self, request: Any, codes: Callable[[Any], Iterable[int]]) -> None:
-        await self._ask(CoordinationType.TRANSACTION, self._state.transactional_id, request, codes)
+    async def _ask_transaction_coordinator(self, request: Any, codes: Callable[[Any], Iterable[int]]) -> Any:
+        return await self._ask(CoordinationType.TRANSACTION, self.identity.transactional_id, request, codes)
 
     async def _ask(
         self, coordinator: int, key: str, request: Any, codes: Callable[[Any], Iterable[int]]
-    ) -> None:
-        """Send a request to a coordinator until its answer has no error that passes.
+    ) -> Any:
+        """Send a request to a coordinator until its answer has no error that passes; return the answer.
 
         Raises:
             KafkaError: an error that does not pass.
@@ -259,9 +273,9 @@ class TransactionDriver:
                 continue
             errors = {for_code(code) for code in codes(answer) if code} - {OperationNotAttempted}
             if not errors:
-                return
+                return answer
             if lasting := errors.difference(_PASSES):
-                raise self._named(min(lasting, key=lambda error: int(error.errno)), answer)
+                raise self._named(min(lasting, key=lambda error: str(error.__name__)), answer)
             if ConcurrentTransactions in errors:
                 await asyncio.sleep(markers)
                 markers = min(2 * markers, _MARKERS_AT_MOST)
@@ -275,7 +289,7 @@ class TransactionDriver:
         if error is InvalidProducerEpoch:
             return ProducerFenced()
         if error is TransactionalIdAuthorizationFailed:
-            return error(self._state.transactional_id)
+            return error(self.identity.transactional_id)
         if error is GroupAuthorizationFailedError:
             return error(self._group)
         if error is TopicAuthorizationFailedError:
@@ -295,7 +309,7 @@ def _verdict(error: Any, topic: str) -> Any:
     return error()
 
 
-def _by_topic(parts: Iterable[tuple[TopicPartition, Any]]) -> list[tuple[str, list[Any]]]:
+def _by_topic(parts: Iterable[tuple[TopicPartition, Any]]) -> ByTopic:
     topics: dict[str, list[Any]] = defaultdict(list)
     for place, part in parts:
         topics[place.topic].append(part)

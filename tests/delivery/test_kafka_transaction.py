@@ -17,6 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError
 from aiokafka.protocol.transaction import EndTxnRequest
 
+from streams.delivery import transaction_driver
 from streams.delivery.batches import fill_batches
 from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.offsets import Offsets
@@ -32,6 +33,7 @@ from streams.delivery.transaction import (
     TopicFault,
     TransactionFailed,
 )
+from streams.delivery.transaction_protocol import FiveRequests
 from streams.kafka.record_batches import read_any_batch
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.chaos.reading import open_transactions, read_all
@@ -127,6 +129,23 @@ class Cluster:
             await asyncio.sleep(0.05)
 
 
+#: What each version of the transaction protocol does in its own way.
+in_both_versions = pytest.mark.parametrize("version", [2, 1])
+
+
+@pytest.fixture
+def version() -> int:
+    """The highest version of the protocol that this machine's Kafka speaks."""
+    return 2
+
+
+@pytest.fixture(autouse=True)
+def protocol(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speak version 1, as with a cluster whose feature transaction.version is not at 2."""
+    if version == 1:
+        monkeypatch.setattr(transaction_driver, "spoken", lambda _: FiveRequests())
+
+
 @pytest.fixture
 async def cluster(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> AsyncIterator[Cluster]:
     accidents: list[str] = []  # what asyncio would log as errors
@@ -147,8 +166,7 @@ async def cluster(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> As
 
 def epoch(transactions: KafkaTransactions) -> tuple[int, int]:
     assert transactions._driver is not None
-    manager = transactions._driver.producer._txn_manager
-    return manager.producer_id, manager.producer_epoch
+    return transactions._driver.identity[1:]
 
 
 async def leave_open(transactions: KafkaTransactions, record: Outgoing) -> None:
@@ -171,6 +189,7 @@ def telling(limits: dict[str, int]) -> Callable[[], Awaitable[dict[str, int]]]:
 # -- what a commit does -------------------------------------------------------------------------------------
 
 
+@in_both_versions
 async def test_records_and_offset_become_visible_together(cluster: Cluster) -> None:
     """One transaction writes both topics, keys, headers, and the offset with its metadata."""
     transactions = cluster.transactions()
@@ -221,6 +240,7 @@ async def test_header_names_that_are_not_utf_8_are_written_as_they_were_read(clu
     assert [list(record.headers) for record in emails] == [[], odd, [], odd]
 
 
+@in_both_versions
 async def test_an_offset_alone_can_be_committed(cluster: Cluster) -> None:
     """Progress without records is a transaction too."""
     transactions = await cluster.opened()
@@ -229,6 +249,7 @@ async def test_an_offset_alone_can_be_committed(cluster: Cluster) -> None:
     assert await cluster.values() == []
 
 
+@in_both_versions
 async def test_more_than_one_batch_is_one_transaction_in_order(cluster: Cluster) -> None:
     """Three megabytes leave in several produce requests, in order, with one commit marker behind them."""
     transactions = await cluster.opened()
@@ -276,6 +297,7 @@ async def test_one_producer_writes_emails_and_offsets_and_nothing_outside_transa
 # -- fencing ------------------------------------------------------------------------------------------------
 
 
+@in_both_versions
 async def test_opening_fences_the_predecessor(cluster: Cluster) -> None:
     """The predecessor's next commit raises Fenced and leaves nothing; the successor's is undisturbed."""
     old = await cluster.opened()
@@ -312,6 +334,7 @@ async def test_other_partitions_and_groups_are_not_fenced(cluster: Cluster) -> N
     assert await cluster.values() == [b"one", b"two", b"three"]
 
 
+@in_both_versions
 async def test_opening_ends_what_a_predecessor_left_open(cluster: Cluster) -> None:
     """A dead worker's open transaction is aborted: readers of committed data go on at once."""
     dead = await cluster.opened()
@@ -490,9 +513,7 @@ async def test_a_record_that_the_broker_refuses_is_found_and_the_others_are_writ
 # -- failures -----------------------------------------------------------------------------------------------
 
 
-def tamper(
-    monkeypatch: pytest.MonkeyPatch, kind: type, how: Callable[[Callable[..., Any]], Any]
-) -> list[int]:
+def tamper(monkeypatch: pytest.MonkeyPatch, kind: Any, how: Callable[[Callable[..., Any]], Any]) -> list[int]:
     """Let the first request of this kind, of any client made from now on, go through `how` instead."""
     original = AIOKafkaClient.send
     seen: list[int] = []
@@ -501,7 +522,7 @@ def tamper(
         async def go_on() -> Any:
             return await original(self, node_id, request, **kwargs)
 
-        if isinstance(request, kind):
+        if request.API_KEY == kind.API_KEY:
             seen.append(1)
             if len(seen) == 1:
                 return await how(go_on)
@@ -516,6 +537,7 @@ async def lose_the_answer(go_on: Callable[..., Any]) -> Any:
     raise KafkaConnectionError("the broker hung up")
 
 
+@in_both_versions
 async def test_after_a_lost_answer_a_new_epoch_comes_before_the_next_transaction(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -531,6 +553,15 @@ async def test_after_a_lost_answer_a_new_epoch_comes_before_the_next_transaction
     assert epoch(transactions) > first
     await transactions.commit([cluster.email(b"two")], 2, "")
     assert await cluster.values() == [b"one", b"two"]
+
+
+async def test_with_version_2_each_transaction_begins_a_new_epoch(cluster: Cluster) -> None:
+    """This Kafka's feature transaction.version is at 2, and it is used (KIP-890)."""
+    transactions = await cluster.opened()
+    producer_id, first = epoch(transactions)
+    for offset in (1, 2):
+        await transactions.commit([cluster.email(b"one")], offset, "")
+        assert epoch(transactions) == (producer_id, first + offset)
 
 
 async def test_a_zombie_that_lost_an_answer_does_not_fence_its_successor(
@@ -669,6 +700,7 @@ async def test_closing_lets_go_of_every_connection_and_task(cluster: Cluster) ->
     assert len(asyncio.all_tasks()) == tasks
 
 
+@in_both_versions
 async def test_closing_ends_an_open_transaction(cluster: Cluster) -> None:
     """Readers of committed data need not wait for the time-out of a worker that was stopped."""
     transactions = await cluster.opened()

@@ -26,29 +26,32 @@ from streams.delivery import transaction_driver
 from streams.delivery.batches import Batch, fill_batches
 from streams.delivery.transaction import Outgoing
 from streams.delivery.transaction_driver import TransactionDriver
+from streams.delivery.transaction_protocol import (
+    FiveRequests,
+    ThreeRequests,
+    TransactionAbortable,
+)
 from tests.timing import until
 
 PLACE = TopicPartition("actions", 0)
 OFFSET = OffsetAndMetadata(7, "")
-ADD, PRODUCE, ADD_GROUP, COMMIT_OFFSET, END = (
-    "AddPartitionsToTxnRequest",
-    "ProduceRequest",
-    "AddOffsetsToTxnRequest",
-    "TxnOffsetCommitRequest",
-    "EndTxnRequest",
-)
-USUAL = [ADD, PRODUCE, ADD_GROUP, COMMIT_OFFSET, END]
+#: The requests' API keys.
+ADD, PRODUCE, ADD_GROUP, COMMIT_OFFSET, END = 24, 0, 25, 28, 26
+VERSIONS = {
+    FiveRequests: [ADD, PRODUCE, ADD_GROUP, COMMIT_OFFSET, END],
+    ThreeRequests: [PRODUCE, COMMIT_OFFSET, END],
+}
 
 
 class Brokers:
-    """Two brokers that answer as they are told, and else that all is well."""
+    """Two brokers that answer as they are told, and else that all is well; in both versions."""
 
     def __init__(self, producer: Any) -> None:
-        self.asked: list[str] = []
+        self.asked: list[int] = []  # API keys
         self.produced: list[tuple[int, str, int, bytes]] = []  # leader, topic, partition, batch
         self.ended: list[bool] = []  # whether to commit
         self.lookups = 0
-        self._answers: dict[str, list[Any]] = {}
+        self._answers: dict[int, list[Any]] = {}
         client = producer.client
         client.send = self._send
         client._wait_on_metadata = self._nothing
@@ -59,7 +62,7 @@ class Brokers:
         producer._txn_manager.set_pid_and_epoch(41, 3)
         self.producer = producer
 
-    def answer(self, request: str, *answers: Any) -> None:
+    def answer(self, request: int, *answers: Any) -> None:
         """Answer the next requests of this kind: a code, a dictionary of codes by topic, or an exception."""
         self._answers[request] = list(answers)
 
@@ -70,8 +73,9 @@ class Brokers:
         return fill_batches(self.producer, outgoing, 0, limits, set(map(id, outgoing)) if each else ())
 
     async def _send(self, node: int, request: Any, **_: Any) -> Any:
-        kind = type(request).__name__
+        kind = request.API_KEY
         self.asked.append(kind)
+        sent = request.prepare({kind: (0, 12)})
         answers = self._answers.get(kind)
         answer = answers.pop(0) if answers else 0
         if isinstance(answer, BaseException):
@@ -84,23 +88,25 @@ class Brokers:
             return answer.get(topic, 0) if isinstance(answer, dict) else int(answer)
 
         if kind == PRODUCE:
-            for topic, partitions in request._topics:
-                self.produced += [(node, topic, number, bytes(batch)) for number, batch in partitions]
-            return SimpleNamespace(
-                topics=[
-                    (topic, [(number, code(topic), 0, -1) for number, _ in partitions])
-                    for topic, partitions in request._topics
-                ]
-            )
+            for topic, partitions, *_ in sent.topics:
+                self.produced += [(node, topic, number, bytes(batch)) for number, batch, *_ in partitions]
+            answered = [
+                (topic, [(number, code(topic), 0, -1) for number, *_ in partitions])
+                for topic, partitions, *_ in sent.topics
+            ]
+            return SimpleNamespace(topics=answered)
         if kind == ADD:
-            return SimpleNamespace(
-                errors=[(topic, [(n, code(topic)) for n in numbers]) for topic, numbers in request._topics]
-            )
+            errors = [
+                (topic, [(number, code(topic)) for number in numbers]) for topic, numbers in sent.topics
+            ]
+            return SimpleNamespace(errors=errors)
         if kind == COMMIT_OFFSET:
-            return SimpleNamespace(errors=[("actions", [(0, code("actions"))])])
+            errors = [("actions", [(0, code("actions"))])]
+            with_tags = [("actions", [(0, code("actions"), {})], {})]
+            return SimpleNamespace(errors=errors, topics=with_tags)
         if kind == END:
-            self.ended.append(request._transaction_result)
-        return SimpleNamespace(error_code=code(""))
+            self.ended.append(getattr(sent, "commit", None) or getattr(sent, "transaction_result", False))
+        return SimpleNamespace(error_code=code(""), producer_id=41, producer_epoch=4)
 
     async def _find(self, *_: Any) -> int:
         self.lookups += 1
@@ -123,55 +129,75 @@ async def brokers(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Brokers]:
 
 
 @pytest.fixture
-async def driver(brokers: Brokers) -> TransactionDriver:
-    return TransactionDriver(brokers.producer, "emails")
+def version() -> type[FiveRequests | ThreeRequests]:
+    return FiveRequests
+
+
+@pytest.fixture
+async def driver(brokers: Brokers, version: type[FiveRequests | ThreeRequests]) -> TransactionDriver:
+    driver = TransactionDriver(brokers.producer, "emails")
+    driver._protocol = version()
+    return driver
+
+
+in_both_versions = pytest.mark.parametrize("version", VERSIONS)
+to_each_coordinator = pytest.mark.parametrize(
+    ("version", "request_key"),
+    [(version, key) for version, keys in VERSIONS.items() for key in keys if key != PRODUCE],
+)
 
 
 @pytest.mark.parametrize("code", [3, 7, 14, 15, 16, 51])
-@pytest.mark.parametrize("request_name", [ADD, ADD_GROUP, COMMIT_OFFSET, END])
+@to_each_coordinator
 async def test_a_refusal_that_passes_is_asked_again(
-    brokers: Brokers, driver: TransactionDriver, request_name: str, code: int
+    brokers: Brokers, driver: TransactionDriver, version: Any, request_key: int, code: int
 ) -> None:
     """Coordinator moved, loading or away, markers not written yet, topic not known yet: it is asked again."""
-    brokers.answer(request_name, code, code)
+    brokers.answer(request_key, code, code)
     assert await driver.write(brokers.batches(("emails", 0, b"one"))) == [None]
     await driver.commit(PLACE, OFFSET)
-    assert brokers.asked == [each for each in USUAL for _ in range(3 if each == request_name else 1)]
+    usual = VERSIONS[version]
+    assert brokers.asked == [each for each in usual for _ in range(3 if each == request_key else 1)]
     assert brokers.ended[-1:] == [True]
 
 
-@pytest.mark.parametrize("request_name", [ADD, ADD_GROUP, COMMIT_OFFSET, END])
+@to_each_coordinator
 async def test_a_coordinator_whose_answer_is_lost_is_looked_for_and_asked_again(
-    brokers: Brokers, driver: TransactionDriver, request_name: str
+    brokers: Brokers, driver: TransactionDriver, version: Any, request_key: int
 ) -> None:
     """Each of these requests may be repeated: the coordinator answers the second one as the first."""
-    brokers.answer(request_name, KafkaConnectionError("gone"))
+    brokers.answer(request_key, KafkaConnectionError("gone"))
     assert await driver.write(brokers.batches(("emails", 0, b"one"))) == [None]
     await driver.commit(PLACE, OFFSET)
-    assert brokers.lookups == 5
+    assert brokers.lookups == len(VERSIONS[version])  # no coordinator takes batches
 
 
 @pytest.mark.parametrize(
-    ("request_name", "code", "error", "about"),
+    ("version", "request_key", "code", "error", "about"),
     [
-        (ADD, {"a": 29, "b": 55}, TopicAuthorizationFailedError, {"a"}),
-        (ADD, {"a": 29, "b": 29}, TopicAuthorizationFailedError, {"a", "b"}),
-        (ADD, 47, ProducerFenced, None),
-        (ADD, 53, TransactionalIdAuthorizationFailed, "emails-actions-0"),
-        (ADD_GROUP, 30, GroupAuthorizationFailedError, "emails"),
-        (ADD_GROUP, 48, InvalidTxnState, None),
-        (COMMIT_OFFSET, 30, GroupAuthorizationFailedError, "emails"),
-        (COMMIT_OFFSET, 47, ProducerFenced, None),
-        (END, 47, ProducerFenced, None),
-        (END, 48, InvalidTxnState, None),
-        (END, 9999, KafkaError, None),  # of a newer broker
+        (FiveRequests, ADD, {"a": 29, "b": 55}, TopicAuthorizationFailedError, {"a"}),
+        (FiveRequests, ADD, {"a": 29, "b": 29}, TopicAuthorizationFailedError, {"a", "b"}),
+        (FiveRequests, ADD, 47, ProducerFenced, None),
+        (FiveRequests, ADD, 53, TransactionalIdAuthorizationFailed, "emails-actions-0"),
+        (FiveRequests, ADD_GROUP, 30, GroupAuthorizationFailedError, "emails"),
+        (FiveRequests, ADD_GROUP, 48, InvalidTxnState, None),
+        (FiveRequests, COMMIT_OFFSET, 30, GroupAuthorizationFailedError, "emails"),
+        (ThreeRequests, COMMIT_OFFSET, 30, GroupAuthorizationFailedError, "emails"),
+        (ThreeRequests, COMMIT_OFFSET, 53, TransactionalIdAuthorizationFailed, "emails-actions-0"),
+        (FiveRequests, COMMIT_OFFSET, 47, ProducerFenced, None),
+        (ThreeRequests, COMMIT_OFFSET, 90, ProducerFenced, None),
+        (ThreeRequests, COMMIT_OFFSET, 120, TransactionAbortable, None),
+        (FiveRequests, END, 47, ProducerFenced, None),
+        (ThreeRequests, END, 90, ProducerFenced, None),
+        (FiveRequests, END, 48, InvalidTxnState, None),
+        (FiveRequests, END, 9999, KafkaError, None),  # of a newer broker
     ],
 )
 async def test_a_refusal_that_lasts_is_raised_with_what_it_is_about(
-    brokers: Brokers, driver: TransactionDriver, request_name: str, code: Any, error: Any, about: Any
+    brokers: Brokers, driver: TransactionDriver, request_key: int, code: Any, error: Any, about: Any
 ) -> None:
     """The caller learns which topics, group or id it is, and nothing is committed."""
-    brokers.answer(request_name, code)
+    brokers.answer(request_key, code)
 
     async def transaction() -> None:
         await driver.write(brokers.batches(("a", 0, b"one"), ("b", 0, b"two")))
@@ -180,17 +206,18 @@ async def test_a_refusal_that_lasts_is_raised_with_what_it_is_about(
     with pytest.raises(error) as raised:
         await transaction()
     assert about is None or raised.value.args == (about,)
-    assert brokers.asked[-1] == request_name
+    assert brokers.asked[-1] == request_key
 
 
-@pytest.mark.parametrize("answer", [6, 7, 19, KafkaConnectionError("gone")])
+@in_both_versions
+@pytest.mark.parametrize("answer", [6, 7, 19, 51, KafkaConnectionError("gone")])
 async def test_a_batch_that_its_leader_cannot_take_now_is_sent_again_as_it_was(
     brokers: Brokers, driver: TransactionDriver, answer: Any
 ) -> None:
     """The same bytes, so that a leader that has them already knows them by their sequence number."""
     brokers.answer(PRODUCE, answer, answer)
     assert await driver.write(brokers.batches(("emails", 0, b"one"))) == [None]
-    assert brokers.asked == [ADD, PRODUCE, PRODUCE, PRODUCE]
+    assert [each for each in brokers.asked if each != ADD] == [PRODUCE] * 3
     assert len({batch for *_, batch in brokers.produced}) == 1
 
 
@@ -248,11 +275,26 @@ async def test_sequence_numbers_go_on_in_a_partition_and_wrap(
     ] * 2
 
 
-async def test_an_offset_alone_asks_for_no_partition(brokers: Brokers, driver: TransactionDriver) -> None:
+@in_both_versions
+async def test_an_offset_alone_asks_for_no_partition(
+    brokers: Brokers, driver: TransactionDriver, version: Any
+) -> None:
     """Actions that ask for no email move the offset, and nothing is produced."""
     assert await driver.write([]) == []
     await driver.commit(PLACE, OFFSET)
-    assert brokers.asked == [ADD_GROUP, COMMIT_OFFSET, END]
+    assert brokers.asked == [each for each in VERSIONS[version] if each not in (ADD, PRODUCE)]
+
+
+@pytest.mark.parametrize("version", [ThreeRequests])
+async def test_in_version_2_each_transaction_has_an_epoch_of_its_own(
+    brokers: Brokers, driver: TransactionDriver
+) -> None:
+    """The answer to EndTxn names the next epoch; it counts from 0 in each partition (KIP-890)."""
+    for _ in range(2):
+        await driver.write(brokers.batches(("emails", 0, b"one"), ("emails", 0, b"two")))
+        await driver.commit(PLACE, OFFSET)
+    epochs = [(int.from_bytes(batch[51:53], "big"), batch[53:57]) for *_, batch in brokers.produced]
+    assert epochs == [(3, bytes(4)), (4, bytes(4))]
 
 
 async def test_an_open_transaction_is_aborted_once(brokers: Brokers, driver: TransactionDriver) -> None:

@@ -1,0 +1,166 @@
+"""The requests of a transaction, in the two versions of Kafka's transaction protocol.
+
+Version 1 is five requests, as aiokafka has them: AddPartitionsToTxn, Produce, AddOffsetsToTxn,
+TxnOffsetCommit, EndTxn. Version 2 (KIP-890, Kafka 4.0) is three: the brokers add partitions and offsets to
+the transaction themselves, and each EndTxn answers with the next epoch, so that a late request of this
+transaction can do nothing to the next one. A cluster has version 2 when its feature ``transaction.version``
+is at 2; that each broker knows the requests is not enough.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.errors import BrokerResponseError, ProducerFenced, kafka_errors
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.transaction import (
+    AddOffsetsToTxnRequest,
+    AddPartitionsToTxnRequest,
+    EndTxnRequest,
+    TxnOffsetCommitRequest,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from streams.delivery.transaction_requests import (
+    FEATURES,
+    FINALIZED_FEATURES,
+    NO_TAGS,
+    ApiVersionsRequest_v3,
+    EndTxnRequest_v5,
+    InOneVersion,
+    ProduceRequest_v12,
+    TxnOffsetCommitRequest_v5,
+)
+
+#: Of a topic, its partitions with what belongs to each.
+ByTopic = list[tuple[str, list[Any]]]
+
+_ALL_REPLICAS = -1
+
+
+class TransactionAbortable(BrokerResponseError):  # type: ignore[misc]  # aiokafka ships no types
+    """The transaction can only be aborted; a new one may succeed (KIP-1050)."""
+
+    errno = 120
+    message = "TRANSACTION_ABORTABLE"
+    description = "The server encountered an error with the transaction. The client can abort it."
+
+
+# aiokafka does not know the codes of newer brokers: without a name they cannot be told from other errors.
+kafka_errors.setdefault(TransactionAbortable.errno, TransactionAbortable)
+kafka_errors.setdefault(90, ProducerFenced)
+
+
+class Identity(NamedTuple):
+    """By which the brokers know a transaction's producer."""
+
+    transactional_id: str
+    producer_id: int
+    epoch: int
+
+
+class FiveRequests:
+    """Version 1 of the transaction protocol."""
+
+    def add_partitions(self, who: Identity, partitions: ByTopic) -> Any:
+        """Return the request that adds partitions to the transaction."""
+        return AddPartitionsToTxnRequest(*who, partitions)
+
+    def produce(self, who: Identity, timeout_ms: int, batches: ByTopic) -> Any:
+        """Return the request that writes batches, given as (partition, bytes) of each topic."""
+        return ProduceRequest(
+            transactional_id=who.transactional_id,
+            required_acks=_ALL_REPLICAS,
+            timeout=timeout_ms,
+            topics=batches,
+        )
+
+    def add_group(self, who: Identity, group: str) -> Any:
+        """Return the request that adds the group's offsets to the transaction."""
+        return AddOffsetsToTxnRequest(*who, group)
+
+    def commit_offset(self, who: Identity, group: str, place: TopicPartition, at: OffsetAndMetadata) -> Any:
+        """Return the request that commits an offset with the transaction."""
+        topics = [(place.topic, [(place.partition, at.offset, at.metadata)])]
+        return TxnOffsetCommitRequest(who.transactional_id, group, who.producer_id, who.epoch, topics)
+
+    def offset_codes(self, answer: Any) -> list[int]:
+        """Return the error codes in the answer to `commit_offset`."""
+        return [code for _, partitions in answer.errors for _, code in partitions]
+
+    def commit(self, who: Identity) -> Any:
+        """Return the request that commits the transaction."""
+        return EndTxnRequest(*who, True)
+
+    def abort(self, who: Identity) -> Any:
+        """Return the request that aborts the transaction."""
+        return EndTxnRequest(*who, False)
+
+    def next_identity(self, who: Identity, _answer: Any) -> Identity:
+        """Return who writes the next transaction, by the answer to its end: the same."""
+        return who
+
+
+class ThreeRequests:
+    """Version 2 of the transaction protocol: producing and committing offsets add to the transaction."""
+
+    def add_partitions(self, _who: Identity, _partitions: ByTopic) -> None:
+        """Return None: the leader of a partition adds it."""
+
+    def produce(self, who: Identity, timeout_ms: int, batches: ByTopic) -> Any:
+        """Return the request that writes batches, given as (partition, bytes) of each topic."""
+        topics = [
+            (topic, [(partition, batch, NO_TAGS) for partition, batch in partitions], NO_TAGS)
+            for topic, partitions in batches
+        ]
+        return InOneVersion(
+            ProduceRequest_v12(who.transactional_id, _ALL_REPLICAS, timeout_ms, topics, NO_TAGS)
+        )
+
+    def add_group(self, _who: Identity, _group: str) -> None:
+        """Return None: the group's coordinator adds it."""
+
+    def commit_offset(self, who: Identity, group: str, place: TopicPartition, at: OffsetAndMetadata) -> Any:
+        """Return the request that commits an offset with the transaction."""
+        partitions = [(place.partition, at.offset, -1, at.metadata, NO_TAGS)]
+        topics = [(place.topic, partitions, NO_TAGS)]
+        generation, member, instance = -1, "", None  # none: the transactional.id fences, as in version 1
+        return InOneVersion(
+            TxnOffsetCommitRequest_v5(
+                *who[:1], group, *who[1:], generation, member, instance, topics, NO_TAGS
+            )
+        )
+
+    def offset_codes(self, answer: Any) -> list[int]:
+        """Return the error codes in the answer to `commit_offset`."""
+        return [code for _, partitions, _ in answer.topics for _, code, _ in partitions]
+
+    def commit(self, who: Identity) -> Any:
+        """Return the request that commits the transaction."""
+        return InOneVersion(EndTxnRequest_v5(*who, True, NO_TAGS))
+
+    def abort(self, who: Identity) -> Any:
+        """Return the request that aborts the transaction."""
+        return InOneVersion(EndTxnRequest_v5(*who, False, NO_TAGS))
+
+    def next_identity(self, who: Identity, answer: Any) -> Identity:
+        """Return who writes the next transaction, by the answer to its end: a new epoch begins."""
+        return Identity(who.transactional_id, answer.producer_id, answer.producer_epoch)
+
+
+TransactionProtocol = FiveRequests | ThreeRequests
+
+
+def features_request() -> Any:
+    """Return the request whose answer `spoken` reads: ApiVersions, version 3 (KIP-584)."""
+    return InOneVersion(ApiVersionsRequest_v3("confirmation-streams", "1", NO_TAGS))
+
+
+def spoken(answer: Any) -> TransactionProtocol:
+    """Return the transaction protocol that a cluster speaks, by a broker's answer about its features."""
+    text = answer.tags.get(FINALIZED_FEATURES)
+    features = () if text is None else FEATURES.decode(BytesIO(text))
+    levels = {name: highest for name, highest, *_ in features}
+    return ThreeRequests() if levels.get("transaction.version", 0) >= 2 else FiveRequests()

@@ -1,0 +1,244 @@
+"""Requests and answers of version 2 of Kafka's transaction protocol (KIP-890), which aiokafka does not have.
+
+Names and versions are the protocol's (https://kafka.apache.org/protocol). All are of the flexible kind, with
+tags (KIP-482).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiokafka.errors import IncompatibleBrokerVersion
+from aiokafka.protocol.api import RequestStruct, Response, ResponseHeader_v0
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactBytes,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+    UnsignedVarInt32,
+)
+
+NO_TAGS: dict[int, bytes] = {}
+_TEXT = CompactString("utf-8")
+
+
+class InOneVersion:
+    """A request in one version, which is not chosen by what the broker has."""
+
+    def __init__(self, struct: RequestStruct) -> None:
+        self.API_KEY = struct.API_KEY  # as aiokafka's requests have it
+        self._struct = struct
+
+    def prepare(self, versions: dict[int, tuple[int, int]]) -> RequestStruct:
+        """Return the request as it goes over the wire (called by aiokafka's connection).
+
+        Raises:
+            IncompatibleBrokerVersion: the broker does not know this version of it.
+        """
+        lowest, highest = versions.get(self._struct.API_KEY, (0, -1))
+        if not lowest <= self._struct.API_VERSION <= highest:
+            raise IncompatibleBrokerVersion(f"the broker does not know {type(self._struct).__name__}")
+        return self._struct
+
+
+class ProduceResponse_v12(Response):  # type: ignore[misc]  # aiokafka ships no types
+    """What a leader says of each batch."""
+
+    API_KEY = 0
+    API_VERSION = 12
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(
+                ("topic", _TEXT),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("error_code", Int16),
+                        ("base_offset", Int64),
+                        ("log_append_time", Int64),
+                        ("log_start_offset", Int64),
+                        (
+                            "record_errors",
+                            CompactArray(("number", Int32), ("text", _TEXT), ("tags", TaggedFields)),
+                        ),
+                        ("error_message", _TEXT),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("throttle_time_ms", Int32),
+        ("tags", TaggedFields),
+    )
+
+
+class ProduceRequest_v12(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+    """Batches of several partitions with the same leader."""
+
+    API_KEY = 0
+    API_VERSION = 12
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = ProduceResponse_v12
+    SCHEMA = Schema(
+        ("transactional_id", _TEXT),
+        ("required_acks", Int16),
+        ("timeout", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic", _TEXT),
+                (
+                    "partitions",
+                    CompactArray(("partition", Int32), ("batch", CompactBytes), ("tags", TaggedFields)),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+    def encode(self) -> bytes:
+        """Return the request's bytes, copying each batch once; by the schema it would be copied six times."""
+        parts = [
+            _TEXT.encode(self.transactional_id),
+            Int16.encode(self.required_acks),
+            Int32.encode(self.timeout),
+            UnsignedVarInt32.encode(len(self.topics) + 1),
+        ]
+        for topic, partitions, _ in self.topics:
+            parts += (_TEXT.encode(topic), UnsignedVarInt32.encode(len(partitions) + 1))
+            for partition, batch, _ in partitions:
+                parts += (Int32.encode(partition), UnsignedVarInt32.encode(len(batch) + 1), batch, b"\0")
+            parts.append(b"\0")  # no tags
+        return b"".join((*parts, b"\0"))
+
+
+class TxnOffsetCommitResponse_v5(Response):  # type: ignore[misc]  # aiokafka ships no types
+    """What the group coordinator says of each offset."""
+
+    API_KEY = 28
+    API_VERSION = 5
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic", _TEXT),
+                (
+                    "partitions",
+                    CompactArray(("partition", Int32), ("error_code", Int16), ("tags", TaggedFields)),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class TxnOffsetCommitRequest_v5(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+    """Offsets that are committed with a transaction."""
+
+    API_KEY = 28
+    API_VERSION = 5
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = TxnOffsetCommitResponse_v5
+    SCHEMA = Schema(
+        ("transactional_id", _TEXT),
+        ("group_id", _TEXT),
+        ("producer_id", Int64),
+        ("producer_epoch", Int16),
+        ("generation_id", Int32),
+        ("member_id", _TEXT),
+        ("group_instance_id", _TEXT),
+        (
+            "topics",
+            CompactArray(
+                ("topic", _TEXT),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", _TEXT),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class EndTxnResponse_v5(Response):  # type: ignore[misc]  # aiokafka ships no types
+    """The producer id and the epoch of the next transaction."""
+
+    API_KEY = 26
+    API_VERSION = 5
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("error_code", Int16),
+        ("producer_id", Int64),
+        ("producer_epoch", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class EndTxnRequest_v5(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+    """A transaction's end."""
+
+    API_KEY = 26
+    API_VERSION = 5
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = EndTxnResponse_v5
+    SCHEMA = Schema(
+        ("transactional_id", _TEXT),
+        ("producer_id", Int64),
+        ("producer_epoch", Int16),
+        ("commit", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+#: The tag of the answer's features that the whole cluster has agreed on, and what is in it.
+FINALIZED_FEATURES = 2
+FEATURES = CompactArray(("name", _TEXT), ("highest", Int16), ("lowest", Int16), ("tags", TaggedFields))
+
+
+class ApiVersionsResponse_v3(Response):  # type: ignore[misc]  # aiokafka ships no types
+    """What a broker knows, and the cluster's features among the tags."""
+
+    API_KEY = 18
+    API_VERSION = 3
+    SCHEMA = Schema(
+        ("error_code", Int16),
+        (
+            "api_versions",
+            CompactArray(("api_key", Int16), ("lowest", Int16), ("highest", Int16), ("tags", TaggedFields)),
+        ),
+        ("throttle_time_ms", Int32),
+        ("tags", TaggedFields),
+    )
+
+
+class ApiVersionsRequest_v3(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+    """Asks what a broker knows."""
+
+    API_KEY = 18
+    API_VERSION = 3
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = ApiVersionsResponse_v3
+    SCHEMA = Schema(("software_name", _TEXT), ("software_version", _TEXT), ("tags", TaggedFields))
+
+    def parse_response_header(self, read_buffer: Any) -> Any:
+        """Read the header of the answer: the old one, so that a client of any version can read it."""
+        return ResponseHeader_v0.decode(read_buffer)
