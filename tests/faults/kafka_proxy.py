@@ -284,7 +284,7 @@ def _seen(request: Request, transactional_id: str) -> Seen:
     if request.api not in (Api.INIT_PRODUCER_ID, Api.PRODUCE):
         producer_id, producer_epoch = request.body.producer_id, request.body.producer_epoch
     if request.api == Api.END_TXN:
-        commits = bool(request.body.transaction_result)
+        commits = bool(request.body.commit if request.flexible else request.body.transaction_result)
     return Seen(Api(request.api), transactional_id, producer_id, producer_epoch, commits)
 
 

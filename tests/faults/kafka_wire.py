@@ -14,11 +14,10 @@ from io import BytesIO
 from typing import Any
 
 from aiokafka.protocol import commit, coordination, group, metadata, produce, transaction
+from aiokafka.protocol.types import CompactString, String
 
-from streams.kafka import (  # they speak versions of Metadata that the client library does not
-    authorization,
-    topic_ids,
-)
+from streams.delivery import transaction_requests  # they speak versions that the client library does not
+from streams.kafka import authorization, topic_ids
 
 #: Host and port.
 Address = tuple[str, int]
@@ -42,6 +41,7 @@ class Api(IntEnum):
     HEARTBEAT = 12
     LEAVE_GROUP = 13
     SYNC_GROUP = 14
+    API_VERSIONS = 18
     INIT_PRODUCER_ID = 22
     ADD_PARTITIONS_TO_TXN = 24
     ADD_OFFSETS_TO_TXN = 25
@@ -63,7 +63,8 @@ TRANSACTIONAL = frozenset(
 
 
 def _requests() -> Iterator[type[Any]]:
-    for module in (commit, coordination, group, metadata, produce, transaction, authorization, topic_ids):
+    theirs = (commit, coordination, group, metadata, produce, transaction)
+    for module in (*theirs, authorization, topic_ids, transaction_requests):
         for found in vars(module).values():
             if isinstance(found, type) and hasattr(found, "RESPONSE_TYPE"):
                 yield found
@@ -92,9 +93,9 @@ class Request:
     def transactional_id(self) -> str | None:
         if self.api not in TRANSACTIONAL or (self.api == Api.PRODUCE and self.version < 3):
             return None
-        (length,) = struct.unpack_from(">h", self.frame, self._body_at)
-        start = self._body_at + 2
-        return None if length < 0 else self.frame[start : start + length].decode()
+        body = BytesIO(self.frame[self._body_at + self._tags :])
+        text = CompactString("utf-8") if self.flexible else String("utf-8")
+        return text.decode(body)
 
     @property
     def expects_answer(self) -> bool:
@@ -107,13 +108,13 @@ class Request:
 
     @property
     def answer_at(self) -> int:
-        """Where the body begins in the response to this request."""
-        return 4 + self._tags
+        """Where the body begins in the response to this request. ApiVersions always has the old header."""
+        return 4 if self.api == Api.API_VERSIONS else 4 + self._tags
 
     @property
     def _tags(self) -> int:
         """Bytes of the tagged fields in a flexible version's headers: none are used, which takes one."""
-        return int(self._class.FLEXIBLE_VERSION)
+        return int(self.flexible)
 
     def refusal(self, code: int) -> bytes:
         """Return a response frame that says error `code`, for every partition where there are several."""
@@ -121,8 +122,14 @@ class Request:
         fields = _refusals(self)[Api(self.api)](code)
         return (
             self.correlation.to_bytes(4, "big")
+            + bytes(self.answer_at - 4)
             + answer(*[fields[name] for name in answer.SCHEMA.names]).encode()
         )
+
+    @property
+    def flexible(self) -> bool:
+        """Whether this version has tagged fields (KIP-482)."""
+        return bool(self._class.FLEXIBLE_VERSION)
 
     @property
     def _class(self) -> Any:
@@ -130,29 +137,37 @@ class Request:
 
 
 def _refusals(request: Request) -> dict[Api, Callable[[int], dict[str, Any]]]:
-    plain = {"throttle_time_ms": 0}
+    plain = {"throttle_time_ms": 0, "tags": {}}
+    tags = ({},) if request.flexible else ()
 
     def simple(code: int) -> dict[str, Any]:
         return {**plain, "error_code": code}
 
     def per_partition(code: int) -> dict[str, Any]:
         topics = [
-            (topic, [(each[0] if isinstance(each, tuple) else each, code) for each in partitions])
-            for topic, partitions in request.body.topics
+            (
+                topic,
+                [(each[0] if isinstance(each, tuple) else each, code, *tags) for each in partitions],
+                *tags,
+            )
+            for topic, partitions, *_ in request.body.topics
         ]
         return {**plain, "errors": topics, "topics": topics}
 
     def produced(code: int) -> dict[str, Any]:
-        more = {8: ([], None)}.get(request.version, ())
+        more = ([], None) if request.version >= 8 else ()
         start = (-1,) if request.version >= 5 else ()
         topics = [
-            (topic, [(number, code, -1, -1, *start, *more) for number, _ in partitions])
-            for topic, partitions in request.body.topics
+            (topic, [(number, code, -1, -1, *start, *more, *tags) for number, *_ in partitions], *tags)
+            for topic, partitions, *_ in request.body.topics
         ]
         return {**plain, "topics": topics}
 
     def init(code: int) -> dict[str, Any]:
         return {**simple(code), "producer_id": -1, "producer_epoch": -1}
+
+    def versions(code: int) -> dict[str, Any]:
+        return {**simple(code), "api_versions": []}
 
     def coordinator(code: int) -> dict[str, Any]:
         return {**simple(code), "error_message": None, "coordinator_id": -1, "host": "", "port": -1}
@@ -166,7 +181,8 @@ def _refusals(request: Request) -> dict[Api, Callable[[int], dict[str, Any]]]:
         Api.INIT_PRODUCER_ID: init,
         Api.ADD_PARTITIONS_TO_TXN: per_partition,
         Api.ADD_OFFSETS_TO_TXN: simple,
-        Api.END_TXN: simple,
+        Api.END_TXN: init,
+        Api.API_VERSIONS: versions,
         Api.TXN_OFFSET_COMMIT: per_partition,
     }
 

@@ -35,16 +35,13 @@ pytestmark = pytest.mark.kafka
 
 #: Seconds; what the broker and the lane give a transaction.
 TIMEOUT = 2
-#: The requests of a transaction in their order: the fault befalls each of them, in a partition of its own.
-STEPS = (
-    Api.ADD_PARTITIONS_TO_TXN,
-    Api.PRODUCE,
-    Api.ADD_OFFSETS_TO_TXN,
-    Api.TXN_OFFSET_COMMIT,
-    Api.END_TXN,
-)
-#: This partition's lane is broken, and the fault befalls its way back.
-REOPENED = len(STEPS)
+#: The requests of a transaction in their order, by the version of the protocol (KIP-890). The fault befalls
+#: each of them, in a partition of its own.
+STEPS = {
+    1: (Api.ADD_PARTITIONS_TO_TXN, Api.PRODUCE, Api.ADD_OFFSETS_TO_TXN, Api.TXN_OFFSET_COMMIT, Api.END_TXN),
+    2: (Api.PRODUCE, Api.TXN_OFFSET_COMMIT, Api.END_TXN),
+}
+in_both_versions = pytest.mark.parametrize("version", [2, pytest.param(1, marks=pytest.mark.slow)])
 
 FAULTS: dict[str, Fault] = {
     "request lost": LoseRequest(),
@@ -54,6 +51,8 @@ FAULTS: dict[str, Fault] = {
     "cut after the broker has it": CutAfter(),
     "sent twice": Duplicate(),
 }
+#: UNSUPPORTED_VERSION.
+UNSUPPORTED = 35
 #: What a broker says to a request of an epoch that is over: INVALID_PRODUCER_EPOCH, PRODUCER_FENCED, or that
 #: the transaction it belongs to is not there: INVALID_TXN_STATE, INVALID_PRODUCER_ID_MAPPING.
 OVER = {47, 48, 49, 90}
@@ -81,38 +80,52 @@ def error_codes(answer: Any) -> set[int]:
     if hasattr(answer, "error_code"):
         return {answer.error_code}
     topics = answer.errors if hasattr(answer, "errors") else answer.topics
-    return {partition[1] for _, partitions in topics for partition in partitions}
+    return {partition[1] for _, partitions, *_ in topics for partition in partitions}
 
 
+def speak(proxy: KafkaProxy, version: int) -> None:
+    """Let the cluster look like one that speaks this version of the protocol at most."""
+    if version == 1:
+        features = 3  # the version of ApiVersions that tells them
+        proxy.add(
+            Api.API_VERSIONS, Answer(UNSUPPORTED), times=None, where=lambda asked: asked.version == features
+        )
+
+
+@in_both_versions
 async def test_whatever_befalls_a_transaction_s_request_every_action_has_one_email(
-    proxy: KafkaProxy, installation: Make
+    proxy: KafkaProxy, installation: Make, version: int
 ) -> None:
     """Each request of a transaction is lost, unanswered, late, cut off, or repeated: one email each."""
-    place = behind(proxy, installation, len(STEPS) + 1)
+    speak(proxy, version)
+    steps = STEPS[version]
+    broken = len(steps)  # this partition's lane is broken, and the fault befalls its way back
+    place = behind(proxy, installation, broken + 1)
     worker = await ready(place)
     sent = []
-    for partition in range(len(STEPS) + 1):
+    for partition in range(broken + 1):
         sent += await act(place, [partition], partition)
     await assert_kept(place, sent)
     for turn, fault in enumerate(FAULTS.values(), 1):
         rules = [
             proxy.add(api, fault, where=of_transactional_id(lane_of(place, partition)))
-            for partition, api in enumerate(STEPS)
+            for partition, api in enumerate(steps)
         ]
-        reopened = of_transactional_id(lane_of(place, REOPENED))
+        reopened = of_transactional_id(lane_of(place, broken))
         proxy.add(Api.END_TXN, CutAfter(), where=reopened)
         proxy.add(Api.END_TXN, Answer(13), where=reopened)
         rules.append(proxy.add(Api.INIT_PRODUCER_ID, fault, where=reopened))
-        for partition in range(len(STEPS) + 1):
+        for partition in range(broken + 1):
             sent += await act(place, [turn * 100 + partition], partition)
         for rule in rules:
             await asyncio.to_thread(rule.wait)
-        for partition in range(len(STEPS) + 1):
+        for partition in range(broken + 1):
             sent += await act(place, [turn * 100 + 50 + partition], partition)
         await assert_kept(place, sent)
         if isinstance(fault, HoldRequest):
-            await arrive_too_late(rules[: len(STEPS)])
+            await arrive_too_late(rules[:broken])
         proxy.clear()
+        speak(proxy, version)
     assert worker.stop() == 0
     await assert_kept(place, sent)
 
@@ -125,10 +138,12 @@ async def arrive_too_late(rules: list[Rule]) -> None:
         assert codes <= OVER, (rule.api, codes)
 
 
+@in_both_versions
 async def test_a_late_end_of_a_transaction_cannot_end_the_next_one(
-    proxy: KafkaProxy, installation: Make
+    proxy: KafkaProxy, installation: Make, version: int
 ) -> None:
     """An EndTxn that arrives in the middle of the next transaction is fenced; that transaction commits."""
+    speak(proxy, version)
     place = behind(proxy, installation, 2)
     worker = await ready(place)
     sent: list[int] = []
@@ -226,7 +241,7 @@ async def test_a_transactional_id_that_expired_in_a_quiet_week_is_taken_anew(
         )
         worker, sent = await mailing(place, [1])
         await asyncio.sleep(4)  # the quiet week: nothing to wait for
-        added = proxy.add(Api.ADD_PARTITIONS_TO_TXN, Pass())
+        added = proxy.add(Api.PRODUCE, Pass(), where=of_transactional_id(lane_of(place, 0)))
         sent += await act(place, [2, 3])
         assert error_codes(await asyncio.to_thread(added.wait_answered)) == {49}, "the id had not expired"
         await assert_kept(place, sent)
