@@ -41,6 +41,15 @@ _OF_A_TASK = re.compile(r" exception=.*", re.DOTALL)
 _TABLE = re.compile(r":?\n[+\x1b┌].*", re.DOTALL)
 _LONGEST = 2_000  # characters of a message or an error
 _MENDED_BY_US = ("aiokafka", "kafka")
+#: Lines of libraries, by logger and the beginning of their text, that tell of no fault. Faust times rebalances for
+#: metrics that nobody reads, and its timer for a blocked event loop knows less than our histogram of the loop's lag.
+_SAYS_NOTHING = (
+    ("faust.app.base", "Missing sensor state for rebalance"),
+    ("mode.timers", "Timer %s is overlapping"),
+    ("mode.timers", "Timer %s woke up too"),
+)
+#: Without Kafka the client library writes such lines several times a second, and each says the same.
+_NO_CONNECTION = ("Unable connect", "Unable to request metadata", "Unable to update metadata")
 
 
 def redacted(text: str) -> str:
@@ -117,19 +126,21 @@ def _standard_output() -> logging.StreamHandler[TextIO]:
 
 
 class Levels(logging.Filter):
-    """Makes the errors of client libraries warnings."""
+    """Makes the errors of client libraries warnings, and stops their lines that tell of no fault."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the level where it has to be; every line passes."""
+        """Change the level where it has to be; says whether the line is shown."""
         if record.levelno == logging.ERROR and record.name.partition(".")[0] in _MENDED_BY_US:
             record.levelno, record.levelname = logging.WARNING, "WARNING"
-        return True
+        text = str(record.msg)
+        return not any(record.name == name and text.startswith(begin) for name, begin in _SAYS_NOTHING)
 
 
 class Bounded(logging.Filter):
     """Passes at most `most` lines of one event in `seconds`; the next one says how many were left out.
 
-    Lines at DEBUG are not bounded: who asks for everything gets everything.
+    Of a client library's lines about a broker that cannot be reached it passes one a minute. Lines at DEBUG are
+    not bounded: who asks for everything gets everything.
     """
 
     def __init__(
@@ -148,8 +159,9 @@ class Bounded(logging.Filter):
         now = self._clock()
         # A message template is written in code, so there are only so many; a text made on the way is cut.
         event = record.name, str(getattr(record, "event", "") or record.msg)[:80]
+        most, seconds = (1, 60.0) if event[1].startswith(_NO_CONNECTION) else (self._most, self._seconds)
         window = self._windows.get(event)
-        if window is None or now - window[0] >= self._seconds:
+        if window is None or now - window[0] >= seconds:
             left_out = 0 if window is None else int(window[2])
             if len(self._windows) > 1_000:
                 self._windows.clear()
@@ -157,7 +169,7 @@ class Bounded(logging.Filter):
             if left_out:
                 record.suppressed = left_out
             return True
-        if window[1] < self._most:
+        if window[1] < most:
             window[1] += 1
             return True
         window[2] += 1

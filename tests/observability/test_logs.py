@@ -138,6 +138,40 @@ def test_a_client_library_s_error_is_a_warning() -> None:
     assert (library.levelname, own.levelname) == ("WARNING", "ERROR")
 
 
+@pytest.mark.parametrize(
+    ("logger", "text"),
+    [
+        ("faust.app.base", "Missing sensor state for rebalance end #%s"),
+        ("mode.timers", "Timer %s is overlapping (interval=%r runtime=%r)"),
+    ],
+)
+def test_what_a_library_says_of_a_healthy_start_is_not_shown(logger: str, text: str) -> None:
+    """A line that tells of no fault is left out of log and page; other lines of the same library are shown."""
+    line, other = record(level=logging.WARNING), record(level=logging.WARNING)
+    line.name = other.name = logger
+    line.msg = text
+    assert (Levels().filter(line), Levels().filter(other)) == (False, True)
+
+
+def test_a_broker_that_cannot_be_reached_is_one_line_a_minute() -> None:
+    """Without Kafka the client library logs several attempts a second; the next line counts them."""
+    now = 0.0
+    bounded = Bounded(20, 10.0, clock=lambda: now)
+
+    def attempts(count: int) -> list[logging.LogRecord]:
+        lines = [record(level=logging.WARNING) for _ in range(count)]
+        for line in lines:
+            line.msg, line.args = "Unable connect to node with id %s: %s", (1, "refused")
+        return [line for line in lines if bounded.filter(line)]
+
+    assert len(attempts(100)) == 1
+    now = 59.0
+    assert attempts(100) == []
+    now = 60.0
+    (line,) = attempts(1)
+    assert vars(line)["suppressed"] == 199
+
+
 @pytest.mark.parametrize(("style", "start"), [("json", r"\{"), ("text", r"\d\d:\d\d:\d\d\.\d{3} INFO ")])
 def test_the_configuration_is_taken_by_the_standard_library(
     style: Any, start: str, capsys: pytest.CaptureFixture[str]
