@@ -42,5 +42,8 @@ def moment(text: str, now: float) -> Moment:
     except ValueError:
         raise ValueError(ALLOWED) from None
     if when.tzinfo is None:
-        raise ValueError(f"a time needs its offset from UTC, as in {text}Z; {ALLOWED}")
+        named = (
+            f"{when.isoformat()}Z"  # not what was typed: with a Z behind it that may be no time, as 2026-W48Z
+        )
+        raise ValueError(f"a time needs its offset from UTC, as in {named}; {ALLOWED}")
     return Moment(milliseconds=max(0, int(when.timestamp() * 1000)))

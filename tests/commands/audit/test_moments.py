@@ -30,6 +30,15 @@ def test_a_date_is_refused_with_what_it_lacks() -> None:
     assert moment(str(refused.value).rpartition(" ")[2], NOW) == Moment(milliseconds=1_795_478_400_000)
 
 
+@pytest.mark.parametrize("text", ["2026-11-24T10:00", "2026-11-24 10", "2026-W48-2", "20261124T10"])
+def test_a_time_without_its_offset_is_refused_with_one_that_is_taken(text: str) -> None:
+    """However it is written: what the error advises can be typed as it stands."""
+    with pytest.raises(ValueError, match="as in ") as refused:
+        moment(text, NOW)
+    advised = str(refused.value).partition("as in ")[2].partition(";")[0]
+    assert moment(advised, NOW).milliseconds is not None
+
+
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "2h", "-2w", "-h", "+5", "1.5", "٣", "2026-11-24T10:00:00"]
 )
