@@ -5,7 +5,7 @@ them. It is read once, at the start: a rotated secret is taken by a restart.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -39,12 +39,13 @@ class Known(NamedTuple):
     name: str
     bare_name: str  # "" if it has none
     secret: bool
+    may_be_empty: bool = True  # an empty value counts as not given
 
 
-def collect(environ: Mapping[str, str], known: Iterable[Known]) -> tuple[dict[str, Given], list[str]]:
+def collect(environ: Mapping[str, str], known: Collection[Known]) -> tuple[dict[str, Given], list[str]]:
     """What ``environ`` gives, by field, and one sentence for each name or file that is wrong.
 
-    An empty value counts as not given.
+    An empty value counts as not given, unless the default would then be taken for what was meant.
     """
     fields: dict[str, str] = {}
     files: dict[str, str] = {}
@@ -53,6 +54,7 @@ def collect(environ: Mapping[str, str], known: Iterable[Known]) -> tuple[dict[st
             fields[name] = each.field
             if each.secret:
                 files[name + _FILE] = each.field
+    never_empty = {each.name for each in known if not each.may_be_empty}
     given: dict[str, Given] = {}
     problems = []
     for name, text in sorted(environ.items()):
@@ -64,6 +66,8 @@ def collect(environ: Mapping[str, str], known: Iterable[Known]) -> tuple[dict[st
                 problems.append(_unknown(name, [*fields, *files]))
             continue
         if not text:
+            if name in never_empty:
+                problems.append(f"{name} is empty: give it a value, or leave it out for its default")
             continue
         if name in files:
             try:

@@ -12,13 +12,18 @@ from streams.settings.values import MASK, without_secrets
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings that ``environ`` gives, with defaults for the rest. An empty value counts as not given.
+    """The settings that ``environ`` gives, with defaults for the rest. An empty value counts as not given,
+    but for the brokers, which somebody meant to name.
 
     Raises SettingsError with everything that is wrong: values out of range, names that are no setting,
     and values that contradict each other.
     """
     rows = zip(Settings.model_fields, describe(), strict=True)
-    known = [Known(field, row.name, row.bare_name, row.secret) for field, row in rows]
+    # Without brokers a worker would ask those of its own machine, and wait for ever.
+    known = [
+        Known(field, row.name, row.bare_name, row.secret, may_be_empty=field != "kafka_bootstrap_servers")
+        for field, row in rows
+    ]
     given, problems = collect(environ, known)
     wrong = {field for field, one in given.items() if not _is_text(field, one.text)}
     encoding = sys.getfilesystemencoding()

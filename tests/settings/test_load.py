@@ -54,6 +54,13 @@ def test_an_empty_value_is_no_value() -> None:
     assert settings == load_settings({})
 
 
+def test_brokers_are_named_or_left_out() -> None:
+    """An empty list of brokers is a variable that somebody forgot: it never means those of this machine."""
+    assert problems(STREAMS_KAFKA_BOOTSTRAP_SERVERS="") == (
+        "STREAMS_KAFKA_BOOTSTRAP_SERVERS is empty: give it a value, or leave it out for its default",
+    )
+
+
 @pytest.mark.parametrize("name", ["ACTIONS_START", "STREAMS_ACTIONS_START"])
 def test_two_settings_have_a_bare_name(name: str) -> None:
     """ACTIONS_START is read with and without the prefix."""
