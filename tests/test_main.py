@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -115,6 +116,24 @@ def test_settings_fit_a_narrow_screen() -> None:
     words = " ".join(result.stdout.split())
     for row in describe():
         assert f"{row.meaning}. Allowed: {row.allowed_with_unit}" in words
+
+
+def test_settings_that_somebody_changed_stand_alone() -> None:
+    """--changed leaves out what the environment does not set; --verbose says what the default would be."""
+    given = {"WEB_PORT": "7001", "LOOKUP_URL": "http://crm.example/"}
+    (documents,) = [json.loads(streams("settings", "--changed", "--json", **given).stdout)]
+    assert {each["name"]: each["value"] for each in documents} == {
+        "STREAMS_LOOKUP_URL": "http://crm.example/",
+        "STREAMS_WEB_PORT": 7001,
+    }
+    narrow = " ".join(streams("settings", "--changed", "--verbose", COLUMNS="80", **given).stdout.split())
+    assert "STREAMS_WEB_PORT: 7001 (environment)" in narrow
+    assert "Default: 6066" in narrow
+    assert "Default: not set" in narrow
+    wide = streams("settings", "--changed", "--verbose", **given).stdout
+    assert re.search(r"STREAMS_WEB_PORT +7001 +environment +6066 ", wide)
+    assert "STREAMS_GROUP_ID" not in narrow + wide
+    assert streams("settings", "--changed").stdout == "every setting has its default\n"
 
 
 def test_settings_with_a_wrong_organisations_file_end_with_two(tmp_path: Path) -> None:
