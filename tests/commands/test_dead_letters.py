@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from streams.commands.audit.snapshot import Settled
 from streams.commands.dead_letters.commands import dead_letters
+from streams.commands.dead_letters.letters import DeadLetter
+from streams.commands.dead_letters.listing import COUNTED_BY, counts
 from streams.commands.dead_letters.retry import RETRY_OF, _progress, plan, retry
 from streams.commands.topic_reader import RecordId
 from streams.commands.transactions import NotWritten
@@ -52,6 +54,54 @@ async def test_list_shows_everything_but_content(topics: Make) -> None:
     chosen = await streams(live, "dead-letters", "list", "--class", "field_missing", "--json")
     (document,) = map(json.loads, chosen.stdout.splitlines())
     assert (document["place"], document["size"], document["shortened"]) == ("1/0", 5, False)
+
+
+@pytest.mark.kafka
+async def test_list_marks_what_was_retried(topics: Make) -> None:
+    """A retried letter is marked; nobody knows of a partition of which nothing was retried yet."""
+    live = await three_letters(topics)
+    await retry(live.installation, {RecordId(0, 1)}, None)
+    listed = await streams(live, "dead-letters", "list")
+    assert [line.endswith("  retried") for line in listed.stdout.splitlines()] == [False, True, False]
+    documents = await streams(live, "dead-letters", "list", "--json")
+    found = [json.loads(line)["retried"] for line in documents.stdout.splitlines()]
+    assert found == [False, True, None]
+
+
+@pytest.mark.kafka
+async def test_list_chooses_by_time_and_reason_and_counts(topics: Make) -> None:
+    """--from leaves out older ones, --reason is another word for --class, --count-by counts the rest."""
+    live = await three_letters(topics)
+    counted = await streams(live, "dead-letters", "list", "--from", "-1h", "--count-by", "class")
+    assert [line.split() for line in counted.stdout.splitlines()] == [
+        ["2", "not_json"],
+        ["1", "field_missing"],
+    ]
+    chosen = await streams(
+        live, "dead-letters", "list", "--reason", "not_json", "--count-by", "partition", "--json"
+    )
+    assert list(map(json.loads, chosen.stdout.splitlines())) == [
+        {"partition": f"{live.names.actions}/0", "count": 2}
+    ]
+    late = await streams(live, "dead-letters", "list", "--from", "2100-01-01T00:00:00Z")
+    assert (late.stdout, late.stderr) == ("", "0 dead letters\n")
+
+
+@pytest.mark.parametrize("field", COUNTED_BY)
+def test_letters_are_counted_by_any_field(field: str) -> None:
+    """Each field that the command offers; hours and days in the order of time, the rest by number."""
+    made = [
+        DeadLetter(
+            RecordId(0, at), "actions", RecordId(3, at), "not_json", "$", at * 1_800_000, 9, shortened=False
+        )
+        for at in (3, 0, 1, 2, 4)
+    ]
+    found = counts(made, field)
+    assert sum(count for _, count in found) == 5
+    if field == "hour":
+        assert found == [("1970-01-01T00:00Z", 2), ("1970-01-01T01:00Z", 2), ("1970-01-01T02:00Z", 1)]
+    (option,) = [each for each in dead_letters.commands["list"].params if each.name == "field"]  # type: ignore[attr-defined]
+    assert field in option.type.choices
 
 
 @pytest.mark.kafka

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from streams.commands.audit.commands import MomentType
 from streams.commands.command_line import FAILED, counted, settings_in_force
 from streams.commands.dead_letters.accept import accept
 
 if TYPE_CHECKING:
-    from streams.commands.dead_letters.letters import DeadLetter
+    from streams.commands.audit.moments import Moment
     from streams.commands.dead_letters.retry import RetryResult
     from streams.commands.topic_reader import RecordId
 
@@ -61,6 +62,7 @@ class _ErrorClassType(click.ParamType):
 
 _of_class = click.option(
     "--class",
+    "--reason",
     "error_class",
     type=_ErrorClassType(),
     metavar="CLASS",
@@ -78,51 +80,52 @@ dead_letters.add_command(accept)
 
 @dead_letters.command("list")
 @_of_class
+@click.option(
+    "--from",
+    "begin",
+    type=MomentType(),
+    metavar="TIME",
+    help='Only letters from then on: "2026-11-24T10:00:00Z", "-2h". Default: all kept.',
+)
+@click.option(
+    "--count-by",
+    "field",
+    type=click.Choice(["class", "path", "topic", "partition", "hour", "day"]),
+    help="Count them by this instead; topic and partition: of the records that they are made of.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def list_(error_class: str | None, as_json: bool) -> None:
+def list_(error_class: str | None, begin: Moment | None, field: str | None, as_json: bool) -> None:
     """List dead letters, never their content.
 
     Place, error class, where in the JSON the fault is, time, size of the value in bytes, and the place that
-    the record came from.
+    the record came from; `retried` marks those that `retry` has put back.
 
     Exit codes: 0 listed, 2 wrong options or settings, 3 Kafka does not answer, or the topic is missing, 130
     interrupted, 141 nobody reads the list any more.
     """
     from streams.commands.dead_letters.letters import letters
+    from streams.commands.dead_letters.listing import counts, document, line, retried_mark
+    from streams.commands.dead_letters.retry import retried_if_told
     from streams.commands.installation import answered, installation_of
     from streams.commands.progress_bar import ProgressBar
 
+    if begin is not None and begin.milliseconds is None:
+        raise click.UsageError("an offset says nothing here: give a time")
     installation = installation_of(settings_in_force())
+    since = None if begin is None else begin.milliseconds
     with ProgressBar() as bar:
-        found = answered(letters(installation, bar.counting("records read")))
+        found = answered(letters(installation, bar.counting("records read"), since))
     chosen = [letter for letter in found if error_class in (None, letter.error_class)]
-    for letter in chosen:
-        click.echo(json.dumps(_document(letter)) if as_json else _line(letter))
+    if field is not None:
+        for value, count in counts(chosen, field):
+            click.echo(json.dumps({field: value, "count": count}) if as_json else f"{count:>9,}  {value}")
+    else:
+        retried, unknown = answered(retried_if_told(installation, chosen))
+        for letter in chosen:
+            mark = retried_mark(letter, retried, unknown)
+            click.echo(json.dumps(document(letter, mark)) if as_json else line(letter, mark))
     if not as_json:
         click.echo(counted(len(chosen), "dead letter"), err=True)
-
-
-def _document(letter: DeadLetter) -> dict[str, Any]:
-    from streams.commands.audit.report import time_of
-
-    source = letter.source
-    return {
-        "place": f"{letter.id.partition}/{letter.id.offset}",
-        "class": letter.error_class,
-        "path": letter.json_path,
-        "time": time_of(letter.timestamp),
-        "size": letter.size,
-        "from": f"{letter.topic}/{source.partition}/{source.offset}" if source else None,
-        "shortened": letter.shortened,
-    }
-
-
-def _line(letter: DeadLetter) -> str:
-    each = _document(letter)
-    return (
-        f"{each['place']:<12} {each['class']:<15} {each['path']:<20} {each['time']} {each['size']:>9,}"
-        f"  {each['from'] or '-'}{'  shortened' if letter.shortened else ''}"
-    )
 
 
 @dead_letters.command()
@@ -190,8 +193,10 @@ def _conclude(found: RetryResult, written: bool) -> None:
     if written:
         click.echo(f"{counted(len(found.chosen), 'dead letter')} retried")
         return
+    from streams.commands.dead_letters.listing import line
+
     for letter in found.chosen:
-        click.echo(_line(letter))
+        click.echo(line(letter))
     which = "it" if len(found.chosen) == 1 else "them"
     click.echo(
         f"dry run: {counted(len(found.chosen), 'dead letter')} would be retried; --yes retries {which}"

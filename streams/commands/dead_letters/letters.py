@@ -72,12 +72,24 @@ async def records_of(
 
 
 async def letters(
-    installation: Installation, on_progress: OnProgress = lambda _read, _all: None
+    installation: Installation,
+    on_progress: OnProgress = lambda _read, _all: None,
+    since: int | None = None,
 ) -> list[DeadLetter]:
-    """Return what is on the dead letters topic, in the order of time; raises TopicMissing or KafkaError."""
+    """Return what is on the dead letters topic, in the order of time.
+
+    Args:
+        installation: whose topic.
+        on_progress: is told how many records have been read.
+        since: milliseconds since the epoch; earlier letters are left out. None: all.
+
+    Raises:
+        TopicMissing: the topic does not exist.
+        KafkaError: reading failed.
+    """
     described = await describe(installation)
     topic = installation.names.dead_letters
-    records = records_of(installation, topic, described, on_progress=on_progress)
+    records = records_of(installation, topic, described, since, on_progress)
     found = [letter_of(record) async for record in records]
     return sorted(found, key=lambda letter: (letter.timestamp, letter.id))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.actions.dead_letter import source_headers
@@ -176,18 +177,45 @@ async def _handled(
     installation: Installation, described: Described, found: Sequence[DeadLetter]
 ) -> frozenset[RecordId]:
     """Which letters have been retried."""
+    handled, unknown = await retried(installation, found)
+    letters_without = [letter for letter in found if letter.id in unknown]
+    return handled | await _retried(installation, described, letters_without) if unknown else handled
+
+
+async def retried(
+    installation: Installation, found: Iterable[DeadLetter]
+) -> tuple[frozenset[RecordId], frozenset[RecordId]]:
+    """Return which letters have been retried, and of which nobody can tell.
+
+    The group of retries has committed which ones. Nobody can tell of a partition for which it has committed
+    nothing: either none of its letters was ever retried, or Kafka has forgotten the offsets. Raises
+    KafkaError.
+    """
     topic = installation.names.dead_letters
-    numbers = sorted({letter.id.partition for letter in found})
+    places = sorted({letter.id for letter in found})
+    numbers = sorted({place.partition for place in places})
     if not numbers:
-        return frozenset()
+        return frozenset(), frozenset()
     async with group_offsets(installation, group_of(installation)) as offsets:
         committed = await offsets.all_committed([TopicPartition(topic, number) for number in numbers])
     settled = {place.partition: Settled(position) for place, position in committed.items()}
-    handled = {letter.id for letter in found if letter.id.offset in settled[letter.id.partition]}
-    unknown = [letter for letter in found if settled[letter.id.partition].committed is None]
-    if unknown:
-        handled |= await _retried(installation, described, unknown)
-    return frozenset(handled)
+    return (
+        frozenset(place for place in places if place.offset in settled[place.partition]),
+        frozenset(place for place in places if settled[place.partition].committed is None),
+    )
+
+
+async def retried_if_told(
+    installation: Installation, found: Iterable[DeadLetter]
+) -> tuple[frozenset[RecordId], frozenset[RecordId]]:
+    """Return the same as `retried`; of all letters nobody can tell where this user may not see that group.
+
+    Raises KafkaError.
+    """
+    try:
+        return await retried(installation, found)
+    except GroupAuthorizationFailedError:
+        return frozenset(), frozenset(letter.id for letter in found)
 
 
 async def _retried(
