@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.command_line import FAILED, NO_ANSWER, WRONG_USE, settings_in_force
+from streams.commands.command_line import settings_in_force
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ def check(make_topics: bool, as_json: bool) -> None:
     import asyncio
     import logging
 
-    from streams.commands.doctor.findings import Severity, ok, problem
+    from streams.commands.doctor.findings import ORGANISATIONS, exit_code, ok, wrong_organisations
     from streams.commands.doctor.report import show
     from streams.commands.progress_bar import ProgressBar
     from streams.settings.organisations import OrganisationsInForce
@@ -42,13 +42,12 @@ def check(make_topics: bool, as_json: bool) -> None:
 
     settings = settings_in_force()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the findings say the same once
-    findings, code = [ok("settings", "valid")], 0
+    findings = [ok("settings", "valid")]
     try:
         entries = len(list(OrganisationsInForce(settings, os.environ).organisations))
-        findings.append(ok("organisations", f"{entries:,} with an entry"))
+        findings.append(ok(ORGANISATIONS, f"{entries:,} with an entry"))
     except OrganisationsError as error:
-        findings.append(problem("organisations", str(error), "mend the organisations file"))
-        code = WRONG_USE
+        findings.append(wrong_organisations(error))
     with ProgressBar() as bar:
         of_kafka, answers = asyncio.run(
             _kafka(settings, make_topics, lambda what: bar.begin(f"looking at {what}"))
@@ -58,9 +57,7 @@ def check(make_topics: bool, as_json: bool) -> None:
         click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
         show(findings)
-    if not code and any(finding.level is Severity.PROBLEM for finding in findings):
-        code = FAILED if answers else NO_ANSWER
-    sys.exit(code)
+    sys.exit(exit_code(findings, answers))
 
 
 async def _kafka(

@@ -146,7 +146,7 @@ def test_a_client_library_s_error_is_a_warning() -> None:
     ],
 )
 def test_what_a_library_says_of_a_healthy_start_is_not_shown(logger: str, text: str) -> None:
-    """A line that tells of no fault is left out of log and page; other lines of the same library are shown."""
+    """A line that tells of no fault is left out of log and page; its other lines are shown."""
     line, other = record(level=logging.WARNING), record(level=logging.WARNING)
     line.name = other.name = logger
     line.msg = text

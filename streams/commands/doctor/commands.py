@@ -19,20 +19,22 @@ from streams.commands.typed_text import TypedText
     help="Ask every lookup about this address: use your own.",
 )
 @click.option("--probe", is_flag=True, help="Compare clocks: makes a topic, writes two records, removes it.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
-def doctor(address: str | None, probe: bool, as_json: bool) -> None:
+@click.option("--problems-only", is_flag=True, help="Show nothing but the problems.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array, with everything that is grouped.")
+def doctor(address: str | None, probe: bool, problems_only: bool, as_json: bool) -> None:
     """Look at a live installation and say what is wrong.
 
-    Changes nothing, unless --probe or --ask is given. What cannot be known from outside is said.
+    Changes nothing, unless --probe or --ask is given. What cannot be known from outside is said. Findings of
+    one kind share a group: of more than five, the first five are shown.
 
-    Exit codes: the number of problems, 100 at most (warnings and notes do not count; a Kafka that does not
-    answer is one problem); 2 also for wrong options or settings, 130 interrupted.
+    Exit codes, the first that fits: 2 wrong options, settings or organisations file; 3 Kafka does not answer;
+    1 a problem; 0 none (warnings and notes do not count); 130 interrupted.
     """
     import asyncio
     import logging
 
     from streams.commands.doctor.examination import examine
-    from streams.commands.doctor.findings import exit_code
+    from streams.commands.doctor.findings import Severity, exit_code
     from streams.commands.doctor.report import show
     from streams.commands.installation import installation_of
     from streams.commands.progress_bar import ProgressBar
@@ -40,7 +42,7 @@ def doctor(address: str | None, probe: bool, as_json: bool) -> None:
     settings = settings_in_force()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the findings say the same once
     with ProgressBar() as bar:
-        findings = asyncio.run(
+        findings, answers = asyncio.run(
             examine(
                 installation_of(settings),
                 settings,
@@ -50,8 +52,9 @@ def doctor(address: str | None, probe: bool, as_json: bool) -> None:
                 begins=lambda check: bar.begin(f"looking at {check}"),
             )
         )
+    shown = [each for each in findings if each.level is Severity.PROBLEM] if problems_only else findings
     if as_json:
-        click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+        click.echo(json.dumps([finding._asdict() for finding in shown], indent=2))
     else:
-        show(findings)
-    sys.exit(exit_code(findings))
+        show(shown)
+    sys.exit(exit_code(findings, answers))

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from streams.actions.dead_letter import LEAST, WINDOW
 from streams.commands.dead_letters.letters import DeadLetter
-from streams.commands.doctor.findings import Finding, note, ok, problem, warning
+from streams.commands.doctor.findings import Finding, note, ok, problem
+from streams.commands.topic_reader import RecordId
 
 CHECK = "dead letters"
 #: Offsets from the end of each partition that are looked at: the limit's window, with room for the markers
@@ -14,19 +15,46 @@ SAMPLE = 4 * WINDOW
 _NEW = 3_600  # seconds
 
 
-def check_recent(found: Iterable[DeadLetter], now: float) -> list[Finding]:
-    """Tell how many dead letters there are of the last hour; `now` in seconds since the epoch."""
-    classes = Counter(each.error_class for each in found if each.timestamp / 1000 > now - _NEW)
+def check_recent(found: Iterable[DeadLetter], now: float, known: Collection[RecordId] = ()) -> list[Finding]:
+    """Tell how many dead letters of the last hour wait for a person.
+
+    Args:
+        found: the newest dead letters.
+        now: seconds since the epoch.
+        known: those that a person has retried or accepted.
+    """
+    new = [each for each in found if each.timestamp / 1000 > now - _NEW]
+    classes = Counter(each.error_class for each in new if each.id not in known)
     if not classes:
-        return [ok(CHECK, "none in the last hour")]
+        return [
+            ok(
+                CHECK,
+                f"{len(new):,} in the last hour, retried or accepted" if new else "none in the last hour",
+            )
+        ]
     listed = ", ".join(f"{name} {count:,}" for name, count in classes.most_common())
     return [
-        warning(
+        problem(
             CHECK,
-            f"{classes.total():,} in the last hour ({listed})",
+            f"{classes.total():,} in the last hour ({listed}), neither retried nor accepted",
             "`streams dead-letters list` says which; mend their cause, then `streams dead-letters retry`",
         )
     ]
+
+
+def accepted_among(found: Iterable[DeadLetter], accepted: Mapping[str, Mapping[int, int]]) -> set[RecordId]:
+    """Return the dead letters that a person has accepted.
+
+    Args:
+        found: dead letters.
+        accepted: by topic and partition, the offset before which they are accepted.
+    """
+    return {
+        each.id
+        for each in found
+        if each.source is not None
+        and each.source.offset < accepted.get(each.topic, {}).get(each.source.partition, 0)
+    }
 
 
 def check_limit(

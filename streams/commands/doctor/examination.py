@@ -12,10 +12,11 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from streams.commands.dead_letters.letters import letter_of
+from streams.commands.dead_letters.retry import retried_if_told
 from streams.commands.doctor import batches, dead_letters, groups, keys, quotas, transactions
 from streams.commands.doctor.clock import check_clock, check_emails
 from streams.commands.doctor.cluster import looked_at, tried
-from streams.commands.doctor.findings import Finding, note, problem
+from streams.commands.doctor.findings import Finding, note, problem, wrong_organisations
 from streams.commands.doctor.lookups import check_lookups
 from streams.commands.installation import Described, Installation, group_offsets, starting_positions
 from streams.commands.topic_reader import TopicReader, UnreadablePlace
@@ -38,8 +39,10 @@ async def examine(
     address: str | None = None,
     probe: bool = False,
     begins: Callable[[str], None] = lambda _check: None,
-) -> list[Finding]:
+) -> tuple[list[Finding], bool]:
     """Look at everything; what cannot be looked at is a finding, not an exception.
+
+    Returns what was found, and whether Kafka answers.
 
     Args:
         installation: whose Kafka and topics.
@@ -49,22 +52,22 @@ async def examine(
         probe: compares clocks by writing to a topic that is made for it.
         begins: is told the name of each check when it begins.
     """
-    findings = await _kafka(installation, settings, probe, begins)
+    findings, answers = await _kafka(installation, settings, probe, begins)
     begins("lookups")
     try:
         policies = OrganisationsInForce(settings, environ)
     except OrganisationsError as error:
-        return [*findings, problem("lookups", str(error), "mend the organisations file")]
-    return findings + await check_lookups(policies.organisations, address)
+        return [*findings, wrong_organisations(error)], answers
+    return findings + await check_lookups(policies.organisations, address), answers
 
 
 async def _kafka(
     installation: Installation, settings: Settings, probe: bool, begins: Callable[[str], None]
-) -> list[Finding]:
+) -> tuple[list[Finding], bool]:
     async with looked_at(installation, settings.duplicate_window, begins) as cluster:
         findings, client, described = cluster
         if client is None or described is None:
-            return findings
+            return findings, client is not None
         looking = _Looking(installation, settings, described, client)
         for check, look in (
             ("keys", looking.keys),
@@ -85,7 +88,7 @@ async def _kafka(
             findings.append(
                 note("clock", "no response tells the broker's clock; --probe compares by a record")
             )
-    return findings
+    return findings, True
 
 
 class _Looking:
@@ -206,10 +209,14 @@ class _Looking:
         if not self._numbers(topic):
             return []
         found = [letter_of(record) for record in await self._newest(topic, dead_letters.SAMPLE)]
-        findings = dead_letters.check_recent(found, time.time())
+        findings: list[Finding] = []
+        retried, _ = await retried_if_told(self._installation, found)
         async with AsyncExitStack() as stack:
             offsets = await self._offsets(stack)
-            for name, accepted in (await self._accepted(offsets)).items():
+            decided = await self._accepted(offsets)
+            known = retried | dead_letters.accepted_among(found, decided)
+            findings += dead_letters.check_recent(found, time.time(), known)
+            for name, accepted in decided.items():
                 positions = await offsets.all_committed(self._places(name))
                 committed = {place.partition: position.offset for place, position in positions.items()}
                 findings += dead_letters.check_accepted(name, committed, accepted)

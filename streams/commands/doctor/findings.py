@@ -4,6 +4,11 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
+from streams.commands.command_line import FAILED, NO_ANSWER, WRONG_USE
+
+#: What was looked at, where it is the organisations file.
+ORGANISATIONS = "organisations"
+
 
 class Severity(StrEnum):
     """How bad it is. Only problems count for the exit code."""
@@ -43,9 +48,23 @@ def problem(check: str, text: str, remedy: str) -> Finding:
     return Finding(Severity.PROBLEM, check, text, remedy)
 
 
-def exit_code(findings: Iterable[Finding]) -> int:
-    """The number of problems, 100 at most: beyond 125, exit codes mean something else to a shell."""
-    return min(100, sum(finding.level is Severity.PROBLEM for finding in findings))
+def wrong_organisations(error: Exception) -> Finding:
+    """The organisations file is wrong; the error's text says where."""
+    return problem(ORGANISATIONS, str(error), "mend the organisations file")
+
+
+def exit_code(findings: Iterable[Finding], kafka_answers: bool) -> int:
+    """The exit code that means this everywhere; the first that fits.
+
+    WRONG_USE if the organisations file is wrong, NO_ANSWER if Kafka does not answer, FAILED if there is a
+    problem, else 0.
+    """
+    with_problems = {finding.check for finding in findings if finding.level is Severity.PROBLEM}
+    if ORGANISATIONS in with_problems:
+        return WRONG_USE
+    if not kafka_answers:
+        return NO_ANSWER
+    return FAILED if with_problems else 0
 
 
 def seconds(value: float) -> str:

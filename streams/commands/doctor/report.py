@@ -11,13 +11,26 @@ _MARKS = {"ok": "ok     ", "note": "note   ", "warning": "WARNING", "problem": "
 _COLOURS = {"warning": "yellow", "problem": "red"}
 
 
+#: So many findings of one kind are shown, and the others counted.
+_SHOWN = 5
+
+
 def show(findings: Iterable[Finding]) -> None:
-    """Print findings, each with its remedy, and how many are problems."""
-    problems = 0
+    """Print findings, with what helps, and how many are problems.
+
+    Findings of one kind (the same level, check and remedy) stand together, at the place of the first.
+    """
+    kinds: dict[tuple[Severity, str, str], list[Finding]] = {}
     for finding in findings:
-        line = f"{_MARKS[finding.level]}  {finding.check}: {finding.text}"
-        click.secho(line, fg=_COLOURS.get(finding.level))
-        if finding.remedy:
-            click.echo(f"           → {finding.remedy}")
-        problems += finding.level is Severity.PROBLEM
-    click.echo(counted(problems, "problem"))
+        kinds.setdefault((finding.level, finding.check, finding.remedy), []).append(finding)
+    for (level, check, remedy), same in kinds.items():
+        # Without a remedy nothing says that they are about one thing.
+        shown = same[:_SHOWN] if remedy else same
+        for finding in shown:
+            click.secho(f"{_MARKS[level]}  {check}: {finding.text}", fg=_COLOURS.get(level))
+        if more := len(same) - len(shown):
+            click.secho(f"{_MARKS[level]}  {check}: and {more:,} more like these", fg=_COLOURS.get(level))
+        if remedy:
+            click.echo(f"           → {remedy}")
+    problems = [len(same) for (level, _, _), same in kinds.items() if level is Severity.PROBLEM]
+    click.echo(counted(sum(problems), "problem"))

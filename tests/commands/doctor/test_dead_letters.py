@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from streams.commands.dead_letters.letters import DeadLetter
-from streams.commands.doctor.dead_letters import check_accepted, check_limit, check_recent
+from streams.commands.doctor.dead_letters import accepted_among, check_accepted, check_limit, check_recent
 from streams.commands.doctor.findings import Severity
 from streams.commands.topic_reader import RecordId
 
@@ -33,12 +33,24 @@ def stopped(offsets: Iterable[int], committed: int | None, share: float = 0.5) -
     return bool(found)
 
 
-def test_new_dead_letters_are_a_warning_with_their_classes() -> None:
+def test_new_dead_letters_are_a_problem_with_their_classes() -> None:
     """Those of the last hour; old ones are known."""
-    (warned,) = check_recent([*letters(range(490)), *letters([1], age=7_200)], NOW)
-    assert (warned.level, warned.text) == (Severity.WARNING, "490 in the last hour (not_json 490)")
+    (told,) = check_recent([*letters(range(490)), *letters([1], age=7_200)], NOW)
+    assert told.level is Severity.PROBLEM
+    assert told.text == "490 in the last hour (not_json 490), neither retried nor accepted"
     (fine,) = check_recent(letters([1], age=7_200), NOW)
     assert fine.level is Severity.OK
+
+
+def test_dead_letters_that_a_person_has_seen_are_no_problem() -> None:
+    """What was retried, or accepted with its partition, does not wait for anybody."""
+    new = letters(range(10))
+    accepted = accepted_among(new, {"actions": {0: 8}, "other": {0: 10}})
+    assert accepted == {each.id for each in new[:8]}
+    (waiting,) = check_recent(new, NOW, accepted | {new[8].id})
+    assert waiting.text.startswith("1 in the last hour")
+    (fine,) = check_recent(new, NOW, {each.id for each in new})
+    assert (fine.level, fine.text) == (Severity.OK, "10 in the last hour, retried or accepted")
 
 
 def test_a_partition_that_stopped_at_the_ceiling_is_a_problem() -> None:
