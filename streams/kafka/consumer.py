@@ -193,7 +193,7 @@ class ChunkConsumer(driver.Consumer):
                     try:
                         await self.perform_seek()
                     except Exception as exc:
-                        # Every rebalance of a healthy start may meet it; the flow resumes with a seek of its own.
+                        # A healthy start may meet it; the flow resumes with a seek of its own.
                         log.debug(
                             "seeking while the flow is stopped: %s",
                             type(exc).__name__,

@@ -41,8 +41,9 @@ _OF_A_TASK = re.compile(r" exception=.*", re.DOTALL)
 _TABLE = re.compile(r":?\n[+\x1b┌].*", re.DOTALL)
 _LONGEST = 2_000  # characters of a message or an error
 _MENDED_BY_US = ("aiokafka", "kafka")
-#: Lines of libraries, by logger and the beginning of their text, that tell of no fault. Faust times rebalances for
-#: metrics that nobody reads, and its timer for a blocked event loop knows less than our histogram of the loop's lag.
+#: Lines of libraries, by logger and the beginning of their text, that tell of no fault. Faust times
+#: rebalances for metrics that nobody reads; its timers say less of a blocked event loop than our histogram of
+#: its lag does.
 _SAYS_NOTHING = (
     ("faust.app.base", "Missing sensor state for rebalance"),
     ("mode.timers", "Timer %s is overlapping"),
@@ -139,8 +140,8 @@ class Levels(logging.Filter):
 class Bounded(logging.Filter):
     """Passes at most `most` lines of one event in `seconds`; the next one says how many were left out.
 
-    Of a client library's lines about a broker that cannot be reached it passes one a minute. Lines at DEBUG are
-    not bounded: who asks for everything gets everything.
+    Of a client library's lines about a broker that cannot be reached it passes one a minute. Lines at DEBUG
+    are not bounded: who asks for everything gets everything.
     """
 
     def __init__(

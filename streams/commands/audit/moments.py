@@ -42,8 +42,6 @@ def moment(text: str, now: float) -> Moment:
     except ValueError:
         raise ValueError(ALLOWED) from None
     if when.tzinfo is None:
-        named = (
-            f"{when.isoformat()}Z"  # not what was typed: with a Z behind it that may be no time, as 2026-W48Z
-        )
+        named = f"{when.isoformat()}Z"  # not what was typed: 2026-W48 with a Z behind it is no time
         raise ValueError(f"a time needs its offset from UTC, as in {named}; {ALLOWED}")
     return Moment(milliseconds=max(0, int(when.timestamp() * 1000)))
