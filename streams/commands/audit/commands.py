@@ -16,7 +16,7 @@ from streams.commands.command_line import FAILED, NoAnswer, settings_in_force, t
 
 if TYPE_CHECKING:
     from streams.commands.audit.moments import Moment
-    from streams.commands.audit.outcome import AuditRange
+    from streams.commands.audit.outcome import AuditRange, AuditResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,6 +36,28 @@ class MomentType(click.ParamType):
             return moment(str(value), time.time())
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
+
+
+class DurationType(click.ParamType):
+    """A number of seconds, or a number with a unit, as settings have it."""
+
+    name = "duration"
+
+    def __init__(self, least: float) -> None:
+        """Refuse less than so many seconds."""
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds; fails for a text that is no duration, or one that is too short."""
+        from streams.settings.values import seconds
+
+        try:
+            found = float(seconds(value))  # type: ignore[arg-type]  # a number, or a text for float() to refuse
+        except ValueError:
+            self.fail(f'{value!r} is no duration, as "30s", "5m" and "2h" are', param, ctx)
+        if not self._least <= found < float("inf"):
+            self.fail(f"{value!r}: {self._least:g} s is the least", param, ctx)
+        return found
 
 
 def _range_options(command: F) -> F:
@@ -98,6 +120,13 @@ def _written(file: Path) -> Iterator[None]:
     metavar="FILE.prom",
     help="Write the counts there too, for node-exporter's textfile collector.",
 )
+@click.option(
+    "--watch",
+    "every",
+    type=DurationType(least=1),
+    metavar="PAUSE",
+    help='Audit again and again, with so long from one beginning to the next: "30s", "5m".',
+)
 def audit(
     begin: Moment | None,
     end: Moment | None,
@@ -105,6 +134,7 @@ def audit(
     listed: int,
     as_json: bool,
     metrics_file: Path | None,
+    every: float | None,
 ) -> None:
     """Count: has every action that asks for an email exactly one?
 
@@ -114,6 +144,10 @@ def audit(
 
     A batch that cannot be read is passed over and named: nobody can say what is in it.
 
+    With --watch each audit is one line, or one JSON object; a place that is missing or doubled is named once.
+    "--from -2h" then means the two hours before each of them. It goes on while Kafka does not answer, until
+    Ctrl-C.
+
     Exit codes: 0 every action has its one email, 1 an action has none or two, or a batch cannot be read, 2
     wrong options or settings, 3 Kafka does not answer, a topic is missing, or FILE.prom cannot be written,
     130 interrupted.
@@ -121,6 +155,7 @@ def audit(
     from streams.commands.audit import metrics_file as for_collector
     from streams.commands.audit import report
     from streams.commands.audit.auditing import audit as run
+    from streams.commands.audit.watching import Lines, watch
     from streams.commands.installation import answered, installation_of
     from streams.commands.progress_bar import ProgressBar
 
@@ -129,12 +164,27 @@ def audit(
     if metrics_file is not None:
         with _written(metrics_file):
             try_to_write(metrics_file)
-    with ProgressBar() as bar:
-        found = answered(run(installation_of(settings), wanted, bar.counting("records read")))
-    if metrics_file is not None:
-        with _written(metrics_file):
-            for_collector.write(metrics_file, for_collector.gauges(found, time.time()))
     topic = settings.actions_topic
+
+    def once(elapsed: float) -> AuditResult:
+        with ProgressBar() as bar:
+            work = run(installation_of(settings), wanted.after(elapsed), bar.counting("records read"))
+            found = answered(work)
+        if metrics_file is not None:
+            with _written(metrics_file):
+                for_collector.write(metrics_file, for_collector.gauges(found, time.time()))
+        return found
+
+    if every is not None:
+        lines = Lines(topic, listed)
+        watch(
+            once,
+            every,
+            (lambda found: click.echo(json.dumps(report.as_json(found, topic, listed))))
+            if as_json
+            else lines.show,
+        )
+    found = once(0.0)
     if as_json:
         click.echo(json.dumps(report.as_json(found, topic, listed), indent=2))
     else:

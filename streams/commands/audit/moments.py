@@ -1,5 +1,7 @@
 """Where a range begins or ends, as a person writes it: a time, a time ago, or an offset. Pure."""
 
+from __future__ import annotations
+
 import re
 from datetime import datetime
 from typing import NamedTuple
@@ -15,10 +17,17 @@ _OFFSET = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class Moment(NamedTuple):
-    """One of the two is set."""
+    """One of the first two is set."""
 
     milliseconds: int | None = None  # since the epoch, as Kafka stamps records
     offset: int | None = None
+    ago: int | None = None  # seconds, where it was given as a time ago
+
+    def after(self, seconds: float) -> Moment:
+        """Return what the same text means so many seconds later: a time ago moves on, others stay."""
+        if self.ago is None or self.milliseconds is None:
+            return self
+        return self._replace(milliseconds=self.milliseconds + int(seconds * 1000))
 
 
 def moment(text: str, now: float) -> Moment:
@@ -32,7 +41,8 @@ def moment(text: str, now: float) -> Moment:
         ValueError: it is none; the text says what is allowed.
     """
     if ago := _AGO.fullmatch(text):
-        return Moment(milliseconds=max(0, int((now - int(ago[1]) * _UNITS[ago[2]]) * 1000)))
+        seconds = int(ago[1]) * _UNITS[ago[2]]
+        return Moment(milliseconds=max(0, int((now - seconds) * 1000)), ago=seconds)
     if _OFFSET.fullmatch(text):
         return Moment(offset=int(text))
     if _DATE.fullmatch(text):

@@ -1,5 +1,7 @@
 """What an audit is asked for, and what it comes to. Pure."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +18,11 @@ class AuditRange:
     begin: Moment | None = None
     end: Moment | None = None
     partitions: frozenset[int] = frozenset()
+
+    def after(self, seconds: float) -> AuditRange:
+        """Return what the same range means so many seconds later."""
+        begin, end = (None if each is None else each.after(seconds) for each in (self.begin, self.end))
+        return AuditRange(begin, end, self.partitions)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,9 @@ from streams.commands.audit.matching import Owed
 from streams.commands.audit.outcome import AuditResult
 from streams.commands.topic_reader import RecordId
 
+#: How the lines begin that name a place.
+NAMING = ("missing: ", "doubled: ", "unreadable: ")
+
 
 def as_json(found: AuditResult, topic: str, listed: int) -> dict[str, Any]:
     """Return an audit as a JSON object; of missing and doubled actions the first `listed` are named."""

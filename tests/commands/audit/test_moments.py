@@ -12,15 +12,22 @@ NOW = 1_000_000.0
     [
         ("1970-01-01T00:00:01Z", Moment(milliseconds=1_000)),
         ("1970-01-01t01:00:01.5+01:00", Moment(milliseconds=1_500)),
-        ("-2h", Moment(milliseconds=992_800_000)),
-        ("-30s", Moment(milliseconds=999_970_000)),
-        ("-999d", Moment(milliseconds=0)),
+        ("-2h", Moment(milliseconds=992_800_000, ago=7_200)),
+        ("-30s", Moment(milliseconds=999_970_000, ago=30)),
+        ("-999d", Moment(milliseconds=0, ago=999 * 86_400)),
         ("1234", Moment(offset=1234)),
     ],
 )
 def test_a_moment_is_a_time_a_time_ago_or_an_offset(text: str, expected: Moment) -> None:
     """RFC 3339, minus and a unit, or a whole number."""
     assert moment(text, NOW) == expected
+
+
+def test_a_time_ago_moves_on() -> None:
+    """The last two hours are others an hour later; a time and an offset stay."""
+    assert moment("-2h", NOW).after(3_600).milliseconds == 996_400_000
+    for text in ("1970-01-01T00:00:01Z", "1234"):
+        assert moment(text, NOW).after(3_600) == moment(text, NOW)
 
 
 def test_a_date_is_refused_with_what_it_lacks() -> None:
