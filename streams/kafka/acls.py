@@ -1,8 +1,8 @@
-"""The least that a worker must be allowed at the brokers, by its settings. Pure.
+"""The least that a worker, and who works beside it, must be allowed at the brokers. By the settings; pure.
 
 What each request needs is in Kafka's documentation under "Authorization primitives" ("Protocol privileges").
-Read and Write imply Describe, and Write on a transactional.id implies Describe on it, so Describe is never
-listed: taking any line of this away makes something fail.
+Read and Write imply Describe, and Write on a transactional.id implies Describe on it, so Describe is listed
+only where neither of them is needed: taking any line of this away makes something fail.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from streams.kafka.topics import TopicNames
 
 Resource = Literal["topic", "group", "transactionalId"]
-Operation = Literal["Read", "Write", "Create", "DescribeConfigs"]
+Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
 
 
 class Acl(NamedTuple):
@@ -30,10 +30,7 @@ class Acl(NamedTuple):
 def least(names: TopicNames, group: str) -> tuple[Acl, ...]:
     """Return what a worker cannot do without, where its topics have been made for it."""
     size, marks = "how large a record may be", "which letters were written lately"
-
-    def topic(name: str, operation: Operation, why: str) -> Acl:
-        return Acl("topic", name, "literal", operation, why)
-
+    topic = _topic
     return (
         topic(names.actions, "Read", "the campaign actions, and the offset in them"),
         topic(names.statuses, "Read", "who is a subscriber"),
@@ -67,6 +64,50 @@ def least(names: TopicNames, group: str) -> tuple[Acl, ...]:
 def to_make_topics(names: TopicNames) -> tuple[Acl, ...]:
     """Return what a worker needs in addition, where it shall make topics that are missing."""
     return tuple(Acl("topic", name, "literal", "Create", "a topic that is missing") for name in names.all)
+
+
+def of_producer(names: TopicNames) -> tuple[Acl, ...]:
+    """Return what the platform needs that writes the actions."""
+    return (_topic(names.actions, "Write", "the campaign actions"),)
+
+
+def of_crm(names: TopicNames) -> tuple[Acl, ...]:
+    """Return what a CRM needs that writes the statuses."""
+    return (_topic(names.statuses, "Write", "who is a subscriber"),)
+
+
+def of_mailer(names: TopicNames, group: str) -> tuple[Acl, ...]:
+    """Return what a mailer needs whose consumer group is `group`, and whose dead letters have a topic."""
+    return (
+        _topic(names.emails, "Read", "the confirmation emails, and the offset in them"),
+        _topic(f"{names.emails}.dlq", "Write", "records from which no letter can be made"),
+        Acl("group", group, "literal", "Read", "membership, and the committed offsets"),
+    )
+
+
+def of_auditor(names: TopicNames, group: str, retries: str) -> tuple[Acl, ...]:
+    """Return what who audits, traces and lists dead letters needs; it may change nothing.
+
+    Args:
+        names: of the topics.
+        group: of the workers.
+        retries: the group whose offsets tell which dead letters have been retried.
+    """
+    read = [(names.actions, "the campaign actions"), (names.emails, "their emails")]
+    read += [(names.dead_letters, "actions from which no email can be made")]
+    read += [(names.rekeyed, "actions on their way to their supporter's partition")]
+    read += [(name, "which actions had their letter shortly before") for name in (names.marks,) if name]
+    return (
+        *(_topic(name, "Read", why) for name, why in read),
+        _topic(names.emails, "DescribeConfigs", "whether it forgets emails"),
+        *(_topic(name, "DescribeConfigs", "for how long it is kept") for name in (names.marks,) if name),
+        Acl("group", group, "literal", "Describe", "which actions are settled"),
+        Acl("group", retries, "literal", "Describe", "which dead letters have been retried"),
+    )
+
+
+def _topic(name: str, operation: Operation, why: str) -> Acl:
+    return Acl("topic", name, "literal", operation, why)
 
 
 #: What Kafka's own tool calls them.

@@ -16,7 +16,8 @@ from streams.kafka.acls import Acl, commands, least, strimzi, to_make_topics
 from streams.kafka.topics import TopicNames
 from streams.settings.load import load_settings
 
-USER = Path(__file__).parents[2] / "k8s" / "components" / "strimzi" / "user.yaml"
+COMPONENTS = Path(__file__).parents[2] / "k8s" / "components"
+USER = COMPONENTS / "strimzi" / "user.yaml"
 SETTINGS = load_settings({"STREAMS_GROUP_ID": "g", "STREAMS_ACTIONS_TOPIC": "signatures"})
 NAMES = TopicNames.of(SETTINGS)
 
@@ -115,6 +116,31 @@ def test_the_command_prints_them() -> None:
     found = json.loads(output)
     assert all(each["why"] for each in found)
     assert sum(each["operation"] == "Create" for each in found) == 6
+
+
+def test_a_mailer_s_are_those_of_its_user_in_kubernetes() -> None:
+    """With the default settings, `--for mailer` prints what the KafkaUser under k8s/ has."""
+    _, output = printed("--for", "mailer", "--format", "strimzi")
+    document = yaml.safe_load((COMPONENTS / "mailer-strimzi" / "user.yaml").read_text())
+    assert rights(yaml.safe_load(output)["acls"]) == rights(document["spec"]["authorization"]["acls"])
+
+
+def test_each_role_has_its_own() -> None:
+    """A producer writes one topic, a CRM another, an auditor none; only workers make topics."""
+    for role, operations in (
+        ("producer", {("actions", "Write")}),
+        ("crm", {("supporter-status", "Write")}),
+        ("mailer", {("confirmation-emails", "Read"), ("confirmation-emails.dlq", "Write"), ("g", "Read")}),
+    ):
+        code, output = printed("--for", role, "--mailer-group", "g", "--format", "json")
+        assert code == 0
+        assert {(each["name"], each["operation"]) for each in json.loads(output)} == operations
+    _, output = printed("--for", "auditor", "--format", "json")
+    assert {each["operation"] for each in json.loads(output)} == {"Read", "Describe", "DescribeConfigs"}
+    code, output = printed("--for", "auditor", "--make-topics")
+    assert (code, "only a worker makes topics" in output) == (2, True)
+    code, output = printed("--for", "auditor", STREAMS_KAFKA_SASL_USER="me")
+    assert (code, "--principal" in output) == (2, True)
 
 
 def test_the_command_asks_for_whom() -> None:

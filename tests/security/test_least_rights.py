@@ -7,7 +7,7 @@ right on the list, so there is nothing to argue for the rest.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownMemberIdError
+from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.group import HeartbeatRequest
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -29,10 +30,11 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from streams.commands.dead_letters.retry import group_of
 from streams.commands.doctor.cluster import check_rights
 from streams.commands.installation import installation_of
 from streams.kafka import authorization
-from streams.kafka.acls import Acl, least, to_make_topics
+from streams.kafka.acls import Acl, least, of_auditor, of_crm, of_producer, to_make_topics
 from streams.kafka.connection_check import AccessRefused
 from streams.kafka.topics import TopicNames, TopicsUnfit, ensure_topics
 from streams.sandbox.worker import Installation
@@ -56,6 +58,7 @@ _OPERATIONS = {
     "Read": AclOperation.READ,
     "Write": AclOperation.WRITE,
     "Create": AclOperation.CREATE,
+    "Describe": AclOperation.DESCRIBE,
     "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
 }
 DENIED = {
@@ -235,11 +238,17 @@ def size(limited: Limited, topic: str) -> int | None:
     return None
 
 
+def settled_offsets(limited: Limited, group: str) -> int | None:
+    """Ask for what a group has committed."""
+    return asked(limited, OffsetFetchRequest(group, None)).error_code or None
+
+
 DONE_WITH: dict[tuple[str, str], Callable[[Limited, str], int | None]] = {
     ("topic", "Read"): fetch,
     ("topic", "Write"): write,
     ("topic", "DescribeConfigs"): size,
     ("group", "Read"): belong,
+    ("group", "Describe"): settled_offsets,
     ("transactionalId", "Write"): open_,
 }
 
@@ -247,16 +256,21 @@ DONE_WITH: dict[tuple[str, str], Callable[[Limited, str], int | None]] = {
 async def test_each_right_is_needed(limited: Limited) -> None:
     """Without any one of them, what the worker does with it is refused; given back, it goes through again."""
     await limited.make_topics()
-    limited.allow(*limited.needed)
+    await each_is_needed(limited, limited.needed)
+
+
+async def each_is_needed(limited: Limited, needed: Iterable[Acl]) -> None:
+    """Give all of them; then take away one after the other, try what is done with it, and give it back."""
+    limited.allow(*needed)
     async with administering(**limited.connection) as admin:
-        for acl in limited.needed:
+        for acl in needed:
             attempt = partial(DONE_WITH[acl.resource, acl.operation], limited, acl.name)
             assert await asyncio.to_thread(attempt) is None
             limited.take_away(acl)
             assert await asyncio.to_thread(attempt) in DENIED
             # And the worker's own look at the start finds this one and no other.
             expected = [] if acl.operation == "DescribeConfigs" else [acl]
-            assert await authorization.missing(admin, limited.needed) == expected
+            assert await authorization.missing(admin, needed) == expected
             limited.allow(acl)
 
 
@@ -297,6 +311,56 @@ async def test_a_group_that_is_taken_from_a_running_worker_and_given_back_costs_
     assert len(await read_count(internal, names.emails, 2)) == 2
     await asyncio.to_thread(worker.wait_ready)
     assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
+
+
+# -- who works beside the workers --------------------------------------------------------------------------
+
+
+async def test_a_producer_and_a_crm_write_one_topic_each(limited: Limited, tmp_path: Path) -> None:
+    """With exactly their rights `feed` and `status` put their lines on the topics; each right is needed."""
+    await limited.make_topics()
+    names, internal = limited.names, limited.broker.internal
+    for command_name, topic, needed, line in (
+        ("feed", names.actions, of_producer(names), keyed(action(1))[1]),
+        ("status", names.statuses, of_crm(names), status(1, subscribed=True)[1]),
+    ):
+        limited.allow(*needed)
+        path = tmp_path / f"{command_name}.jsonl"
+        path.write_bytes(line + b"\n")
+        fed = await command(limited.place, command_name, str(path))
+        assert (fed.exit_code, fed.stderr) == (0, ""), fed.output
+        assert len(await read_count(internal, topic, 1)) == 1
+        limited.take_everything_away()
+        await each_is_needed(limited, needed)
+        limited.take_everything_away()
+
+
+async def test_an_auditor_reads_everything_and_changes_nothing(limited: Limited) -> None:
+    """With exactly its rights it audits, traces, and lists dead letters with their marks; each is needed."""
+    await limited.make_topics()
+    names, internal, group = limited.names, limited.broker.internal, limited.settings.group_id
+    limited.allow(*limited.needed)
+    worker = await ready(limited.place)
+    await send(internal, names.actions, [keyed(action(1)), (b"?", b"garbage")])
+    assert len(await read_count(internal, names.emails, 1)) == 1
+    assert len(await read_count(internal, names.dead_letters, 1)) == 1
+    assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
+    limited.take_everything_away()
+    retries = group_of(installation_of(limited.settings))
+    needed = of_auditor(names, group, retries)
+    limited.allow(*needed)
+    for arguments, said in (
+        (("audit",), "1 actions, 1 emails, 0 missing, 0 doubled"),
+        (("trace", "1"), "two_button"),
+        (("dead-letters", "list"), "not_json"),
+        (("dead-letters", "show", "0/0"), "garbage"),
+    ):
+        done = await command(limited.place, *arguments)
+        assert (done.exit_code, said in done.stdout) == (0, True), done.output
+    refused = await command(limited.place, "dead-letters", "retry", "--yes")
+    assert refused.exit_code == 3
+    limited.take_everything_away()
+    await each_is_needed(limited, needed)
 
 
 # -- what is said -----------------------------------------------------------------------------------------
