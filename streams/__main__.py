@@ -18,6 +18,7 @@ try:
 
     from streams.commands.acls import acls
     from streams.commands.audit.commands import audit, resend
+    from streams.commands.breaker import breaker
     from streams.commands.check import check
     from streams.commands.command_line import CommandGroup
     from streams.commands.dead_letters.commands import dead_letters
@@ -59,6 +60,7 @@ for command in (
     dead_letters,
     doctor,
     start_at,
+    breaker,
     acls,
 ):
     main.add_command(command)

@@ -27,6 +27,7 @@ from faust.types import TP
 from streams.actions.acceptance import DeadLetterLimits
 from streams.actions.dead_letter import with_key
 from streams.actions.duplicates import Duplicates
+from streams.actions.lookup_retries import LookupRetries
 from streams.actions.processor import ActionProcessor
 from streams.actions.rekeying import Rekeying, rekeyed_from, with_first_timestamp
 from streams.delivery import batches
@@ -277,10 +278,6 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, organisations.reload, lookups.reload)
 
-    async def watch_event_loop() -> None:
-        """Note how late the event loop is."""
-        await measure_lag(metrics.lagged, clock=time.monotonic)
-
     for task in (
         lookup_cache.write,
         lookup_cache.sweep,
@@ -289,7 +286,8 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         log_watch.run,
         spare_garbage_collector,
         reload_on_hangup,
-        watch_event_loop,
+        LookupRetries(lookups, names.dead_letters, startup.offsets.committed, time.time).run,
+        lambda: measure_lag(metrics.lagged, clock=time.monotonic),
     ):
         app.task(task)
 

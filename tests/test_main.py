@@ -34,6 +34,7 @@ COMMANDS = [
     "dead-letters",
     "doctor",
     "start-at",
+    "breaker",
     "acls",
 ]
 

@@ -146,6 +146,11 @@ class Breaker:
             self._probe_free_since = self._clock()
             self._state_changes += 1  # should the cancelled probe still report something, it is too late
 
+    def end_pause(self) -> None:
+        """Admit a probe from now on, as if the pause of an open breaker had ended. Else nothing changes."""
+        if self._state is State.OPEN:
+            self._open_until = self._probe_free_since = min(self._open_until, self._clock())
+
     def _open(self, retry_after: float | None) -> None:
         policy = self._policy
         # The exponent is capped because a float power of a thousand openings would overflow.

@@ -110,6 +110,16 @@ class Lookups:
             return UNEXPECTED if self._closed else None
         return lookup.ask(question)
 
+    def end_pause(self, org_id: int | None = None) -> None:
+        """Let the next question to this organisation's service probe it; None: to every service.
+
+        Nothing happens to a service that is not in its breaker's pause, or was not asked yet.
+        """
+        sharing = self._lookups.get(org_id) or self._lookups.get(None)
+        chosen = list(self) if org_id is None else [sharing[0]] if sharing else []
+        for lookup in chosen:
+            lookup.end_pause()
+
     def reload(self, policies: LookupPolicies) -> None:
         """Follow these policies from now on.
 

@@ -164,6 +164,10 @@ class OrganisationLookup:
         self._waiting += 1
         return waiter
 
+    def end_pause(self) -> None:
+        """Let the next question probe the service, if the breaker is in its pause."""
+        self._breaker.end_pause()
+
     def retire(self) -> None:
         """A successor may follow: from now on the state of this breaker is not reported any more."""
         if self._reported is not State.CLOSED:

@@ -12,9 +12,9 @@ from aiohttp import web
 from streams.commands.audit.auditing import audit
 from streams.commands.audit.outcome import AuditRange
 from streams.commands.installation import installation_of
-from streams.sandbox.lookup_service import LookupService, hanging, subscribed
+from streams.sandbox.lookup_service import Behaviour, LookupService, hanging, subscribed
 from streams.settings.load import load_settings
-from tests.integration.steps import Make, act, emails_of, ready, reasons, settled, table
+from tests.integration.steps import Make, act, command, emails_of, ready, reasons, settled, table
 from tests.integration.topics import action
 
 pytestmark = pytest.mark.kafka
@@ -161,3 +161,33 @@ async def test_a_wrong_file_stops_the_start(installation: Make, tmp_path: Path) 
     assert "line 2: organisation.310.url" in log
     assert "line 3: organisation.310.dead_line" in log
     assert "Traceback" not in log
+
+
+async def test_a_person_has_a_lookup_tried_again_before_its_breaker_would(
+    installation: Make, tmp_path: Path
+) -> None:
+    """The pause is minutes; after `streams breaker retry` the next action probes the service."""
+    file = tmp_path / "organisations.toml"
+    with LookupService(subscribed) as service:
+        service.behave(Behaviour.ERRORS)
+        entry = [f'url = "{service.url}"', "breaker_minimum_calls = 3", "breaker_window = 600"]
+        file.write_text(table(310, [*entry, "breaker_first_pause = 600", "breaker_longest_pause = 600"]))
+        place = installation(organisations_file=file, topic_partitions=1)
+        worker = await ready(place)
+
+        def breaker_is(state: str) -> bool:
+            name = "confirmation_lookup_breaker_state"
+            return worker.counter(name, organisation="310", state=state) == 1
+
+        await act(place, *[action(number, org_id=310) for number in range(3)])
+        await settled(place, lambda: breaker_is("open"))
+        service.behave(Behaviour.HEALTHY)
+        assert (await command(place, "breaker", "retry", "999")).exit_code == 2
+        decided = await command(place, "breaker", "retry", "310")
+        assert (decided.exit_code, "organisation 310" in decided.stdout) == (0, True), decided.output
+        await settled(place, lambda: "tried again" in worker.log.read_text())
+        await act(place, action(3, org_id=310))  # the probe; its letter does not wait for it
+        await settled(place, lambda: breaker_is("closed"))
+        await act(place, action(4, org_id=310))
+        found = await reasons(place, 5)
+        assert (found[3], found[4]) == ("lookup_failed", "lookup_subscribed")

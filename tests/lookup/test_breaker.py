@@ -194,6 +194,22 @@ def test_a_low_cap_does_not_shorten_the_pause() -> None:
     assert breaker.open_until - clock.now == 30
 
 
+def test_a_pause_can_be_ended_and_nothing_else() -> None:
+    """The next to ask probes; after a failed probe the pause is as long as always. Closed: nothing."""
+    breaker, clock = opened()
+    assert breaker.admit() is None
+    breaker.end_pause()
+    probe = admitted(breaker)
+    assert probe.admission is Admission.PROBE
+    breaker.end_pause()
+    assert breaker.admit() is None  # one probe at a time
+    breaker.settle(probe, ServiceHealth.FAILURE)
+    assert breaker.open_until - clock.now == 2 * POLICY.first_pause
+    closed, _ = make()
+    closed.end_pause()
+    assert closed.state is State.CLOSED
+
+
 def test_jitter_spreads_the_probes_of_many_workers() -> None:
     """Chance takes up to the given share off the pause, and never off what Retry-After asked for."""
     policy = replace(POLICY, jitter=0.2)

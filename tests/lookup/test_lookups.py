@@ -96,6 +96,26 @@ async def test_organisations_of_the_default_have_desks_of_their_own(opened: Open
     assert await waits(lookups.ask(of(2))) == EXISTING
 
 
+async def test_a_pause_is_ended_for_one_organisation_or_for_every_one(opened: Opens) -> None:
+    """The next question to it is a probe; one that was never asked, or has no lookup, is no error."""
+    crms = Crms(one=Service(Does(FAILURE)), other=Service(Does(FAILURE)))
+    lookups = opened(policies(org310=asked_at("one"), org311=asked_at("other")), crms.client_for)
+    for org_id in (310, 311):
+        for number in range(4):
+            await waits(lookups.ask(of(org_id, number)))
+    asked = [len(service.asked) for service in crms.services.values()]
+    lookups.end_pause(310)
+    lookups.end_pause(999)
+    for org_id in (310, 311):
+        assert lookups.ask(of(org_id, 5)) == CIRCUIT_OPEN
+    await asyncio.sleep(0.1)
+    assert [len(service.asked) for service in crms.services.values()] == [asked[0] + 1, asked[1]]
+    lookups.end_pause()
+    assert lookups.ask(of(311, 6)) == CIRCUIT_OPEN
+    await asyncio.sleep(0.1)
+    assert len(crms.services["other"].asked) == asked[1] + 1
+
+
 async def test_made_up_organisations_share_one_in_the_end(opened: Opens) -> None:
     """Beyond the most organisations, ids without an entry share one; an entry still gets its own."""
     crms = Crms(shared=Service(), own=Service())
