@@ -34,6 +34,7 @@ def kafka(brokers: str, folder: Path, port: int) -> None:
 @click.option(
     "--actions",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
     help="Actions of your own, JSON lines, instead of the built-in ones.",
 )
 @click.option("--keep", is_flag=True, help="Keep Kafka, lookup and worker running until interrupted.")
@@ -60,11 +61,14 @@ def demo(actions: Path | None, keep: bool, mailer: str | None) -> None:
     help="Where the result goes as JSON.",
 )
 @click.option(
+    "--count",
     "--actions",
+    "actions",
     type=click.IntRange(min=1),
+    metavar="NUMBER",
     default=1_400,
     show_default=True,
-    help="Of the organisation whose lookup service is dead.",
+    help="So many actions of the organisation whose lookup service is dead.",
 )
 def drill(json_path: Path, actions: int) -> None:
     """Replay the incident on this machine: a dead lookup service."""
