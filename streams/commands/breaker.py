@@ -24,8 +24,8 @@ def retry(organisation: str) -> None:
 
     ORG_ID is the organisation's; `every` stands for all of them. For somebody who knows that the service is
     well again. Each worker whose breaker is open sees it within seconds, and the next action without a known
-    status is its probe; if the probe fails, the next pause is longer, as always. It holds for five minutes. `streams top` shows which
-    lookups are down at each worker.
+    status is its probe; if the probe fails, the next pause is longer, as always. It holds for five minutes.
+    `streams top` shows which lookups are down at each worker.
 
     It takes the rights of a worker, and Read on the dead-letter topic, beside whose offsets it is committed.
 
