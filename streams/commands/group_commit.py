@@ -12,14 +12,13 @@ from collections.abc import Callable
 from aiokafka import TopicPartition
 
 from streams.commands.command_line import WrongUse
-from streams.commands.installation import Installation, NotAnswered
+from streams.commands.installation import Installation, NotAnswered, require_rights
 from streams.delivery.kafka_transaction import KafkaTransactions
 from streams.delivery.offsets import Offsets
 from streams.delivery.topic_limits import TopicLimits
 from streams.delivery.transaction import Position, TransactionFailed
-from streams.kafka import authorization
 from streams.kafka.acls import Acl
-from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, administering
+from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES
 
 #: Attempts to commit, and seconds between two: a worker that waits for the decision may be first each time.
 _ATTEMPTS, _PAUSE = 20, 0.3
@@ -86,7 +85,4 @@ async def _check_rights(installation: Installation, topic: str, transactional_id
         Acl("topic", topic, "literal", "Read", why),
         Acl("transactionalId", transactional_id, "literal", "Write", why),
     )
-    async with administering(installation.connection) as admin:
-        lacking = await authorization.missing(admin, needed)
-    if lacking:
-        raise NotAnswered(authorization.denied(lacking))
+    await require_rights(installation, needed)

@@ -14,6 +14,8 @@ from aiokafka.errors import KafkaError
 from streams.commands.command_line import NoAnswer, WrongUse, settings_in_force
 from streams.delivery.offsets import Offsets
 from streams.delivery.starting import StartingPositions
+from streams.kafka import authorization
+from streams.kafka.acls import Acl
 from streams.kafka.connection_check import access_problem
 from streams.kafka.topic_ids import topic_id_of
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, TopicNames, administering, marks_topic
@@ -127,6 +129,19 @@ async def describe_topics(connection: Mapping[str, Any], topics: Collection[str]
         {each["topic"]: min(len(one["isr"]) for one in each["partitions"]) for each in found},
         configs,
     )
+
+
+async def require_rights(installation: Installation, needed: Iterable[Acl]) -> None:
+    """Find out whether the brokers allow all of these. A client of a refused transactional.id waits a minute.
+
+    Raises:
+        NotAnswered: they do not; the text names what is missing.
+        KafkaError: the cluster cannot be asked.
+    """
+    async with administering(installation.connection) as admin:
+        lacking = await authorization.missing(admin, needed)
+    if lacking:
+        raise NotAnswered(authorization.denied(lacking))
 
 
 def answered(work: Coroutine[Any, Any, T]) -> T:

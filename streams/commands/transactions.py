@@ -13,9 +13,10 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
-from streams.commands.installation import Described, Installation, NotAnswered
+from streams.commands.installation import Described, Installation, NotAnswered, require_rights
 from streams.delivery.batches import BATCH_BYTES, Batch, fill_batches
 from streams.delivery.transaction import Outgoing, RecordTooLarge
+from streams.kafka.acls import Acl
 
 _TIMEOUT = 60.0  # seconds
 _STOP_WITHIN = 5.0  # seconds
@@ -100,12 +101,16 @@ async def opened(
     """Give an open writer for each partition, whose transactional.id is `prefix`, a hyphen and its number.
 
     Raises:
+        NotAnswered: the brokers do not allow one of them.
         KafkaError: one of them cannot be opened.
     """
+    ids = {number: f"{prefix}-{number}" for number in sorted(set(partitions))}
+    needed = [Acl("transactionalId", each, "literal", "Write", "written once") for each in ids.values()]
+    await require_rights(installation, needed)
     writers = {}
     async with contextlib.AsyncExitStack() as stack:
-        for number in sorted(set(partitions)):
-            writers[number] = Transactions(installation, described, f"{prefix}-{number}")
+        for number, transactional_id in ids.items():
+            writers[number] = Transactions(installation, described, transactional_id)
             stack.push_async_callback(writers[number].close)
             await writers[number].open()
         yield writers

@@ -357,6 +357,9 @@ async def test_an_auditor_reads_everything_and_changes_nothing(limited: Limited)
     ):
         done = await command(limited.place, *arguments)
         assert (done.exit_code, said in done.stdout) == (0, True), done.output
+    refused = await command(limited.place, "dead-letters", "retry", "--yes")
+    lacking = f"do not allow this user Write on transactional.id {retries}-{names.dead_letters}-0\n"
+    assert (refused.exit_code, refused.stderr.endswith(lacking)) == (3, True), refused.stderr
     for topic in (names.actions, names.emails):
         assert await asyncio.to_thread(write, limited, topic) in DENIED
     limited.take_everything_away()
