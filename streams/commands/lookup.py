@@ -1,10 +1,11 @@
 """The command ``streams lookup``."""
 
+import json
 import sys
 
 import click
 
-from streams.commands.command_line import settings_in_force
+from streams.commands.command_line import FAILED, settings_in_force
 from streams.commands.typed_text import TypedText
 
 
@@ -16,7 +17,8 @@ from streams.commands.typed_text import TypedText
     type=TypedText(),
     help="Default: a made-up one; Proca's cannot be computed from an address.",
 )
-def lookup(org_id: int, email: str, contact_ref: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def lookup(org_id: int, email: str, contact_ref: str | None, as_json: bool) -> None:
     """Ask an organisation's lookup service once, by hand.
 
     With the settings in force.
@@ -25,6 +27,11 @@ def lookup(org_id: int, email: str, contact_ref: str | None) -> None:
     organisation has no lookup, 130 interrupted.
     """
     settings = settings_in_force()
-    from streams.commands.lookup_by_hand import ask_by_hand
+    from streams.commands import lookup_by_hand as by_hand
 
-    sys.exit(ask_by_hand(settings, org_id, email, contact_ref))
+    asked = by_hand.ask_by_hand(settings, org_id, email, contact_ref)
+    if as_json:
+        click.echo(json.dumps(by_hand.as_json(asked), indent=2))
+    else:
+        click.echo("\n".join(by_hand.as_lines(asked)))
+    sys.exit(FAILED if asked.failed else 0)

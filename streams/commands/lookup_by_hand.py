@@ -11,11 +11,10 @@ import os
 import time
 from base64 import urlsafe_b64encode
 from contextlib import aclosing
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import click
-
-from streams.commands.command_line import FAILED, WrongUse
+from streams.commands.command_line import WrongUse
 from streams.lookup.client import Endpoint, Question, Reply, ServiceHealth
 from streams.lookup.lookups import open_client
 from streams.messages.decode import Cause, Outcome
@@ -41,17 +40,30 @@ _MEANINGS = {
 }
 
 
-def ask_by_hand(settings: Settings, org_id: int, email: str, contact_ref: str | None) -> int:
-    """Ask, and print what came of it.
+class AskedByHand(NamedTuple):
+    """A question, and what it came to."""
+
+    org_id: int
+    plan: Organisation
+    endpoint: Endpoint
+    ref_is_made_up: bool
+    reply: Reply
+    seconds: float  # from the question to the last byte of the answer
+
+    @property
+    def failed(self) -> bool:
+        """Whether the service gave no answer that a letter can be chosen by."""
+        return self.reply.outcome.outcome is Outcome.ERROR
+
+
+def ask_by_hand(settings: Settings, org_id: int, email: str, contact_ref: str | None) -> AskedByHand:
+    """Ask once; a lookup that fails is a result, too.
 
     Args:
         settings: in force.
         org_id: the organisation.
         email: the address to ask about.
         contact_ref: the supporter's contactRef; None: a made-up one (see ``made_up_ref``).
-
-    Returns:
-        The exit code: 0 answered, 1 failed.
 
     Raises:
         WrongUse: the organisations file is wrong, or the organisation has no lookup.
@@ -62,18 +74,9 @@ def ask_by_hand(settings: Settings, org_id: int, email: str, contact_ref: str | 
         raise WrongUse(str(error)) from None
     if plan.lookup is None:
         raise WrongUse(f"organisation {org_id} has no lookup: who is not known there gets two buttons")
-    click.echo(_whom(org_id, plan, plan.lookup))
-    if not contact_ref:
-        contact_ref = made_up_ref(email)
-        click.echo(
-            "contactRef: made up, as the platform's cannot be computed from an address;"
-            " --contact-ref gives the person's own"
-        )
-    reply, seconds = asyncio.run(_ask(plan, Question(org_id, contact_ref, email)))
-    for line in _what_came(reply):
-        click.echo(line)
-    click.echo(f"time: {seconds * 1000:,.0f} ms, of {plan.lookup.deadline * 1000:,.0f}")
-    return FAILED if reply.outcome.outcome is Outcome.ERROR else 0
+    question = Question(org_id, contact_ref or made_up_ref(email), email)
+    reply, seconds = asyncio.run(_ask(plan, question))
+    return AskedByHand(org_id, plan, plan.lookup, not contact_ref, reply, seconds)
 
 
 def made_up_ref(email: str) -> str:
@@ -91,14 +94,51 @@ async def _ask(plan: Organisation, question: Question) -> tuple[Reply, float]:
         return reply, time.perf_counter() - started
 
 
-def _whom(org_id: int, plan: Organisation, endpoint: Endpoint) -> str:
+def as_json(asked: AskedByHand) -> dict[str, Any]:
+    """Return what was asked, and what it came to, as a JSON object (``schemas/commands/lookup.json``)."""
+    outcome = asked.reply.outcome
+    return {
+        "org_id": asked.org_id,
+        "name": asked.plan.name,
+        "host": _host(asked.endpoint),
+        "credentials": asked.endpoint.authorization is not None,
+        "default": asked.plan.org_id is None,
+        "made_up_contact_ref": asked.ref_is_made_up,
+        "outcome": outcome.outcome,
+        "custom_fields": outcome.custom_fields is not None,
+        "cause": outcome.cause,
+        "detail": _detail(asked.reply),
+        "breaker": asked.reply.health,
+        "retry_after_seconds": asked.reply.retry_after,
+        "seconds": round(asked.seconds, 3),
+        "deadline_seconds": asked.endpoint.deadline,
+    }
+
+
+def as_lines(asked: AskedByHand) -> list[str]:
+    """Return the same as lines for a person."""
+    lines = [_whom(asked)]
+    if asked.ref_is_made_up:
+        lines.append(
+            "contactRef: made up, as the platform's cannot be computed from an address;"
+            " --contact-ref gives the person's own"
+        )
+    lines += _what_came(asked.reply)
+    lines.append(f"time: {asked.seconds * 1000:,.0f} ms, of {asked.endpoint.deadline * 1000:,.0f}")
+    return lines
+
+
+def _host(endpoint: Endpoint) -> str:
     """Where it is asked, without path and query: some services have an API key there."""
-    named = f" ({plan.name})" if plan.name else ""
-    source = "" if plan.org_id is not None else ", by the default for every organisation"
     url = urlsplit(endpoint.url)
-    credentials = "with" if endpoint.authorization is not None else "without"
-    where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
-    return f"organisation {org_id}{named}: {where}, {credentials} credentials{source}"
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+
+
+def _whom(asked: AskedByHand) -> str:
+    named = f" ({asked.plan.name})" if asked.plan.name else ""
+    source = "" if asked.plan.org_id is not None else ", by the default for every organisation"
+    credentials = "with" if asked.endpoint.authorization is not None else "without"
+    return f"organisation {asked.org_id}{named}: {_host(asked.endpoint)}, {credentials} credentials{source}"
 
 
 def _what_came(reply: Reply) -> list[str]:
@@ -107,13 +147,21 @@ def _what_came(reply: Reply) -> list[str]:
     if reply.outcome.custom_fields is not None:
         lines.append("customFields: some, which travel on in the email (not shown)")
     if cause is not None:
-        meaning = _status_class(reply) if cause is Cause.HTTP_STATUS else _MEANINGS.get(cause)
-        meaning = reply.outcome.detail or meaning
-        lines.append(f"cause: {cause}" + (f" ({meaning})" if meaning else ""))
+        detail = _detail(reply)
+        lines.append(f"cause: {cause}" + (f" ({detail})" if detail else ""))
         lines.append(f"for the circuit breaker: {_COUNTS[reply.health]}")
     if reply.retry_after is not None:
         lines.append(f"Retry-After: {reply.retry_after:,.0f} s")
     return lines
+
+
+def _detail(reply: Reply) -> str | None:
+    """What exactly went wrong, for a person; None: it answered, or there is nothing to add."""
+    cause = reply.outcome.cause
+    if cause is None:
+        return None
+    meaning = _status_class(reply) if cause is Cause.HTTP_STATUS else _MEANINGS.get(cause)
+    return reply.outcome.detail or meaning
 
 
 def _status_class(reply: Reply) -> str:

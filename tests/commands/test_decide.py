@@ -57,7 +57,7 @@ def test_each_line_has_its_decision_and_nobody_is_asked(tmp_path: Path) -> None:
     ]
     assert (found[1]["variant"], found[1]["reason"], found[1]["lookup"]) == ("two_button", "no_lookup", None)
     assert found[2]["ignored"] == "stage"
-    assert (found[3]["errorClass"], found[3]["jsonPath"]) == ("field_missing", "$.contact.email")
+    assert (found[3]["error_class"], found[3]["json_path"]) == ("field_missing", "$.contact.email")
     assert decided(tmp_path, lines=LINES[:4])[0] == 0
 
 

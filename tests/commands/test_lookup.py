@@ -12,6 +12,7 @@ from streams.__main__ import main
 from streams.commands.lookup_by_hand import made_up_ref
 from streams.sandbox.lookup_service import Answer, LookupService, not_subscribed, subscribed
 from streams.sandbox.people import somebody
+from tests.commands.output import document
 
 ADDRESS = "someone.secret@example.org"
 
@@ -52,6 +53,19 @@ def test_an_answer_is_shown_with_its_letter_and_time(tmp_path: Path, server: Loo
     assert "contactRef: made up" in result.output
     assert "cannot be computed from an address" in result.output
     assert server.questions == [{"email": ADDRESS, "contactRef": made_up_ref(ADDRESS)}]
+
+
+def test_the_same_as_json(tmp_path: Path, server: LookupService) -> None:
+    """--json has outcome, cause, what it means for the breaker, and the time; nobody's address."""
+    found = document("lookup", ask(tmp_path, entry(server.url, 'name = "Example"'), "--json").stdout)
+    assert (found["org_id"], found["name"], found["made_up_contact_ref"]) == (310, "Example", True)
+    assert (found["outcome"], found["cause"], found["breaker"]) == ("existing", None, "healthy")
+    server.answer = replying(status=503, headers={"Retry-After": "30"})
+    result = ask(tmp_path, entry(server.url), "--json", "--contact-ref", "given")
+    found = document("lookup", result.stdout)
+    assert (result.exit_code, found["outcome"], found["cause"]) == (1, "error", "http_status")
+    assert (found["breaker"], found["retry_after_seconds"]) == ("failure", 30)
+    assert ADDRESS not in result.output
 
 
 def test_a_given_contact_ref_is_asked_for(tmp_path: Path, server: LookupService) -> None:

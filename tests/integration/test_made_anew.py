@@ -96,7 +96,12 @@ async def test_each_action_of_the_new_topic_gets_a_letter(
         assert len({each["id"] for each in emails}) == len(emails)
         await asyncio.to_thread(mailer.until, lambda: len(mailbox.letters) >= len(emails))
         found = await audit(place)
-        assert [found[each] for each in ("emails", "earlierLog", "foreign", "unattributed")] == [80, 50, 0, 0]
+        assert [found[each] for each in ("emails", "earlier_log", "foreign", "unattributed")] == [
+            80,
+            50,
+            0,
+            0,
+        ]
         assert mailer.end(signal.SIGTERM) == 0
         assert len(mailbox.letters) == len(emails)
         assert set(mailbox.received().values()) == {1}
@@ -132,7 +137,7 @@ async def test_made_again_at_once_nobody_is_mailed_before_the_decision(
     sources = {number: headers["ce_source"].endswith(b"?epoch=1") for number, headers in emails.items()}
     assert sources == {number: number >= 50 for number in range(140)}
     found = await audit(place)
-    assert [found[each] for each in ("emails", "earlierLog", "foreign", "unattributed")] == [90, 50, 0, 0]
+    assert [found[each] for each in ("emails", "earlier_log", "foreign", "unattributed")] == [90, 50, 0, 0]
     assert worker.stop() == 0, worker.tail()
 
 

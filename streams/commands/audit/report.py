@@ -24,36 +24,36 @@ def as_json(found: AuditResult, topic: str, listed: int) -> dict[str, Any]:
         },
         "emails": counts.emails,
         "resent": counts.resent,
-        "deadLettered": counts.dead_lettered,
+        "dead_lettered": counts.dead_lettered,
         "duplicates": counts.duplicates,
         "missing": len(found.missing),
         "doubled": len(found.doubled),
-        "inFlight": found.in_flight,
-        "heldBack": found.held_back,
+        "in_flight": found.in_flight,
+        "held_back": found.held_back,
         "expired": found.expired,
         "unasked": found.unasked,
         "unattributed": found.unattributed,
-        "earlierLog": counts.earlier_log,
+        "earlier_log": counts.earlier_log,
         "foreign": counts.foreign,
-        "delaySeconds": counts.delays.seconds(),
-        "stampedBeforeTheirAction": counts.delays.negative,
-        "groupHasCommitted": not found.never_committed,
-        "emailsTopicCompacted": found.compacted,
-        "hiddenByOpenTransactions": {
+        "delay_seconds": counts.delays.seconds(),
+        "stamped_before_their_action": counts.delays.negative,
+        "group_has_committed": not found.never_committed,
+        "emails_topic_compacted": found.compacted,
+        "hidden_by_open_transactions": {
             str(number): hidden for number, hidden in found.open_transactions.items()
         },
-        "unreadableBatches": [
+        "unreadable_batches": [
             {
                 "topic": place.topic,
                 "partition": place.partition,
                 "offset": place.records.first_offset,
-                "lastOffset": place.records.offset,
+                "last_offset": place.records.offset,
                 "reason": place.records.reason,
             }
             for place in found.unreadable
         ],
-        "missingActions": [_missing(each, topic) for each in found.missing[:listed]],
-        "doubledActions": [_place(each, topic) for each in found.doubled[:listed]],
+        "missing_actions": [_missing(each, topic) for each in found.missing[:listed]],
+        "doubled_actions": [_place(each, topic) for each in found.doubled[:listed]],
         "seconds": round(found.seconds, 3),
     }
 
@@ -61,7 +61,7 @@ def as_json(found: AuditResult, topic: str, listed: int) -> dict[str, Any]:
 def _missing(owed: Owed, topic: str) -> dict[str, Any]:
     return {
         **_place(owed.id, topic),
-        "actionId": owed.action_id,
+        "action_id": owed.action_id,
         "time": time_of(owed.timestamp),
     }
 

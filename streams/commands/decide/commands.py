@@ -109,14 +109,14 @@ def _document(decision: Decision) -> dict[str, Any]:
     return {
         "line": decision.line,
         "verdict": str(decision.verdict),
-        "actionId": decision.action_id,
-        "orgId": decision.org_id,
+        "action_id": decision.action_id,
+        "org_id": decision.org_id,
         "variant": decision.variant,
         "reason": decision.reason,
         "lookup": lookup,
         "ignored": decision.ignored,
-        "errorClass": decision.error_class,
-        "jsonPath": decision.json_path,
+        "error_class": decision.error_class,
+        "json_path": decision.json_path,
     }
 
 

@@ -124,7 +124,7 @@ def _org_id(key: str) -> int:
 def _standing(key: str, found: Standing, names: TopicNames) -> dict[str, Any]:
     said = found.said
     return {
-        "orgId": _org_id(key),
+        "org_id": _org_id(key),
         "known": found.letter is not None,
         "variant": found.letter and str(found.letter[0]),
         "reason": found.letter and str(found.letter[1]),
@@ -132,8 +132,8 @@ def _standing(key: str, found: Standing, names: TopicNames) -> dict[str, Any]:
         and {
             **_row(found.row),
             "source": "crm" if found.row.expires_at is None else "lookup",
-            "ageSeconds": round(found.now - found.row.as_of, 3),
-            "expiresAt": None if found.row.expires_at is None else _time(found.row.expires_at),
+            "age_seconds": round(found.now - found.row.as_of, 3),
+            "expires_at": None if found.row.expires_at is None else _time(found.row.expires_at),
             **_place(names.changelog, found.place),
         },
         "crm": said
@@ -148,7 +148,7 @@ def _standing(key: str, found: Standing, names: TopicNames) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    return {"subscribed": row.subscribed, "asOf": _time(row.as_of)}
+    return {"subscribed": row.subscribed, "as_of": _time(row.as_of)}
 
 
 def _place(topic: str, place: Any) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def _standing_lines(found: Standing, names: TopicNames) -> list[str]:
 
 def _footprint(key: str, lies: list[Lying], yes: bool) -> dict[str, Any]:
     return {
-        "orgId": _org_id(key),
+        "org_id": _org_id(key),
         "forgotten": yes,
         "topics": [
             {
@@ -209,7 +209,7 @@ def _footprint(key: str, lies: list[Lying], yes: bool) -> dict[str, Any]:
                 "records": each.records,
                 "newest": _time(each.newest / 1000) if each.records else None,
                 "compacted": each.is_compacted,
-                "deletedBy": None if each.deleted_by is None else _time(each.deleted_by / 1000),
+                "deleted_by": None if each.deleted_by is None else _time(each.deleted_by / 1000),
                 "places": [{"partition": place.partition, "offset": place.offset} for place in each.places],
             }
             for each in lies

@@ -31,7 +31,7 @@ def as_json(found: TraceResult, names: TopicNames) -> dict[str, Any]:
     """Return a trace as a JSON object (``schemas/commands/trace.json``)."""
     return {
         "actions": [_document(each, names) for each in found.actions],
-        "recordsRead": found.records_read,
+        "records_read": found.records_read,
         "seconds": round(found.seconds, 3),
     }
 
@@ -43,30 +43,30 @@ def _document(traced: Traced, names: TopicNames) -> dict[str, Any]:
         **_place(names.actions, traced.id),
         "epoch": traced.epoch,
         "time": None if traced.timestamp is None else time_of(traced.timestamp),
-        "actionId": content and content.action_id,
-        "orgId": content and content.org_id,
-        "traceId": traced.trace_id,
+        "action_id": content and content.action_id,
+        "org_id": content and content.org_id,
+        "trace_id": traced.trace_id,
         "ignored": content and content.ignored,
-        "errorClass": content and content.error_class,
-        "jsonPath": content and content.json_path,
+        "error_class": content and content.error_class,
+        "json_path": content and content.json_path,
         "unreadable": traced.unreadable,
-        "passedOverFor": traced.passed_over_for,
+        "passed_over_for": traced.passed_over_for,
         "settled": traced.is_done,
-        "committedOffset": traced.committed,
+        "committed_offset": traced.committed,
         "rekeyed": rekeyed and {**_place(names.rekeyed, rekeyed.place), "settled": rekeyed.is_settled},
-        "emailId": traced.email_id,
+        "email_id": traced.email_id,
         "emails": [_email(each, names) for each in traced.emails],
-        "deadLetters": [
+        "dead_letters": [
             {
                 **_place(names.dead_letters, each.id),
                 "time": time_of(each.timestamp),
-                "errorClass": each.error_class,
-                "jsonPath": each.json_path,
+                "error_class": each.error_class,
+                "json_path": each.json_path,
             }
             for each in traced.dead_letters
         ],
-        "retryOf": traced.retry_of and _place(names.dead_letters, traced.retry_of),
-        "retriedAs": [_place(names.actions, each) for each in traced.retried_as],
+        "retry_of": traced.retry_of and _place(names.dead_letters, traced.retry_of),
+        "retried_as": [_place(names.actions, each) for each in traced.retried_as],
     }
 
 
@@ -79,7 +79,7 @@ def _email(email: FoundEmail, names: TopicNames) -> dict[str, Any]:
         "time": time_of(email.timestamp),
         "variant": email.variant,
         "reason": email.reason,
-        "decidedAt": email.decided_at,
+        "decided_at": email.decided_at,
         "lookup": lookup,
         "resent": email.is_resent,
     }

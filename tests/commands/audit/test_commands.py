@@ -1,6 +1,5 @@
 """``streams audit`` as a person or a script sees it."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from click.testing import CliRunner
 
 from streams.commands.audit.commands import audit
 from tests.commands.conftest import Make, streams
+from tests.commands.output import document
 from tests.commands.topics import Topics
 from tests.integration.topics import action
 
@@ -30,9 +30,9 @@ async def test_the_verdict_is_the_last_line_and_the_exit_code(topics: Make) -> N
     assert "example.org" not in found.stdout + found.stderr
     await live.mail([(2, places[2])])
     mended = await streams(live, "audit", "--json", "--from", "-1h", "--list", "0")
-    document = json.loads(mended.stdout)
-    assert (document["missing"], document["doubled"], document["emails"]) == (0, 1, 5)
-    assert document["doubledActions"] == []
+    counted = document("audit", mended.stdout)
+    assert (counted["missing"], counted["doubled"], counted["emails"]) == (0, 1, 5)
+    assert counted["doubled_actions"] == []
     assert mended.exit_code == 1
 
 

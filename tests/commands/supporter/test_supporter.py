@@ -42,9 +42,9 @@ async def test_a_status_is_shown_with_its_source_age_and_expiry(topics: Make) ->
     found = await got(live)
     assert (found["variant"], found["reason"], found["crm"]) == ("one_button", "known_subscribed", None)
     assert (found["row"]["source"], found["row"]["subscribed"]) == ("lookup", True)
-    assert 60 <= found["row"]["ageSeconds"] < 120
+    assert 60 <= found["row"]["age_seconds"] < 120
     await send(live.servers, live.names.changelog, [(KEY, encode_row(Row(True, now - 60, now - 1)))])
-    assert (await got(live, code=1))["row"]["expiresAt"] is not None
+    assert (await got(live, code=1))["row"]["expires_at"] is not None
     old = status(1, True, as_of="2026-11-23T10:00:00Z")
     await send(live.servers, live.names.statuses, [status(1, False), old, (KEY, b"{"), status(2, True)])
     crm = (await got(live, code=1))["crm"]
@@ -52,7 +52,7 @@ async def test_a_status_is_shown_with_its_source_age_and_expiry(topics: Make) ->
     await live.settle({crm["partition"]: (crm["offset"] + 1, [])}, live.names.statuses)
     await send(live.servers, live.names.changelog, [(KEY, encode_row(Row(False, now - 60)))])
     found = await got(live)
-    assert (found["row"]["source"], found["row"]["expiresAt"]) == ("crm", None)
+    assert (found["row"]["source"], found["row"]["expires_at"]) == ("crm", None)
     assert (found["variant"], found["reason"]) == ("two_button", "known_not_subscribed")
     assert found["crm"]["ingested"] is True
 

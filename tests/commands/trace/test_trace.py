@@ -51,18 +51,18 @@ async def test_an_action_is_found_by_each_of_its_names(topics: Make) -> None:
     await live.settle_all()
     partition, offset = places[2]
     (found,) = await traced(live, 3)
-    assert (found["state"], found["actionId"], found["orgId"]) == ("emailed", 3, 310)
+    assert (found["state"], found["action_id"], found["org_id"]) == ("emailed", 3, 310)
     assert (found["topic"], found["partition"], found["offset"]) == (live.names.actions, partition, offset)
     (email,) = found["emails"]
     assert (email["variant"], email["reason"], email["lookup"]) == ("two_button", "no_lookup", None)
-    assert email["decidedAt"].startswith("2023-11-14T")
+    assert email["decided_at"].startswith("2023-11-14T")
     where = f"{live.names.emails}/{email['partition']}/{email['offset']}"
-    for name in (f"{live.names.actions}:{partition}:{offset}", where, found["emailId"].upper()):
+    for name in (f"{live.names.actions}:{partition}:{offset}", where, found["email_id"].upper()):
         assert await traced(live, name) == [found]
     shown = (await streams(live, "trace", "3")).stdout
     assert f"{live.names.actions}/{partition}/{offset}  actionId 3  organisation 310" in shown
     assert "two_button, no_lookup (no lookup was asked)" in shown
-    assert f"email {where}  id {found['emailId']}" in shown
+    assert f"email {where}  id {found['email_id']}" in shown
     (missing,) = await traced(live, 5, code=1)
     assert (missing["state"], missing["settled"], missing["emails"]) == ("missing", True, [])
     await resend(live.installation, AuditRange(), await audit(live.installation, AuditRange()))
@@ -85,8 +85,8 @@ async def test_an_action_that_was_passed_over_names_the_email_that_the_other_one
     await live.settle_all()
     found = await traced(live, 1)
     assert {each["state"] for each in found} == {"emailed", "passed_over"}
-    (passed,) = (each for each in found if each["emailId"] == own)
-    assert passed["passedOverFor"] == others
+    (passed,) = (each for each in found if each["email_id"] == own)
+    assert passed["passed_over_for"] == others
     assert f"had the email {others} shortly before" in (await streams(live, "trace", "1")).stdout
 
 
@@ -109,14 +109,14 @@ async def test_why_there_is_no_email_is_said(topics: Make) -> None:
     (ignored,) = await traced(live, 2)
     assert (ignored["state"], ignored["ignored"]) == ("ignored", "stage")
     (dead,) = await traced(live, 3, code=1)
-    assert (dead["state"], dead["errorClass"]) == ("dead_lettered", "field_missing")
-    assert dead["deadLetters"][0]["jsonPath"] == "$.contact.email"
-    by_letter = f"{live.names.dead_letters}:0:{dead['deadLetters'][0]['offset']}"
+    assert (dead["state"], dead["error_class"]) == ("dead_lettered", "field_missing")
+    assert dead["dead_letters"][0]["json_path"] == "$.contact.email"
+    by_letter = f"{live.names.dead_letters}:0:{dead['dead_letters'][0]['offset']}"
     assert await traced(live, by_letter, code=1) == [dead]
     (damaged,) = await traced(live, 4, code=1)
-    assert (damaged["state"], damaged["errorClass"]) == ("missing", "not_json")
+    assert (damaged["state"], damaged["error_class"]) == ("missing", "not_json")
     (waiting,) = await traced(live, 5)
-    assert (waiting["state"], waiting["committedOffset"]) == ("in_flight", 4)
+    assert (waiting["state"], waiting["committed_offset"]) == ("in_flight", 4)
     assert await traced(live, 6, code=1) == []
     for wrong, sentence in (
         (f"{live.names.actions}:0:9", "its log ends before"),
@@ -153,9 +153,9 @@ async def test_a_rekeyed_action_and_a_retried_one_are_followed(topics: Make) -> 
     await live.bury((partition, offset), damaged, ErrorClass.FIELD_TYPE, "$.contact")
     await retry(live.installation, (), None)
     both = await traced(live, f"{live.names.actions}:{partition}:{offset}", code=1)
-    first, second = sorted(both, key=lambda each: each["retryOf"] is not None)
-    assert first["deadLetters"] == [{**first["deadLetters"][0], **second["retryOf"]}]
-    assert [second["offset"]] == [each["offset"] for each in first["retriedAs"]]
+    first, second = sorted(both, key=lambda each: each["retry_of"] is not None)
+    assert first["dead_letters"] == [{**first["dead_letters"][0], **second["retry_of"]}]
+    assert [second["offset"]] == [each["offset"] for each in first["retried_as"]]
     assert await traced(live, f"{live.names.actions}:{partition}:{second['offset']}", code=1) == both
 
 
@@ -177,7 +177,7 @@ async def test_a_time_bounds_what_is_read(topics: Make) -> None:
         result = await streams(live, "trace", *arguments, "--json")
         found = document("trace", result.stdout)
         assert result.exit_code == (0 if found["actions"] else 1)
-        return len(found["actions"]), found["recordsRead"]
+        return len(found["actions"]), found["records_read"]
 
     every_email = 8  # they are written now, after their actions
     assert await read("7") == (1, 8 + every_email)

@@ -13,6 +13,7 @@ import pytest
 
 from streams.sandbox.drill import command, run_drill
 from streams.sandbox.lookup_service import Behaviour
+from tests.commands.output import document
 
 pytestmark = pytest.mark.kafka
 
@@ -22,7 +23,7 @@ def test_a_small_drill_counts_every_email(tmp_path: Path, capsys: pytest.Capture
     file = tmp_path / "drill.json"
     code = run_drill(file, 60, modes=[Behaviour.ERRORS])
     output = capsys.readouterr().out
-    result = json.loads(file.read_text())
+    result = document("drill", file.read_text())
     mode = result["modes"]["errors"]
     for group, actions in (("affected", 60), ("healthy organisation", 30), ("known supporters", 30)):
         counts = {name: mode["groups"][group][name] for name in ("actions", "emails", "missing", "doubled")}
