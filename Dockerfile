@@ -15,7 +15,7 @@ COPY requirements.build.lock requirements.worker.lock ./
 RUN pip install --require-hashes --only-binary :all: -r requirements.build.lock \
     && python -m venv --without-pip /opt/streams \
     && pip --python /opt/streams/bin/python install --require-hashes --only-binary :all: -r requirements.worker.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY streams ./streams
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip --python /opt/streams/bin/python install --no-deps --no-index /wheels/*.whl

@@ -25,6 +25,8 @@ class Wheel:
             self.files = {name for name in archive.namelist() if ".dist-info/" not in name}
             (about,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
             self.metadata: Message = Parser().parsestr(archive.read(about).decode())
+            (licence,) = [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]
+            self.licence = archive.read(licence)
             (entry,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
             self.entry_points = archive.read(entry).decode()
 
@@ -58,6 +60,14 @@ def test_the_versions_of_python_are_those_that_the_tests_pass_with(wheel: Wheel)
     listed = [each.rpartition(" ")[2] for each in classifiers if re.search(r":: 3\.\d+$", each)]
     assert listed == ["3.11", "3.12", "3.13"]
     assert wheel.metadata["Requires-Python"] == ">=3.11"
+
+
+def test_the_licence_is_in_the_wheel_and_named_by_its_spdx_name(wheel: Wheel) -> None:
+    """Apache-2.0, with the whole text, which is that of the repository's root."""
+    assert wheel.metadata["License-Expression"] == "Apache-2.0"
+    assert wheel.licence == (ROOT / "LICENSE").read_bytes()
+    assert b"Apache License\n                           Version 2.0, January 2004" in wheel.licence
+    assert b"limitations under the License." in wheel.licence
 
 
 def named_extras() -> set[tuple[str, str]]:
