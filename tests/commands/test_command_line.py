@@ -13,7 +13,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from streams.__main__ import main
 from streams.commands.command_line import CommandGroup, counted, try_to_write
+from tests.docs.commands import ROOT
 
 STREAMS = (sys.executable, "-m", "streams")
 #: Imported by commands when they run; each takes longer than all of click.
@@ -112,6 +114,18 @@ def test_a_shell_completes(typed: str, offered: set[str]) -> None:
         check=True,
     )
     assert {line.rpartition(",")[2] for line in done.stdout.splitlines()} >= offered
+
+
+@pytest.mark.parametrize(
+    ("shell", "script"),
+    [("bash", "complete -o nosort"), ("zsh", "#compdef streams"), ("fish", "complete --no-files")],
+)
+def test_each_shell_of_the_operations_page_gets_its_script(shell: str, script: str) -> None:
+    """What the page tells people to put into their shell's file is printed for that shell."""
+    setting = f"_STREAMS_COMPLETE={shell}_source"
+    assert f"{shell}_source" in (ROOT / "docs/operations.md").read_text()
+    result = CliRunner().invoke(main, [], env=dict([setting.split("=")]), prog_name="streams")
+    assert script in result.stdout
 
 
 @pytest.mark.parametrize(
