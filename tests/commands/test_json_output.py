@@ -13,6 +13,9 @@ import click
 import pytest
 
 from streams.__main__ import main
+from streams.commands.dead_letters.letters import DeadLetter
+from streams.commands.dead_letters.listing import COUNTED_BY, counts
+from streams.commands.topic_reader import RecordId
 from streams.messages.decode import ErrorClass
 from streams.statuses.row import Row, encode_row
 from tests.commands.conftest import Make, streams
@@ -87,6 +90,14 @@ def test_the_reference_names_every_command_that_prints_json() -> None:
     text = (ROOT / "docs/reference.md").read_text()
     section = text[text.index("## Output for programs") : text.index("## Exit codes")]
     assert [command for command in PRINTING if f"`{command}`" not in section] == []
+
+
+@pytest.mark.parametrize("field", COUNTED_BY)
+def test_each_count_of_dead_letters_fits_the_schema_of_the_list(field: str) -> None:
+    """`--count-by` prints the value and how many letters have it, under the name of what is counted by."""
+    letter = DeadLetter(RecordId(0, 1), "actions", RecordId(0, 7), "not_json", "$", 0, 9, False)
+    for value, count in counts([letter], field):
+        document("dead-letters-list", json.dumps({field: value, "count": count}))
 
 
 #: Of the commands that look at an installation: what to type, with the exit codes that are an answer.
