@@ -6,7 +6,6 @@ differs from run to run (times, ids, addresses, the names of this run's topics) 
 
 import asyncio
 import json
-import os
 import re
 import shlex
 import tempfile
@@ -16,13 +15,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
-from click.testing import CliRunner
 
 from streams.__main__ import main
 from streams.messages.decode import ErrorClass
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import LookupService, subscribed
 from streams.statuses.row import Row, encode_row
+from tests.commands.output import answered
 from tests.commands.topics import Topics
 from tests.integration.topics import action, keyed, send, status
 
@@ -108,7 +107,6 @@ async def outputs(bootstrap_servers: str, name: str, folder: Path) -> dict[str, 
     (folder / "statuses.jsonl").write_text(json.dumps(line) + "\n")
     with LookupService(subscribed) as service:
         environ = {
-            **dict.fromkeys(each for each in os.environ if each.startswith("STREAMS_")),
             **live.environ,
             "STREAMS_LOOKUP_URL": service.url,
             "STREAMS_LOOKUP_DEADLINE": "20",  # that a busy machine keeps, too
@@ -121,11 +119,7 @@ async def outputs(bootstrap_servers: str, name: str, folder: Path) -> dict[str, 
         found = {}
         for command, typed in EXAMPLES.items():
             words = [str(folder / word) if word.endswith(".jsonl") else word for word in shlex.split(typed)]
-            result = await asyncio.to_thread(
-                CliRunner().invoke, main, words, env=environ, prog_name="streams"
-            )
-            if result.exception is not None and not isinstance(result.exception, SystemExit):
-                raise result.exception
+            result = await asyncio.to_thread(answered, words, environ)
             found[command] = fixed(result.output, live, {f"{folder}/": "", **own})
     return found
 

@@ -26,11 +26,10 @@ def topics(kafka: EmbeddedKafka, unique_name: Callable[[str], str]) -> Make:
     return make
 
 
-async def streams(topics: Topics, *arguments: str, **settings: str) -> Result:
+async def streams(topics: Topics, *arguments: str) -> Result:
     """Run a command on these topics, in this process but for its event loop; returns its click result."""
     runner = CliRunner()
-    unset = dict.fromkeys(name for name in os.environ if name.startswith("STREAMS_"))
-    environ = {**unset, **topics.environ, **settings}
+    environ = {**dict.fromkeys(name for name in os.environ if name.startswith("STREAMS_")), **topics.environ}
     result = await asyncio.to_thread(runner.invoke, main, arguments, env=environ)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -18,8 +19,8 @@ from streams.commands.dead_letters.listing import COUNTED_BY, counts
 from streams.commands.topic_reader import RecordId
 from streams.messages.decode import ErrorClass
 from streams.statuses.row import Row, encode_row
-from tests.commands.conftest import Make, streams
-from tests.commands.output import document
+from tests.commands.conftest import Make
+from tests.commands.output import answered, document
 from tests.docs.commands import ROOT
 from tests.examples import SCHEMAS
 from tests.integration.topics import action, keyed, send, status
@@ -119,6 +120,7 @@ ELSEWHERE = {"drill"}
 
 
 @pytest.mark.kafka
+@pytest.mark.timeout(600)  # a dozen commands in a row, on a machine that has much else to do
 async def test_what_every_command_prints_fits_its_schema(topics: Make, tmp_path: Path) -> None:
     """On topics with an email, one that is missing, one that is doubled, a dead letter and two statuses."""
     live = await topics()
@@ -133,10 +135,11 @@ async def test_what_every_command_prints_fits_its_schema(topics: Make, tmp_path:
     file = tmp_path / "actions.jsonl"
     file.write_bytes(b"\n".join(keyed(action(number))[1] for number in (1, 2)))
     assert set(TYPED) | ELSEWHERE == set(PRINTING)
+    environ = {**live.environ, "STREAMS_LOOKUP_URL": "http://127.0.0.1:9/"}
     for command, (arguments, codes) in TYPED.items():
         typed = [each.format(file=file) for each in arguments]
         words = [*command.split(), *typed, *PRINTING[command].split()]
-        result = await streams(live, *words, STREAMS_LOOKUP_URL="http://127.0.0.1:9/")
+        result = await asyncio.to_thread(answered, words, environ)
         assert result.exit_code in codes, f"{command}: {result.output}"
         assert "example.org" not in result.output
         is_lines = "line of the output" in schemas()[schema_of(command)]["title"]

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from click.testing import CliRunner
 
-from streams.__main__ import main
 from streams.sandbox.lookup_service import Behaviour, LookupService, not_subscribed
 from streams.sandbox.worker import Installation, WorkerProcess
 from tests.clients import make_topics
+from tests.commands.output import answered
 from tests.docs.commands import ROOT
 from tests.integration.steps import Make, act, ready, settled
 from tests.integration.topics import action
@@ -68,6 +67,7 @@ async def incident(place: Installation, worker: WorkerProcess) -> None:
 
 
 @pytest.mark.kafka
+@pytest.mark.timeout(600)  # a dozen commands in a row, on a machine that has much else to do
 async def test_the_incident_goes_as_the_page_tells_it(installation: Make, tmp_path: Path) -> None:
     """Every command ends and prints as the section says, and in the end no email is missing."""
     corrected = re.search(r"^```jsonl\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
@@ -95,7 +95,7 @@ async def test_the_incident_goes_as_the_page_tells_it(installation: Make, tmp_pa
             if step.typed in typed and step.typed.startswith("streams lookup"):
                 crm.behave(Behaviour.HEALTHY)
             words = shlex.split(step.typed.replace("corrected.jsonl", str(tmp_path / "corrected.jsonl")))
-            result = await asyncio.to_thread(CliRunner().invoke, main, words[1:], env=place.environ)
+            result = await asyncio.to_thread(answered, words[1:], place.environ)
             output = result.output
             for own, instead in usual.items():
                 output = output.replace(own, instead)
