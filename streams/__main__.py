@@ -29,6 +29,7 @@ try:
     from streams.commands.settings import settings
     from streams.commands.start_at import start_at
     from streams.commands.supporter.commands import supporter
+    from streams.commands.top.commands import top
     from streams.commands.trace.commands import trace
     from streams.commands.worker import worker
     from streams.sandbox.commands import demo, drill, kafka
@@ -58,6 +59,7 @@ for command in (
     trace,
     supporter,
     dead_letters,
+    top,
     doctor,
     start_at,
     breaker,

@@ -14,7 +14,6 @@ import logging
 import os
 import random
 import signal
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial, wraps
@@ -302,7 +301,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
 
     observe(
         app,
-        name=settings.group_instance_id or socket.gethostname(),
+        connection=connection,
         version=package_version,
         metrics=metrics,
         lanes={names.actions: lanes, names.rekeyed: rekeyed_lanes},

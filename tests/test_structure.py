@@ -44,6 +44,7 @@ TOOLS = (
     "streams.commands.dead_letters",
     "streams.commands.decide",
     "streams.commands.supporter",
+    "streams.commands.top",
     "streams.commands.trace",
     "streams.sandbox",
     "streams.sandbox.demo",

@@ -1,12 +1,14 @@
 """The options that a worker's Faust app is made with."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from mode.supervisors import CrashingSupervisor
 
 from streams.kafka.credentials import credentials
 from streams.kafka.faust_driver import SCHEME
+from streams.kafka.members import PublishingAssignor, published_by
 from streams.settings.table import Settings
 
 
@@ -39,6 +41,7 @@ def faust_options(settings: Settings, connection: Mapping[str, Any]) -> dict[str
         # Faust's assignor insists that an assignment bears the worker's own URL. A static member's successor
         # is given the assignment of its predecessor, which may have had another host or port.
         "canonical_url": "http://worker",
+        "PartitionAssignor": partial(PublishingAssignor, published_by(settings)),
         "web_host": settings.web_host,
         "web_bind": settings.web_host,
         "web_port": settings.web_port,

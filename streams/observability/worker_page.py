@@ -10,9 +10,11 @@ from faust.types import TP
 
 from streams.delivery.lanes import Lanes
 from streams.delivery.record_clock import RecordClock
+from streams.kafka.members import host_of
 from streams.lookup.lookups import Lookups
 from streams.lookup.organisation import OrganisationLookup
 from streams.observability import metric_catalogue as catalogue
+from streams.observability.group_overview import GroupOverview
 from streams.observability.health import WorkerHealth
 from streams.observability.lag import PartitionLags
 from streams.observability.metrics import Metrics
@@ -30,7 +32,7 @@ from streams.statuses.catch_up import CatchUp
 def observe(
     app: Any,
     *,
-    name: str,
+    connection: Mapping[str, Any],
     version: str,
     metrics: Metrics,
     lanes: Mapping[str, Lanes],
@@ -49,7 +51,7 @@ def observe(
 
     Args:
         app: the Faust app, which serves the pages.
-        name: what to call this worker.
+        connection: what every Kafka client is given.
         version: of this package.
         metrics: what is counted.
         lanes: by topic; the first topic is that of the actions.
@@ -93,9 +95,10 @@ def observe(
         catalogue.BREAKER,
         lambda: [((metrics.label(each.org_id), breaker_state(each)), 1) for each in lookups],
     )
+    published = app.assignor.published
     overview = Overview(
         WorkerParts(
-            worker=name,
+            published=published,
             version=version,
             metrics=metrics,
             health=health,
@@ -115,8 +118,8 @@ def observe(
         registry=metrics.registry,
         alive=health.not_alive,
         ready=health.not_ready,
-        live=LivePage(overview),
-        host_names=host_names,
+        live=LivePage(overview, GroupOverview(app.conf.id, connection)),
+        host_names=(*host_names, host_of(published.address)),
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from streams.settings.environment import PREFIX
 from streams.settings.values import (
     MASK,
+    address,
     existing_file,
     header_text,
     host,
@@ -163,7 +164,6 @@ class Settings(BaseModel):
     confirm_repeats_at: Literal["deliver"] | None = _other(
         None, "deliver", "A stage at which actions with a contact.dupeRank above 0 get an email, too"
     )
-
     duplicate_window: Seconds = _number(
         0,
         0,
@@ -249,6 +249,11 @@ class Settings(BaseModel):
         "Names by which a reverse proxy or Prometheus asks for the pages, if public DNS has them",
     )
     web_port: int = _number(6066, 1, 65535, "port", "Where metrics and probes listen")
+    web_address: Annotated[str, AfterValidator(address)] | None = _other(
+        None,
+        "a host, or host:port; IPv6 in brackets before a port",
+        "Where other workers ask for the page; unset: STREAMS_WEB_HOST, or the machine's name if that is all",
+    )
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),

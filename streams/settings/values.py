@@ -82,6 +82,15 @@ def host(host: str) -> str:
     return host
 
 
+def address(text: str) -> str:
+    """A host, or host:port; IPv6 in brackets where a port follows it."""
+    name, colon, _port = text.rpartition(":")
+    if not colon or (":" in name and not name.endswith("]")):  # no port, and maybe an IPv6 address
+        return host(text)
+    servers(text)
+    return text
+
+
 def host_names(value: object) -> object:
     """``name,name`` to a tuple of host names."""
     if not isinstance(value, str):

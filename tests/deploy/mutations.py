@@ -9,9 +9,10 @@ from tests.deploy import policies
 Document = dict[str, Any]
 
 
-def _set(kind: str, path: str, value: object) -> Callable[[list[Document]], None]:
+def _set(kind: str, path: str, value: object, name: str = "") -> Callable[[list[Document]], None]:
     def change(documents: list[Document]) -> None:
-        place: Any = next(policies.of_kind(documents, kind))
+        found = policies.of_kind(documents, kind)
+        place: Any = next(each for each in found if name in ("", each["metadata"]["name"]))
         *steps, last = path.split("/")
         for step in steps:
             place = place[int(step)] if step.isdigit() else place[step]
@@ -38,6 +39,8 @@ BAD: dict[policies.Policy, Callable[[list[Document]], None]] = {
     policies.known_settings: _set("ConfigMap", "data/STREAMS_DRAIN_GRACEE", "10"),
     policies.capped_scaling: _set("ScaledObject", "spec/maxReplicaCount", 9),
     policies.closed_network: _set("NetworkPolicy", "spec/egress", [{}]),
+    policies.published_addresses: _set("StatefulSet", f"{_WORKER}/env", []),
+    policies.workers_ask_each_other: _set("NetworkPolicy", "spec/egress", [], "confirmation-streams"),
     policies.least_rights: _set("KafkaUser", "spec/authorization/acls/0/operations", ["All"]),
 }
 

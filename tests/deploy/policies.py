@@ -190,6 +190,34 @@ def closed_network(documents: list[Document]) -> Iterator[str]:
                 yield "a rule opens every port or is for everybody"
 
 
+def published_addresses(documents: list[Document]) -> Iterator[str]:
+    """A worker tells its group the address of its pod, at which the others ask for its page."""
+    address = {"name": "STREAMS_WEB_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    for each in of_kind(documents, "StatefulSet"):
+        template = each["spec"]["template"]
+        if address not in _without_api_version(template["spec"]["containers"][0].get("env", [])):
+            yield f"{name_of(each)} does not publish its pods' addresses"
+
+
+def workers_ask_each_other(documents: list[Document]) -> Iterator[str]:
+    """Where there are network policies, they let a worker ask for the page of another one."""
+    for each in of_kind(documents, "StatefulSet"):
+        template = each["spec"]["template"]
+        policies = [
+            policy["spec"]
+            for policy in of_kind(documents, "NetworkPolicy")
+            if policy["spec"]["podSelector"].get("matchLabels") == template["metadata"]["labels"]
+        ]
+        peers = {"podSelector": {"matchLabels": template["metadata"]["labels"]}}
+        for way, side in (("ingress", "from"), ("egress", "to")):
+            if policies and not any(
+                peers in rule.get(side, []) and {"protocol": "TCP", "port": "web"} in rule["ports"]
+                for policy in policies
+                for rule in policy.get(way, [])
+            ):
+                yield f"{name_of(each)} may not ask its own workers ({way})"
+
+
 def least_rights(documents: list[Document]) -> Iterator[str]:
     """A Kafka user creates, alters and deletes nothing, and has no right to what is not named."""
     for each in of_kind(documents, "KafkaUser"):

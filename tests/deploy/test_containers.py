@@ -139,6 +139,15 @@ def test_compose_names_what_exists() -> None:
     assert COMPOSE["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
 
 
+def test_compose_s_workers_ask_each_other() -> None:
+    """Each publishes the name by which the others reach it, and none has a network of its own."""
+    workers = {name: each for name, each in COMPOSE["services"].items() if name.startswith("worker-")}
+    assert len(workers) > 1
+    for name, service in workers.items():
+        assert service["environment"]["STREAMS_WEB_ADDRESS"] == service["hostname"] == name
+        assert not {"networks", "network_mode"} & service.keys()
+
+
 def test_compose_makes_the_topics_that_a_worker_makes() -> None:
     """The topics job gives every topic the name and configuration that a worker would, with a window too."""
     names = TopicNames.of(load_settings({"STREAMS_DUPLICATE_WINDOW": "15m"}))

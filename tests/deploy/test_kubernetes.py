@@ -49,6 +49,19 @@ def test_every_policy_holds_and_catches_its_bad_change(policy: policies.Policy) 
     assert not uncaught(policy, found)
 
 
+@pytest.mark.parametrize("way", ["ingress", "egress"])
+def test_workers_that_ask_each_other_need_both_ways(way: str) -> None:
+    """One may ask, and the other be asked: without either, all but itself are silent."""
+    found = documents("base", "components")
+    (policy,) = [
+        each["spec"]
+        for each in policies.of_kind(found, "NetworkPolicy")
+        if each["metadata"]["name"] == "confirmation-streams"
+    ]
+    policy[way] = [rule for rule in policy[way] if "confirmation-streams" not in str(rule)]
+    assert [sentence[-len(way) - 2 :] for sentence in policies.workers_ask_each_other(found)] == [f"({way})"]
+
+
 def test_the_readme_s_commands_fit_an_empty_cluster() -> None:
     """Each file that they name is there, and the namespace comes before what is put into it."""
     commands = re.findall(r"^\$ (.*)$", (ROOT / "k8s/README.md").read_text(), re.MULTILINE)

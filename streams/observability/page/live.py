@@ -9,6 +9,7 @@ from importlib.resources import files
 import orjson
 from aiohttp import web
 
+from streams.observability.group_overview import GroupOverview
 from streams.observability.page.overview import Overview
 
 log = logging.getLogger(__name__)
@@ -28,10 +29,15 @@ class LivePage:
     """Serves a worker's page, and notes its history as long as the web server runs."""
 
     def __init__(
-        self, overview: Overview, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+        self,
+        overview: Overview,
+        group: GroupOverview,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """Show `overview`. `sleep` waits for the given number of seconds."""
+        """Show `overview`, and all workers of `group`. `sleep` waits for the given number of seconds."""
         self._overview = overview
+        self._group = group
         self._sleep = sleep
         self._document: bytes | None = None  # of this second; None until somebody asks for it
         self._failed = False  # in this second
@@ -42,6 +48,7 @@ class LivePage:
         for path, (name, content_type) in FILES.items():
             app.router.add_get(path, _file(name, content_type))
         app.router.add_get("/live", self._live)
+        app.router.add_get("/workers", self._workers)
         app.cleanup_ctx.append(self._running)
 
     async def _running(self, _app: web.Application) -> AsyncIterator[None]:
@@ -60,7 +67,6 @@ class LivePage:
             await self._sleep(EVERY)
 
     async def _live(self, _request: web.Request) -> web.Response:
-        headers = {"Cache-Control": "no-store"}
         if self._document is None and not self._failed:
             try:
                 self._document = orjson.dumps(self._overview.describe())
@@ -69,15 +75,31 @@ class LivePage:
                 Exception
             ) as exc:  # nor may it be taken for good news: the page shows that it knows nothing
                 self._fail(exc)
-        if self._document is None:
-            return web.Response(status=500, text="The page failed: see the log.\n", headers=headers)
-        return web.Response(body=self._document, content_type="application/json", headers=headers)
+        return _answer(self._document)
+
+    async def _workers(self, _request: web.Request) -> web.Response:
+        try:
+            return _answer(orjson.dumps((await self._group.latest()).document()))
+        except Exception as exc:
+            self._report(exc)
+            return _answer(None)
 
     def _fail(self, exc: Exception) -> None:
         self._failed = True
+        self._report(exc)
+
+    def _report(self, exc: Exception) -> None:
         if not self._reported:
             self._reported = True
             log.warning("the live page failed: %s", type(exc).__name__, extra={"event": "page_failed"})
+
+
+def _answer(document: bytes | None) -> web.Response:
+    """Answer with a JSON document; None: it could not be made."""
+    headers = {"Cache-Control": "no-store"}
+    if document is None:
+        return web.Response(status=500, text="The page failed: see the log.\n", headers=headers)
+    return web.Response(body=document, content_type="application/json", headers=headers)
 
 
 def _file(name: str, content_type: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

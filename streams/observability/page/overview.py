@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.actions.decision import LETTERS
+from streams.kafka.members import Published
 from streams.lookup.breaker import State
 from streams.lookup.organisation import OrganisationLookup
 from streams.observability.health import WorkerHealth
@@ -36,7 +37,7 @@ ERRORS = 8
 class WorkerParts:
     """The parts of a worker that the page looks at."""
 
-    worker: str  # its name
+    published: Published  # its name, and what tells this process from any other
     version: str
     metrics: Metrics
     health: WorkerHealth
@@ -124,6 +125,7 @@ class Overview:
         ages = [row.oldest_age for row in partitions if row.oldest_age is not None]
         oldest_age = max(ages, default=None)
         dead_letters = self._dead_letters.kinds()
+        actions_topic, _ = next(iter(parts.lanes()))
         facts = WorkerFacts(
             decisions=self._decisions(partitions),
             not_alive=parts.health.not_alive(),
@@ -137,16 +139,20 @@ class Overview:
             partitions=len(partitions),
         )
         return {
-            "worker": parts.worker,
+            "worker": parts.published.worker,
+            "run": parts.published.run,
             "version": parts.version,
             "started": self._started,
             "time": now,
+            "ready": not (unready := parts.health.not_ready()),
+            "problems": [*facts.not_alive, *unready],
             "headline": headline_of(facts),
             "letters": [[str(variant), str(reason)] for variant, reason in LETTERS],
             "points": [[point.moment, *point.counts] for point in self._history],
             "waiting": sum(lags) if known else None,
             "oldest_age": oldest_age,
             "lookups": _bounded(lookups),
+            "assigned": sum(row.topic == actions_topic for row in partitions),
             "partitions": _bounded(partitions),
             "errors": parts.recent_errors.latest(ERRORS),
             "dead_letters": dead_letters[:ROWS],

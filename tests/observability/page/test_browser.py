@@ -80,7 +80,7 @@ FOCUS = """() => {
     return [e.id || e.textContent, shown && box.top >= 0 && box.bottom <= innerHeight];
 }"""
 #: What the page is sent.
-SENT = """async () => await (await fetch("live")).text()"""
+SENT = """async () => await (await fetch("live")).text() + await (await fetch("workers")).text()"""
 
 ORGANISATIONS = """
 [organisation.1]
@@ -224,11 +224,16 @@ async def test_the_page_shows_what_happens(scene: Scene, tmp_path: Path) -> None
     await page.evaluate("window.untouched = true")
     status_section = page.locator("#status")
     headline, rest = page.locator("#headline"), page.locator("#rest")
+    workers = page.locator("#workers-table tbody tr")
     second = page.locator("#lookups-table tbody tr").filter(has_text="Friends of the Forest")
     failed = page.locator("#letters-table tbody tr").filter(has_text="lookup failed")
 
     await expect(headline).to_have_text("Nothing to send.")
     await expect(page.locator("#partitions-table tbody tr.group")).to_have_count(2)
+    await expect(workers).to_have_count(2)  # all, and each
+    await expect(workers.first).to_contain_text("All 1")
+    await expect(workers.last).to_contain_text(f"worker-0127.0.0.1:{scene.worker.port}")
+    await expect(workers.last).to_contain_text("Ready")
 
     servers, names = scene.place.bootstrap_servers, scene.place.names
     rows = [known(number) for number in range(1, 60_000 if PICTURES else 3_000) if number % 2]
@@ -239,6 +244,7 @@ async def test_the_page_shows_what_happens(scene: Scene, tmp_path: Path) -> None
         await expect(status_section).to_have_attribute("data-level", "good")
         await expect(second).to_contain_text("Answers")
         await expect(second).to_contain_text("100 %")
+        await expect(workers.last.locator("td").nth(1)).to_have_text(re.compile(r"^[\d,.]*[1-9][\d,.]*$"))
         await expect(page.locator("#key-out")).to_have_text(re.compile(r"^[\d,.]*[1-9][\d,.]*$"))
         await expect(page.locator("#plot path.band")).not_to_have_count(0)
         await expect(
@@ -323,6 +329,7 @@ async def accessible(page: Page, level: str) -> None:
         '- heading "Partitions" [level=2]',
         '- heading "Last errors and warnings" [level=2]',
         '- heading "Dead letters" [level=2]',
+        '- heading "All workers" [level=2]',
         '- region "Lookups"',
         '- navigation "Other pages of this worker"',
         '- slider "Moment in the plot of emails per second"',

@@ -13,8 +13,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from streams.observability.group_overview import GroupOverview
 from streams.observability.page.live import FILES, LivePage
 from streams.observability.web_limits import POLICY, protect
+
+#: A Kafka that is not there.
+NO_KAFKA = {"bootstrap_servers": "127.0.0.1:1"}
 
 
 class FakeOverview:
@@ -73,7 +77,7 @@ class Served:
 async def serving(overview: FakeOverview) -> AsyncIterator[Served]:
     pace = Pace()
     app = web.Application()
-    LivePage(overview, sleep=pace.sleep).add_to(app)  # type: ignore[arg-type]  # a fake
+    LivePage(overview, GroupOverview("g", NO_KAFKA), sleep=pace.sleep).add_to(app)  # type: ignore[arg-type]  # a fake
     server = SimpleNamespace(web_app=app)
     protect(server, ())
     runner = server._runner
@@ -87,7 +91,7 @@ async def serving(overview: FakeOverview) -> AsyncIterator[Served]:
         await runner.cleanup()
 
 
-@pytest.mark.parametrize("path", [*FILES, "/live"])
+@pytest.mark.parametrize("path", [*FILES, "/live", "/workers"])
 async def test_every_answer_is_locked_down(path: str) -> None:
     """Only the page's own files may be used, no frame may hold it, and nothing leaks to other sites."""
     async with serving(FakeOverview()) as served, served.session.get(path) as response:

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from streams.actions.decision import LETTERS
+from streams.kafka.members import Published
 from streams.lookup.breaker import State
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.observability.lag import PartitionLags
@@ -65,7 +66,7 @@ class FakeWorker:
         lags = PartitionLags(self.both, self.fetched, lambda: self.now, self.kafka_answers)
         self.overview = Overview(
             WorkerParts(
-                worker="worker-0",
+                published=Published("worker-0", "h:1", "r"),
                 version="1",
                 metrics=self,  # type: ignore[arg-type]  # here and below: fakes
                 health=self,  # type: ignore[arg-type]

@@ -6,6 +6,8 @@ import { clock, count, duration, lasting, percent, rate, words } from "./words.j
 
 const EVERY = 1; // seconds from one answer to the next question
 const PATIENCE = 5; // seconds that an answer may take
+const ALL_EVERY = 2; // seconds from one answer about all workers to the next question
+const ALL_PATIENCE = 10; // seconds that this answer may take: Kafka and each worker are asked for it
 const LATE = 60; // seconds that a partition's oldest action may wait
 const LEVELS = { good: "No problem known", degraded: "No action needed now", act: "A person must act now", lost: "Not connected" };
 const SIGNS = { good: "●", degraded: "◆", act: "▲", lost: "○" };
@@ -145,6 +147,50 @@ function showDeadLetters() {
     { text: count(kind.recent), n: true, trouble: kind.recent > 0 }, { text: count(kind.total), n: true }]));
 }
 
+// -- all workers ------------------------------------------------------------------------------------------
+
+const READY = new Map([[true, ["Ready", "answers"]], [false, ["Not ready", "down"]], [null, ["Silent", "down"]]]);
+const emailsPerSecond = (row) => (row.oneButtonPerSecond === null ? null : row.oneButtonPerSecond + row.twoButtonPerSecond);
+
+function workerCells(row, head, ready) {
+  const idle = row.oldestAgeSeconds === null && row.waiting === 0;
+  const emails = emailsPerSecond(row);
+  return [
+    head, ready, { text: emails === null ? "–" : rate(emails), n: true },
+    { text: count(row.waiting), n: true }, { text: idle ? "none" : duration(row.oldestAgeSeconds), n: true }];
+}
+
+function showWorkers(group) {
+  const { totals, workers } = group;
+  const silent = totals.silent ? `, ${totals.silent} silent` : "";
+  const all = workerCells(totals,
+    { text: `All ${totals.workers}`, head: "rowgroup", small: group.problem },
+    { text: `${totals.ready} ready${silent}` });
+  all.group = true;
+  const rows = workers.map((row) => {
+    const [text, state] = READY.get(row.ready);
+    const parts = row.partitions === null ? "" : `${row.partitions} ${row.partitions === 1 ? "partition" : "partitions"}`;
+    return workerCells(row,
+      { strong: row.worker || "–", small: row.address, head: "row" },
+      { text, state, small: row.problem || parts, trouble: row.problem });
+  });
+  if (!workers.length) say($("workers-none"), group.problem);
+  table("workers", workers.length ? [all, ...rows] : []);
+}
+
+function workersUnknown() {
+  say($("workers-none"), "Not known: this worker does not answer.");
+  table("workers", []);
+}
+
+async function pollWorkers() {
+  // Nobody looks at a page in the background, and every look asks every worker.
+  const group = document.hidden ? undefined : await ask("workers", ALL_PATIENCE);
+  setTimeout(pollWorkers, ALL_EVERY * 1000);
+  if (group) showWorkers(group);
+  else if (group === null) workersUnknown();
+}
+
 // -- the connection ---------------------------------------------------------------------------------------
 
 function show() {
@@ -162,9 +208,9 @@ function show() {
   showDeadLetters();
 }
 
-async function ask() {
+async function ask(path, patience) {
   try {
-    const answer = await fetch("live", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE * 1000) });
+    const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(patience * 1000) });
     return answer.ok ? await answer.json() : null;
   } catch {
     return null; // no worker, or no answer in time
@@ -172,7 +218,7 @@ async function ask() {
 }
 
 async function poll() {
-  const answer = await ask();
+  const answer = await ask("live", PATIENCE);
   if (answer && state && answer.version !== state.version) return location.reload(); // this page's files are the old version's
   setTimeout(poll, EVERY * 1000);
   if (!answer) return lost();
@@ -183,3 +229,4 @@ async function poll() {
 
 plot.listen();
 poll();
+pollWorkers();
