@@ -88,13 +88,24 @@ def test_a_text_of_another_process_steers_no_terminal(worker: FakeWorker) -> Non
     assert summary(worker).problem == "?[2J gone?"
 
 
-@pytest.mark.parametrize("name", ["points", "letters", "lookups", "assigned", "problems", "worker", "time"])
-def test_another_document_is_refused(worker: FakeWorker, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("points", 7),
+        ("letters", 7),
+        ("lookups", {"rows": [{}]}),
+        ("assigned", None),
+        ("problems", [7]),
+        ("worker", None),
+        ("time", "now"),
+    ],
+)
+def test_another_document_is_refused(worker: FakeWorker, name: str, wrong: object) -> None:
     """No figure is guessed where one is missing or of another form."""
     document: dict[str, Any] = worker.described()
-    for wrong in ({**document, name: {}}, {key: each for key, each in document.items() if key != name}):
+    for another in ({**document, name: wrong}, {key: each for key, each in document.items() if key != name}):
         with pytest.raises((LookupError, TypeError, ValueError, AttributeError)):
-            summary_of(wrong, "h:1")
+            summary_of(another, "h:1")
 
 
 def test_a_total_is_unknown_where_one_figure_is() -> None:
