@@ -18,6 +18,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from monitoring.panels import SOURCE
+from monitoring.rows.bridge import bridge
 from monitoring.rows.emails import promise, waiting
 from monitoring.rows.letters import letters
 from monitoring.rows.services import lookups
@@ -33,6 +34,7 @@ ROWS = {
     "Is the promise kept?": promise,
     "Lookups": lookups,
     "Letters": letters,
+    "The bridge from Proca": bridge,
     "Partitions": partitions,
     "Processes": process,
 }
@@ -78,6 +80,9 @@ def dashboard() -> Dashboard:
         )
         .with_variable(
             _choice("mailer", "Mailer", "label_values(mailer_ready, job)", "Jobs that scrape mailers")
+        )
+        .with_variable(
+            _choice("bridge", "Bridge", "label_values(bridge_ready, job)", "Jobs that scrape bridges")
         )
         .with_variable(
             _choice(

@@ -47,10 +47,11 @@ SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 NO_DATA = "no data"
 GREEN, YELLOW, ORANGE, RED, GREY = "green", "#EAB839", "orange", "red", "#8e8e8e"
 
-#: What queries write for the variables that choose workers, mailers and organisations.
+#: What queries write for the variables that choose workers, mailers, bridges and organisations.
 MATCHERS = {
     "WORKERS": 'job=~"$job", instance=~"$instance"',
     "MAILERS": 'job=~"$mailer"',
+    "BRIDGES": 'job=~"$bridge"',
     "ORGANISATIONS": 'organisation=~"$organisation"',
 }
 

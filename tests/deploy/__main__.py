@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,21 @@ from tests.deploy.validation import name_of, problem
 COMPONENTS = sorted(path.parent.name for path in (ROOT / "k8s/components").glob("*/kustomization.yaml"))
 
 
+#: The dev overlay with all of them.
+WHOLE = f"dev + {', '.join(COMPONENTS)}"
+
+
+def _fit(chosen: Collection[str]) -> bool:
+    """Whether each component stands with those that it changes, as `mailer-strimzi` does with two."""
+    return all(set(name.split("-")) <= set(chosen) for name in chosen if name.endswith("-strimzi"))
+
+
 def kustomizations() -> dict[str, list[dict[str, Any]]]:
-    """Build both overlays, and the dev overlay with every set of components."""
+    """Build both overlays, and the dev overlay with every set of components that fit together."""
     found = {name: build(ROOT / "k8s/overlays" / name) for name in ("dev", "production")}
     FOLDER.mkdir(parents=True, exist_ok=True)
     for size in range(1, len(COMPONENTS) + 1):
-        for chosen in combinations(COMPONENTS, size):
+        for chosen in filter(_fit, combinations(COMPONENTS, size)):
             with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
                 up = "../../.."
                 text = {
@@ -50,12 +60,12 @@ def main() -> int:
     for title, documents in built.items():
         wrong += [f"{title}: {name_of(each)}: {why}" for each in documents if (why := problem(each))]
         click.echo(f"  {title}: {len(documents)}: {', '.join(map(name_of, documents))}")
-    click.echo("policies checked (each catches its bad change):")
+    click.echo("policies checked (each catches its bad changes):")
     for policy in BAD:
         for title, documents in built.items():
             wrong += [f"{title}: {why}" for why in policy(documents)]
-        if uncaught(policy, built["production"]):
-            wrong.append(f"policy {policy.__name__} lets its bad change pass")
+        if uncaught(policy, built[WHOLE]):
+            wrong.append(f"policy {policy.__name__} lets a bad change pass")
         click.echo(f"  {policy.__name__}: {policy.__doc__}")
     wrong += [why for why in (rules_problem(), operator_kinds.problem()) if why is not None]
     wrong += _alerts()

@@ -1,9 +1,12 @@
 """What must hold for every document that is deployed, beyond its form. Pure: documents in, sentences out."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from examples import settings as examples
+from examples.mailer.settings import Settings as MailerSettings
+from examples.proca.settings import Settings as BridgeSettings
 from streams.settings.load import load_settings
 from streams.settings.table import describe
 from tests.deploy.validation import name_of
@@ -11,7 +14,14 @@ from tests.deploy.validation import name_of
 Document = dict[str, Any]
 Policy = Callable[[list[Document]], Iterator[str]]
 
-SECRET_NAMES = {row.name for row in describe() if row.secret}
+#: The settings of the examples that are deployed, with what their Secrets hold.
+EXAMPLES: dict[type[examples.KafkaSettings], Mapping[str, str]] = {
+    MailerSettings: {"MAILER_LINK_SECRET": "what the Secret holds"},
+    BridgeSettings: {"BRIDGE_AMQP_URL": "amqps://from.the.Secret/"},
+}
+SECRET_NAMES = {row.name for row in describe() if row.secret} | {
+    row.name for kind in EXAMPLES for row in examples.describe(kind) if row.secret
+}
 SECRET_TEXT = re.compile(r"(?i)(password|token|secret|api_?key)\s*[=:]\s*[\"']?[^\s\"']")
 
 
@@ -153,11 +163,18 @@ def no_secret_in_clear(documents: list[Document]) -> Iterator[str]:
 
 
 def known_settings(documents: list[Document]) -> Iterator[str]:
-    """Every STREAMS_… name and value is one that the worker accepts."""
+    """Every name and value of a ConfigMap is one that the worker, the mailer or the bridge accepts."""
     try:
         load_settings(_environment(documents))
     except ValueError as error:
         yield str(error)
+    for each in of_kind(documents, "ConfigMap"):
+        for kind, secrets in EXAMPLES.items():
+            if any(name.startswith(kind.PREFIX) for name in each.get("data", {})):
+                try:
+                    examples.read_settings(kind, {**secrets, **each["data"]})
+                except examples.WrongSetting as error:
+                    yield f"{name_of(each)}: {error}"
 
 
 def capped_scaling(documents: list[Document]) -> Iterator[str]:

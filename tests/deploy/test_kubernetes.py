@@ -40,8 +40,8 @@ def test_every_file_parses_and_fits_its_schema(path: Path) -> None:
 
 
 @pytest.mark.parametrize("policy", BAD, ids=lambda policy: policy.__name__)
-def test_every_policy_holds_and_catches_its_bad_change(policy: policies.Policy) -> None:
-    """The documents keep each policy, and a bad change of them is seen."""
+def test_every_policy_holds_and_catches_its_bad_changes(policy: policies.Policy) -> None:
+    """The documents keep each policy, and each bad change of worker, mailer or bridge is seen."""
     found = documents("base", "components")
     if policy is policies.capped_scaling:  # the component's patch takes the number away
         next(policies.of_kind(found, "StatefulSet"))["spec"].pop("replicas")

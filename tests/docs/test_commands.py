@@ -78,7 +78,11 @@ def test_what_a_cluster_is_told_to_use_is_there(text: str) -> None:
     words = shlex.split(text.strip("()").replace("&&", " && "))
     for folder in [words[at + 1] for at, word in enumerate(words) if word in ("-k", "cd")]:
         assert (ROOT / folder / "kustomization.yaml").exists()
-    for image in re.findall(r"confirmation-streams:(\d+\.\d+\.\d+)", text):
+    for component in re.findall(r"\.\./components/[\w-]+", text):
+        assert (ROOT / "k8s" / component.removeprefix("../") / "kustomization.yaml").exists()
+    for target in re.findall(r"--target (\S+)", text):
+        assert f" AS {target}\n" in (ROOT / "Dockerfile").read_text()
+    for image in re.findall(r"confirmation-streams(?:-[a-z]+)?:(\d+\.\d+\.\d+)", text):
         assert f'version = "{image}"' in (ROOT / "pyproject.toml").read_text()
     for workload in re.findall(r"statefulset/([a-z-]+)", text):
         assert (

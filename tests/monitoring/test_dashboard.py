@@ -40,6 +40,18 @@ MAILER: dict[str, tuple[str, ...]] = {
     "mailer_oldest_letter_age_seconds": (),
     "mailer_ready": (),
 }
+#: What the example bridge shows, as tests/proca/test_bridge.py sees it.
+BRIDGE: dict[str, tuple[str, ...]] = {
+    "bridge_failures_total": ("error",),
+    "bridge_messages_forwarded_total": ("topic",),
+    "bridge_messages_redelivered_total": ("topic",),
+    "bridge_messages_skipped_total": ("topic", "why"),
+    "bridge_messages_too_large_total": ("topic",),
+    "bridge_messages_without_key_total": ("topic",),
+    "bridge_oldest_message_age_seconds": ("topic",),
+    "bridge_queue_messages": ("topic",),
+    "bridge_ready": ("topic",),
+}
 #: Metrics of the catalogue that no panel shows, with the reason.
 NOT_SHOWN: dict[str, str] = {}
 
@@ -50,12 +62,13 @@ VARIABLES = {
     "job": "j",
     "instance": "i",
     "mailer": "m",
+    "bridge": "b",
     "organisation": "o",
     "__rate_interval": "5m",
     "__range": "1h",
 }
 KNOWN = {f"{each.name}{suffix}": each for each in CATALOGUE for suffix in series_of(each.kind)}
-LABELS = FOREIGN | MAILER | {name: described.labels for name, described in KNOWN.items()}
+LABELS = FOREIGN | MAILER | BRIDGE | {name: described.labels for name, described in KNOWN.items()}
 TARGET_LABELS = {"job", "instance"}
 UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("_")}
 
@@ -85,20 +98,22 @@ def test_queries_ask_for_what_workers_show() -> None:
 
 
 def test_every_metric_is_shown_somewhere() -> None:
-    """Who is on call sees all that workers and mailers count, but for what has a reason."""
+    """Who is on call sees all that workers, mailers and bridges count, but for what has a reason."""
     asked = {KNOWN[selector.name] for _, selector in SELECTORS if selector.name in KNOWN}
     hidden = {each.name for each in CATALOGUE if each not in asked}
     assert hidden == NOT_SHOWN.keys()
-    assert MAILER.keys() <= {selector.name for _, selector in SELECTORS}
+    assert {*MAILER, *BRIDGE} <= {selector.name for _, selector in SELECTORS}
 
 
-def test_every_query_keeps_to_the_chosen_workers_and_mailers() -> None:
+def test_every_query_keeps_to_the_chosen_workers_mailers_and_bridges() -> None:
     """Two installations on one Prometheus are not mixed up."""
     for place, selector in SELECTORS:
         if selector.name == "ALERTS":
             continue  # some have no job: that no worker is scraped, what an audit found
         matched = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
-        chosen = ("m", None) if selector.name in MAILER else ("j", "i")
+        chosen = (
+            ("m", None) if selector.name in MAILER else ("b", None) if selector.name in BRIDGE else ("j", "i")
+        )
         assert (matched.get("job"), matched.get("instance")) == chosen, place
 
 

@@ -23,6 +23,7 @@ VARIABLES = {
     "job": "confirmation-streams",
     "instance": ".*",
     "mailer": ".*",
+    "bridge": ".*",
     "organisation": ".*",
     "__rate_interval": "1m",
     "__interval": "1s",
@@ -38,6 +39,15 @@ SILENT = {
     "Failed attempts to send a letter A": "no mailer is scraped here",
     "Records without letter A": "no mailer is scraped here",
     "Records without letter B": "no mailer is scraped here",
+    "Messages in RabbitMQ A": "no bridge is scraped here",
+    "Messages in RabbitMQ B": "no bridge is scraped here",
+    "Oldest message in hand A": "no bridge is scraped here",
+    "Messages from RabbitMQ A": "no bridge is scraped here",
+    "Messages from RabbitMQ B": "no bridge is scraped here",
+    "Messages from RabbitMQ C": "no bridge is scraped here",
+    "Trouble of the bridge A": "no bridge is scraped here",
+    "Trouble of the bridge B": "no bridge is scraped here",
+    "Trouble of the bridge C": "no bridge is scraped here",
 }
 
 #: Series that rules ask for and that are not here, by metric, with the reason.
@@ -189,6 +199,7 @@ def test_the_dashboard_s_variables_find_their_values(watched: Watched) -> None:
         "job": ["confirmation-streams"],
         "instance": [f"127.0.0.1:{watched.worker.port}"],
         "mailer": [],
+        "bridge": [],
         "organisation": ["310", "311", "313", "other"],
     }
 

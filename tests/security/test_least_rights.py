@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownMemberIdError
 from aiokafka.protocol.commit import OffsetFetchRequest
@@ -251,6 +252,16 @@ DONE_WITH: dict[tuple[str, str], Callable[[Limited, str], int | None]] = {
     ("group", "Describe"): settled_offsets,
     ("transactionalId", "Write"): open_,
 }
+
+
+def user_rights(component: str) -> list[Acl]:
+    """Return the rights of the KafkaUser of a component in k8s/."""
+    user = Path(__file__).parents[2] / f"k8s/components/{component}/user.yaml"
+    return [
+        Acl(acl["resource"]["type"], acl["resource"]["name"], acl["resource"]["patternType"], operation, "")
+        for acl in yaml.safe_load(user.read_text())["spec"]["authorization"]["acls"]
+        for operation in acl["operations"]
+    ]
 
 
 async def test_each_right_is_needed(limited: Limited) -> None:

@@ -1,36 +1,23 @@
 """A mailer with exactly the rights of its Kafka user in k8s/: it works, and each of them is needed."""
 
 import asyncio
-from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 
 from examples.mailer.settings import Settings
 from examples.settings import describe
-from streams.kafka.acls import Acl
 from tests.clients import make_topics
 from tests.integration.topics import read_count, send
 from tests.mailer.processes import Mailbox, MailerProcess
 from tests.mailer.test_mailer import CANARY, email
 from tests.security.broker import SecureBroker
-from tests.security.test_least_rights import DENIED, DONE_WITH, Limited
+from tests.security.test_least_rights import Limited, each_is_needed, user_rights
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
-USER = Path(__file__).parents[2] / "k8s/components/mailer-strimzi/user.yaml"
 DEFAULTS = {setting.name: str(setting.default) for setting in describe(Settings)}
 TOPIC, GROUP = DEFAULTS["MAILER_TOPIC"], DEFAULTS["MAILER_GROUP_ID"]
 DEAD_LETTERS = DEFAULTS["MAILER_DEAD_LETTERS_TOPIC"]
-
-
-def rights() -> list[Acl]:
-    """Those of the KafkaUser."""
-    return [
-        Acl(acl["resource"]["type"], acl["resource"]["name"], acl["resource"]["patternType"], operation, "")
-        for acl in yaml.safe_load(USER.read_text())["spec"]["authorization"]["acls"]
-        for operation in acl["operations"]
-    ]
 
 
 async def test_a_mailer_works_with_exactly_these_and_needs_each(
@@ -38,7 +25,8 @@ async def test_a_mailer_works_with_exactly_these_and_needs_each(
 ) -> None:
     """One letter leaves and one record becomes a dead letter; without any one right, its use is denied."""
     await make_topics(broker.internal, 1, TOPIC, DEAD_LETTERS)
-    limited.allow(*rights())
+    rights = user_rights("mailer-strimzi")
+    limited.allow(*rights)
     mailbox = Mailbox()
     mailbox.start()
     given = {name.lower(): value for name, value in limited.given.items()}
@@ -61,9 +49,4 @@ async def test_a_mailer_works_with_exactly_these_and_needs_each(
     finally:
         mailer.kill()
         mailbox.stop()
-    for acl in rights():
-        attempt = partial(DONE_WITH[acl.resource, acl.operation], limited, acl.name)
-        assert await asyncio.to_thread(attempt) is None
-        limited.take_away(acl)
-        assert await asyncio.to_thread(attempt) in DENIED
-        limited.allow(acl)
+    await each_is_needed(limited, rights)
