@@ -1,19 +1,14 @@
 """What the bridge refuses to start with."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from examples.proca.demo.proca import dumped, message, ref
 from examples.proca.routes import actions_route, statuses_route
 from examples.proca.settings import Settings
 from examples.proca.statuses import Skipped
-from examples.settings import WrongSetting, read_settings, settings_table
+from examples.settings import WrongSetting, read_settings
 from streams.commands.keyed_lines import Message
 
-README = Path(__file__).parents[2] / "examples/proca/README.md"
 GIVEN = {
     "BRIDGE_AMQP_URL": "amqps://user:open-sesame@mq.example.org/proca",
     "BRIDGE_ORGANISATIONS": "310,311",
@@ -81,27 +76,3 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], says: str) -> None:
     with pytest.raises(WrongSetting, match=says) as refusal:
         read_settings(Settings, GIVEN | environ)
     assert "open-sesame" not in str(refusal.value)
-
-
-def test_the_readme_has_every_setting() -> None:
-    """Its table is what ``python -m examples.proca settings`` prints."""
-    assert f"\n{settings_table(Settings)}\n" in README.read_text()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"), [(["actions"], "BRIDGE_AMQP_URL must be set."), ([], "python -m")]
-)
-def test_a_wrong_start_is_one_sentence(arguments: list[str], says: str) -> None:
-    """A setting that is missing, and a command that is missing: exit code 2 and no traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "examples.proca", *arguments],
-        env={"PATH": ""},
-        cwd=README.parents[2],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
