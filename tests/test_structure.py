@@ -80,6 +80,7 @@ TESTED_ELSEWHERE = {
     "streams.kafka.faust_driver": "its consumer and producer have test files of their own",
     "streams.statuses.rocks_rows": "test_rocksdb reads damaged rows with it",
     "streams.statuses.store_owner": "test_rocksdb gives stores to other owners",
+    "streams.statuses.store_trouble": "test_rocksdb has stores of every trouble",
     "streams.kafka.consumer_thread": "test_consumer reads real topics with it",
 }
 

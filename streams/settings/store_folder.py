@@ -48,6 +48,28 @@ def lock(folder: Path) -> int:
     return descriptor
 
 
+def holder(folder: Path) -> int | None:
+    """Return the id of the process that has the folder, without asking for its lock; None: nobody is seen.
+
+    Linux lists the locks of the processes that this one can see. To try the lock, for a moment only, would
+    refuse a worker that starts in that moment.
+
+    Raises:
+        OSError: the folder cannot be looked into.
+    """
+    try:
+        inode = (folder / LOCK).stat().st_ino
+        listed = Path("/proc/locks").read_text()
+    except FileNotFoundError:
+        return None
+    for line in listed.splitlines():
+        # 1: FLOCK  ADVISORY  WRITE 4711 08:01:131075 0 EOF. The device is another one on some file systems.
+        _, kind, *_, pid, place, _, _ = line.split()
+        if kind == "FLOCK" and place.rpartition(":")[2] == str(inode):
+            return int(pid)
+    return None
+
+
 def make_private(folder: Path) -> None:
     """Let this user alone read what is in the folder, and what this process makes from now on.
 

@@ -13,7 +13,6 @@ instead of 3 (250,000 rows in a partition). Options by column family are taken i
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import threading
 import time
@@ -29,23 +28,10 @@ from faust.types import TP
 from streams.settings.table import Settings
 from streams.statuses.rocks_rows import RocksRows, write_rows
 from streams.statuses.store_owner import SetAside, StoreOwner, belongs_to, write_owner
+from streams.statuses.store_trouble import AWAY, LOCKED, RESTORED, WHY, WRITE_BUFFER, is_passing, reason_of
 from streams.statuses.table import StoreAway
 
 log = logging.getLogger(__name__)
-
-#: What RocksDB says where the database is as it should be, and its surroundings are not.
-_NO_ROOM = re.compile(r"No space left|Disk quota exceeded")
-_IN_USE = re.compile(r"/LOCK: ")
-_SURROUNDINGS = re.compile(r"Permission denied|Read-only file system|Too many open files|Input/output error")
-
-
-_WHY = {
-    SetAside.DAMAGED: "it is damaged",
-    SetAside.AHEAD: "it contains more than its changelog does",
-    SetAside.FOREIGN: "it was made for another group, cluster or changelog topic",
-    SetAside.UNMARKED: "nothing in it says for which group and changelog topic it was made",
-    SetAside.UNREADABLE: "a batch of its changelog cannot be read, and older rows may not hold any more",
-}
 
 
 def table_options(
@@ -67,8 +53,7 @@ def table_options(
     return {
         "driver": "rocksdict",
         "block_cache_size": settings.store_block_cache << 20,  # bytes
-        # Measured with a million rows: Faust's 64 MiB a partition kept 70 MB more, and were slower to write.
-        "write_buffer_size": 4 << 20,  # bytes
+        "write_buffer_size": WRITE_BUFFER,
         # Bits a key. With Faust's 3, asking for keys that are not there filled the block cache with 60 MB.
         "bloom_filter_size": 10,
         "owner": owner,
@@ -109,14 +94,14 @@ class Store(rocksdb.Store):
             try:
                 db = self._opened(path)
             except Exception as error:  # rocksdict has no other class
-                if _passing(error):
+                if is_passing(error):
                     raise
                 self.set_aside(partition, SetAside.DAMAGED)
                 db = self._opened(path)
             if owner is not None:
                 write_owner(path, owner)
         except Exception as error:
-            raise StoreAway(_reason(error)) from None
+            raise StoreAway(reason_of(error)) from None
         self.away.pop(partition, None)
         return db
 
@@ -150,7 +135,7 @@ class Store(rocksdb.Store):
     ) -> Any:
         """Open it; wait where somebody still reads what this process had open. Else go on without."""
         for _ in range(max_retries):
-            if self.open(partition) or self.away.get(partition) != _LOCKED:
+            if self.open(partition) or self.away.get(partition) != LOCKED:
                 return
             if generation_id != self.app.consumer_generation_id:
                 return
@@ -191,17 +176,17 @@ class Store(rocksdb.Store):
         A full or broken disk is the disk of all partitions: their stores are away together, and come back
         together. A damaged store is set aside alone.
         """
-        if not _passing(error):
+        if not is_passing(error):
             try:
                 self.set_aside(partition, SetAside.DAMAGED)
             except OSError as refused:
                 error = refused
             else:
-                self.away[partition] = _WHY[SetAside.DAMAGED]
+                self.away[partition] = WHY[SetAside.DAMAGED]
                 return
         for each in {*self._dbs, partition}:
             self._drop_in_thread(self._dbs.pop(each, None))
-            self._tell_away(each, _reason(error))
+            self._tell_away(each, reason_of(error))
 
     def set_aside(self, partition: int, reason: SetAside) -> None:
         """Rename a partition's folder, so that the next opening makes a new one.
@@ -220,11 +205,11 @@ class Store(rocksdb.Store):
         path.rename(aside)
         self._on_set_aside(reason)
         log.warning(
-            "the store in %s is set aside as %s, because %s: it is restored from the changelog; if this"
-            " happens again, look at the disk and at STREAMS_STORE_FOLDER",
+            "the store in %s is set aside as %s, because %s: %s",
             path,
             aside.name,
-            _WHY[reason],
+            WHY[reason],
+            RESTORED,
             extra={"event": "store_set_aside", "partition": partition, "reason": str(reason)},
         )
 
@@ -241,10 +226,10 @@ class Store(rocksdb.Store):
         if self.away.get(partition) != reason:
             self.away[partition] = reason
             log.warning(
-                "the store in %s cannot be used now: %s; until it can, its statuses count as missing, emails"
-                " leave all the same, and no restart is needed",
+                "the store in %s cannot be used now: %s; %s",
                 self.partition_path(partition),
                 reason,
+                AWAY,
                 extra={"event": "store_away", "partition": partition},
             )
 
@@ -274,7 +259,7 @@ class Store(rocksdb.Store):
         try:
             self._coming_back[partition] = db = self._open_for_partition(partition)
         except StoreAway as error:
-            if str(error) != _LOCKED:
+            if str(error) != LOCKED:
                 self._tell_away(partition, str(error))
             raise
         self.away[partition] = reason
@@ -292,11 +277,11 @@ class Store(rocksdb.Store):
         try:
             write_rows(db, changes, contained, self.offset_key)
         except Exception as error:
-            if _passing(error):
+            if is_passing(error):
                 self._drop_in_thread(self._coming_back.pop(partition))
             else:
                 self.set_aside(partition, SetAside.DAMAGED)
-            raise StoreAway(_reason(error)) from None
+            raise StoreAway(reason_of(error)) from None
 
     def end_return(self, partition: int) -> None:
         """Use a store that is complete again. Does nothing if the partition was given to somebody else."""
@@ -313,25 +298,3 @@ class Store(rocksdb.Store):
 def _contained(db: Any, offset_key: bytes) -> int | None:
     raw = db.get(offset_key)
     return None if raw is None else int(raw)
-
-
-_LOCKED = "this process has not let go of it yet"
-
-
-def _passing(error: Exception) -> bool:
-    """Whether the surroundings of the store are to blame, and not what is in it."""
-    if isinstance(error, OSError):
-        return True
-    text = str(error)
-    return any(pattern.search(text) for pattern in (_NO_ROOM, _IN_USE, _SURROUNDINGS))
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    if _NO_ROOM.search(text):
-        return "its disk is full (no space left)"
-    if _IN_USE.search(text):
-        return _LOCKED
-    if (found := _SURROUNDINGS.search(text)) is not None:
-        return f"the disk or its rights ({found[0]})"
-    return f"it cannot be opened ({type(error).__name__})"

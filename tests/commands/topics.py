@@ -21,8 +21,9 @@ from tests.integration.topics import action, keyed, producing, send
 class Topics:
     """Topics and a group of their own, with whatever a test puts there."""
 
-    def __init__(self, bootstrap_servers: str, name: str, partitions: int = 2) -> None:
+    def __init__(self, bootstrap_servers: str, name: str, partitions: int = 2, **settings: str) -> None:
         self.partitions = partitions
+        self._settings = {f"STREAMS_{key.upper()}": value for key, value in settings.items()}
         self.installation = Installation(
             name, topic_names(name), {"bootstrap_servers": bootstrap_servers}, transaction_timeout=2.0
         )
@@ -41,6 +42,7 @@ class Topics:
             "STREAMS_DEAD_LETTERS_TOPIC": self.names.dead_letters,
             "STREAMS_TRANSACTION_TIMEOUT": "2",
             "STREAMS_LOOKUP_DEADLINE": "0.1",  # what may hang must end within a transaction
+            **self._settings,
         }
 
     async def create(self, **configs: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings.store_folder import FolderInUse, lock, make_private
+from streams.settings.store_folder import FolderInUse, holder, lock, make_private
 
 HOLD = "import sys; from pathlib import Path; from streams.settings.store_folder import lock;"
 HOLD += "lock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
@@ -27,6 +27,19 @@ def test_a_folder_is_refused_while_another_process_has_it(tmp_path: Path) -> Non
         other.kill()
         other.wait()
     os.close(lock(tmp_path))
+
+
+def test_who_has_the_folder_is_seen_without_asking_for_its_lock(tmp_path: Path) -> None:
+    """The process id of the worker; nobody before it comes, nor after it has gone."""
+    assert holder(tmp_path) is None
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert holder(tmp_path) == other.pid
+        other.kill()
+        other.wait()
+    assert holder(tmp_path) is None
 
 
 def test_nobody_else_may_read_the_folder(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from streams.commands.dead_letters.letters import letter_of
 from streams.commands.dead_letters.retry import retried_if_told
-from streams.commands.doctor import batches, dead_letters, groups, keys, quotas, transactions
+from streams.commands.doctor import batches, dead_letters, groups, keys, quotas, stores, transactions
 from streams.commands.doctor.clock import check_clock, check_emails
 from streams.commands.doctor.cluster import looked_at, tried
 from streams.commands.doctor.findings import Finding, note, problem, wrong_organisations
@@ -23,10 +23,12 @@ from streams.commands.topic_reader import TopicReader, UnreadablePlace
 from streams.delivery.decisions import accepted_in
 from streams.delivery.offsets import Offsets
 from streams.delivery.starting import OperatorNeeded
+from streams.kafka.topic_ids import ids_of
 from streams.kafka.topics import administering
 from streams.settings.organisations import OrganisationsInForce
 from streams.settings.organisations_file import OrganisationsError
 from streams.settings.table import Settings
+from streams.statuses.store_owner import StoreOwner
 
 _PATIENCE = 10.0  # seconds for a sample
 
@@ -67,7 +69,8 @@ async def _kafka(
     async with looked_at(installation, settings.duplicate_window, begins) as cluster:
         findings, client, described = cluster
         if client is None or described is None:
-            return findings, client is not None
+            begins(stores.CHECK)
+            return findings + await stores.check_stores(settings, None, None), client is not None
         looking = _Looking(installation, settings, described, client)
         for check, look in (
             ("keys", looking.keys),
@@ -77,6 +80,7 @@ async def _kafka(
             ("dead letters", looking.dead_letters),
             ("transactions", looking.transactions),
             ("quotas", looking.quotas),
+            (stores.CHECK, looking.stores),
         ):
             begins(check)
             findings += await tried(check, look())
@@ -273,6 +277,24 @@ class _Looking:
     async def clock(self) -> list[Finding]:
         emails = self._names.emails
         return check_emails(await self._newest(emails, 1)) if self._numbers(emails) else []
+
+    async def stores(self) -> list[Finding]:
+        """Look at the stores on this machine, and compare them with the changelog if there is one."""
+        changelog = self._names.changelog
+        there = self._numbers(changelog)
+        if not there:
+            return await stores.check_stores(self._settings, None, None)
+        async with AsyncExitStack() as stack:
+            admin = await stack.enter_async_context(administering(self._installation.connection))
+            offsets = await self._offsets(stack)
+            owner = StoreOwner(self._installation.group, changelog, *await ids_of(admin, changelog))
+
+            async def ends(partitions: list[int]) -> dict[int, int]:
+                places = [TopicPartition(changelog, number) for number in partitions if number in there]
+                found = await offsets.extents(places)
+                return {place.partition: extent.end for place, extent in found.items()}
+
+            return await stores.check_stores(self._settings, owner, ends)
 
     async def transactions(self) -> list[Finding]:
         topics = [topic for topic in self._names.all if self._numbers(topic)]

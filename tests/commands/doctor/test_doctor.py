@@ -20,7 +20,7 @@ from tests.commands.conftest import topics as topics  # the fixture
 from tests.commands.output import document
 from tests.commands.topics import Topics, transactional
 from tests.integration.steps import Make as MakeInstallation
-from tests.integration.steps import ready
+from tests.integration.steps import learn, ready
 from tests.integration.topics import action, keyed, producing, send, status
 
 pytestmark = pytest.mark.kafka
@@ -150,6 +150,27 @@ async def test_a_partition_that_a_real_worker_stopped_is_a_problem(installation:
     stopped = "\n".join(problems(findings))
     assert f"actions/0 has stopped at offset {LEAST}: {LEAST} of its last {LEAST} actions" in stopped
     assert f"{LEAST} in the last hour (not_json {LEAST})" in said(findings, "dead letters")
+
+
+async def test_the_stores_of_a_real_worker_are_looked_at(installation: MakeInstallation) -> None:
+    """Sound while it runs; damaged files, found when it has ended, are a problem that counts."""
+    place = installation(store="rocksdb")
+    worker = await ready(place)
+    await learn(place, [status(number, True) for number in range(2_000)])
+    folder = worker.log.with_suffix("")
+    live = Topics(place.bootstrap_servers, place.group, 4, store_folder=str(folder))
+    findings, _ = await findings_of(live)
+    assert f"the process {worker.pid} uses it; 4 of 4 stores sound, 2,000 rows read" in said(
+        findings, "stores"
+    )
+    assert not any("store" in text for text in problems(findings))
+    assert worker.stop() == 0, worker.tail()
+    for path in folder.rglob("CURRENT"):
+        path.write_bytes(b"")
+    findings, code = await findings_of(live)
+    damaged = [text for text in problems(findings) if "cannot be trusted, because it is damaged" in text]
+    assert len(damaged) == 4
+    assert code == 1
 
 
 async def test_who_reads_the_emails_is_listed(topics: Make) -> None:
