@@ -29,7 +29,7 @@ from streams.delivery.topic_limits import TopicLimits
 from streams.delivery.transaction import Position
 from streams.kafka import authorization
 from streams.kafka.acls import least
-from streams.kafka.connection_check import AccessRefused, access_problem
+from streams.kafka.connection_check import AccessRefused, access_problem, token_fault
 from streams.kafka.flow import FlowControl
 from streams.kafka.group import described, in_the_way
 from streams.kafka.topic_ids import Ids, ids_of, topic_id_of
@@ -163,6 +163,11 @@ class Startup(Service):
         """Return the epochs of a partition of the actions, as of when its lane began here."""
         return self._epochs.get(partition, UNKNOWN)
 
+    @property
+    def token_fault(self) -> str | None:
+        """Why this worker has no valid token for Kafka, a sentence; None if it has, or needs none."""
+        return token_fault(self._connection)
+
     async def on_start(self) -> None:
         """Wait for Kafka, then for topics and offsets.
 
@@ -188,7 +193,7 @@ class Startup(Service):
                 self.waiting_for = f"its consumer group: {await self._who_is_there() or type(exc).__name__}"
             except KafkaError as exc:
                 await self._look()
-                self.waiting_for = f"Kafka ({type(exc).__name__})"
+                self.waiting_for = f"Kafka ({self.token_fault or type(exc).__name__})"
             if self.waiting_for is None:
                 return
             log.warning("not ready: waiting for %s", self.waiting_for, extra={"event": "not_ready"})

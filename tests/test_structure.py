@@ -23,7 +23,7 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 #: The rooms in the order of their imports: each imports rooms of earlier tiers only, and those of one
 #: tier are strangers to each other.
 TIERS = (
-    ("messages", "delivery"),
+    ("messages", "delivery", "authentication"),
     ("lookup",),
     ("actions", "settings"),
     ("kafka",),

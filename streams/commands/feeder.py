@@ -16,7 +16,7 @@ from streams.commands.feed_report import FeedReport
 from streams.commands.installation import describe_topics
 from streams.commands.keyed_lines import Message, action_message, status_message
 from streams.commands.lines import LINE_LIMIT, Blocks, blocks_of, paced
-from streams.kafka.connection_check import access_problem
+from streams.kafka.connection_check import no_access
 from streams.messages.keys import partition_of
 
 LINGER = 0.02  # seconds that a line waits for company in its batch
@@ -115,7 +115,7 @@ async def largest_message(connection: Mapping[str, Any], topic: str, where: str)
 
 
 async def _no_answer(connection: Mapping[str, Any], where: str, error: Exception) -> FeedError:
-    sentence = await access_problem(connection, ANSWER_WITHIN)
+    sentence = await no_access(connection, ANSWER_WITHIN)
     return FeedError(sentence or f"Kafka does not answer at {where} ({type(error).__name__})")
 
 

@@ -16,7 +16,7 @@ from streams.delivery.offsets import Offsets
 from streams.delivery.starting import StartingPositions
 from streams.kafka import authorization
 from streams.kafka.acls import Acl
-from streams.kafka.connection_check import access_problem
+from streams.kafka.connection_check import no_access
 from streams.kafka.topic_ids import topic_id_of
 from streams.kafka.topics import DEFAULT_MAX_MESSAGE_BYTES, TopicNames, administering, marks_topic
 from streams.settings.connection import client_options
@@ -164,5 +164,5 @@ def answered(work: Coroutine[Any, Any, T]) -> T:
     except NotAnswered as error:
         raise NoAnswer(str(error)) from None
     except (KafkaError, OSError, TimeoutError) as error:
-        why = asyncio.run(access_problem(client_options(settings_in_force())))
+        why = asyncio.run(no_access(client_options(settings_in_force())))
         raise NoAnswer(why or f"Kafka does not answer ({type(error).__name__})") from None

@@ -114,10 +114,16 @@ def without_mechanism(broker: BrokerAddress, mechanism: str, offered: Iterable[s
 
 
 def of_password(broker: BrokerAddress, mechanism: str, steps: int) -> str:
-    """The broker refuses user or password, after so many SASL messages of ours.
+    """The broker refuses user, password or token, after so many SASL messages of ours.
 
     In SCRAM (RFC 5802) the first message holds the user, and the second proves the password.
     """
+    if mechanism == "OAUTHBEARER":
+        return (
+            f"{broker} refuses our token: it may expect another issuer, audience or scope"
+            " (STREAMS_KAFKA_OAUTH_SCOPE, STREAMS_KAFKA_OAUTH_EXTENSIONS), or other AWS rights"
+            " (STREAMS_KAFKA_AWS_REGION)"
+        )
     if mechanism == "PLAIN":
         return (
             f"{broker} refuses STREAMS_KAFKA_SASL_USER or STREAMS_KAFKA_SASL_PASSWORD: one of them is wrong,"

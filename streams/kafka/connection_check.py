@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from aiokafka.conn import AIOKafkaConnection, collect_hosts
+from aiokafka.conn import collect_hosts
 from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaError,
@@ -21,6 +21,8 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import SaslAuthenticateRequest, SaslHandShakeRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from streams.authentication.sessions import SessionConnection
+from streams.authentication.tokens import TokenProvider, TokenRefused, TokenUnavailable
 from streams.kafka.connection_advice import (
     BrokerAddress,
     asks_for_password,
@@ -80,6 +82,22 @@ async def access_problem(connection: Mapping[str, Any], within: float = 14.0) ->
         return None
 
 
+async def no_access(connection: Mapping[str, Any], within: float = 14.0) -> str | None:
+    """Return why no broker lets us in now; also what may pass, as a token server that does not answer.
+
+    Args:
+        connection: what every Kafka client is given.
+        within: seconds that it may take.
+    """
+    return await access_problem(connection, within) or token_fault(connection)
+
+
+def token_fault(connection: Mapping[str, Any]) -> str | None:
+    """Return why these clients have no valid token, a sentence; None if they have, or need none."""
+    provider: TokenProvider | None = connection.get("sasl_oauth_token_provider")
+    return None if provider is None else provider.fault
+
+
 def _first_sentence(answers: Iterable[_Answer]) -> str | None:
     return next((each.sentence for each in answers if isinstance(each, _Refused)), None)
 
@@ -88,7 +106,7 @@ async def _look_at(brokers: Iterable[BrokerAddress], options: Mapping[str, Any])
     return await asyncio.gather(*(_Look(broker, options).answer() for broker in brokers))
 
 
-class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no types
+class _Connection(SessionConnection):
     """Notes what was asked: the step at which a broker says no says more than what it says."""
 
     def __init__(self, broker: BrokerAddress, **options: Any) -> None:
@@ -127,6 +145,10 @@ class _Look:
         broker = self._broker
         cause = error.__cause__ or error
         match cause:
+            case TokenRefused():
+                return str(cause)
+            case TokenUnavailable():
+                return None
             case ssl.SSLCertVerificationError():
                 return of_certificate(broker, cause.verify_code, cause.verify_message, self._context)
             case ssl.SSLError() if sentence := of_tls_alert(broker, cause.reason, self._context):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from faust.auth import SASLCredentials, SSLCredentials
+from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.types.auth import CredentialsT
 
 
@@ -11,9 +11,13 @@ def credentials(options: Mapping[str, Any]) -> CredentialsT | None:
     """Return what makes Faust's driver connect with these options; None for PLAINTEXT.
 
     Args:
-        options: ``security_protocol``, ``ssl_context``, ``sasl_mechanism``, ``sasl_plain_username`` and
-            ``sasl_plain_password``, as aiokafka's clients take them.
+        options: ``security_protocol``, ``ssl_context``, ``sasl_mechanism``, ``sasl_plain_username``,
+            ``sasl_plain_password`` and ``sasl_oauth_token_provider``, as aiokafka's clients take them.
     """
+    if "sasl_oauth_token_provider" in options:
+        return OAuthCredentials(
+            oauth_cb=options["sasl_oauth_token_provider"], ssl_context=options.get("ssl_context")
+        )
     if "sasl_mechanism" in options:
         # The protocol follows from the context: SASL_SSL with one, SASL_PLAINTEXT without.
         return SASLCredentials(

@@ -125,8 +125,7 @@ class WorkerHealth:
         elif self._catch_up.behind:
             behind = ", ".join(map(str, sorted(self._catch_up.behind)))
             problems.append(f"statuses are being read, partitions {behind}")
-        if (fault := self._clock_fault()) is not None:
-            problems.append(fault)
+        problems += [fault for fault in (self._clock_fault(), self._startup.token_fault) if fault is not None]
         return problems + [
             f"{topic}: partition {lane.partition} cannot commit: {lane.commit_failure}"
             for topic, lane in self._by_topic()

@@ -1,14 +1,21 @@
 """How every Kafka client of ours connects: encrypted or not, by whom it trusts, and as whom.
 
 Protocols, mechanisms and their names are Kafka's (``security.protocol``, ``sasl.mechanism``). Certificates,
-keys and passwords are read once: rotated ones are taken by a restart.
+keys and passwords are read once: rotated ones are taken by a restart. Tokens are renewed while clients run.
 """
 
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
+from streams.authentication import msk_iam
+from streams.authentication.client_credentials import ClientCredentials
+from streams.authentication.sessions import end_sessions_in_time
+from streams.authentication.tokens import TokenProvider
 from streams.settings.table import Settings
 
 ENCRYPTED = frozenset({"SSL", "SASL_SSL"})
@@ -19,7 +26,17 @@ _OF_TLS = (
     "kafka_client_key_file",
     "kafka_client_key_password",
 )
-_OF_SASL = ("kafka_sasl_mechanism", "kafka_sasl_user", "kafka_sasl_password")
+_OF_USER = ("kafka_sasl_user", "kafka_sasl_password")
+#: What each mechanism needs, and what it may have besides.
+_NEEDED = {
+    "PLAIN": _OF_USER,
+    "SCRAM-SHA-256": _OF_USER,
+    "SCRAM-SHA-512": _OF_USER,
+    "OAUTHBEARER": ("kafka_oauth_token_url", "kafka_oauth_client_id", "kafka_oauth_client_secret"),
+    "AWS_MSK_IAM": ("kafka_aws_region",),
+}
+_ALLOWED = {"OAUTHBEARER": ("kafka_oauth_scope", "kafka_oauth_extensions", "kafka_oauth_ca_file")}
+_OF_SASL = dict.fromkeys(field for fields in (*_NEEDED.values(), *_ALLOWED.values()) for field in fields)
 
 Contradiction = tuple[set[str], str]
 
@@ -52,11 +69,39 @@ def client_options(settings: Settings) -> dict[str, Any]:
     if protocol in ENCRYPTED:
         options["ssl_context"] = _context(settings)
     if protocol in AUTHENTICATED:
-        password = settings.kafka_sasl_password
-        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
-        options["sasl_plain_username"] = settings.kafka_sasl_user
-        options["sasl_plain_password"] = None if password is None else password.get_secret_value()
+        end_sessions_in_time()
+        options |= _identity(settings)
     return options
+
+
+def _identity(s: Settings) -> dict[str, Any]:
+    if s.kafka_sasl_mechanism == "AWS_MSK_IAM":  # a name of AWS's Java client; to the broker, it is a token
+        provider = TokenProvider(partial(msk_iam.fetch, str(s.kafka_aws_region)))
+        return {"sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_provider": provider}
+    if s.kafka_sasl_mechanism == "OAUTHBEARER":
+        credentials = ClientCredentials(
+            str(s.kafka_oauth_token_url),
+            str(s.kafka_oauth_client_id),
+            _text(s.kafka_oauth_client_secret) or "",
+            s.kafka_oauth_scope,
+            None
+            if s.kafka_oauth_ca_file is None
+            else _trusting("kafka_oauth_ca_file", s.kafka_oauth_ca_file),
+        )
+        extensions = dict(part.split("=", 1) for part in s.kafka_oauth_extensions or ())
+        return {
+            "sasl_mechanism": "OAUTHBEARER",
+            "sasl_oauth_token_provider": TokenProvider(credentials.fetch, extensions),
+        }
+    return {
+        "sasl_mechanism": s.kafka_sasl_mechanism,
+        "sasl_plain_username": s.kafka_sasl_user,
+        "sasl_plain_password": _text(s.kafka_sasl_password),
+    }
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def connection_inconsistencies(s: Settings) -> Iterator[Contradiction]:
@@ -84,16 +129,45 @@ def connection_inconsistencies(s: Settings) -> Iterator[Contradiction]:
 
 
 def _of_sasl(s: Settings, protocol: str) -> Iterator[Contradiction]:
+    mechanism = s.kafka_sasl_mechanism
+    if s.kafka_security_protocol not in AUTHENTICATED:
+        for field in ("kafka_sasl_mechanism", *_OF_SASL):
+            if getattr(s, field) is not None:
+                yield (
+                    {field, "kafka_security_protocol"},
+                    f"{_name(field)} is set and {protocol}: allowed with it are SASL_PLAINTEXT and SASL_SSL",
+                )
+        return
+    if mechanism is None:
+        *others, last = _NEEDED
+        yield (
+            {"kafka_sasl_mechanism", "kafka_security_protocol"},
+            f"{protocol} and {_name('kafka_sasl_mechanism')} is missing: {', '.join(others)} or {last}",
+        )
+        return
+    needed, allowed = _NEEDED[mechanism], _ALLOWED.get(mechanism, ())
+    why = f"{protocol}" if needed == _OF_USER else f"{_name('kafka_sasl_mechanism')} is {mechanism}"
     for field in _OF_SASL:
         given = getattr(s, field) is not None
-        if given and s.kafka_security_protocol not in AUTHENTICATED:
+        if field in needed and not given:
+            yield {field, "kafka_sasl_mechanism"}, f"{why} and {_name(field)} is missing"
+        if given and field not in (*needed, *allowed):
             yield (
-                {field, "kafka_security_protocol"},
-                f"{_name(field)} is set and {protocol}: allowed with it are SASL_PLAINTEXT and SASL_SSL",
+                {field, "kafka_sasl_mechanism"},
+                f"{_name(field)} is set and {_name('kafka_sasl_mechanism')} is {mechanism},"
+                " which does not use it",
             )
-        if not given and s.kafka_security_protocol in AUTHENTICATED:
-            choice = ": PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512" if field == "kafka_sasl_mechanism" else ""
-            yield {field, "kafka_security_protocol"}, f"{protocol} and {_name(field)} is missing{choice}"
+    if mechanism == "AWS_MSK_IAM" and not msk_iam.is_installed():
+        yield (
+            {"kafka_sasl_mechanism"},
+            f"{_name('kafka_sasl_mechanism')} is {mechanism}, and its library is missing:"
+            " pip install 'confirmation-streams[msk]'",
+        )
+    if s.kafka_oauth_ca_file is not None:
+        try:
+            _trusting("kafka_oauth_ca_file", s.kafka_oauth_ca_file)
+        except Unusable as error:
+            yield {error.field}, str(error)
 
 
 def _context(s: Settings) -> ssl.SSLContext:
@@ -103,14 +177,24 @@ def _context(s: Settings) -> ssl.SSLContext:
     if s.kafka_ca_file is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        _readable("kafka_ca_file", s.kafka_ca_file)
-        try:
-            context.load_verify_locations(s.kafka_ca_file)
-        except ssl.SSLError:
-            raise Unusable("kafka_ca_file", f"({s.kafka_ca_file}) holds no certificate in PEM form") from None
+        _trust(context, "kafka_ca_file", s.kafka_ca_file)
     if s.kafka_client_certificate_file is not None and s.kafka_client_key_file is not None:
         _load_identity(context, s, s.kafka_client_certificate_file, s.kafka_client_key_file)
     return context
+
+
+def _trusting(field: str, path: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _trust(context, field, path)
+    return context
+
+
+def _trust(context: ssl.SSLContext, field: str, path: Path) -> None:
+    _readable(field, path)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError:
+        raise Unusable(field, f"({path}) holds no certificate in PEM form") from None
 
 
 def _load_identity(context: ssl.SSLContext, s: Settings, certificate: Path, key: Path) -> None:

@@ -1,8 +1,8 @@
 """Every setting with its default, allowed range and meaning: the environment first, and nothing guessed.
 
-The class below is the only table: start-up checks, ``streams settings`` and docs/reference.md come from it.
-A wrong value stops the start, and all wrong values are named at once, since a start that fails once for
-each of five mistakes costs five deployments.
+The class below, with Kafka's part from ``kafka_table``, is the only table: start-up checks, ``streams
+settings`` and docs/reference.md come from it. A wrong value stops the start, and all wrong values are named
+at once, since a start that fails once for each of five mistakes costs five deployments.
 """
 
 from __future__ import annotations
@@ -11,21 +11,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from streams.settings.environment import PREFIX
+from streams.settings.fields import TOPIC, HostNames, PlainName, Seconds, number, other, secret
+from streams.settings.kafka_table import KafkaSettings
 from streams.settings.values import (
     MASK,
     address,
     existing_file,
     header_text,
     host,
-    host_names,
     http_url,
-    plain_name,
-    sasl_user,
-    seconds,
-    servers,
     user,
     without_query,
 )
@@ -45,126 +42,38 @@ class SettingsError(ValueError):
         self.problems = tuple(problems)
 
 
-def _number(default: float, low: float, high: float, unit: str, meaning: str) -> Any:
-    allowed = f"{low:,.12g} to {high:,.12g}"
-    return Field(
-        default, ge=low, le=high, description=meaning, json_schema_extra={"unit": unit, "allowed": allowed}
-    )
-
-
-def _other(default: object, allowed: str, meaning: str, **more: str | bool) -> Any:
-    return Field(default, description=meaning, json_schema_extra={"unit": "", "allowed": allowed, **more})
-
-
-def _secret(allowed: str, meaning: str, **more: str) -> Any:
-    return _other(None, allowed, meaning, secret=True, **more)
-
-
-_PEM = "a PEM file that exists"
-_TOPIC = "up to 200 letters, digits, '.', '_' and '-'"
-
-Servers = Annotated[tuple[str, ...], BeforeValidator(servers)]
-HostNames = Annotated[tuple[str, ...], BeforeValidator(host_names)]
-Seconds = Annotated[float, BeforeValidator(seconds)]
-PlainName = Annotated[str, AfterValidator(plain_name)]
-PemFile = Annotated[Path, AfterValidator(existing_file)] | None
-
-
-class Settings(BaseModel):
+class Settings(KafkaSettings):
     """The effective settings. Durations are seconds. Made by ``load_settings``; never changes afterwards."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    # Kafka
-    kafka_bootstrap_servers: Servers = _other(
-        ("127.0.0.1:9092",),
-        "host:port, several with commas; IPv6 in brackets, as in [::1]:9092",
-        "The brokers that are asked first; they name the others",
-    )
-    group_id: PlainName = _other(
-        "confirmation-streams", _TOPIC, "Consumer group, and the beginning of every transactional.id"
-    )
-    group_instance_id: PlainName | None = _other(
-        None, _TOPIC, "Static membership: a name that no other live worker has, as a StatefulSet's pod name"
-    )
-    session_timeout: Seconds = _number(
-        10,
-        6,
-        60,
-        "s",
-        "session.timeout.ms: so long after a crash a worker's partitions are given to others",
-    )
-    heartbeat_interval: Seconds = _number(
-        3, 0.5, 20, "s", "heartbeat.interval.ms: the pause between two heartbeats"
-    )
-    rebalance_timeout: Seconds = _number(
-        15, 2, 300, "s", "A rebalance waits so long for a worker that does not join again"
-    )
-    max_poll_interval: Seconds = _number(
-        300, 10, 3600, "s", "A worker that takes no records for so long leaves the group"
-    )
-    transaction_timeout: Seconds = _number(
-        10,
-        2,
-        900,
-        "s",
-        "transaction.timeout.ms: after a crash a transaction stays open so long, and readers wait for it",
-    )
-
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _other(
-        "PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", "Kafka's security.protocol: TLS, SASL, both"
-    )
-    kafka_ca_file: PemFile = _other(
-        None,
-        _PEM,
-        "Certificate authorities that are trusted for the brokers' certificates; unset: the system's",
-    )
-    kafka_client_certificate_file: PemFile = _other(
-        None, _PEM, "Mutual TLS: the worker's certificate, with any intermediate ones after it"
-    )
-    kafka_client_key_file: PemFile = _other(None, _PEM, "Mutual TLS: the key of that certificate")
-    kafka_client_key_password: SecretStr | None = _secret("any text", "Password of that key, if it has one")
-    kafka_host_name_check: Literal["required", "off"] = _other(
-        "required",
-        "required, off",
-        "Whether a broker's certificate must have the host name by which the worker calls it",
-    )
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = _other(
-        None, "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", "How the brokers check user and password"
-    )
-    kafka_sasl_user: Annotated[str, AfterValidator(sasl_user)] | None = _other(
-        None, "printable text", "User at the brokers"
-    )
-    kafka_sasl_password: SecretStr | None = _secret("any text", "Password at the brokers")
-
     # Topics
-    actions_topic: PlainName = _other("actions", _TOPIC, "Read: the campaign actions")
-    status_topic: PlainName = _other("supporter-status", _TOPIC, "Read: who is a subscriber (compacted)")
-    emails_topic: PlainName = _other("confirmation-emails", _TOPIC, "Written: one record per confirmation")
-    dead_letters_topic: PlainName = _other(
-        "actions.dlq", _TOPIC, "Written: actions from which no email can be made"
+    actions_topic: PlainName = other("actions", TOPIC, "Read: the campaign actions")
+    status_topic: PlainName = other("supporter-status", TOPIC, "Read: who is a subscriber (compacted)")
+    emails_topic: PlainName = other("confirmation-emails", TOPIC, "Written: one record per confirmation")
+    dead_letters_topic: PlainName = other(
+        "actions.dlq", TOPIC, "Written: actions from which no email can be made"
     )
-    topic_partitions: int = _number(
+    topic_partitions: int = number(
         8,
         1,
         1000,
         "partitions",
         "Partitions of topics that the worker creates, where no other topic says how many",
     )
-    topic_replication: int = _number(
+    topic_replication: int = number(
         1, 1, 10, "replicas", "Replicas of topics that the worker creates; 3 in production"
     )
-    actions_start: Literal["earliest", "latest"] | None = _other(
+    actions_start: Literal["earliest", "latest"] | None = other(
         None,
         "earliest, latest",
         "Where a group without committed offsets begins; unset: not ready until a person decides",
         bare="ACTIONS_START",
     )
 
-    confirm_repeats_at: Literal["deliver"] | None = _other(
+    confirm_repeats_at: Literal["deliver"] | None = other(
         None, "deliver", "A stage at which actions with a contact.dupeRank above 0 get an email, too"
     )
-    duplicate_window: Seconds = _number(
+
+    duplicate_window: Seconds = number(
         0,
         0,
         86_400,
@@ -173,42 +82,42 @@ class Settings(BaseModel):
     )
 
     # Table of statuses
-    store: Literal["rocksdb", "memory"] = _other("rocksdb", "rocksdb, memory", "Where the table is kept")
-    store_folder: Path = _other(Path("state"), "a folder", "Where rocksdb keeps its files")
-    store_block_cache: int = _number(64, 1, 65536, "MiB", "rocksdb's block cache for each partition")
+    store: Literal["rocksdb", "memory"] = other("rocksdb", "rocksdb, memory", "Where the table is kept")
+    store_folder: Path = other(Path("state"), "a folder", "Where rocksdb keeps its files")
+    store_block_cache: int = number(64, 1, 65536, "MiB", "rocksdb's block cache for each partition")
 
     # Lookup
-    organisations_file: Annotated[Path, AfterValidator(existing_file)] | None = _other(
+    organisations_file: Annotated[Path, AfterValidator(existing_file)] | None = other(
         None, "a TOML file that exists", "Each organisation's own lookup", bare="ORGANISATIONS_FILE"
     )
-    lookup_url: Annotated[str, AfterValidator(http_url)] | None = _other(
+    lookup_url: Annotated[str, AfterValidator(http_url)] | None = other(
         None,
         "http(s)://host[:port][/path], without user, password or #fragment",
         "One lookup for every organisation, where there is no organisations file; unset: two buttons",
     )
-    lookup_authorization: Annotated[SecretStr, AfterValidator(header_text)] | None = _secret(
+    lookup_authorization: Annotated[SecretStr, AfterValidator(header_text)] | None = secret(
         "printable ASCII", "Raw value of the Authorization header"
     )
-    lookup_user: Annotated[str, AfterValidator(user)] | None = _other(
+    lookup_user: Annotated[str, AfterValidator(user)] | None = other(
         None, "printable, without ':'", "User for Basic authentication"
     )
-    lookup_password: SecretStr | None = _secret("any text", "Password for Basic authentication")
-    lookup_deadline: Seconds = _number(
+    lookup_password: SecretStr | None = secret("any text", "Password for Basic authentication")
+    lookup_deadline: Seconds = number(
         2, 0.05, 30, "s", "A lookup that has not answered by then has failed: two buttons"
     )
-    lookup_concurrency: int = _number(
+    lookup_concurrency: int = number(
         64, 1, 1000, "lookups", "How many lookups of one organisation are under way at once"
     )
-    lookup_keep_subscribed: Seconds = _number(
+    lookup_keep_subscribed: Seconds = number(
         86_400, 0, 31_536_000, "s", "How long the answer 'subscribed' is kept; 0: it is used once"
     )
-    lookup_keep_not_subscribed: Seconds = _number(
+    lookup_keep_not_subscribed: Seconds = number(
         3_600, 0, 31_536_000, "s", "How long the answer 'not subscribed' is kept; 0: it is used once"
     )
-    max_pending_lookups: int = _number(
+    max_pending_lookups: int = number(
         512, 1, MOST_PENDING_LOOKUPS, "lookups", "How many actions of one partition may await their lookups"
     )
-    pending_lookups_per_organisation: int = _number(
+    pending_lookups_per_organisation: int = number(
         128,
         1,
         MOST_PENDING_LOOKUPS,
@@ -217,39 +126,39 @@ class Settings(BaseModel):
     )
 
     # Flow
-    chunk_records: int = _number(
+    chunk_records: int = number(
         2000, 1, 50_000, "records", "How many records a lane is given at once, at most"
     )
-    max_unsettled: int = _number(
+    max_unsettled: int = number(
         20_000,
         100,
         1_000_000,
         "records",
         "How many records of one partition may be taken and not committed; then it is not fetched",
     )
-    dead_letter_ceiling: float = _number(
+    dead_letter_ceiling: float = number(
         0.5, 0, 1, "share", "A larger share of dead letters among its last 1,000 actions stops a partition"
     )
-    stuck_after: Seconds = _number(
+    stuck_after: Seconds = number(
         30, 5, 3600, "s", "After so long without progress, a lane with work or the consumer fails /livez"
     )
-    drain_grace: Seconds = _number(
+    drain_grace: Seconds = number(
         5, 0, 300, "s", "A worker that is told to stop waits so long for lookups under way"
     )
 
     # Web page and log
-    web_host: Annotated[str, AfterValidator(host)] = _other(
+    web_host: Annotated[str, AfterValidator(host)] = other(
         "127.0.0.1",
         "an IP address or host name",
         "Where metrics and probes listen; 0.0.0.0: at every IPv4 address, :: at every IPv6 one alone",
     )
-    web_host_names: HostNames | None = _other(
+    web_host_names: HostNames | None = other(
         None,
         "host names, several with commas",
         "Names by which a reverse proxy or Prometheus asks for the pages, if public DNS has them",
     )
-    web_port: int = _number(6066, 1, 65535, "port", "Where metrics and probes listen")
-    web_address: Annotated[str, AfterValidator(address)] | None = _other(
+    web_port: int = number(6066, 1, 65535, "port", "Where metrics and probes listen")
+    web_address: Annotated[str, AfterValidator(address)] | None = other(
         None,
         "a host, or host:port; IPv6 in brackets before a port",
         "Where other workers ask for the page; unset: STREAMS_WEB_HOST, or the machine's name if that is all",
@@ -257,14 +166,14 @@ class Settings(BaseModel):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
-    ] = _other("info", "debug, info, warning, error", "The lowest level that is logged")
-    log_style: Literal["auto", "json", "text"] = _other(
+    ] = other("info", "debug, info, warning, error", "The lowest level that is logged")
+    log_style: Literal["auto", "json", "text"] = other(
         "auto", "auto, json, text", "How log lines look; auto is text in a terminal and JSON elsewhere"
     )
-    sentry_dsn: SecretStr | None = _secret(
+    sentry_dsn: SecretStr | None = secret(
         "a Sentry DSN", "Where errors are reported, with the extra sentry", bare="SENTRY_DSN"
     )
-    otlp_endpoint: Annotated[str, AfterValidator(http_url)] | None = _other(
+    otlp_endpoint: Annotated[str, AfterValidator(http_url)] | None = other(
         None,
         "an http:// or https:// URL",
         "Where traces go (OTLP over HTTP), with the extra otel",

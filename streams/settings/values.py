@@ -16,6 +16,7 @@ MASK = "********"
 _HOST_LABELS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d)", re.ASCII)
+_EXTENSION = re.compile(r"(?!auth=)[A-Za-z]+=[!-+\--~]+")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 # What may be a password in a URL or a list of servers: all before the last @, and, where somebody left out
@@ -140,3 +141,13 @@ def sasl_user(name: str) -> str:
     if not name.isprintable():
         raise ValueError
     return name
+
+
+def sasl_extensions(value: object) -> object:
+    """``name=value,name=value`` to a tuple of these parts; ``auth`` is the token's (RFC 7628, 3.1)."""
+    if not isinstance(value, str):
+        return value
+    extensions = tuple(part.strip() for part in value.split(","))
+    if not all(_EXTENSION.fullmatch(part) for part in extensions):
+        raise ValueError
+    return extensions

@@ -22,6 +22,7 @@ class FakeWorker:
     behind: set[int] = field(default_factory=set)
     coordinated: bool = True
     group_fault: str | None = None
+    token_fault: str | None = None
     ending: bool = False
     silent_for: float = 0.0
     lanes: FakeLanes = field(default_factory=lambda: FakeLanes([FakeLane(0), FakeLane(1)]))

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.ports import free_port
+from tests.security.token_server import AUDIENCE, CLIENT, ISSUER, SECRET, TokenServer, token_server
 
 HOST = "127.0.0.1"
 USER, PASSWORD = "worker", "open-sesame,=1"  # a comma and an equals sign are special in SCRAM
@@ -33,7 +34,10 @@ LISTENERS = {
     "RENAMED": ("SSL", "broker"),
     "SASLTLS": ("SASL_SSL", "broker"),
     "SASLCLEAR": ("SASL_PLAINTEXT", None),
+    "OAUTH": ("SASL_SSL", "broker"),
 }
+#: Milliseconds that a session lasts at the listener OAUTH, if its token lasts as long.
+SESSION_MS = 2_000
 
 
 class Certificates:
@@ -69,8 +73,9 @@ class Certificates:
 class SecureBroker:
     """Where its listeners are, and settings that connect to them."""
 
-    def __init__(self, certificates: Certificates, ports: Mapping[str, int]) -> None:
+    def __init__(self, certificates: Certificates, ports: Mapping[str, int], tokens: TokenServer) -> None:
         self.certificates = certificates
+        self.tokens = tokens
         self._ports = ports
 
     def address(self, listener: str) -> str:
@@ -93,7 +98,14 @@ class SecureBroker:
         if listener.startswith("MUTUAL"):
             given["KAFKA_CLIENT_CERTIFICATE_FILE"] = self.certificates.path("client")
             given["KAFKA_CLIENT_KEY_FILE"] = self.certificates.path("client")
-        if protocol.startswith("SASL"):
+        if listener == "OAUTH":
+            given |= {
+                "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+                "KAFKA_OAUTH_TOKEN_URL": self.tokens.url,
+                "KAFKA_OAUTH_CLIENT_ID": CLIENT,
+                "KAFKA_OAUTH_CLIENT_SECRET": SECRET,
+            }
+        elif protocol.startswith("SASL"):
             given |= {
                 "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512" if listener == "SASLTLS" else "PLAIN",
                 "KAFKA_SASL_USER": USER if listener == "SASLTLS" else PLAIN_USER,
@@ -106,9 +118,10 @@ class SecureBroker:
         return {f"STREAMS_{name}": value for name, value in self.settings(listener, **changed).items()}
 
 
-def _properties(certificates: Certificates, ports: Mapping[str, int]) -> dict[str, str]:
+def _properties(certificates: Certificates, ports: Mapping[str, int], tokens: TokenServer) -> dict[str, str]:
     plain = "org.apache.kafka.common.security.plain.PlainLoginModule required"
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    bearer = "org.apache.kafka.common.security.oauthbearer"
     clients = ",".join(f"{name}://{HOST}:{ports[name]}" for name in LISTENERS)
     # Another name of this machine, and not one of the certificate's.
     advertised = clients.replace(f"RENAMED://{HOST}", "RENAMED://127.1")
@@ -120,7 +133,7 @@ def _properties(certificates: Certificates, ports: Mapping[str, int]) -> dict[st
         "controller.quorum.voters": f"1@{HOST}:{ports['CONTROLLER']}",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         # Whoever comes without a name: the broker itself, and tests that look at it.
-        "super.users": f"User:ANONYMOUS;User:{USER};User:{PLAIN_USER};User:tls-worker",
+        "super.users": f"User:ANONYMOUS;User:{USER};User:{PLAIN_USER};User:tls-worker;User:{CLIENT}",
         "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]+).*$/$1/,DEFAULT",
         "listener.name.mutual.ssl.client.auth": "required",
         "listener.name.mutual12.ssl.client.auth": "required",
@@ -129,6 +142,15 @@ def _properties(certificates: Certificates, ports: Mapping[str, int]) -> dict[st
         "listener.name.saslclear.sasl.enabled.mechanisms": "PLAIN",
         "listener.name.sasltls.scram-sha-256.sasl.jaas.config": scram,
         "listener.name.sasltls.scram-sha-512.sasl.jaas.config": scram,
+        "listener.name.oauth.sasl.enabled.mechanisms": "OAUTHBEARER",
+        "listener.name.oauth.oauthbearer.sasl.jaas.config": f"{bearer}.OAuthBearerLoginModule required;",
+        "listener.name.oauth.oauthbearer.sasl.server.callback.handler.class": (
+            f"{bearer}.OAuthBearerValidatorCallbackHandler"
+        ),
+        "listener.name.oauth.oauthbearer.connections.max.reauth.ms": str(SESSION_MS),
+        "sasl.oauthbearer.jwks.endpoint.url": tokens.jwks_url,
+        "sasl.oauthbearer.expected.audience": AUDIENCE,
+        "sasl.oauthbearer.expected.issuer": ISSUER,
         "num.partitions": "2",
     }
     for name, (protocol, certificate) in LISTENERS.items():
@@ -140,7 +162,7 @@ def _properties(certificates: Certificates, ports: Mapping[str, int]) -> dict[st
                 f"{prefix}.ssl.truststore.type": "PEM",
                 f"{prefix}.ssl.truststore.location": certificates.path("ca"),
             }
-        if protocol.startswith("SASL"):
+        if protocol.startswith("SASL") and name != "OAUTH":
             properties[f"{prefix}.plain.sasl.jaas.config"] = f'{plain} user_{PLAIN_USER}="{PLAIN_PASSWORD}";'
     return properties
 
@@ -169,8 +191,14 @@ def _add_scram_users(broker: SecureBroker) -> None:
 def secure_broker(folder: Path) -> Iterator[SecureBroker]:
     certificates = Certificates(folder)
     ports = {name: free_port() for name in (*LISTENERS, "CONTROLLER")}
-    properties = _properties(certificates, ports)
-    with EmbeddedKafka(port=ports["PLAINTEXT"], properties=properties, heap="256m"):
-        broker = SecureBroker(certificates, ports)
-        _add_scram_users(broker)
-        yield broker
+    with token_server() as tokens:
+        kafka = EmbeddedKafka(
+            port=ports["PLAINTEXT"],
+            properties=_properties(certificates, ports, tokens),
+            heap="256m",
+            jvm_options=[f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={tokens.jwks_url}"],
+        )
+        with kafka:
+            broker = SecureBroker(certificates, ports, tokens)
+            _add_scram_users(broker)
+            yield broker

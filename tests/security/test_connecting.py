@@ -64,6 +64,7 @@ WAYS: list[tuple[str, Mistake]] = [
     ("SASLTLS", {"SASL_MECHANISM": "SCRAM-SHA-256"}),
     ("SASLTLS", {"SASL_MECHANISM": "SCRAM-SHA-512"}),
     ("SASLCLEAR", {}),
+    ("OAUTH", {}),
 ]
 
 
@@ -240,6 +241,26 @@ MISTAKES: dict[str, tuple[str, Mistake, str]] = {
         "SASLCLEAR",
         {"SECURITY_PROTOCOL": "PLAINTEXT", **NO_SASL},
         "asks for user and password and STREAMS_KAFKA_SECURITY_PROTOCOL is PLAINTEXT: set SASL_PLAINTEXT",
+    ),
+    "wrong client secret": (
+        "OAUTH",
+        {"OAUTH_CLIENT_SECRET": WRONG},
+        "refuses STREAMS_KAFKA_OAUTH_CLIENT_ID or STREAMS_KAFKA_OAUTH_CLIENT_SECRET: one of them is wrong",
+    ),
+    "scope that the token server does not know": (
+        "OAUTH",
+        {"OAUTH_SCOPE": "unknown"},
+        "refuses STREAMS_KAFKA_OAUTH_SCOPE (invalid_scope)",
+    ),
+    "token for another audience": (
+        "OAUTH",
+        {"OAUTH_SCOPE": "audience=elsewhere"},
+        "the broker at {address} refuses our token: it may expect another issuer, audience or scope",
+    ),
+    "a password against a port that wants a token": (
+        "OAUTH",
+        BY_PLAIN | {f"OAUTH_{name}": None for name in ("TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET")},
+        "does not offer STREAMS_KAFKA_SASL_MECHANISM PLAIN: it offers OAUTHBEARER",
     ),
     "a password against a port that wants none": (
         "TLS",

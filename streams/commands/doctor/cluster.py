@@ -21,7 +21,7 @@ from streams.commands.doctor.findings import Finding, note, ok, problem
 from streams.commands.installation import Described, Installation, describe
 from streams.kafka import authorization
 from streams.kafka.acls import least
-from streams.kafka.connection_check import access_problem
+from streams.kafka.connection_check import no_access
 from streams.kafka.topics import administering
 
 #: Answers that say nothing of Kafka's health: this user may not ask, or the broker is too old to be asked.
@@ -79,7 +79,7 @@ async def looked_at(
 
 
 async def _unreachable(installation: Installation, error: Exception) -> Finding:
-    if (sentence := await access_problem(installation.connection)) is not None:
+    if (sentence := await no_access(installation.connection)) is not None:
         return problem("brokers", sentence, "mend that: no worker with these settings starts")
     return problem(
         "brokers",

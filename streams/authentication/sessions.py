@@ -1,0 +1,88 @@
+"""Connections that are closed before the broker would do it.
+
+With ``connections.max.reauth.ms`` (KIP-368), and with tokens, a broker says with its answer to a client's
+proof how long the session lasts, and closes the connection at the first request after that. aiokafka passes
+over that answer. A connection of this module closes itself earlier, between two requests: the client opens
+another one for its next request, with a new proof, and no request is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiokafka import conn
+from aiokafka.protocol.admin import SaslAuthenticateRequest
+
+#: A session is not used for longer than a share between these two of its lifetime: not all connections of a
+#: worker shall be opened anew in the same moment.
+SHORTEST_SHARE, LONGEST_SHARE = 0.75, 0.9
+
+
+class SessionConnection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no types
+    """A connection that ends its session by itself."""
+
+    #: Gives a number from 0 to 1.
+    random: Callable[[], float] = staticmethod(random.random)
+    _session_end: asyncio.TimerHandle | None = None
+    _session_over = False
+
+    def send(self, request: Any, expect_response: bool = True) -> Awaitable[Any]:
+        """Do what aiokafka's connection does, and note what is said of the session."""
+        answer: Awaitable[Any] = super().send(request, expect_response)
+        return self._noted(answer) if isinstance(request, SaslAuthenticateRequest) else answer
+
+    async def _noted(self, answer: Awaitable[Any]) -> Any:
+        response = await answer
+        # Version 0 of the answer does not tell; 0 says that the session does not end.
+        lifetime = getattr(response, "session_lifetime_ms", 0) / 1000
+        if lifetime > 0:
+            share = SHORTEST_SHARE + (LONGEST_SHARE - SHORTEST_SHARE) * self.random()
+            self._session_end = self._loop.call_later(share * lifetime, _end_session, weakref.ref(self))
+        return response
+
+    def _handle_frame(self, response: bytes) -> None:
+        super()._handle_frame(response)
+        self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        # What is under way gets its answer: a broker looks at the session's end when a request comes in.
+        if self._session_over and not self._requests:
+            self.close(reason=conn.CloseReason.IDLE_DROP)
+
+    def close(self, reason: Any = None, exc: Exception | None = None) -> Any:
+        """Do what aiokafka's connection does."""
+        if self._session_end is not None:
+            self._session_end.cancel()
+        return super().close(reason, exc)
+
+    def authenticator_oauth(self) -> Any:
+        """Make what proves by a token who we are."""
+        return _Bearer(sasl_oauth_token_provider=self._sasl_oauth_token_provider)
+
+
+def _end_session(connection: weakref.ref[SessionConnection]) -> None:
+    if (held := connection()) is not None:
+        held._session_over = True
+        held._close_if_over()
+
+
+class _Bearer(conn.OAuthAuthenticator):  # type: ignore[misc]  # aiokafka ships no types
+    """Takes a refusal for one.
+
+    A broker answers to a token that it refuses with a challenge first (RFC 7628, section 3.2.2), which
+    aiokafka takes for consent; then it waits for one more message, to which it answers with the error.
+    """
+
+    async def step(self, payload: bytes | None) -> Any:
+        if self._token_sent and payload:
+            return b"\x01", True
+        return await super().step(payload)
+
+
+def end_sessions_in_time() -> None:
+    """Let every aiokafka client of this process connect as this module says."""
+    conn.AIOKafkaConnection = SessionConnection
