@@ -90,9 +90,9 @@ LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 lock: $(STAMP) ## Write the lock files anew from pyproject.toml
 	@echo "Resolving every package to an exact version ..."
 	@$(LOCK) --all-extras pyproject.toml --output-file requirements.lock
-	@$(LOCK) --constraint requirements.lock --extra sentry --extra otel pyproject.toml --output-file requirements.worker.lock
-	@$(LOCK) --constraint requirements.lock --extra mailer pyproject.toml --output-file requirements.mailer.lock
-	@$(LOCK) --constraint requirements.lock --extra proca pyproject.toml --output-file requirements.proca.lock
+	@$(LOCK) --constraint requirements.lock --extra sentry --extra otel --extra msk pyproject.toml --output-file requirements.worker.lock
+	@$(LOCK) --constraint requirements.lock --extra mailer --extra msk pyproject.toml --output-file requirements.mailer.lock
+	@$(LOCK) --constraint requirements.lock --extra proca --extra msk pyproject.toml --output-file requirements.proca.lock
 	@echo hatchling | $(LOCK) --constraint requirements.lock - --output-file requirements.build.lock
 
 clean: ## Remove the virtual environment and caches of this checkout

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import Any
 
 from examples.settings import KafkaSettings, WrongSetting
+from streams.authentication import msk_iam
+from streams.authentication.client_credentials import ClientCredentials
+from streams.authentication.sessions import end_sessions_in_time
+from streams.authentication.tokens import TokenProvider
 
 
 def kafka_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -23,10 +28,39 @@ def kafka_options(settings: KafkaSettings) -> dict[str, Any]:
         if settings.kafka_client_certificate_file:
             _identify(context, settings)
     if settings.kafka_security_protocol.startswith("SASL"):
-        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
-        options["sasl_plain_username"] = settings.kafka_sasl_user
-        options["sasl_plain_password"] = settings.kafka_sasl_password
+        end_sessions_in_time()
+        options |= _who_we_are(settings)
     return options
+
+
+def _who_we_are(settings: KafkaSettings) -> dict[str, Any]:
+    if settings.kafka_sasl_mechanism == "OAUTHBEARER":
+        name = f"{settings.PREFIX}KAFKA_OAUTH"
+        credentials = ClientCredentials(
+            settings.kafka_oauth_token_url,
+            settings.kafka_oauth_client_id,
+            settings.kafka_oauth_client_secret,
+            settings.kafka_oauth_scope or None,
+            trusting(f"{name}_CA_FILE", settings.kafka_oauth_ca_file),
+            name,
+        )
+        parts = [part.partition("=") for part in settings.kafka_oauth_extensions.split(",") if part]
+        extensions = {key.strip(): value.strip() for key, _, value in parts}
+        provider = TokenProvider(credentials.fetch, extensions)
+    elif settings.kafka_sasl_mechanism == "AWS_MSK_IAM":
+        if not msk_iam.is_installed():
+            raise WrongSetting(
+                f"{settings.PREFIX}KAFKA_SASL_MECHANISM is AWS_MSK_IAM, and its library is missing:"
+                " pip install 'confirmation-streams[msk]'."
+            )
+        provider = TokenProvider(partial(msk_iam.fetch, settings.kafka_aws_region))
+    else:
+        return {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": settings.kafka_sasl_user,
+            "sasl_plain_password": settings.kafka_sasl_password,
+        }
+    return {"sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_provider": provider}
 
 
 def trusting(name: str, file: str) -> ssl.SSLContext:

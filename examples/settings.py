@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+#: What each mechanism needs.
+NEEDED = {
+    **dict.fromkeys(("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), ("kafka_sasl_user", "kafka_sasl_password")),
+    "OAUTHBEARER": ("kafka_oauth_token_url", "kafka_oauth_client_id", "kafka_oauth_client_secret"),
+    "AWS_MSK_IAM": ("kafka_aws_region",),
+}
+#: What OAUTHBEARER may have besides.
+ALLOWED = ("kafka_oauth_scope", "kafka_oauth_extensions", "kafka_oauth_ca_file")
+MECHANISMS = tuple(NEEDED)
 
 
 class WrongSetting(Exception):
@@ -54,11 +62,16 @@ class KafkaSettings:
     kafka_client_certificate_file: str = setting("Mutual TLS: the own certificate, PEM", "")
     kafka_client_key_file: str = setting("Mutual TLS: its key, PEM", "")
     kafka_client_key_password: str = setting("Opens that key, if it is encrypted", "", secret=True)
-    kafka_sasl_mechanism: str = setting(
-        "How user and password are proved to the brokers", "", choices=MECHANISMS
-    )
+    kafka_sasl_mechanism: str = setting("How it proves to the brokers who it is", "", choices=MECHANISMS)
     kafka_sasl_user: str = setting("User at the brokers", "")
     kafka_sasl_password: str = setting("Password at the brokers", "", secret=True)
+    kafka_oauth_token_url: str = setting("OAUTHBEARER: the token endpoint of the OIDC provider", "")
+    kafka_oauth_client_id: str = setting("OAUTHBEARER: who asks for the token", "")
+    kafka_oauth_client_secret: str = setting("OAUTHBEARER: the secret of that client", "", secret=True)
+    kafka_oauth_scope: str = setting("OAUTHBEARER: what the token is asked for", "")
+    kafka_oauth_extensions: str = setting("OAUTHBEARER: `name=value`, several with commas", "")
+    kafka_oauth_ca_file: str = setting("OAUTHBEARER: who may vouch for the token endpoint, PEM", "")
+    kafka_aws_region: str = setting("AWS_MSK_IAM: the region of the cluster", "")
 
     def objections(self) -> Iterator[str]:
         """Say in sentences which values cannot be used beside the others."""
@@ -69,10 +82,17 @@ class KafkaSettings:
         if bool(self.kafka_client_certificate_file) != bool(self.kafka_client_key_file):
             client = f"{self.PREFIX}KAFKA_CLIENT"
             yield f"{client}_CERTIFICATE_FILE and {client}_KEY_FILE go together."
-        for name in ("kafka_sasl_mechanism", "kafka_sasl_user", "kafka_sasl_password"):
+        has_sasl = self.kafka_security_protocol.startswith("SASL")
+        if bool(self.kafka_sasl_mechanism) != has_sasl:
+            yield (f"{self.PREFIX}KAFKA_SASL_MECHANISM is {'missing' if has_sasl else 'set'} and {protocol}.")
+        needed = NEEDED.get(self.kafka_sasl_mechanism, ()) if has_sasl else ()
+        mechanism = f"{self.PREFIX}KAFKA_SASL_MECHANISM is {self.kafka_sasl_mechanism or 'missing'}"
+        for name in dict.fromkeys((*(each for several in NEEDED.values() for each in several), *ALLOWED)):
             is_set = bool(getattr(self, name))
-            if is_set != self.kafka_security_protocol.startswith("SASL"):
-                yield f"{self.PREFIX}{name.upper()} is {'set' if is_set else 'missing'} and {protocol}."
+            allowed = name in ALLOWED and "kafka_oauth_token_url" in needed
+            if is_set != (name in needed) and not allowed:
+                why = mechanism if has_sasl else protocol
+                yield f"{self.PREFIX}{name.upper()} is {'set' if is_set else 'missing'} and {why}."
 
 
 S = TypeVar("S", bound=KafkaSettings)

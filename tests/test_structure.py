@@ -63,6 +63,8 @@ LONG = {
 
 #: Modules of the worker without a test file of the same name, with the reason.
 TESTED_ELSEWHERE = {
+    "streams.settings.fields": "test_table and test_values read every field made with it",
+    "streams.settings.kafka_table": "is a part of the table; test_connection reads it",
     "streams.app": "is the worker that tests/integration runs",
     "streams.actions.outcomes": "types only",
     "streams.kafka.faust_options": "tests/integration runs workers with them",
