@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
+from streams.authentication.tokens import Token, TokenProvider
 from streams.kafka.credentials import credentials
 
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+TOKENS = TokenProvider(lambda: Token("t", 60))
 USER = {"sasl_plain_username": "worker", "sasl_plain_password": "open-sesame"}
 
 
@@ -17,6 +19,15 @@ USER = {"sasl_plain_username": "worker", "sasl_plain_password": "open-sesame"}
     [
         {"security_protocol": "PLAINTEXT"},
         {"security_protocol": "SSL", "ssl_context": CONTEXT},
+        *(
+            {
+                "security_protocol": protocol,
+                "ssl_context": context,
+                "sasl_mechanism": "OAUTHBEARER",
+                "sasl_oauth_token_provider": TOKENS,
+            }
+            for protocol, context in (("SASL_PLAINTEXT", None), ("SASL_SSL", CONTEXT))
+        ),
         *(
             {"security_protocol": protocol, "ssl_context": context, "sasl_mechanism": mechanism, **USER}
             for protocol, context in (("SASL_PLAINTEXT", None), ("SASL_SSL", CONTEXT))

@@ -125,6 +125,25 @@ async def test_a_server_without_starttls_gets_nothing(authority: tuple[trustme.C
         assert not server.letters
 
 
+def test_a_token_provider_reaches_the_kafka_clients() -> None:
+    """With OAUTHBEARER clients are given who fetches tokens; a user beside it is refused."""
+    given = {
+        "SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "SASL_MECHANISM": "OAUTHBEARER",
+        "OAUTH_TOKEN_URL": "http://127.0.0.1:1/",
+        "OAUTH_CLIENT_ID": "mailer",
+        "OAUTH_CLIENT_SECRET": PASSWORD,
+        "OAUTH_EXTENSIONS": "logicalCluster=lkc-1, identityPoolId=pool-1",
+    }
+    environ = GIVEN | {f"MAILER_KAFKA_{name}": value for name, value in given.items()}
+    options = kafka_options(read_settings(Settings, environ))
+    assert options["sasl_mechanism"] == "OAUTHBEARER"
+    extensions = options["sasl_oauth_token_provider"].extensions()
+    assert extensions == {"logicalCluster": "lkc-1", "identityPoolId": "pool-1"}
+    with pytest.raises(WrongSetting, match="KAFKA_SASL_USER is set and MAILER_KAFKA_SASL_MECHANISM is OAUTH"):
+        read_settings(Settings, environ | {"MAILER_KAFKA_SASL_USER": "mailer"})
+
+
 def test_mutual_tls_and_scram_reach_the_kafka_clients(
     authority: tuple[trustme.CA, Path], tmp_path: Path
 ) -> None:

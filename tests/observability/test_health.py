@@ -68,6 +68,7 @@ def test_a_spare_worker_without_partitions_is_ready() -> None:
         (FakeWorker(coordinated=False), "Kafka does not answer"),
         (FakeWorker(group_fault="not allowed Read on group g"), "not allowed Read on group g"),
         (FakeWorker(group_fault="a stranger", lanes=FakeLanes(joined=False)), "a stranger"),
+        (FakeWorker(token_fault="the token server is away"), "the token server is away"),
         (FakeWorker(ending=True), "this worker is ending"),
         (
             FakeWorker(lanes=FakeLanes(opening={4: "KafkaTimeoutError"})),

@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 
-from streams.sandbox.worker import Installation
-from tests.integration.steps import ready
-from tests.integration.topics import action, keyed, producing, read_count
+from streams.kafka.connection_check import access_problem, no_access
+from streams.sandbox.worker import Installation, WorkerProcess, problems
+from streams.settings.connection import client_options
+from streams.settings.load import load_settings
+from tests.integration.steps import command, ready
+from tests.integration.topics import action, keyed, producing, read_count, send
 from tests.security.broker import SecureBroker
 from tests.security.token_server import SECRET
 
 pytestmark = pytest.mark.kafka
+
+CLOSED = "http://127.0.0.1:1/token"
 
 
 @pytest.fixture
@@ -53,3 +58,42 @@ async def test_sessions_and_tokens_that_end_cost_no_email(broker: SecureBroker, 
         assert [each for each in lines(log) if each["level"] in ("warning", "error", "critical")] == []
         assert SECRET not in log
         assert "eyJ" not in log, "a token begins like this"
+
+
+async def test_a_worker_outlives_its_token_server(broker: SecureBroker, place: Installation) -> None:
+    """Tokens have ended and none comes: /readyz says why; when the server is back, nothing is missing."""
+    worker = await ready(place)
+    await send(broker.internal, place.names.actions, [keyed(action(number)) for number in range(20)])
+    broker.tokens.failing["lifetime=3"] = 503
+    try:
+        async with asyncio.timeout(60):
+            while not any("answers with status 503" in why for why in await reasons(worker)):  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.1)
+        await send(broker.internal, place.names.actions, [keyed(action(number)) for number in range(20, 40)])
+    finally:
+        del broker.tokens.failing["lifetime=3"]
+    emails = await read_count(broker.internal, place.names.emails, 40)
+    assert len(emails) == len({each.key for each in emails}) == 40
+    assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
+    events = [each.get("event") for each in lines(worker.log.read_text())]
+    assert "token_not_renewed" in events
+    assert "token_renewed" in events
+
+
+async def reasons(worker: WorkerProcess) -> list[str]:
+    return problems((await asyncio.to_thread(worker.get, "/readyz"))[1])
+
+
+async def test_commands_say_that_the_token_server_is_away(broker: SecureBroker, place: Installation) -> None:
+    """`streams check` ends with exit code 3 and names the token server, and a worker would wait for it."""
+    broker.tokens.failing["away"] = 503
+    place.settings["KAFKA_OAUTH_SCOPE"] = "away"
+    done = await command(place, "check")
+    del broker.tokens.failing["away"]
+    assert done.exit_code == 3, done.output
+    assert "answers with status 503" in " ".join(done.output.split())
+    options = client_options(
+        load_settings(broker.environ("OAUTH", OAUTH_SCOPE="away", OAUTH_TOKEN_URL=CLOSED))
+    )
+    assert await access_problem(options) is None
+    assert "cannot be reached" in (await no_access(options) or "")

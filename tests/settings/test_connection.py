@@ -73,6 +73,65 @@ def test_the_host_name_check_can_be_off_and_certificates_are_checked_still(pems:
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, False)
 
 
+OAUTH = {
+    f"{K}SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+    f"{K}SASL_MECHANISM": "OAUTHBEARER",
+    f"{K}OAUTH_TOKEN_URL": "https://idp.example.org/token",
+    f"{K}OAUTH_CLIENT_ID": "worker",
+    f"{K}OAUTH_CLIENT_SECRET": "open-sesame",
+}
+
+
+def test_a_token_provider_reaches_the_client() -> None:
+    """With OAUTHBEARER clients are given who fetches tokens, and what the broker wants beside them."""
+    extensions = {f"{K}OAUTH_EXTENSIONS": "logicalCluster=lkc-1, identityPoolId=pool-1"}
+    options = client_options(load_settings(OAUTH | extensions))
+    provider = options.pop("sasl_oauth_token_provider")
+    assert provider.extensions() == {"logicalCluster": "lkc-1", "identityPoolId": "pool-1"}
+    assert options == {
+        "bootstrap_servers": ["127.0.0.1:9092"],
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "OAUTHBEARER",
+    }
+
+
+@pytest.mark.parametrize("field", ["TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET"])
+def test_a_token_needs_whom_to_ask_and_as_whom(field: str) -> None:
+    """What OAUTHBEARER lacks is named."""
+    (problem,) = problems({name: value for name, value in OAUTH.items() if name != f"{K}OAUTH_{field}"})
+    assert problem == f"{K}SASL_MECHANISM is OAUTHBEARER and {K}OAUTH_{field} is missing"
+
+
+@pytest.mark.parametrize(
+    ("environ", "unused"),
+    [
+        (OAUTH | {f"{K}SASL_USER": "worker"}, "SASL_USER"),
+        (OAUTH | {f"{K}AWS_REGION": "eu-central-1"}, "AWS_REGION"),
+        (SASL | {f"{K}SECURITY_PROTOCOL": "SASL_PLAINTEXT", f"{K}OAUTH_SCOPE": "kafka"}, "OAUTH_SCOPE"),
+    ],
+)
+def test_what_the_mechanism_does_not_use_is_refused(environ: dict[str, str], unused: str) -> None:
+    """A setting that would do nothing stops the start."""
+    (problem,) = problems(environ)
+    assert problem.startswith(f"{K}{unused} is set and {K}SASL_MECHANISM is ")
+
+
+def test_aws_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra msk, the sentence says what to install; with it, clients are given a provider."""
+    environ = {
+        f"{K}SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        f"{K}SASL_MECHANISM": "AWS_MSK_IAM",
+        f"{K}AWS_REGION": "eu-central-1",
+    }
+    monkeypatch.setattr("streams.authentication.msk_iam.is_installed", lambda: False)
+    (problem,) = problems(environ)
+    assert problem.endswith("pip install 'confirmation-streams[msk]'")
+    monkeypatch.setattr("streams.authentication.msk_iam.is_installed", lambda: True)
+    options = client_options(load_settings(environ))
+    assert options["sasl_mechanism"] == "OAUTHBEARER"
+    assert "sasl_oauth_token_provider" in options
+
+
 @pytest.mark.parametrize("field", ["SASL_MECHANISM", "SASL_USER", "SASL_PASSWORD"])
 def test_sasl_needs_all_three(field: str) -> None:
     """User, password and mechanism go together with a SASL protocol: the missing one is named."""
@@ -137,7 +196,9 @@ def test_an_encrypted_key_needs_its_password(pems: Path, tmp_path: Path) -> None
 
 
 def test_an_authority_file_must_hold_one(pems: Path) -> None:
-    """A file without a certificate is refused by name."""
+    """A file without a certificate is refused by name, for the brokers and for the token endpoint."""
+    (problem,) = problems(OAUTH | {f"{K}OAUTH_CA_FILE": str(pems / "junk.pem")})
+    assert problem == f"{K}OAUTH_CA_FILE ({pems / 'junk.pem'}) holds no certificate in PEM form"
     (problem,) = problems({f"{K}SECURITY_PROTOCOL": "SSL", f"{K}CA_FILE": str(pems / "junk.pem")})
     assert problem == f"{K}CA_FILE ({pems / 'junk.pem'}) holds no certificate in PEM form"
 

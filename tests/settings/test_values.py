@@ -60,6 +60,7 @@ BAD = {
     "LOOKUP_USER": ["a:b", "a\r\nb"],
     "LOOKUP_AUTHORIZATION": ["a\r\nb", "ä", "a\tb"],
     "WEB_HOST": ["a b", "http://a", "127.0.0.1:80"],
+    "KAFKA_OAUTH_EXTENSIONS": ["a", "a=", "=b", "auth=b", "a b=c", "a=b,,c=d", "a=b\x01"],
     "WEB_HOST_NAMES": ["a b", "a.example,,b.example", "https://a.example"],
 }
 
