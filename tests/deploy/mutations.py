@@ -63,7 +63,9 @@ BAD: dict[policies.Policy, tuple[Change, ...]] = {
     policies.capped_scaling: (_set("ScaledObject", "spec/maxReplicaCount", 9),),
     policies.closed_network: (_set("NetworkPolicy", "spec/egress", [{}]),),
     policies.published_addresses: (_set("StatefulSet", f"{_CONTAINER}/env", []),),
-    policies.workers_ask_each_other: (_set("NetworkPolicy", "spec/egress", [], "confirmation-streams"),),
+    policies.workers_ask_each_other: (
+        _set("NetworkPolicy", "spec/egress", [], "confirmation-streams-workers"),
+    ),
     policies.least_rights: (_set("KafkaUser", "spec/authorization/acls/0/operations", ["All"]),),
 }
 
