@@ -25,6 +25,7 @@ def test_the_readme_s_table_leads_to_the_page() -> None:
 
 
 @pytest.mark.kafka
+@pytest.mark.timeout(600)  # two dozen commands in a row, on a machine that has much else to do
 def test_the_page_shows_what_the_commands_print(
     kafka: EmbeddedKafka, unique_name: Callable[[str], str], tmp_path: Path
 ) -> None:
