@@ -77,9 +77,9 @@ class GroupView:
                 "workers": len(self.workers),
                 "ready": self.ready,
                 "silent": self.silent,
-                **_camel(asdict(self.totals)),
+                **asdict(self.totals),
             },
-            "workers": [_camel(asdict(each)) for each in self.workers],
+            "workers": [asdict(each) for each in self.workers],
         }
 
 
@@ -215,7 +215,3 @@ def _order(worker: WorkerSummary) -> tuple[bool, list[tuple[int, str]]]:
     """Those in trouble first; then by name, and worker-2 before worker-10."""
     parts = re.findall(r"\d+|\D+", f"{worker.worker or ''} {worker.address or ''}")
     return worker.problem is None, [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
-
-
-def _camel(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {re.sub(r"_(\w)", lambda match: match[1].upper(), name): each for name, each in figures.items()}

@@ -106,9 +106,9 @@ async def test_eight_workers_are_shown_on_one_screen(topics: Make, monkeypatch: 
     totals = view["totals"]
     assert (totals["workers"], totals["ready"], totals["silent"]) == (8, 6, 1)
     assert totals["partitions"] == 7
-    assert totals["deadLetters"] == 1
+    assert totals["dead_letters"] == 1
     assert [each["worker"] for each in view["workers"]][:3] == ["worker-5", "worker-6", "worker-0"]
-    assert view["workers"][2]["lookupsDown"] == ["Second (2)"]
+    assert view["workers"][2]["lookups_down"] == ["Second (2)"]
 
 
 @pytest.mark.kafka

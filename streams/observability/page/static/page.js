@@ -150,14 +150,14 @@ function showDeadLetters() {
 // -- all workers ------------------------------------------------------------------------------------------
 
 const READY = new Map([[true, ["Ready", "answers"]], [false, ["Not ready", "down"]], [null, ["Silent", "down"]]]);
-const emailsPerSecond = (row) => (row.oneButtonPerSecond === null ? null : row.oneButtonPerSecond + row.twoButtonPerSecond);
+const emailsPerSecond = (row) => (row.one_button_per_second === null ? null : row.one_button_per_second + row.two_button_per_second);
 
 function workerCells(row, head, ready) {
-  const idle = row.oldestAgeSeconds === null && row.waiting === 0;
+  const idle = row.oldest_age_seconds === null && row.waiting === 0;
   const emails = emailsPerSecond(row);
   return [
     head, ready, { text: emails === null ? "–" : rate(emails), n: true },
-    { text: count(row.waiting), n: true }, { text: idle ? "none" : duration(row.oldestAgeSeconds), n: true }];
+    { text: count(row.waiting), n: true }, { text: idle ? "none" : duration(row.oldest_age_seconds), n: true }];
 }
 
 function showWorkers(group) {
