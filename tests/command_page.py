@@ -50,6 +50,7 @@ EXAMPLES = {
     "dead-letters list": "dead-letters list",
     "dead-letters show": "dead-letters show 1/0",
     "dead-letters retry": "dead-letters retry 1/0",
+    "top": "top --once",
     "doctor": "doctor",
     "start-at": "start-at --help",
     "breaker retry": "breaker retry --help",

@@ -112,6 +112,7 @@ TYPED: dict[str, tuple[Sequence[str], Sequence[int]]] = {
     "supporter get": (("310:ref00000001",), (0,)),
     "supporter forget": (("310:ref00000001",), (0,)),
     "dead-letters list": ((), (0,)),
+    "top": (("--once",), (1,)),
     "doctor": ((), range(101)),
     "acls": (("--make-topics",), (0,)),
 }
