@@ -12,7 +12,7 @@ _COLOURS = {"warning": "yellow", "problem": "red"}
 
 
 #: So many findings of one kind are shown, and the others counted.
-_SHOWN = 5
+_SHOWN = 10
 
 
 def show(findings: Iterable[Finding]) -> None:

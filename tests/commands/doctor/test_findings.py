@@ -32,13 +32,13 @@ def test_what_every_command_has_a_code_for_comes_before_problems() -> None:
 
 
 def test_three_thousand_findings_of_one_kind_fit_on_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
-    """Five of a kind are shown and the others counted, with one remedy; every other finding has its line."""
+    """Ten of a kind are shown and the others counted, with one remedy; every other finding has its line."""
     many = [problem("lookups", f"organisation {number}: no connection", "mend it") for number in range(3_000)]
     show([many[0], ok("brokers", "1 known"), *many[1:], problem("keys", "other", "key them")])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:5] == [f"PROBLEM  lookups: organisation {number}: no connection" for number in range(5)]
-    assert lines[5:] == [
-        "PROBLEM  lookups: and 2,995 more like these",
+    assert lines[:10] == [f"PROBLEM  lookups: organisation {number}: no connection" for number in range(10)]
+    assert lines[10:] == [
+        "PROBLEM  lookups: and 2,990 more like these",
         "           → mend it",
         "ok       brokers: 1 known",
         "PROBLEM  keys: other",
