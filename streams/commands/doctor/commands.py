@@ -25,7 +25,7 @@ def doctor(address: str | None, probe: bool, problems_only: bool, as_json: bool)
     """Look at a live installation and say what is wrong.
 
     Changes nothing, unless --probe or --ask is given. What cannot be known from outside is said. Findings of
-    one kind share a group: of more than five, the first five are shown.
+    one kind share a group: of more than ten, the first ten are shown.
 
     Exit codes, the first that fits: 2 wrong options, settings or organisations file; 3 Kafka does not answer;
     1 a problem; 0 none (warnings and notes do not count); 130 interrupted.
