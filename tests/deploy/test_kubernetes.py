@@ -56,7 +56,7 @@ def test_workers_that_ask_each_other_need_both_ways(way: str) -> None:
     (policy,) = [
         each["spec"]
         for each in policies.of_kind(found, "NetworkPolicy")
-        if each["metadata"]["name"] == "confirmation-streams"
+        if each["metadata"]["name"] == "confirmation-streams-workers"
     ]
     policy[way] = [rule for rule in policy[way] if "confirmation-streams" not in str(rule)]
     assert [sentence[-len(way) - 2 :] for sentence in policies.workers_ask_each_other(found)] == [f"({way})"]
