@@ -2,8 +2,9 @@
 
 With ``connections.max.reauth.ms`` (KIP-368), and with tokens, a broker says with its answer to a client's
 proof how long the session lasts, and closes the connection at the first request after that. aiokafka passes
-over that answer. A connection of this module closes itself earlier, between two requests: the client opens
-another one for its next request, with a new proof, and no request is lost.
+over that answer. A connection of this module takes no request any more some time earlier: the client opens
+another one for its next request, with a new proof. The old one closes when its last answer is in, so that no
+request is lost.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from aiokafka.protocol.admin import SaslAuthenticateRequest
 #: A session is not used for longer than a share between these two of its lifetime: not all connections of a
 #: worker shall be opened anew in the same moment.
 SHORTEST_SHARE, LONGEST_SHARE = 0.75, 0.9
+
+
+#: Connections whose sessions are over, until their last answer is in.
+_awaiting_answers: set[SessionConnection] = set()
 
 
 class SessionConnection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no types
@@ -44,6 +49,10 @@ class SessionConnection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aioka
             self._session_end = self._loop.call_later(share * lifetime, _end_session, weakref.ref(self))
         return response
 
+    def connected(self) -> bool:
+        """Return whether a request can be sent on this connection (asked by aiokafka's client)."""
+        return not self._session_over and bool(super().connected())
+
     def _handle_frame(self, response: bytes) -> None:
         super()._handle_frame(response)
         self._close_if_over()
@@ -53,10 +62,18 @@ class SessionConnection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aioka
         if self._session_over and not self._requests:
             self.close(reason=conn.CloseReason.IDLE_DROP)
 
+    def _end_session(self) -> None:
+        # The client lets go of a connection that takes no requests, and the task that reads answers does not
+        # hold it.
+        self._session_over = True
+        _awaiting_answers.add(self)
+        self._close_if_over()
+
     def close(self, reason: Any = None, exc: Exception | None = None) -> Any:
         """Do what aiokafka's connection does."""
         if self._session_end is not None:
             self._session_end.cancel()
+        _awaiting_answers.discard(self)
         return super().close(reason, exc)
 
     def authenticator_oauth(self) -> Any:
@@ -66,8 +83,7 @@ class SessionConnection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aioka
 
 def _end_session(connection: weakref.ref[SessionConnection]) -> None:
     if (held := connection()) is not None:
-        held._session_over = True
-        held._close_if_over()
+        held._end_session()
 
 
 class _Bearer(conn.OAuthAuthenticator):  # type: ignore[misc]  # aiokafka ships no types

@@ -52,11 +52,12 @@ async def test_a_session_that_ends_while_idle_closes_at_once(connection: Session
 
 
 async def test_what_is_under_way_gets_its_answer(connection: SessionConnection) -> None:
-    """A request whose answer is awaited keeps the connection; the answer ends it."""
+    """Once its session is over a connection takes no request; it stays until the last answer is in."""
     connection._requests.append((None, None, answer := asyncio.Future()))
     await told(connection, session_lifetime_ms=1)
     await until(lambda: connection._session_over)
-    assert connection.connected()
+    assert not connection.connected()
+    assert connection._reader is not None
     connection._handle_frame(b"answer")
     assert answer.result() == b"answer"
     assert not connection.connected()
