@@ -32,6 +32,7 @@ COMMANDS = [
     "trace",
     "supporter",
     "dead-letters",
+    "top",
     "doctor",
     "start-at",
     "breaker",

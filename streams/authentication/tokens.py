@@ -27,6 +27,8 @@ RENEW_AT = 0.8
 FETCH_WITHIN = 5.0
 #: Seconds between two attempts after a failure: the first pause, which doubles up to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+#: Seconds after which the thread looks whether the process ends.
+_LOOK_EVERY = 0.25
 
 
 class NoToken(KafkaError):  # type: ignore[misc]  # aiokafka ships no types
@@ -116,7 +118,7 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka sh
             self._waiters.append(waiter)
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=_renew, args=(weakref.ref(self), self._awake), name="token", daemon=True
+                    target=_renew, args=(weakref.ref(self), self._awake), name="token"
                 )
                 self._thread.start()
             self._awake.set()
@@ -180,9 +182,14 @@ def _tell(said: str | None, problem: str | None, serves: float) -> None:
 
 
 def _renew(provider: weakref.ref[TokenProvider], awake: threading.Event) -> None:
-    """Keep a provider's token valid until nobody holds the provider."""
-    while (held := provider()) is not None:
+    """Keep a provider's token valid until nobody holds the provider, or the process ends.
+
+    The interpreter waits for this thread at its end. One that it does not wait for may be within the TLS
+    library while that is taken down, which ends the process by SIGSEGV.
+    """
+    main = threading.main_thread()
+    while main.is_alive() and (held := provider()) is not None:
         awake.clear()
         due_in = held.renew_if_due()
         del held
-        awake.wait(due_in)
+        awake.wait(min(due_in, _LOOK_EVERY))

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     help="Lines for Kafka's own tool, the acls of a Strimzi KafkaUser, or JSON with the reasons.",
 )
 def acls(role: str, principal: str | None, mailer_group: str, make_topics: bool, form: str) -> None:
-    """Print the rights that a worker needs at the brokers, or somebody who works beside it.
+    """Print the least rights at the brokers, for each role.
 
     The least, with the settings in force. Connects to nothing. With mutual TLS the principal is the
     certificate's whole subject, or what the brokers' ssl.principal.mapping.rules make of it.

@@ -32,6 +32,7 @@ class InOneVersion:
 
     def __init__(self, struct: RequestStruct) -> None:
         self.API_KEY = struct.API_KEY  # as aiokafka's requests have it
+        self.name = type(struct).__name__
         self._struct = struct
 
     def prepare(self, versions: dict[int, tuple[int, int]]) -> RequestStruct:

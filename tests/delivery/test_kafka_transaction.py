@@ -663,8 +663,9 @@ async def test_a_broker_that_hangs_holds_up_nothing_for_long(cluster: Cluster) -
     finally:
         cluster.kafka.resume(broker)
     successor = cluster.transactions()
-    await in_the_end(successor)
-    await successor.commit([cluster.email(b"two")], 2, "")
+    # The broker may have had the whole transaction when it fell silent: opening tells, as it tells a lane.
+    if (await in_the_end(successor)).offset == 1:
+        await successor.commit([cluster.email(b"two")], 2, "")
     assert await cluster.values() == [b"one", b"two"]
 
 

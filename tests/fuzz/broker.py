@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.structs import OffsetAndMetadata
 
 from streams.delivery import kafka_transaction
-from streams.delivery.batches import InvalidRecordError
+from streams.delivery.batches import Batch, InvalidRecordError
 from streams.delivery.transaction import Position
 from tests.fuzz.wire import placed, read
 
@@ -51,37 +52,60 @@ class Broker:
         return self.positions[place]
 
     def serving(self) -> AbstractContextManager[object]:
-        """Let every transaction's producer write here."""
+        """Let every transaction be written here."""
 
-        def producer(**options: Any) -> Producer:
-            return Producer(self, **options)
+        def driver(producer: Any, _group: str) -> Driver:
+            return Driver(self, producer)
 
-        return mock.patch.object(kafka_transaction, "AIOKafkaProducer", producer)
+        return mock.patch.object(kafka_transaction, "TransactionDriver", driver)
 
 
-class Producer(AIOKafkaProducer):
-    """aiokafka's producer, whose batches go to a `Broker` and not onto a network."""
+class Driver:
+    """The transactions of one partition, whose batches go to a `Broker` and not onto a network."""
 
-    def __init__(self, broker: Broker, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, broker: Broker, producer: AIOKafkaProducer) -> None:
+        self.producer = producer
         self._broker = broker
-        self._transactional = "transactional_id" in options
         self._open: list[tuple[Place, bytes, int]] = []
-        self._closed = True  # else it complains when it goes
 
     async def start(self) -> None:
         """Connect to nothing."""
 
-    async def stop(self) -> None:
+    async def write(self, batches: Sequence[Batch]) -> list[Exception | None]:
+        assert not self._open
+        results: list[Exception | None] = [None] * len(batches)
+        for number, (topic, partition, builder, _) in enumerate(batches):
+            count = builder.record_count()
+            builder._set_producer_state(7, 0, 0)
+            raw = bytes(builder._build())
+            try:
+                self._broker.check(topic, raw)
+            except Exception as exc:  # the broker's answer
+                results[number] = exc
+                break
+            self._open.append(((topic, partition), raw, count))
+        return results
+
+    async def commit(self, place: TopicPartition, offset: OffsetAndMetadata) -> None:
+        for to, raw, count in self._open:
+            self._broker.keep(to, raw, count)
+        self._open = []
+        self._broker.positions[place] = Position(*offset)
+
+    async def abort(self) -> None:
         self._open = []
 
-    async def begin_transaction(self) -> None:
-        assert not self._open
+
+class Producer(AIOKafkaProducer):
+    """aiokafka's producer outside transactions, whose batches go to a `Broker` and not onto a network."""
+
+    def __init__(self, broker: Broker, **options: Any) -> None:
+        super().__init__(**options)
+        self._broker = broker
+        self._closed = True  # else it complains when it goes
 
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> "asyncio.Future[None]":
         count = batch.record_count()
-        if self._transactional:
-            batch._set_producer_state(7, 0, 0)
         raw = bytes(batch._build())
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
@@ -90,17 +114,5 @@ class Producer(AIOKafkaProducer):
             answer.set_exception(exc)
             return answer
         answer.set_result(None)
-        if self._transactional:
-            self._open.append(((topic, partition), raw, count))
-        else:
-            self._broker.keep((topic, partition), raw, count)
+        self._broker.keep((topic, partition), raw, count)
         return answer
-
-    async def send_offsets_to_transaction(self, offsets: Any, group_id: str) -> None:
-        self._positions = {place: Position(*found) for place, found in offsets.items()}
-
-    async def commit_transaction(self) -> None:
-        for place, raw, count in self._open:
-            self._broker.keep(place, raw, count)
-        self._open = []
-        self._broker.positions |= self._positions

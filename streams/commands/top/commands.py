@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Look once, and end.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a look, each on its line.")
 def top(once: bool, as_json: bool) -> None:
-    """Show all workers of the group on one screen, anew every 2 seconds, until Ctrl-C.
+    """Show all workers of the group, every 2 seconds.
 
     The consumer group says who its members are, and at which address each of them is asked. Run it where
     the workers' web ports can be reached. A worker that does not answer within a second is shown as silent.
