@@ -38,7 +38,7 @@ def _folder(settings: Settings) -> Iterator[str]:
     name = f"STREAMS_STORE_FOLDER={str(settings.store_folder)[:_LONGEST]}"
     try:
         folder = settings.store_folder.expanduser()  # as Faust does
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
         if (folder / store_folder.LOCK).exists():
             os.close(store_folder.lock(folder))

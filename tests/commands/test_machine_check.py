@@ -39,6 +39,7 @@ def test_a_machine_that_has_everything_is_left_as_it_was(tmp_path: Path, free: i
     for _ in range(2):
         assert found(STORE_FOLDER=folder, WEB_PORT=free) == []
     assert list(folder.iterdir()) == []
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, free: int) -> None:

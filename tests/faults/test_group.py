@@ -106,7 +106,7 @@ async def test_a_worker_waits_until_it_may_use_its_group_again(proxy: KafkaProxy
     worker, sent = await mailing(place, range(2))
     refusals = [proxy.add(api, Answer(30), times=None) for api in GROUP_REQUESTS]
     sent += await act(place, range(2, 6))
-    await asyncio.to_thread(refusals[2].wait)
+    await asyncio.to_thread(refusals[1].wait)
     await says(place, worker, f"do not allow this user Read on group {place.group}")
     await says(place, worker, "cannot commit", f"not allow this worker Read on group {place.group}")
     proxy.clear()

@@ -15,7 +15,7 @@ from confluent_kafka.admin import (
 from cryptography.hazmat.primitives import serialization
 
 from streams.sandbox.kafka import EmbeddedKafka
-from streams.sandbox.ports import free_port
+from streams.sandbox.ports import HeldPort
 from tests.security.token_server import AUDIENCE, CLIENT, ISSUER, SECRET, TokenServer, token_server
 
 HOST = "127.0.0.1"
@@ -190,7 +190,9 @@ def _add_scram_users(broker: SecureBroker) -> None:
 @contextmanager
 def secure_broker(folder: Path) -> Iterator[SecureBroker]:
     certificates = Certificates(folder)
-    ports = {name: free_port() for name in (*LISTENERS, "CONTROLLER")}
+    # Held, so that no two listeners are given the same one.
+    held = {name: HeldPort() for name in (*LISTENERS, "CONTROLLER")}
+    ports = {name: port.number for name, port in held.items()}
     with token_server() as tokens:
         kafka = EmbeddedKafka(
             port=ports["PLAINTEXT"],
@@ -202,3 +204,5 @@ def secure_broker(folder: Path) -> Iterator[SecureBroker]:
             broker = SecureBroker(certificates, ports, tokens)
             _add_scram_users(broker)
             yield broker
+    for port in held.values():
+        port.release()

@@ -109,7 +109,9 @@ def look(folder: Path, owner: StoreOwner | None, patience: float) -> Looked:
                 stores[int(found[1])] = path
             else:
                 asides[path] = int(found[2])
-    findings = [*check_rights(folder), *_room(folder, stores), *_asides(asides)]
+    # In an empty folder there is nothing to protect yet: a worker that starts makes it its own.
+    rights = check_rights(folder) if any(folder.iterdir()) else ()
+    findings = [*rights, *_room(folder, stores), *_asides(asides)]
     contained = {}
     until = time.monotonic() + patience
     rows, whole, sound = 0, True, 0

@@ -59,6 +59,13 @@ async def test_stores_that_are_not_here_are_a_note(tmp_path: Path) -> None:
     assert (memory.level, memory.text) == (Severity.NOTE, "STREAMS_STORE=memory: the table is on no disk")
 
 
+async def test_an_empty_folder_is_no_fault_whatever_its_rights(tmp_path: Path) -> None:
+    """There is nothing in it that somebody could read; a worker that starts makes it its own."""
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o755)
+    assert problems(await looked(folder)) == []
+
+
 def files(folder: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
 
