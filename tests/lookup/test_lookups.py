@@ -14,6 +14,7 @@ from streams.lookup.rate import RatePolicy
 from streams.sandbox.ports import free_port
 from streams.settings.organisations_file import Organisation, Organisations
 from tests.lookup.test_organisation import EXISTING, FAILURE, Does, Service, Tally, person, waits
+from tests.timing import until
 
 POLICY = BreakerPolicy(minimum_calls=4, jitter=0.0)
 
@@ -108,11 +109,11 @@ async def test_a_pause_is_ended_for_one_organisation_or_for_every_one(opened: Op
     lookups.end_pause(999)
     for org_id in (310, 311):
         assert lookups.ask(of(org_id, 5)) == CIRCUIT_OPEN
-    await asyncio.sleep(0.1)
+    await until(lambda: len(crms.services["one"].asked) > asked[0])
     assert [len(service.asked) for service in crms.services.values()] == [asked[0] + 1, asked[1]]
     lookups.end_pause()
     assert lookups.ask(of(311, 6)) == CIRCUIT_OPEN
-    await asyncio.sleep(0.1)
+    await until(lambda: len(crms.services["other"].asked) > asked[1])
     assert len(crms.services["other"].asked) == asked[1] + 1
 
 
