@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    IncompatibleBrokerVersion,
     InvalidTimestampError,
     KafkaError,
     ProducerFenced,
@@ -166,8 +167,6 @@ class KafkaTransactions:
             transactional_id=self.transactional_id,
             transaction_timeout_ms=int(self._timeout * 1000),
             max_batch_size=self._batch_bytes,
-            max_request_size=max(BATCH_BYTES, *self._limits.now.values()),
-            linger_ms=0,
         )
         self._driver = driver = TransactionDriver(producer, self._group)
         self._watch_answers(driver)
@@ -184,6 +183,8 @@ class KafkaTransactions:
                 answer = await send(node_id, request, **kwargs)
                 self._throttled = max(self._throttled, getattr(answer, "throttle_time_ms", 0) / 1000)
                 return answer
+            except IncompatibleBrokerVersion:
+                raise  # it was not sent
             except KafkaError:
                 if self._driver is driver:
                     self._answer_lost = True

@@ -98,10 +98,14 @@ class TransactionDriver:
         await self._client.bootstrap()
         await self._sender._maybe_wait_for_pid()
         self.identity = self._known_identity()
+        # The coordinator is asked, over the connection that has just given the epoch.
+        node = await self._sender._find_coordinator(
+            CoordinationType.TRANSACTION, self.identity.transactional_id
+        )
         try:
-            answer = await self._client.send(self._client.get_random_node(), features_request())
+            answer = await self._client.send(node, features_request(), group=ConnectionGroup.COORDINATION)
         except IncompatibleBrokerVersion:
-            return  # a broker that does not know of features, before Kafka 2.7
+            return  # a broker before Kafka 2.4, which cannot be asked for features
         self._protocol = spoken(answer)
 
     async def write(self, batches: Sequence[Batch]) -> list[BaseException | None]:
@@ -233,11 +237,11 @@ class TransactionDriver:
         self._unanswered += 1
         try:
             answer = await self._client.send(leader, request)
-        except KafkaError as error:
+        except KafkaError as lost:
             # The batch has its sequence number: if the leader has it already, it says so.
-            if getattr(error, "invalid_metadata", False):
+            if getattr(lost, "invalid_metadata", False):
                 self._client.force_metadata_update()
-            return [(place, error) for place in places]
+            return [(place, lost) for place in places]
         self._unanswered -= 1
         found: list[tuple[TopicPartition, Any]] = []
         for topic, partitions, *_ in answer.topics:
@@ -245,7 +249,9 @@ class TransactionDriver:
                 answered = for_code(code)
                 if getattr(answered, "invalid_metadata", False):
                     self._client.force_metadata_update()
-                found.append((TopicPartition(topic, partition), _verdict(answered, topic)))
+                written = answered in (NoError, DuplicateSequenceNumber)
+                error = None if written else self._named(answered, {topic})
+                found.append((TopicPartition(topic, partition), error))
         return found
 
     async def _ask_transaction_coordinator(self, request: Any, codes: Callable[[Any], Iterable[int]]) -> Any:
@@ -276,7 +282,8 @@ class TransactionDriver:
             if not errors:
                 return answer
             if lasting := errors.difference(_PASSES):
-                raise self._named(min(lasting, key=lambda error: str(error.__name__)), answer)
+                first = min(lasting, key=lambda each: str(each.__name__))
+                raise self._named(first, _topics_with(first, answer))
             if ConcurrentTransactions in errors:
                 await asyncio.sleep(markers)
                 markers = min(2 * markers, _MARKERS_AT_MOST)
@@ -285,8 +292,8 @@ class TransactionDriver:
                 self._sender._coordinator_dead(coordinator)
             await asyncio.sleep(_AGAIN_AFTER)
 
-    def _named(self, error: Any, answer: Any) -> Any:
-        """Return an error that does not pass, with what it is about: an id, a group, topics."""
+    def _named(self, error: Any, topics: set[str]) -> Any:
+        """Return an error that does not pass, with what it is about: an id, a group, or these topics."""
         if error is InvalidProducerEpoch:
             return ProducerFenced()
         if error is TransactionalIdAuthorizationFailed:
@@ -294,20 +301,14 @@ class TransactionDriver:
         if error is GroupAuthorizationFailedError:
             return error(self._group)
         if error is TopicAuthorizationFailedError:
-            codes = ((topic, code) for topic, partitions in answer.errors for _, code in partitions)
-            return error({topic for topic, code in codes if code == error.errno})
+            return error(topics)
         return error()
 
 
-def _verdict(error: Any, topic: str) -> Any:
-    """Return what a leader's answer means for a batch: None if it has it."""
-    if error in (NoError, DuplicateSequenceNumber):
-        return None
-    if error is InvalidProducerEpoch:
-        return ProducerFenced()
-    if error is TopicAuthorizationFailedError:
-        return error(topic)
-    return error()
+def _topics_with(error: Any, answer: Any) -> set[str]:
+    """Return the topics of which a coordinator's answer has this error; none where it speaks of no topic."""
+    by_topic = getattr(answer, "errors", ())
+    return {topic for topic, partitions in by_topic for _, code in partitions if for_code(code) is error}
 
 
 def _by_topic(parts: Iterable[tuple[TopicPartition, Any]]) -> ByTopic:

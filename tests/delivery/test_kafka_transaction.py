@@ -7,6 +7,7 @@ import gc
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from streams.delivery.transaction import (
     TransactionFailed,
 )
 from streams.delivery.transaction_protocol import FiveRequests
+from streams.delivery.transaction_requests import InOneVersion
 from streams.kafka.record_batches import read_any_batch
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.chaos.reading import open_transactions, read_all
@@ -562,6 +564,19 @@ async def test_with_version_2_each_transaction_begins_a_new_epoch(cluster: Clust
     for offset in (1, 2):
         await transactions.commit([cluster.email(b"one")], offset, "")
         assert epoch(transactions) == (producer_id, first + offset)
+
+
+async def test_a_broker_that_cannot_be_asked_for_features_is_spoken_to_in_version_1(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question that was never sent is no lost answer: every transaction commits, in one epoch."""
+    unknown: Any = SimpleNamespace(API_KEY=18, API_VERSION=99)
+    monkeypatch.setattr(transaction_driver, "features_request", lambda: InOneVersion(unknown))
+    transactions = await cluster.opened()
+    first = epoch(transactions)
+    for offset in (1, 2):
+        await transactions.commit([cluster.email(b"one")], offset, "")
+    assert epoch(transactions) == first
 
 
 async def test_a_zombie_that_lost_an_answer_does_not_fence_its_successor(
