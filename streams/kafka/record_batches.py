@@ -88,6 +88,13 @@ def batches_behind(buffer: bytes, offset: int) -> _Batches:
     return batches
 
 
+def batches_from(buffer: bytes, begin: int) -> _Batches:
+    """Return the batches of an answer from byte `begin` on; those before were read otherwise."""
+    batches = _Batches(buffer)
+    batches._go_on_at(begin)
+    return batches
+
+
 class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka ships no types
     """The records of one partition in a fetch response."""
 
@@ -283,6 +290,21 @@ def _inflated(raw: memoryview) -> memoryview:
     _PLACE.pack_into(inflated, 0, _PLACE.unpack_from(raw)[0], _HEADER_BYTES - _PLACE.size + size)
     struct.pack_into(">h", inflated, _CRC_COVERS_FROM, attributes & ~_CODEC_BITS)
     return memoryview(inflated)[: _HEADER_BYTES + size]
+
+
+def inflated_records(raw: memoryview) -> memoryview:
+    """Return the records of a compressed batch without compression.
+
+    Raises:
+        BatchTooLarge: they do not inflate to at most `MOST_INFLATED` bytes.
+        Exception: what is compressed is malformed.
+    """
+    inflated = _inflated(raw)
+    if inflated is not raw:
+        return inflated[_HEADER_BYTES:]
+    batch = _DefaultRecordBatchPy(raw)
+    batch._maybe_uncompress()
+    return memoryview(batch._buffer)
 
 
 def _snappy_size(compressed: memoryview) -> int:

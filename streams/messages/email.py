@@ -50,7 +50,9 @@ class EmailWriter:
             epoch: how often its offsets began anew (:mod:`streams.delivery.epochs`).
         """
         place = source_of(topic, partition, epoch)
-        self._sha1 = hashlib.sha1(NAMESPACE.bytes + f"{place}/".encode(), usedforsecurity=False)
+        #: What is hashed for an id, before the offset in decimal digits.
+        self.id_prefix = NAMESPACE.bytes + f"{place}/".encode()
+        self._sha1 = hashlib.sha1(self.id_prefix, usedforsecurity=False)
         self._constant = (
             ("ce_specversion", b"1.0"),
             ("ce_type", EVENT_TYPE.encode()),
@@ -94,7 +96,7 @@ class EmailWriter:
             decided_at: seconds since the epoch.
         """
         email_id = self.id_of(offset).encode()
-        moment = self._moment(decided_at)
+        moment = self.moment(decided_at)
         value = (
             b'{"schema":"confirmation-email:1","id":"%b%b%d,"orgId":%d,"decidedAt":"%b","lookup":%b,"action":%b}'
             % (
@@ -112,8 +114,8 @@ class EmailWriter:
             headers += trace_headers(source_headers)
         return value, headers
 
-    def _moment(self, seconds: float) -> bytes:
-        """A point in time as RFC 3339 has it, in UTC and to the millisecond."""
+    def moment(self, seconds: float) -> bytes:
+        """Return a time in seconds since the epoch as RFC 3339 has it, in UTC and to the millisecond."""
         second, millisecond = divmod(int(seconds * 1000 + 0.5), 1000)
         if second != self._second:
             self._second = second
