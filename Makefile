@@ -10,7 +10,7 @@ PYTHON := python3.11 python3.12 python3.13 python3.14 python3 python
 FITS   := import ensurepip, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-proca drill test test-slow fuzz chaos outages check-deploy bench lint kafka lock clean
+.PHONY: help native demo demo-proca drill test test-slow fuzz chaos outages check-deploy bench lint kafka lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,7 +30,16 @@ $(STAMP): requirements.lock pyproject.toml $(if $(shell test -x $(RUN) || echo g
 	@echo "Setting up $(VENV) from requirements.lock (a minute, once) ..."
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(NATIVE) || echo "The native pass is not built: actions take the path in Python." >&2
 	@touch $(STAMP)
+
+# With the machine's C compiler; one that has none (exit code 3) gets a compiler from PyPI for it.
+NATIVE := $(RUN) -m streams.native.build >/dev/null 2>&1 || { [ $$? -ne 3 ] || \
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.native.lock; } && \
+	$(RUN) -m streams.native.build >/dev/null
+
+native: $(STAMP) ## Compile the native pass, if its sources are new
+	@$(NATIVE)
 
 demo: $(STAMP) ## Show the main job, lookup failures included (ACTIONS=my.jsonl, KEEP=1)
 	@$(RUN) -m streams demo --mailer "$(RUN) -m examples.mailer render .cache/demo/letters" \
@@ -94,6 +103,7 @@ lock: $(STAMP) ## Write the lock files anew from pyproject.toml
 	@$(LOCK) --constraint requirements.lock --extra mailer --extra msk pyproject.toml --output-file requirements.mailer.lock
 	@$(LOCK) --constraint requirements.lock --extra proca --extra msk pyproject.toml --output-file requirements.proca.lock
 	@echo hatchling | $(LOCK) --constraint requirements.lock - --output-file requirements.build.lock
+	@echo ziglang | $(LOCK) - --output-file requirements.native.lock
 
 clean: ## Remove the virtual environment and caches of this checkout
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache

@@ -136,3 +136,34 @@ def test_an_environment_whose_python_has_gone_is_made_anew(machine: Machine, tmp
         check=False,
     )
     assert machine.asked == ["python3"]
+
+
+@pytest.mark.parametrize(
+    ("code", "asked", "ends"),
+    [
+        (0, ["build", "build"], 0),
+        (3, ["build", "pip", "build"], 0),  # no compiler: it comes from PyPI
+        (1, ["build", "build"], 2),  # the compiler failed: the second time it is said
+    ],
+)
+def test_the_native_pass_is_compiled_with_what_is_there(
+    tmp_path: Path, code: int, asked: list[str], ends: int
+) -> None:
+    """Only a machine without a C compiler gets the package that has one."""
+    python, stamp, log = tmp_path / "bin/python", tmp_path / ".installed", tmp_path / "log"
+    python.parent.mkdir()
+    python.write_text(
+        f"""#!/bin/sh
+case "$2" in
+pip) echo pip >>{log}; : >{tmp_path}/compiler ;;
+streams.native.build) echo build >>{log}; [ -e {tmp_path}/compiler ] || exit {code} ;;
+esac
+"""
+    )
+    python.chmod(0o755)
+    stamp.touch()
+    done = subprocess.run(
+        ["make", f"VENV={tmp_path}", "native"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert log.read_text().split() == asked
+    assert done.returncode == ends

@@ -27,6 +27,7 @@ TIERS = (
     ("lookup",),
     ("actions", "settings"),
     ("kafka",),
+    ("native",),
     ("statuses", "startup"),
     ("observability",),
     ("commands", "app"),

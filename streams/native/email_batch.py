@@ -1,0 +1,68 @@
+"""A record batch of one transaction that is being filled with emails."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka.record.util import encode_varint
+
+from streams.native.letters import encoded_headers
+from streams.native.library import Batch
+
+
+class EmailBatch:
+    """Emails in the order in which they were appended, natively and by the path in Python."""
+
+    def __init__(self, library: Any, room: int) -> None:
+        """Begin without emails; there is memory for `room` bytes."""
+        self._library = library
+        self._bytes = bytearray(room)
+        self._first = (ctypes.c_char * room).from_buffer(self._bytes)
+        self.state = Batch(ctypes.addressof(self._first), room)
+
+    @property
+    def count(self) -> int:
+        """Emails."""
+        return int(self.state.count)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole batch; 0 without emails."""
+        return int(self.state.used) if self.state.count else 0
+
+    def append(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Iterable[tuple[str, bytes | None]],
+        timestamp_ms: int,
+    ) -> bool:
+        """Append a record that the path in Python has made; return False where it has no room.
+
+        Raises:
+            UnicodeEncodeError: the name of a header is not text.
+        """
+        headers = list(headers)
+        tail = bytearray()
+        encode_varint(-1 if value is None else len(value), tail.append)
+        tail += value or b""
+        encode_varint(len(headers), tail.append)
+        tail += encoded_headers(headers)
+        key_length = 0 if key is None else len(key)
+        return bool(
+            self._library.cs_append(self.state, timestamp_ms, key, key_length, bytes(tail), len(tail))
+        )
+
+    def sealed(self, producer_id: int, producer_epoch: int, sequence: int) -> memoryview:
+        """Return the batch as it goes into a produce request of a transaction; at least one email is in it.
+
+        It can be sealed again for another producer. The bytes are the batch's own.
+        """
+        self._library.cs_seal(self.state, producer_id, producer_epoch, sequence)
+        return memoryview(self._bytes)[: self.size]
+
+    def clear(self) -> None:
+        """Begin anew, in the same memory. What :meth:`sealed` returned is overwritten."""
+        self.state.count = self.state.used = 0

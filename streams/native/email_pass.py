@@ -1,0 +1,249 @@
+"""The native pass over what was fetched of one partition, from one unusual record to the next."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from aiokafka.record.util import decode_varint
+
+from streams.actions.outcomes import Emailed, Ignored
+from streams.messages.email import EmailWriter
+from streams.messages.no_letter import ASKS_FOR_CONFIRMATION, NoLetter
+from streams.native.email_batch import EmailBatch
+from streams.native.letters import KNOWN, letters_of
+from streams.native.library import Aborted, Partition, Pass, Span, Tally, View
+from streams.native.status_index import PartitionStatuses, StatusIndex
+
+#: Slots for organisations (half of them are used), and for timestamps, between two calls of `counted`.
+_TALLIES, _SPANS = 512, 1_024
+# Their fields; ctypes would make an object for each.
+_TALLY, _SPAN = struct.Struct("3q"), struct.Struct("2q")
+#: The state of an aborted transaction that has ended, as email_pass.h has it.
+_ENDED = 2
+
+
+class Stop(IntEnum):
+    """Why a pass stopped, as email_pass.h has it."""
+
+    END = 0  # nothing more was fetched
+    RECORD = 1  # a record is not usual: it is judged by the path in Python, and the pass goes on behind it
+    COMPRESSED = 2  # a batch is to be inflated; never seen outside this module
+    BATCH = 3  # a batch is not usual: all that is left is read by the path in Python
+    NO_ROOM = 4  # the batch is full: it is taken away, and the pass goes on
+
+
+class Why(IntEnum):
+    """Why a record is not usual, as email_pass.h has it."""
+
+    VALUE = 1  # its value is not strict JSON, or a field that decides is not plain
+    STATUS = 2  # the index has no status
+    TRACE = 3  # its trace context is not text, or there twice
+    SIZE = 4  # its email or its key is larger than usual
+
+
+class UnusualRecord(NamedTuple):
+    """A record that the path in Python has to judge."""
+
+    offset: int
+    timestamp: int  # milliseconds since the epoch
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+class Counted(NamedTuple):
+    """What became of the usual records."""
+
+    outcomes: Counter[Emailed | Ignored]
+    timestamps: list[tuple[int, int]]  # of the emails' actions: milliseconds since the epoch, and how many
+
+
+class NativePartition:
+    """Makes passes over what is fetched of one partition, whose actions are all of one epoch."""
+
+    def __init__(
+        self,
+        library: Any,
+        writer: EmailWriter,
+        index: StatusIndex,
+        statuses: Callable[[], PartitionStatuses | None],
+        repeats_at: str | None,
+    ) -> None:
+        """Prepare what all passes have in common.
+
+        Args:
+            library: the C library.
+            writer: of the emails of this partition and epoch.
+            index: of the statuses.
+            statuses: gives those of this partition; asked before each step of a pass. None: none is known.
+            repeats_at: a stage at which repeat signers get an email, too, so that an action at it is not
+                usual; None: there is none.
+        """
+        self.library = library
+        self.writer = writer
+        self._index, self._statuses = index, statuses
+        asks, repeats = ASKS_FOR_CONFIRMATION.encode(), (repeats_at or "").encode()
+        self.state = Partition(
+            letters_of(writer),
+            writer.id_prefix,
+            len(writer.id_prefix),
+            asks,
+            len(asks),
+            repeats,
+            len(repeats),
+            index.pointer,
+        )
+
+    def secret(self) -> bytes:
+        """Return what the statuses that are known now were put with."""
+        statuses = self._statuses()
+        return self._index.nobody_s_secret if statuses is None else statuses.secret
+
+
+class NativePass:
+    """One pass. Its methods are called by one thread at a time; none waits."""
+
+    def __init__(
+        self,
+        partition: NativePartition,
+        fetched: bytes,
+        batch: EmailBatch,
+        *,
+        next_offset: int,
+        aborted: Iterable[tuple[int, int]],
+        decided_at: float,
+        timestamp_ms: int,
+        inflate: Callable[[memoryview], bytes | memoryview],
+        most_emails: int,
+    ) -> None:
+        """Begin a pass.
+
+        Args:
+            partition: that `fetched` is of.
+            fetched: record batches, as a broker sent them.
+            batch: where emails go.
+            next_offset: records below it are passed over.
+            aborted: producer id and first offset of each aborted transaction, as the broker lists them.
+            decided_at: seconds since the epoch.
+            timestamp_ms: of the emails' records, milliseconds since the epoch.
+            inflate: returns the records of a compressed batch, or raises any exception.
+            most_emails: that `batch` may have.
+        """
+        self.batch = batch
+        self._partition, self._fetched, self._inflate = partition, fetched, inflate
+        transactions = [Aborted(producer_id, first) for producer_id, first in aborted]
+        self._aborted = (Aborted * len(transactions))(*transactions)
+        self._tallies, self._spans = (Tally * _TALLIES)(), (Span * _SPANS)()
+        self._records = b""  # of an inflated batch
+        moment = partition.writer.moment(decided_at)
+        self._state = Pass(
+            partition=ctypes.pointer(partition.state),
+            fetched=fetched,
+            fetched_length=len(fetched),
+            aborted=self._aborted,
+            aborted_count=len(transactions),
+            moment=moment,
+            moment_length=len(moment),
+            now_ms=int(decided_at * 1000),
+            timestamp_ms=timestamp_ms,
+            batch=ctypes.pointer(batch.state),
+            tallies=self._tallies,
+            tally_slots=_TALLIES,
+            spans=self._spans,
+            span_slots=_SPANS,
+            most_emails=most_emails,
+            next_offset=next_offset,
+        )
+
+    @property
+    def next_offset(self) -> int:
+        """The offset up to which all records are dealt with; that of an unusual record is below it."""
+        return int(self._state.next_offset)
+
+    def go_on(self) -> Stop:
+        """Go on from where the pass is, and return why it stopped."""
+        run, state = self._partition.library.cs_run, self._state
+        state.secret = self._partition.secret()
+        while (stop := run(state)) == Stop.COMPRESSED:
+            begin = state.at
+            try:
+                self._records = bytes(
+                    self._inflate(memoryview(self._fetched)[begin : begin + state.header.bytes])
+                )
+            except Exception:  # malformed or too large: the path in Python says which
+                return Stop.BATCH
+            state.records = ctypes.cast(ctypes.c_char_p(self._records), ctypes.c_void_p)
+            state.records_length = len(self._records)
+        return Stop(stop)
+
+    def put_into(self, batch: EmailBatch) -> None:
+        """Let further emails go into another batch."""
+        self.batch = batch
+        self._state.batch = ctypes.pointer(batch.state)
+
+    def counted(self) -> Counted:
+        """Return what became of the usual records since this was called last."""
+        state = self._state
+        outcomes: Counter[Emailed | Ignored] = Counter()
+        for letter, org_id, emails in _TALLY.iter_unpack(self._tallies):
+            if emails:
+                variant, reason = KNOWN[letter - 1]
+                outcomes[Emailed(str(variant), str(reason), "", "", org_id)] = emails
+        for why, count in (
+            (str(NoLetter.STAGE), state.other_stage),
+            (str(NoLetter.NO_CONSENT), state.no_consent),
+            ("tombstone", state.tombstones),
+        ):
+            if count:
+                outcomes[Ignored(why)] = count
+        used = memoryview(self._spans)[: state.spans_used]
+        timestamps = [span for span in _SPAN.iter_unpack(used.tobytes()) if span[1]]
+        ctypes.memset(self._tallies, 0, ctypes.sizeof(self._tallies))
+        state.tallies_used = state.spans_used = 0
+        state.other_stage = state.no_consent = state.tombstones = 0
+        return Counted(outcomes, timestamps)
+
+    # -- what is left to the path in Python -----------------------------------------------------------------
+
+    @property
+    def why(self) -> Why:
+        """Why the record is not usual, after :attr:`Stop.RECORD`."""
+        return Why(self._state.why)
+
+    def unusual(self) -> UnusualRecord:
+        """Return the record that is not usual, after :attr:`Stop.RECORD`."""
+        record = self._state.unusual
+        headers: list[tuple[str, bytes | None]] = []
+        encoded = _bytes_of(record.headers) or b""
+        at = 0
+        for _ in range(record.header_count):
+            name, at = _sized(encoded, at)
+            value, at = _sized(encoded, at)
+            headers.append(((name or b"").decode("utf-8", "surrogateescape"), value))
+        return UnusualRecord(
+            record.offset, record.timestamp, _bytes_of(record.key), _bytes_of(record.value), headers
+        )
+
+    def left(self) -> tuple[int, list[tuple[int, int]]]:
+        """Return what is left to read after :attr:`Stop.BATCH`.
+
+        Returns:
+            Where in `fetched` it begins (:func:`streams.kafka.record_batches.batches_from`), and producer id
+            and first offset of each aborted transaction that has not ended before.
+        """
+        open_ones = [(each.producer_id, each.first_offset) for each in self._aborted if each.state != _ENDED]
+        return self._state.at, open_ones
+
+
+def _bytes_of(view: View) -> bytes | None:
+    return None if view.at is None else ctypes.string_at(view.at, view.length)
+
+
+def _sized(encoded: bytes, at: int) -> tuple[bytes | None, int]:
+    length, at = decode_varint(encoded, at)
+    return (None, at) if length < 0 else (encoded[at : at + length], at + length)

@@ -1,0 +1,79 @@
+"""The statuses that the native pass knows: a cache of the table in memory of a fixed size.
+
+A status that is missing here is asked of the table, so any may be given up at any time. What is here must be
+what the table has at that moment: whoever changes the table changes the index first
+(``streams/statuses/indexed_rows.py``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from streams.native.library import NEVER
+
+#: Bytes of a secret.
+_SECRET = 16
+
+
+class StatusIndex:
+    """Memory for the statuses of all partitions of a worker. Any thread may use it."""
+
+    def __init__(self, library: Any, most_bytes: int) -> None:
+        """Take at most `most_bytes` of memory, 16 for each status.
+
+        Raises:
+            MemoryError: there is not so much.
+        """
+        self._library = library
+        self.pointer: int | None = library.cs_index_new(most_bytes)
+        if self.pointer is None:
+            raise MemoryError("the index of statuses")
+        #: Nothing is put with it, so nothing is found with it.
+        self.nobody_s_secret = os.urandom(_SECRET)
+
+    def __del__(self) -> None:
+        if getattr(self, "pointer", None) is not None:
+            self._library.cs_index_free(self.pointer)
+
+
+class PartitionStatuses:
+    """The statuses of one partition. No method waits."""
+
+    def __init__(self, index: StatusIndex, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
+        """Begin with none. The secret of their fingerprints is made of `random_bytes`."""
+        self._index = index  # whose memory must stay
+        self._random_bytes = random_bytes
+        self._library, self._pointer = index._library, index.pointer
+        self.forget_all()
+
+    @property
+    def secret(self) -> bytes:
+        """What the fingerprints are made with: no sender can make two keys with one fingerprint."""
+        return self._secret
+
+    def put(self, key: bytes, subscribed: bool, expires_at: float | None) -> None:
+        """Note a status.
+
+        Args:
+            key: ``orgId:contactRef``.
+            subscribed: what the table says.
+            expires_at: until when, in seconds since the epoch; None: it does not expire. Here it may expire
+                up to a second earlier.
+        """
+        expires_ms = NEVER if expires_at is None else max(0, min(int(expires_at * 1000), NEVER - 1))
+        self._library.cs_index_put(self._pointer, self._secret, key, len(key), expires_ms, subscribed)
+
+    def forget(self, key: bytes) -> None:
+        """Forget the status of a key."""
+        self._library.cs_index_forget(self._pointer, self._secret, key, len(key))
+
+    def forget_all(self) -> None:
+        """Forget all statuses of this partition."""
+        self._secret = self._random_bytes(_SECRET)
+
+    def subscribed(self, key: bytes, now: float) -> bool | None:
+        """Return the status of a key at `now` (seconds since the epoch); None where it is not known here."""
+        found = self._library.cs_index_look_up(self._pointer, self._secret, key, len(key), int(now * 1000))
+        return None if found < 0 else bool(found)
