@@ -60,6 +60,11 @@ class RocksRows:
         reason: str | None = self._store.away.get(partition)
         return reason
 
+    def opening(self, partition: int) -> int | None:
+        """Return the number of the store's opening that is in use; None: its rows are missing."""
+        number: int = self._store.openings[partition]
+        return number if partition in self._store._dbs else None
+
     def begin(self, partition: int, known: int | None) -> int | None:  # noqa: ARG002 - port
         """Open the store if it is not open, and return which offset of the changelog it contains."""
         contained: int | None = self._store.contained(partition)

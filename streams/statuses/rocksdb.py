@@ -16,6 +16,7 @@ import logging
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -72,6 +73,8 @@ class Store(rocksdb.Store):
         super().__init__(*args, options=given, **kwargs)
         #: Partitions whose store cannot be used now, with the reason.
         self.away: dict[int, str] = {}
+        #: How often each partition's database was opened. What is known of one opening may not hold later.
+        self.openings: Counter[int] = Counter()
         #: Databases that are being brought up to date, and are not read from yet.
         self._coming_back: dict[int, Any] = {}
         self.rows = RocksRows(self)
@@ -103,6 +106,7 @@ class Store(rocksdb.Store):
         except Exception as error:
             raise StoreAway(reason_of(error)) from None
         self.away.pop(partition, None)
+        self.openings[partition] += 1
         return db
 
     def _opened(self, path: Path) -> Any:
