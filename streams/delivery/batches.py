@@ -16,7 +16,8 @@ from aiokafka.errors import (
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
-from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
+from streams.delivery.fetched import InBatch
+from streams.delivery.transaction import BatchRefused, Outgoing, RecordRefused, RecordTooLarge
 
 #: A produce request carries at most so much of one partition; well under the default ``max.message.bytes``.
 BATCH_BYTES = 900_000
@@ -43,7 +44,7 @@ class Batch(NamedTuple):
 
     topic: str
     partition: int
-    builder: Any  # aiokafka's BatchBuilder, not closed yet
+    builder: Any  # aiokafka's BatchBuilder, not closed yet, or what a pass has filled
     first: int  # index of its first record in the transaction
 
 
@@ -67,6 +68,7 @@ def fill_batches(
 
     Raises:
         RecordTooLarge: a record alone exceeds what its topic takes.
+        BatchRefused: what a pass has filled exceeds it; its records may fit in smaller batches.
     """
     batches: list[Batch] = []
     filling: dict[tuple[str, int | None], Any] = {}
@@ -74,6 +76,16 @@ def fill_batches(
     at = int((time.time() + correction) * 1000)
     for index, record in enumerate(records):
         to_topic, key, value, headers, to_partition = record
+        if type(record) is InBatch:
+            filled = record.batch
+            if filled.record_count() and not any(batch.builder is filled for batch in batches):
+                assert own_partition is not None, "a pass has one"
+                batches.append(Batch(to_topic, own_partition, filled, index))
+                if filled.size() > max_message_bytes[to_topic]:
+                    raise BatchRefused("BatchTooLarge")
+            filling.pop((to_topic, to_partition), None)  # what follows it begins another one
+            topic = None
+            continue
         if to_topic != topic or to_partition != partition:  # seldom
             topic, partition = to_topic, to_partition
             batch = filling.get((to_topic, to_partition))

@@ -29,6 +29,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.delivery.batches import BATCH_BYTES, REFUSED, TOO_LARGE, Batch, fill_batches
+from streams.delivery.fetched import InBatch
 from streams.delivery.record_clock import RecordClock
 from streams.delivery.topic_limits import TopicLimits
 from streams.delivery.transaction import (
@@ -101,6 +102,11 @@ class KafkaTransactions:
         self._throttled = 0.0  # seconds that the broker asked this producer to wait, by a quota
         #: Where the next commit cuts a batch that the broker refused for what is in it.
         self._cuts: tuple[Outgoing, ...] = ()
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes that a batch may have."""
+        return self._batch_bytes
 
     async def open(self) -> Position:
         """Take a new epoch, which fences every predecessor, and return what is committed. Waits for Kafka."""
@@ -227,18 +233,21 @@ class KafkaTransactions:
     def _refused(self, batch: Batch, records: Sequence[Outgoing], error: BaseException) -> Exception:
         # Which record it is shows when a batch has only one.
         size, count = batch.builder.size(), batch.builder.record_count()
+        written = type(records[batch.first]) is InBatch  # already; its records come one by one next time
         if isinstance(error, TOO_LARGE):
-            if count == 1:
+            if count == 1 and not written:
                 return RecordTooLarge(batch.first, self._limits.now[batch.topic], size)
             self._batch_bytes = size // 4  # the topic's limit was lowered: it holds for all batches
             return BatchRefused("BatchTooLarge")
+        if written:
+            return BatchRefused(type(error).__name__)
         if count == 1:
             return RecordRefused(batch.first)
         first = records[batch.first]
         there = [
             each
             for each in records[batch.first :]
-            if (each.topic, each.partition) == (first.topic, first.partition)
+            if type(each) is not InBatch and (each.topic, each.partition) == (first.topic, first.partition)
         ]
         self._cuts = (first, there[count // 2], *there[count : count + 1])
         return BatchRefused(type(error).__name__)

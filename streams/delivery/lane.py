@@ -17,24 +17,24 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from streams.delivery.commit_metadata import MAX_AWAITING, Run, UnreadableMetadata, decode
 from streams.delivery.commit_slots import CommitSlots
 from streams.delivery.lane_state import LaneLimits, LaneState
-from streams.delivery.offset_tracker import OffsetTracker
+from streams.delivery.offset_tracker import OffsetTracker, unsettled
+from streams.delivery.refusals import replace_refused
 from streams.delivery.results import LaneObserver, Processed, Processor, Record, Release, Result
 from streams.delivery.timestamps import EARLIEST_MS
 from streams.delivery.transaction import (
     Position,
     RecordRefused,
-    TopicFault,
     TransactionFailed,
     TransactionPort,
 )
-from streams.delivery.transaction_size import TransactionSize
+from streams.delivery.transaction_size import Portion, TransactionSize
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Lane:
     @property
     def has_work(self) -> bool:
         """Whether any record here waits to be processed, for its lookup, or to be committed."""
-        return bool(self._inbox or self.uncommitted)
+        return self._has_more() or bool(self.uncommitted)
 
     @property
     def committed(self) -> int:
@@ -217,14 +217,20 @@ class Lane:
             return  # revoked: whoever has the partition now reads these again
         if not self.has_work:
             self._moved_at = self._clock()
-        self._inbox.extend(records)
-        self._observer.taken(self.partition, len(records))
+        self._take(records)
         self._offered = records[-1].offset + 1 if records else self._offered
         try:
             self._advance()
         except Exception as exc:  # the committer reports it: our caller is not to blame
             self._bug = exc
         self._wake.set()
+
+    def _take(self, records: Sequence[Record]) -> None:
+        self._inbox.extend(records)
+        self._observer.taken(self.partition, len(records))
+
+    def _has_more(self) -> bool:
+        return bool(self._inbox)
 
     def _advance(self) -> bool:
         """Process one slice of the inbox, as far as there is room; True when more can be processed."""
@@ -296,7 +302,9 @@ class Lane:
             while not (self._state >= LaneState.CLOSING and not self._ready):
                 if not self._wake.is_set():
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), self.ASK_AGAIN if self._inbox else None)
+                        await asyncio.wait_for(
+                            self._wake.wait(), self.ASK_AGAIN if self._has_more() else None
+                        )
                 self._wake.clear()
                 if self._bug is not None:
                     raise self._bug
@@ -322,7 +330,7 @@ class Lane:
         offset, metadata = self._committed, ""
         try:
             async with self._slots.slot():  # what becomes ready until then goes along
-                entries, self._ready, offset, metadata = self._size.portion(self._ready, self._tracker)
+                entries, self._ready, offset, metadata = self._portion()
                 self._writing = entries
                 outgoing = [result.outgoing for _, result in entries if result.outgoing is not None]
                 if offset != self._committed:  # a broker that does not answer has all its time from here
@@ -331,13 +339,13 @@ class Lane:
                 try:
                     await self._transactions.commit(outgoing, offset, metadata)
                 except RecordRefused as refused:
-                    self._replace(entries, refused)
+                    replace_refused(entries, refused, self._processor)
                     self._retry(entries)
                     return True
                 self._size.took(self._clock() - begun)
         except TransactionFailed as failure:
             if failure.kind == TimeoutError.__name__:
-                self._size.timed_out(len(entries))
+                self._size.timed_out(self._records_in(entries))
             position = await self._reopened(failure)
             if position is None:
                 return False
@@ -348,7 +356,7 @@ class Lane:
         self._writing = ()
         self._failures = 0
         self.commit_failure = None
-        self._held_bytes -= sum(len(record.value or b"") for record, _ in entries)
+        self._held_bytes -= self._bytes_of(entries)
         if offset != self._committed:
             self._committed, self._moved_at = offset, self._clock()
         self._wake.set()  # there is room again
@@ -356,23 +364,19 @@ class Lane:
             self._observer.committed(self.partition, entries)
         return True
 
+    def _portion(self) -> Portion:
+        return self._size.portion(self._ready, self._tracker)
+
+    def _bytes_of(self, entries: Iterable[Processed]) -> int:
+        return sum(len(record.value or b"") for record, _ in entries)
+
+    def _records_in(self, entries: Sequence[Processed]) -> int:
+        return len(entries)
+
     def _retry(self, entries: list[Processed]) -> None:
         self._ready[:0] = entries
         self._writing = ()
         self._wake.set()
-
-    def _replace(self, entries: list[Processed], refused: RecordRefused) -> None:
-        written = [index for index, (_, result) in enumerate(entries) if result.outgoing is not None]
-        index = written[refused.index]
-        record, result = entries[index]
-        instead = self._processor.on_refused(record, result, refused)
-        if instead is None:  # not even a bare notice: this is the topic's fault, and it may be mended
-            assert result.outgoing is not None, "is refused"
-            raise TopicFault(
-                "DeadLetterRefused",
-                f"topic {result.outgoing.topic} refuses even a dead letter of a few hundred bytes",
-            )
-        entries[index] = Processed(record, instead)
 
     async def _reopened(self, failure: TransactionFailed) -> Position | None:
         """Open the transactions again, however often it takes; None when the lane closes meanwhile."""
@@ -406,20 +410,13 @@ class Lane:
         waiting, self._ready = entries + self._ready, []
         awaiting_lookup = self._tracker.awaiting_lookup
         self._tracker.rebase(committed, ahead)
-        settled = OffsetTracker(committed, ahead)
-        lacking = [
-            entry
-            for entry in sorted(waiting, key=lambda entry: entry.record.offset)
-            if entry.record.offset >= committed and not settled.settled_before(entry.record.offset)
-        ]
-        kept = {entry.record.offset for entry in lacking}
+        kept = unsettled([entry.record.offset for entry in waiting], committed, ahead)
+        lacking = [entry for entry in waiting if entry.record.offset in kept]
         found = len(waiting) - len(lacking) + awaiting_lookup - self._tracker.awaiting_lookup
         self._release(Release.SETTLED_MEANWHILE, found)
         self._committed = committed
-        self._held_bytes -= sum(
-            len(entry.record.value or b"") for entry in waiting if entry.record.offset not in kept
-        )
-        self._retry([entry for entry in waiting if entry.record.offset in kept])
+        self._held_bytes -= self._bytes_of(waiting) - self._bytes_of(lacking)
+        self._retry(lacking)
 
     def _understood(self, position: Position) -> tuple[int, list[Run]]:
         offset = position.offset or 0

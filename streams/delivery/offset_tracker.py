@@ -103,3 +103,9 @@ class OffsetTracker:
 
     def _first_ahead(self) -> int:
         return self._ahead[0][0] if self._ahead else sys.maxsize
+
+
+def unsettled(offsets: Iterable[int], committed: int, ahead: Iterable[Run]) -> set[int]:
+    """Return those of `offsets` that are neither below the committed one nor in a settled run."""
+    known = OffsetTracker(committed, ahead)
+    return {offset for offset in sorted(offsets) if offset >= committed and not known.settled_before(offset)}

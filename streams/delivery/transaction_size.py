@@ -31,6 +31,11 @@ class TransactionSize:
         """Begin with `most` results; there are never more."""
         self._limit = self._most = most
 
+    @property
+    def most(self) -> int:
+        """Results that one transaction may have."""
+        return self._most
+
     def portion(self, ready: list[Processed], tracker: OffsetTracker) -> Portion:
         """Take from what is ready as much as one transaction may have."""
         most = self._most

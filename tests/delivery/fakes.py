@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
+from streams.delivery.fetched import Fetched, InBatch, Many, Run, Step
+from streams.delivery.fetched_lane import FetchedLane
 from streams.delivery.lane import Lane
 from streams.delivery.lane_state import LaneLimits
 from streams.delivery.results import AwaitingLookup, Processed, RecordOutcome, Release, Result
@@ -22,6 +25,8 @@ from streams.delivery.transaction import (
     RecordTooLarge,
     TransactionFailed,
 )
+
+EMAILS = "confirmation-emails"
 
 
 def microseconds() -> float:
@@ -130,9 +135,15 @@ class FakeTransactions:
         records = list(records)
         self._check_epoch()
         for index, record in enumerate(records):
-            limit, size = self.log.limits.get(record.topic, 1 << 20), len(record.value or b"")
-            if size > limit:
-                raise RecordTooLarge(index, limit, size)
+            limit = self.log.limits.get(record.topic, 1 << 20)
+            for each in spread([record]):
+                if (size := len(each.value or b"")) > limit:
+                    raise (
+                        BatchRefused("BatchTooLarge")
+                        if type(record) is InBatch
+                        else RecordTooLarge(index, limit, size)
+                    )
+        records = spread(records)
         if self.log.most is not None and len(records) > self.log.most:
             raise TransactionFailed("TimeoutError")
         position = Position(offset, metadata)
@@ -218,7 +229,7 @@ class FakeProcessor:
             raise ZeroDivisionError
         return Result(self._outgoing(record, found), ("email",))
 
-    def _outgoing(self, record: FakeRecord, value: bytes, topic: str = "confirmation-emails") -> Outgoing:
+    def _outgoing(self, record: FakeRecord, value: bytes, topic: str = EMAILS) -> Outgoing:
         return Outgoing(topic, b"%d" % record.offset, value, [])
 
 
@@ -240,8 +251,15 @@ class FakeObserver:
         self.releases[why] += count
 
     def committed(self, partition: int, entries: Sequence[Processed]) -> None:
-        self.outcomes += [entry.result.outcome for entry in entries]
-        self.offsets += [entry.record.offset for entry in entries]
+        for record, result in entries:
+            if type(record) is Run:
+                outcomes = [_result(each).outcome for each in within(record)]
+                assert result.outcome.outcomes == Counter(outcomes)
+                self.outcomes += outcomes
+                self.offsets += [each.offset for each in within(record)]
+            else:
+                self.outcomes.append(result.outcome)
+                self.offsets.append(record.offset)
 
     def failed(self, partition: int, failure: str) -> None:
         self.failures.append(failure)
@@ -250,16 +268,169 @@ class FakeObserver:
         self.refusals += 1
 
 
+class FakeBatch:
+    """A batch with room for a few emails."""
+
+    ROOM = 4
+
+    def __init__(self, most: int = 1 << 20) -> None:
+        self.records: list[Outgoing] = []
+        self._most = most  # bytes of an email
+
+    def append(self, *, timestamp: int, key: bytes | None, value: bytes | None, headers: Any) -> bool:
+        if len(self.records) == self.ROOM or len(value or b"") > self._most:
+            return False
+        self.records.append(Outgoing(EMAILS, key, value, headers))
+        return True
+
+    def size(self) -> int:
+        return sum(len(record.value or b"") for record in self.records)
+
+    def record_count(self) -> int:
+        return len(self.records)
+
+
+def spread(records: Sequence[Outgoing]) -> list[Outgoing]:
+    """The records of a transaction, with those of its batches in their places."""
+    found: list[Outgoing] = []
+    batches: list[Any] = []
+    for record in records:
+        if type(record) is not InBatch:
+            found.append(record)
+        elif record.batch not in batches:
+            batches.append(record.batch)
+            found += record.batch.records  # type: ignore[attr-defined]  # a fake one
+    return found
+
+
+def within(run: Run) -> list[FakeRecord]:
+    """The records of a run."""
+    found: list[FakeRecord] = []
+    for fetched, first, up_to in run.ranges:
+        records: Any = fetched.raw
+        begin, end = (bisect_left(records, at, key=lambda each: each.offset) for at in (first, up_to))
+        found += records[begin:end]
+    return found
+
+
+class FakePasses:
+    """Judges what is known, and what asks for nothing, as the fake processor does."""
+
+    emails_topic = EMAILS
+
+    def __init__(self, processor: FakeProcessor, log: FakeLog) -> None:
+        self._processor, self._log = processor, log
+
+    def begin(self, fetched: Fetched, next_offset: int) -> FakePass | None:
+        return FakePass(self.records(fetched, next_offset), self._is_usual, self._processor.asked)
+
+    def _is_usual(self, record: FakeRecord) -> bool:
+        """Whether nothing that a test does with its processor concerns the record."""
+        limit = self._log.limits.get(EMAILS, 1 << 20)
+        usual = record.value is None or (record.value == b"known" and len(record.value) <= limit)
+        return usual and record.offset not in self._processor.bugs and not self._processor.not_now
+
+    def records(self, fetched: Fetched, next_offset: int) -> list[Any]:
+        records: Any = fetched.raw
+        return [record for record in records if record.offset >= next_offset]
+
+    def new_batch(self) -> FakeBatch:
+        return FakeBatch(self._log.limits.get(EMAILS, 1 << 20))
+
+    def now_ms(self) -> int:
+        return 0
+
+    def one_by_one(self, count: int) -> None:
+        pass
+
+    def unfolded(self, run: Run) -> list[tuple[int, Processed]]:
+        batch: Any = run.batch
+        at, entries = 0, []
+        for record in within(run):
+            result = _result(record)
+            at = at if result.outgoing is None else batch.records.index(result.outgoing)
+            entries.append((at, Processed(record, result)))
+        return entries
+
+
+class FakePass:
+    """A pass over some records."""
+
+    def __init__(self, records: list[Any], is_usual: Callable[[FakeRecord], bool], asked: list[int]) -> None:
+        self.is_usual, self.asked = is_usual, asked
+        self.left = deque(records)
+        self.last = records[-1].offset + 1 if records else 0
+        self.many = Many()
+
+    def go_on(self, batch: Any, most: int) -> Step:
+        taken = held = emails = 0
+        while self.left:
+            record = self.left[0]
+            if not self.is_usual(record):
+                self.left.popleft()
+                return Step(record.offset, taken, held, [record])
+            result = _result(record)
+            if (email := result.outgoing) is not None:
+                if emails == most or not batch.append(
+                    timestamp=0, key=email.key, value=email.value, headers=[]
+                ):
+                    return Step(record.offset, taken, held, (), is_full=True)
+                emails += 1
+                held += len(email.value or b"")
+            self.asked.append(record.offset)
+            self.many.outcomes[result.outcome] += 1
+            self.left.popleft()
+            taken += 1
+        return Step(self.last, taken, held, (), is_last=True)
+
+    def counted(self, many: Many) -> None:
+        many.outcomes.update(self.many.outcomes)
+        self.many = Many()
+
+
+def _result(record: FakeRecord) -> Result:
+    if record.value is None:
+        return Result(None, ("tombstone",))
+    return Result(Outgoing(EMAILS, b"%d" % record.offset, record.value, []), ("email",))
+
+
+class PackingLane(FetchedLane):
+    """Is offered records, and takes those that a fetch would bring together as one."""
+
+    def offer(self, records: Sequence[Any]) -> None:
+        packed: list[Any] = []
+        for record in records:
+            if type(record) is not FakeRecord:  # stands for many itself
+                packed.append(record)
+            elif packed and type(packed[-1]) is list:
+                packed[-1].append(record)
+            else:
+                packed.append([record])
+        super().offer([_packed(each) if type(each) is list else each for each in packed])
+
+
+def _packed(records: Any) -> Fetched:
+    first, last = records[0], records[-1]
+    return Fetched(records, (), first.offset, last.offset + 1, len(records), first.timestamp)
+
+
+#: The two kinds of lanes, by name.
+KINDS: dict[str, type[Lane]] = {"records": Lane, "fetched": PackingLane}
+
+
 class Bench:
     """A lane with everything around it."""
 
-    def __init__(self, log: FakeLog | None = None, **limits: Any) -> None:
+    def __init__(self, log: FakeLog | None = None, kind: type[Lane] = Lane, **limits: Any) -> None:
         self.log = log if log is not None else FakeLog()
         self.transactions = FakeTransactions(self.log)
         self.processor = FakeProcessor()
         self.observer = FakeObserver()
         self.crashes: list[Exception] = []
-        self.lane = Lane(
+        passes: dict[str, Any] = {}
+        if kind is PackingLane:
+            passes["passes"] = FakePasses(self.processor, self.log)
+        self.lane = kind(
             3,
             self.transactions,
             self.processor,
@@ -267,6 +438,7 @@ class Bench:
             clock=microseconds,
             on_crash=self.crashes.append,
             limits=LaneLimits(**limits),
+            **passes,
         )
 
     async def open(self, beginning: int = 0) -> Lane:

@@ -6,7 +6,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from streams.delivery.batches import fill_batches
-from streams.delivery.transaction import Outgoing, RecordTooLarge
+from streams.delivery.fetched import InBatch
+from streams.delivery.transaction import BatchRefused, Outgoing, RecordTooLarge
+from tests.delivery.fakes import FakeBatch
 
 LIMITS = {"emails": 10_000, "dlq": 100_000}
 
@@ -51,3 +53,26 @@ async def test_a_record_beyond_the_batch_size_has_its_own_batch() -> None:
         await filled(email(10), email(10_000))
     assert (refused.value.index, refused.value.limit) == (1, 10_000)
     assert len(await filled(email(10_000, topic="dlq"))) == 1
+
+
+async def test_what_a_pass_has_filled_goes_as_it_is_once_and_where_it_stands() -> None:
+    """Emails before it and after it are in batches of their own, so that the order stays."""
+    batch, empty = FakeBatch(), FakeBatch()
+    for _ in range(2):
+        batch.append(timestamp=0, key=b"key", value=b"value", headers=[])
+    run, joined = (InBatch.of(email(0), batch) for _ in range(2))
+    letter = email(10, topic="dlq")
+    assert await filled(email(10), run, letter, joined, email(10), InBatch.of(email(0), empty)) == [
+        ("emails", 5, 1, 0),
+        ("emails", 5, 2, 1),
+        ("dlq", 5, 1, 2),
+        ("emails", 5, 1, 4),
+    ]
+
+
+async def test_what_a_pass_has_filled_and_its_topic_no_longer_takes_is_refused_as_a_batch() -> None:
+    """Its records may fit in smaller batches: none of them is refused."""
+    batch = FakeBatch()
+    batch.append(timestamp=0, key=b"key", value=b"x" * 10_001, headers=[])
+    with pytest.raises(BatchRefused):
+        await filled(InBatch.of(email(0), batch))

@@ -12,7 +12,7 @@ from streams.delivery import commit_metadata, transaction_size
 from streams.delivery.lane import Lane
 from streams.delivery.results import Release
 from streams.delivery.transaction import Denied, Position, TransactionFailed
-from tests.delivery.fakes import Bench, Ending, FakeLog, FakeRecord, known, lookup, soon
+from tests.delivery.fakes import KINDS, Bench, Ending, FakeLog, FakeRecord, known, lookup, soon, source
 
 
 def listed(log: FakeLog) -> tuple[int | None, list[commit_metadata.Run]]:
@@ -37,13 +37,13 @@ pytestmark = pytest.mark.usefixtures("virtual_time")
 Opens = Callable[..., Awaitable[Bench]]
 
 
-@pytest.fixture
-async def opened() -> AsyncIterator[Opens]:
-    """Makes benches with open lanes, which are closed in the end."""
+@pytest.fixture(params=KINDS)
+async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opens]:
+    """Makes benches with open lanes of one kind, which are closed in the end."""
     benches: list[Bench] = []
 
     async def opened(log: FakeLog | None = None, **limits: Any) -> Bench:
-        bench = Bench(log, **limits)
+        bench = Bench(log, KINDS[request.param], **limits)
         benches.append(bench)
         await bench.open()
         return bench
@@ -269,10 +269,10 @@ async def test_a_processor_that_raises_costs_only_that_record(bench: Bench) -> N
     bench.processor.bugs = {1}
     bench.lane.offer(known(0, 1, 2))
     await soon()
-    assert [record.topic for record in bench.log.written] == [
-        "confirmation-emails",
-        "actions.dlq",
-        "confirmation-emails",
+    assert sorted((source(record), record.topic) for record in bench.log.written) == [
+        (0, "confirmation-emails"),
+        (1, "actions.dlq"),
+        (2, "confirmation-emails"),
     ]
     assert bench.processor.faults == [(1, "ZeroDivisionError")]
     assert bench.log.position == Position(3, "")

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from streams.delivery import commit_metadata
+from streams.delivery.lane import Lane
 from streams.delivery.transaction import TransactionFailed
+from tests.delivery.fakes import KINDS as KINDS_OF_LANES
 from tests.delivery.fakes import Bench, Ending, FakeLog, FakeRecord, FakeTransactions, soon
 from tests.lookup.virtual_time import VirtualLoop
 
+LANES = list(KINDS_OF_LANES.values())
 OFTEN = ["lookup"] * 4 + ["known"] * 3
 ROOM = 50  # bytes that a record of the emails topic may have
 TROUBLES = st.sampled_from([Ending.FAILED, Ending.ANSWER_LOST, Ending.LATE])
@@ -47,8 +50,8 @@ class ParkingTransactions(FakeTransactions):
 class LiveLane:
     """A lane, the consumer that feeds it, and what goes on with it."""
 
-    def __init__(self, log: FakeLog, bugs: set[int]) -> None:
-        self.bench = Bench(log, uncommitted=6, fence_patience=0.0, backoff=0.0, close_within=0.2)
+    def __init__(self, log: FakeLog, bugs: set[int], kind: type[Lane]) -> None:
+        self.bench = Bench(log, kind, uncommitted=6, fence_patience=0.0, backoff=0.0, close_within=0.2)
         self.transactions = self.bench.transactions = ParkingTransactions(log)
         self.bench.lane._transactions = self.transactions
         self.bench.processor.bugs = bugs
@@ -81,11 +84,12 @@ class Lanes(RuleBasedStateMachine):
         self.bugs: set[int] = set()
         self.live: list[LiveLane] = []
         self.benches: list[Bench] = []  # of dead lanes too: their lookups still end
-        self.furthest = 0
+        self.furthest = self.first_kind = 0
 
-    @initialize(kinds=st.lists(st.sampled_from(OFTEN), min_size=4, max_size=8))
-    def begin(self, kinds: list[str]) -> None:
-        """There are records, and a lane for them."""
+    @initialize(kinds=st.lists(st.sampled_from(OFTEN), min_size=4, max_size=8), first=st.integers(0, 1))
+    def begin(self, kinds: list[str], first: int) -> None:
+        """There are records, and a lane for them; later lanes are of both kinds in turn."""
+        self.first_kind = first
         self.more_records(0, kinds)
         self.assign()
 
@@ -277,7 +281,9 @@ class Lanes(RuleBasedStateMachine):
         return [future for future in futures if not future.done()]
 
     def _assign(self) -> None:
-        self.live.append(LiveLane(self.log, self.bugs))
+        # A worker's successor may have the native pass, and its own successor not.
+        kind = LANES[(self.first_kind + len(self.benches)) % len(LANES)]
+        self.live.append(LiveLane(self.log, self.bugs, kind))
         self.benches.append(self.live[-1].bench)
 
     def _offer(self, lane: LiveLane, count: int) -> None:
