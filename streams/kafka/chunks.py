@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import faust
 from faust.types import TP
 
+from streams.kafka.fetching import Gather
+
 
 class Chunk:
     """Records of one partition, in offset order, fetched in one generation of the consumer group."""
@@ -66,11 +68,17 @@ class PartitionOwner(Protocol):
 class ChunkSchema(faust.Schema[Any, Any]):
     """Marks a topic whose records go to its agent in chunks, undecoded."""
 
-    def __init__(self, max_records: int, owner: PartitionOwner | None = None) -> None:
-        """Hand over at most `max_records` at a time; with an `owner` the offsets are its business."""
+    def __init__(
+        self, max_records: int, owner: PartitionOwner | None = None, gather: Gather | None = None
+    ) -> None:
+        """Hand over at most `max_records` at a time; with an `owner` the offsets are its business.
+
+        With `gather`, what it makes of a fetch is handed over in the place of the records.
+        """
         super().__init__()
         self.max_records = max_records
         self.owner = owner
+        self.gather = gather
 
     def compile(self, app: Any, **_: Any) -> Any:
         """Return the decoder that Faust calls for each delivery."""

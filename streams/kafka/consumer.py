@@ -1,7 +1,6 @@
 """Faust's aiokafka consumer, delivering chunks.
 
-Assignment, rebalance, commit loop and flow control are stock Faust. Topics without a
-:class:`~streams.kafka.chunks.ChunkSchema` are delivered the stock way.
+Assignment, rebalance, commit loop and flow control are stock Faust, and so are topics without a ChunkSchema.
 """
 
 import asyncio
@@ -253,7 +252,8 @@ class ChunkConsumer(driver.Consumer):
                 chunk = [record for record in chunk if record.offset >= position]
             if chunk:
                 if schema.owner is not None and schema.owner.is_doubted(tp.partition):
-                    await self.seek(tp, chunk[0].offset if position is None else position)
+                    first = getattr(chunk[0], "first_offset", chunk[0].offset)  # of what stands for many
+                    await self.seek(tp, first if position is None else position)
                     continue
                 await self._deliver_chunk(tp, schema, Chunk(tp, chunk, generation, position))
 

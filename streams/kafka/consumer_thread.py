@@ -12,7 +12,7 @@ from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.kafka.fetching import follow_leaders, leave_records_bare, pace_fetches
+from streams.kafka.fetching import follow_leaders, gather_batches, leave_records_bare, pace_fetches
 from streams.kafka.group import GroupMembership
 from streams.kafka.interruptions import note_interruptions
 from streams.kafka.reading import read_in_pieces
@@ -92,6 +92,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         follow_leaders(fetcher)
         read_unserved(fetcher)
         leave_records_bare(fetcher, cast(Any, self.consumer).takes_chunks)
+        gather_batches(fetcher, cast(Any, self.consumer)._schema)
         coordinator = cast(Any, self._consumer)._coordinator
         coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none
         if coordination is not None:

@@ -20,12 +20,17 @@ that unpacking takes. What those say beyond the record itself, a chunk says for 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import KafkaError
+
+#: Takes the bytes of a fetch, the aborted transactions as (producer id, first offset), and the offset from
+#: which it is read. Returns what is handed over for all of it: its `offset` is the last one that it stands
+#: for, its `count` that of its records. None: it is read record by record.
+Gather = Callable[[bytes, list[tuple[int, int]], int], Any]
 
 #: Seconds between the end of a fetch and the next one from the same broker, at least.
 PAUSE = 0.02
@@ -97,6 +102,34 @@ def leave_records_bare(fetcher: Any, of_topic: Callable[[str], bool]) -> None:
             records._consumer_record = _bare  # an attribute goes before the method
 
     _adapt_fetched(fetcher, leave_bare)
+
+
+def gather_batches(fetcher: Any, schema_of: Callable[[str], Any]) -> None:
+    """Make an aiokafka `fetcher` hand over a fetch as one, where the topic's chunk schema has a `gather`.
+
+    The process has to read batches with :func:`streams.kafka.record_batches.read_any_batch`.
+    """
+
+    def gather(topic: str, records: Any) -> None:
+        schema = schema_of(topic)
+        if schema is None or schema.gather is None or getattr(records, "is_gathered", False):
+            return
+        records.is_gathered = True
+        # What reaches further than its answer stands for what the broker does not send.
+        if records._records.reaches < 0:
+            records._records_iterator = _gathered(records, schema.gather)
+
+    _adapt_fetched(fetcher, gather)
+
+
+def _gathered(records: Any, gather: Gather) -> Iterator[Any]:
+    taken = gather(records._records._buffer, records._aborted_transactions, records.next_fetch_offset)
+    if taken is None:
+        yield from records._unpack_records()
+        return
+    records.next_fetch_offset = taken.offset + 1
+    if taken.count:
+        yield taken
 
 
 def hand_over_stand_ins(fetcher: Any) -> None:

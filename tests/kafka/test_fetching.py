@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
@@ -20,11 +21,15 @@ from streams.kafka.fetching import (
     PAUSE,
     PAUSE_PER_PARTITION,
     follow_leaders,
+    gather_batches,
     leave_records_bare,
     pace_fetches,
 )
+from streams.kafka.record_batches import PartitionRecords, batches_from
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.clients import make_topics
+from tests.fuzz.mutations import Sent
+from tests.fuzz.wire import batches
 
 
 class FetchFailed(Exception):
@@ -188,3 +193,34 @@ async def test_a_bare_record_says_all_that_is_its_own(
 
     assert [own(record) for record in got[bare]] == [own(record) for record in got[whole]]
     assert [tuple(record.headers) for record in got[bare]] == [(("a", b"1"),)] * 2
+
+
+@pytest.mark.parametrize("takes", [2, 0, None])
+async def test_a_fetch_goes_to_the_gather_of_its_topic_once(takes: int | None) -> None:
+    """What it makes of the fetch is handed over as one, nothing where it has no records, else each record."""
+    log = batches([Sent(7, b"key", value, []) for value in (b"a", b"b")], 10, 0, 2)
+    gathered: list[tuple[bytes, Any, int]] = []
+
+    def gather(raw: bytes, aborted: Any, offset: int) -> Any:
+        gathered.append((raw, list(aborted), offset))
+        return None if takes is None else SimpleNamespace(offset=11, count=takes)
+
+    places = [TopicPartition(topic, 0) for topic in ("taken", "other")]
+    records = [
+        PartitionRecords(place, batches_from(log, 0), [(9, 3)], 10, None, None, True, READ_COMMITTED)
+        for place in places
+    ]
+    fetcher: Any = Fetcher()
+    fetcher._records = {
+        place: FetchResult(place, assignment=None, partition_records=each, backoff=0)
+        for place, each in zip(places, records, strict=True)
+    }
+    schemas = {"taken": SimpleNamespace(gather=gather), "other": SimpleNamespace(gather=None)}
+    gather_batches(fetcher, schemas.get)
+    for _ in range(2):  # the second fetch finds the first one's records still there
+        await fetcher._proc_fetch_request(None, 1, request(1))
+    taken, other = (list(each) for each in records)
+    assert [record.value for record in other] == [b"a", b"b"]
+    assert gathered == [(log, [(9, 3)], 10)]
+    assert [each.next_fetch_offset for each in records] == [12, 12]
+    assert len(taken) == {2: 1, 0: 0, None: 2}[takes]
