@@ -10,8 +10,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-# Wheels only, each with its hash: nothing is compiled, here or later.
-COPY requirements.build.lock requirements.worker.lock ./
+# Wheels only, each with its hash; what is compiled is the native pass alone, here and never later.
+COPY requirements.build.lock requirements.native.lock requirements.worker.lock ./
 RUN pip install --require-hashes --only-binary :all: -r requirements.build.lock \
     && python -m venv --without-pip /opt/streams \
     && pip --python /opt/streams/bin/python install --require-hashes --only-binary :all: -r requirements.worker.lock
@@ -19,6 +19,11 @@ COPY pyproject.toml README.md LICENSE ./
 COPY streams ./streams
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip --python /opt/streams/bin/python install --no-deps --no-index /wheels/*.whl
+
+# Its compiler stays in this stage, and is of no use to the other images.
+FROM builder AS native-builder
+RUN pip install --require-hashes --only-binary :all: -r requirements.native.lock \
+    && CC="python -m ziglang cc" /opt/streams/bin/python -m streams.native.build
 
 FROM builder AS mailer-builder
 COPY requirements.mailer.lock ./
@@ -60,7 +65,7 @@ CMD ["actions"]
 
 # Last, so that it is what is built without --target.
 FROM runtime AS worker
-COPY --from=builder /opt/streams /opt/streams
+COPY --from=native-builder /opt/streams /opt/streams
 ENV PATH=/opt/streams/bin:$PATH \
     STREAMS_WEB_HOST=0.0.0.0 \
     STREAMS_WEB_PORT=6066 \

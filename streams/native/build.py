@@ -25,8 +25,9 @@ SOURCES = Path(__file__).parent
 FOLDER = Path(sys.prefix) / "lib" / "confirmation-streams"
 #: Of every compiler. The default visibility is hidden: only what Python calls can be seen from outside.
 FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-fvisibility=hidden")
-#: zig cc adds checks of its own (UBSan) and symbols for a debugger, unless it is told not to.
-_ZIG_FLAGS = ("-fno-sanitize=all", "-s")
+#: zig cc adds checks of its own (UBSan), symbols for a debugger, and instructions that perhaps only this
+#: processor has, unless it is told not to. An image is built on one machine, and used on others.
+_ZIG_FLAGS = ("-fno-sanitize=all", "-s", "-mcpu=baseline")
 #: Seconds that a compiler may take.
 _WITHIN = 300
 
