@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
 import signal
@@ -40,20 +39,18 @@ from streams.delivery.record_clock import RecordClock
 from streams.delivery.results import Processor, Release
 from streams.delivery.transaction import Outgoing, TransactionPort
 from streams.kafka.chunks import ChunkSchema
-from streams.kafka.faust_options import faust_options
 from streams.kafka.mark_reader import read_since
 from streams.kafka.topic_ids import topic_id_of
 from streams.kafka.topics import TABLE, TopicNames, Topics
 from streams.lookup.lookups import Lookups
-from streams.observability import logs
-from streams.observability.crash import ReportingWorker
+from streams.native.worker import native_lanes
 from streams.observability.ending import Ending
 from streams.observability.event_loop import measure_lag
+from streams.observability.faust_app import faust_app
 from streams.observability.metric_catalogue import RELEASED
 from streams.observability.metrics import Metrics
 from streams.observability.page.lookup_statistics import LookupStatistics
 from streams.observability.page.recent_errors import RecentErrors
-from streams.observability.sentry import report_errors
 from streams.observability.tracing import CollectorSpans, TracingProcessor
 from streams.observability.worker_page import observe
 from streams.settings.connection import client_options
@@ -62,9 +59,10 @@ from streams.settings.organisations import OrganisationsInForce
 from streams.settings.table import Settings
 from streams.startup import App, Startup, spare_garbage_collector
 from streams.statuses.catch_up import CatchUp
+from streams.statuses.index_filling import IndexFilling
 from streams.statuses.ingest import StatusIngest
 from streams.statuses.lookup_cache import LookupCache
-from streams.statuses.recovery import ChangelogOwner, ChunkTables
+from streams.statuses.recovery import ChangelogOwner
 from streams.statuses.repair import StoreRepair
 from streams.statuses.rocksdb import table_options
 from streams.statuses.store_owner import StoreOwner
@@ -91,9 +89,11 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     organisations = OrganisationsInForce(settings, environ)
     recent_errors = RecentErrors(time.time)
     ending = Ending(settings.drain_grace)
-    app = _faust_app(settings, connection, recent_errors, ending)
+    app = faust_app(settings, connection, recent_errors, ending)
     clock = RecordClock()
     metrics = Metrics(names.actions, names.statuses, named=organisations.named, now=clock.now)
+    native = native_lanes(settings, clock.now, metrics.judged, app.task)
+    filling = native and IndexFilling(native.index, lambda: lanes.partitions())
     startup = app.startup = Startup(
         connection=connection,
         group=settings.group_id,
@@ -114,6 +114,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
             settings,
             owner=lambda: startup.ids and StoreOwner(settings.group_id, names.changelog, *startup.ids),
             on_set_aside=metrics.store_set_aside,
+            indexed=filling.indexed if filling else lambda rows: rows,
         ),
     )
     statuses = StatusTable(table, lambda: app.producer.send_many, lambda: app.consumer_generation_id)  # type: ignore[attr-defined]  # our ChunkProducer
@@ -170,8 +171,10 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     def lane(topic: str, partition: int) -> Lane:
         assert startup.topics is not None
         assert startup.limits is not None
-        made: Processor = processor(topic, partition, startup.topics)
-        transactions: TransactionPort = KafkaTransactions(
+        plain = processor(topic, partition, startup.topics)
+        made: Processor = plain
+        transactions: TransactionPort
+        transactions = kafka = KafkaTransactions(
             TopicPartition(topic, partition),
             group=settings.group_id,
             connection=connection,
@@ -182,7 +185,17 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         )
         if duplicates:
             transactions, made = duplicates.watched(partition, startup.topics.partitions, transactions, made)
-        return Lane(
+        kind: Callable[..., Lane] = Lane
+        if native and filling and topic == names.actions:
+            kind = native.kind(
+                TopicPartition(topic, partition),
+                emails_topic=names.emails,
+                room=lambda: kafka.batch_bytes,
+                understood=plain.understood,
+                statuses=partial(filling.statuses, partition),
+                epochs=partial(startup.epochs_in, partition),
+            )
+        return kind(
             partition,
             transactions,
             TracingProcessor(made, spans, topic, partition) if spans else made,
@@ -236,7 +249,9 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
 
         return run
 
-    @app.agent(app.topic(names.actions, schema=ChunkSchema(settings.chunk_records, lanes)), name="confirm")
+    chunks = ChunkSchema(settings.chunk_records, lanes, native and native.gather)
+
+    @app.agent(app.topic(names.actions, schema=chunks), name="confirm")
     @endless
     async def confirm(stream: Any) -> None:
         """Every action gets its email: hand each chunk to its partition's lane."""
@@ -287,6 +302,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         reload_on_hangup,
         LookupRetries(lookups, names.dead_letters, startup.offsets.committed, time.time).run,
         lambda: measure_lag(metrics.lagged, clock=time.monotonic),
+        *([filling.run] if filling else []),
     ):
         app.task(task)
 
@@ -317,22 +333,6 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
         host_names=settings.web_host_names or (),
     )
     return app
-
-
-def _faust_app(
-    settings: Settings, connection: Mapping[str, Any], recent_errors: RecentErrors, ending: Ending
-) -> App:
-    # At DEBUG it logs requests and responses, and in them whole records: addresses, names.
-    logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
-    if settings.sentry_dsn is not None:
-        report_errors(settings.sentry_dsn.get_secret_value(), version("confirmation-streams"))
-    return App(
-        settings.group_id,
-        **faust_options(settings, connection),
-        TableManager=ChunkTables,
-        Worker=partial(ReportingWorker, ending),
-        logging_config=recent_errors.added_to(logs.configuration(settings.log_level, settings.log_style)),
-    )
 
 
 @cache

@@ -73,6 +73,9 @@ TESTED_ELSEWHERE = {
     "streams.delivery.transaction": "is a port: a protocol and its values",
     "streams.delivery.lane_state": "types only",
     "streams.delivery.results": "types only",
+    "streams.delivery.fetched": "types only",
+    "streams.delivery.refusals": "test_lane has records and dead letters refused",
+    "streams.observability.faust_app": "tests/integration runs workers with it",
     "streams.lookup.response": "test_client sends it bodies over real sockets",
     "streams.lookup.causes": "test_client makes every cause happen",
     "streams.lookup.flight": "test_organisation asks, joins and cancels with it",
@@ -92,6 +95,7 @@ BOOLEANS = {
     "streams.actions.decision.decide(subscribed)": "what the table knows",
     "streams.actions.decision.decide(in_message)": "what the message says",
     "streams.authentication.sessions.send(expect_response)": "of aiokafka, whose method it overrides",
+    "streams.native.status_index.put(subscribed)": "what the table says",
     "streams.lookup.breaker.add(failed)": "how one exchange ended, as it is counted",
     "streams.lookup.http.__init__(only_fresh)": "what one attempt demands of its connection",
 }

@@ -202,6 +202,10 @@ class DeadLetterLimit:
         """An action was understood."""
         self._window.append(None)
 
+    def note_many_good(self, count: int) -> None:
+        """So many actions were understood."""
+        self._window.extend([None] * min(count, WINDOW))
+
     def note_dead_letter(self, offset: int, error_class: ErrorClass) -> None:
         """The action at `offset` became a dead letter.
 

@@ -173,6 +173,10 @@ class ActionProcessor:
             self._understood()
         return result
 
+    def understood(self, count: int) -> None:
+        """Note that so many actions were understood by somebody else."""
+        self._dead_letter_limit.note_many_good(count)
+
     def on_refused(self, record: Record, result: Result, refused: RecordRefused) -> Result | None:
         """Return what to write instead of what its topic refuses, each time with less in it.
 

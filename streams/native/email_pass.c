@@ -264,11 +264,35 @@ CS_API int cs_run(cs_pass *pass) {
     }
 }
 
+/* Looks at the headers of what was fetched from `next_offset` on: 1 if all whole batches of it are sound. */
+CS_API int cs_look(const uint8_t *fetched, int64_t length, int64_t next_offset, cs_survey *found) {
+    int64_t at = 0, following = 0;
+    *found = (cs_survey){next_offset, 0, -1};
+    for (;;) {
+        cs_header header;
+        switch (cs_read_header((cs_view){fetched + at, (size_t)(length - at)}, &header)) {
+        case CS_WHOLE: break;
+        case CS_CUT_OFF: return at > 0;
+        default: return 0;
+        }
+        if (header.base_offset < following) return 0;
+        following = header.base_offset + header.last_delta + 1;
+        at += header.bytes;
+        if (following <= next_offset) continue;
+        found->next_offset = following;
+        if (header.attributes & CS_CONTROL) continue;
+        found->count += header.count;
+        int64_t first = header.append_timestamp >= 0 ? header.append_timestamp : header.first_timestamp;
+        if (header.count && (found->timestamp < 0 || first < found->timestamp)) found->timestamp = first;
+    }
+}
+
 /* Tells how large the structures are that Python has, too, in the order of streams/native/library.py. */
 CS_API void cs_layout(uint64_t *sizes) {
     const size_t all[] = {
         sizeof(cs_view), sizeof(cs_header), sizeof(cs_record), sizeof(cs_batch), sizeof(cs_piece), sizeof(cs_letter),
         sizeof(cs_partition), sizeof(cs_tally), sizeof(cs_span), sizeof(cs_aborted), sizeof(cs_pass),
+        sizeof(cs_survey),
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) sizes[i] = all[i];
 }

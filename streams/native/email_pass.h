@@ -90,6 +90,13 @@ typedef struct {
     cs_record unusual;
 } cs_pass;
 
+/* What a fetch has, as its batches' headers say. */
+typedef struct {
+    int64_t next_offset; /* behind its last whole batch */
+    int64_t count;       /* records for readers, at most: aborted ones are among them */
+    int64_t timestamp;   /* the earliest of its batches' first ones; -1 without records */
+} cs_survey;
+
 /* Why a pass stopped. */
 enum {
     CS_END,         /* nothing more was fetched */

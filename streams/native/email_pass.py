@@ -165,6 +165,20 @@ class NativePass:
         """The offset up to which all records are dealt with; that of an unusual record is below it."""
         return int(self._state.next_offset)
 
+    @property
+    def ignored(self) -> tuple[int, int]:
+        """Actions that ask for no confirmation, and records without a value, since `counted`."""
+        state = self._state
+        return state.other_stage + state.no_consent, state.tombstones
+
+    def judge_at(self, decided_at: float, timestamp_ms: int, most_emails: int) -> None:
+        """Set anew for what follows what the pass began with."""
+        state = self._state
+        state.moment = moment = self._partition.writer.moment(decided_at)
+        state.moment_length = len(moment)
+        state.now_ms, state.timestamp_ms = int(decided_at * 1000), timestamp_ms
+        state.most_emails = most_emails
+
     def go_on(self) -> Stop:
         """Go on from where the pass is, and return why it stopped."""
         run, state = self._partition.library.cs_run, self._state

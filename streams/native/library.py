@@ -166,11 +166,18 @@ class Pass(Structure):
     )
 
 
+class Survey(Structure):
+    """``cs_survey``: what a fetch has."""
+
+    _fields_ = (("next_offset", c_int64), ("count", c_int64), ("timestamp", c_int64))
+
+
 _KEY = (c_void_p, c_char_p, c_char_p, c_size_t)  # index, secret, and a key with its length
 #: By name of a function: the type of its result, and those of its arguments. These may take long: the
 #: interpreter's lock is let go of while they run.
 _LONG: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "cs_run": (c_int, (POINTER(Pass),)),
+    "cs_look": (c_int, (c_char_p, c_int64, c_int64, POINTER(Survey))),
     "cs_seal": (None, (POINTER(Batch), c_int64, c_int64, c_int64)),
 }
 #: These take less time than to get the lock again when other threads want it, too.
@@ -187,7 +194,7 @@ _SHORT: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "cs_index_look_up": (c_int, (*_KEY, c_int64)),
     "cs_append": (c_int, (POINTER(Batch), c_int64, c_char_p, c_int64, c_char_p, c_int64)),
 }
-_STRUCTURES = (View, Header, Record, Batch, Piece, Letter, Partition, Tally, Span, Aborted, Pass)
+_STRUCTURES = (View, Header, Record, Batch, Piece, Letter, Partition, Tally, Span, Aborted, Pass, Survey)
 
 
 def load(path: Path | None = None) -> Any:

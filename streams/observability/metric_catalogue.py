@@ -111,6 +111,12 @@ STILL = Described(
     ("topic", "partition"),
     "Seconds for which a lane with work has made no progress.",
 )
+JUDGED = Described(
+    "confirmation_actions_judged",
+    "counter",
+    ("path", "why"),
+    "Actions by the path that judged them, native or python, and why not the native one; none if it is off.",
+)
 TRANSACTIONS = Described(
     "confirmation_transactions_committed",
     "counter",
@@ -184,6 +190,7 @@ CATALOGUE = (
     REKEYED,
     RELEASED,
     DEAD_LETTERS,
+    JUDGED,
     LOOKUPS,
     DELAY,
     LOOKUP_DURATION,

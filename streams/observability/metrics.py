@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from streams.actions.decision import LETTERS
 from streams.actions.duplicates import DUPLICATE
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
+from streams.delivery.fetched import Many
 from streams.delivery.lane import Lane
 from streams.delivery.results import Processed, Release
 from streams.delivery.timestamps import is_known
@@ -33,6 +34,7 @@ from streams.observability.metric_catalogue import (
     EMAILS,
     EVENT_LOOP_LAG,
     IGNORED,
+    JUDGED,
     LOOKUP_DURATION,
     LOOKUPS,
     METADATA_REFUSED,
@@ -139,12 +141,18 @@ class Metrics(Collector):
         self._counts[TRANSACTIONS.name][()] += 1
         now = self._now()
         # Thousands of entries at once, and at most one timestamp a millisecond among them.
-        for timestamp, count in Counter(
+        timestamps = Counter(
             [record.timestamp for record, result in entries if isinstance(result[1], Emailed)]
-        ).items():
+        )
+        outcomes = Counter([entry[1].outcome for entry in entries])
+        for many in [outcome for outcome in outcomes if isinstance(outcome, Many)]:
+            del outcomes[many]
+            timestamps.update(many.timestamps)
+            outcomes.update(many.outcomes)
+        for timestamp, count in timestamps.items():
             if is_known(timestamp, now):  # never at an unknown time
                 self._delay.observe((now - timestamp / 1000,), count)
-        for outcome, count in Counter([entry[1].outcome for entry in entries]).items():
+        for outcome, count in outcomes.items():
             match outcome:
                 case Emailed(variant, reason, asked, cause, org_id):
                     self._counts[EMAILS.name][variant, reason] += count
@@ -160,6 +168,10 @@ class Metrics(Collector):
     def failed(self, partition: int, failure: str) -> None:  # noqa: ARG002 - an observer's
         """Count a failed transaction by its class."""
         self._counts[TRANSACTIONS_FAILED.name][(failure,)] += 1
+
+    def judged(self, path: str, why: str, count: int) -> None:
+        """Count actions by the path that judged them."""
+        self._counts[JUDGED.name][path, why] += count
 
     def metadata_refused(self, partition: int) -> None:  # noqa: ARG002 - an observer's
         """Count commit metadata that could not be read."""

@@ -51,6 +51,10 @@ class IndexedRows:
             known = self._known[partition] = opening, PartitionStatuses(self._index)
         return known[1]
 
+    def opening(self, partition: int) -> int | None:
+        """Return the number of the store's opening that is in use; None: its rows are missing."""
+        return self._rows.opening(partition)
+
     async def fill(self, partition: int, rest: float) -> None:
         """Note all rows that a partition has now, some at a time with `rest` seconds between."""
         keys = self._rows.keys(partition)

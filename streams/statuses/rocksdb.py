@@ -27,10 +27,11 @@ from faust.stores import STORES, rocksdb
 from faust.types import TP
 
 from streams.settings.table import Settings
+from streams.statuses.indexed_rows import OpenedRows
 from streams.statuses.rocks_rows import RocksRows, write_rows
 from streams.statuses.store_owner import SetAside, StoreOwner, belongs_to, write_owner
 from streams.statuses.store_trouble import AWAY, LOCKED, RESTORED, WHY, WRITE_BUFFER, is_passing, reason_of
-from streams.statuses.table import StoreAway
+from streams.statuses.table import Rows, StoreAway
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ def table_options(
     *,
     owner: Callable[[], StoreOwner | None],
     on_set_aside: Callable[[str], None],
+    indexed: Callable[[OpenedRows], Rows] = lambda rows: rows,
 ) -> dict[str, Any]:
     """Return the options of the Faust table, and make Faust's ``rocksdb://`` name the store below.
 
@@ -47,6 +49,7 @@ def table_options(
         settings: of the worker.
         owner: for whom stores are made here; None: not known yet.
         on_set_aside: is told the reason (a :class:`SetAside`) whenever a store is set aside.
+        indexed: gives the rows that all users of a store use, made of the store's own.
     """
     if settings.store != "rocksdb":
         return {}
@@ -59,6 +62,7 @@ def table_options(
         "bloom_filter_size": 10,
         "owner": owner,
         "on_set_aside": on_set_aside,
+        "indexed": indexed,
     }
 
 
@@ -70,6 +74,7 @@ class Store(rocksdb.Store):
         given = dict(options or {})
         self._owner: Callable[[], StoreOwner | None] = given.pop("owner", lambda: None)
         self._on_set_aside: Callable[[str], None] = given.pop("on_set_aside", lambda _reason: None)
+        indexed: Callable[[OpenedRows], Rows] = given.pop("indexed", lambda rows: rows)
         super().__init__(*args, options=given, **kwargs)
         #: Partitions whose store cannot be used now, with the reason.
         self.away: dict[int, str] = {}
@@ -77,7 +82,7 @@ class Store(rocksdb.Store):
         self.openings: Counter[int] = Counter()
         #: Databases that are being brought up to date, and are not read from yet.
         self._coming_back: dict[int, Any] = {}
-        self.rows = RocksRows(self)
+        self.rows = indexed(RocksRows(self))
 
     # -- opening ------------------------------------------------------------------------------------------
 

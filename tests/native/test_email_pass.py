@@ -279,7 +279,7 @@ def _as_transaction(batch: bytes, producer_id: int, attributes: int) -> bytes:
     return bytes(raw)
 
 
-def _marker(offset: int, producer_id: int, kind: int) -> bytes:
+def marker(offset: int, producer_id: int, kind: int) -> bytes:
     key = struct.pack(">hh", ABORT_MARKER.version, kind)
     return _as_transaction(batches([Sent(AT, key, b"\0" * 6, [])], offset, 0, 1), producer_id, 0x30)
 
@@ -297,7 +297,7 @@ def test_aborted_transactions_between_others_get_no_email(dice: random.Random) -
                 aborted.append((producer, open_ones.pop(producer)))
             else:
                 open_ones.pop(producer)
-            log += _marker(offset, producer, kind)
+            log += marker(offset, producer, kind)
             offset += 1
             continue
         some = [good_action(dice.randrange(50)).value for _ in range(dice.randrange(1, 4))]

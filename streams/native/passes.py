@@ -1,0 +1,190 @@
+"""The native pass for one lane, and what Python does beside it."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.record.default_records import DefaultRecordBatch
+
+from streams.actions.outcomes import Emailed, Ignored
+from streams.delivery.fetched import EmailsBatch, Fetched, Many, Run, Step
+from streams.delivery.results import Processed, Record, Result
+from streams.delivery.transaction import Outgoing
+from streams.kafka.record_batches import inflated_records
+from streams.messages.no_letter import why_no_letter
+from streams.native.email_batch import EmailBatch, ProduceBatch
+from streams.native.email_pass import NativePartition, NativePass, Stop
+from streams.native.fetches import records_in
+from streams.native.letters import KNOWN
+
+#: By the variant of an email that the pass has written: its reason.
+_REASONS = {str(variant): str(reason) for variant, reason in KNOWN}
+
+#: Is told the path that actions took ("native" or "python"), why not the native one ("" where it did), and
+#: how many.
+CountPaths = Callable[[str, str, int], None]
+
+
+class NativePasses:
+    """Makes the passes of one lane (:class:`streams.delivery.fetched.Passes`)."""
+
+    def __init__(
+        self,
+        partition: Callable[[], NativePartition | None],
+        place: TopicPartition,
+        *,
+        emails_topic: str,
+        room: Callable[[], int],
+        understood: Callable[[int], None],
+        now: Callable[[], float],
+        count: CountPaths,
+    ) -> None:
+        """Prepare for a lane; nothing is asked before it has its first records.
+
+        Args:
+            partition: what all passes have in common; None: its emails are of more than one epoch.
+            place: the partition that is read.
+            emails_topic: where emails go.
+            room: bytes that a batch of emails may have.
+            understood: told how many actions were understood.
+            now: seconds since the epoch; NaN while the clock is known to be wrong.
+            count: which path actions took.
+        """
+        self.emails_topic = emails_topic
+        self._make_partition, self._place, self._room = partition, place, room
+        self._understood, self._now, self._count_paths = understood, now, count
+        self._partition: NativePartition | None = None
+
+    def begin(self, fetched: Fetched, next_offset: int) -> _Pass | None:
+        """Begin a pass at an offset; None while there is more than one epoch, or the clock is wrong."""
+        now = self._now()
+        if math.isnan(now):
+            self.one_by_one(fetched.count, "clock")
+            return None
+        if self._partition is None:
+            self._partition = self._make_partition()
+        if self._partition is None:
+            self.one_by_one(fetched.count, "epoch")
+            return None
+        native = NativePass(
+            self._partition,
+            fetched.raw,
+            EmailBatch(self._partition.library, 0),  # each step brings its own
+            next_offset=next_offset,
+            aborted=fetched.aborted,
+            decided_at=now,
+            timestamp_ms=int(now * 1000),
+            inflate=inflated_records,
+            most_emails=0,
+        )
+        return _Pass(self, fetched, native)
+
+    def records(self, fetched: Fetched, next_offset: int) -> list[Record]:
+        """Return the records of a fetch from an offset on."""
+        return records_in(fetched, self._place, next_offset)
+
+    def new_batch(self) -> EmailsBatch:
+        """Return a batch without emails."""
+        assert self._partition is not None, "a pass has begun"
+        return ProduceBatch(EmailBatch(self._partition.library, self._room()))
+
+    def now_ms(self) -> int:
+        """Return the time for an email's record, milliseconds since the epoch."""
+        return int(self._now() * 1000)
+
+    def one_by_one(self, count: int, why: str = "batch") -> None:
+        """So many records were fetched in a form that no pass takes, or at a time when none may be made."""
+        self._count_paths("python", why, count)
+
+    def unfolded(self, run: Run) -> list[tuple[int, Processed]]:
+        """Return an entry for each record of a run, as the port says."""
+        assert isinstance(run.batch, ProduceBatch), "it was made above"
+        assert self._partition is not None, "its passes were"
+        emails = dict(_emails_in(run.batch, self.emails_topic))
+        of_fetch: dict[int, list[tuple[Fetched, int, int]]] = defaultdict(list)
+        for each in run.ranges:
+            of_fetch[id(each[0])].append(each)
+        id_of, entries, last = self._partition.writer.id_of, [], 0
+        for ranges in of_fetch.values():
+            begins = [first for _, first, _ in ranges]
+            for record in self.records(ranges[0][0], begins[0]):
+                at = bisect_right(begins, record.offset) - 1
+                if record.offset < ranges[at][2]:
+                    email = emails.get(id_of(record.offset).encode())
+                    last = last if email is None else email[0]
+                    entries.append((last, Processed(record, email[1] if email else _ignored(record))))
+        return entries
+
+    def _step(self, native: NativePass, batch: EmailsBatch, most: int, fetched: Fetched) -> Step:
+        assert isinstance(batch, ProduceBatch), "it was made above"
+        emails = batch.emails
+        if native.batch is not emails:
+            native.put_into(emails)
+        state = emails.state
+        count, used, (understood, tombstones) = state.count, state.used, native.ignored
+        now = self._now()
+        if math.isnan(now):
+            return self._rest(native, fetched, native.next_offset, 0, 0, "clock")
+        native.judge_at(now, int(now * 1000), count + most)
+        stop = native.go_on()
+        ignored, others = native.ignored
+        judged = state.count - count + ignored - understood
+        taken, held = judged + others - tombstones, state.used - used
+        if judged:
+            self._understood(judged)
+        if taken:
+            self._count_paths("native", "", taken)
+        if stop is Stop.RECORD:
+            record = native.unusual()
+            self._count_paths("python", native.why.name.lower(), 1)
+            return Step(record.offset, taken, held, [record])
+        if stop is Stop.BATCH:
+            return self._rest(native, fetched, native.next_offset, taken, held, "batch")
+        if stop is Stop.NO_ROOM:
+            return Step(native.next_offset, taken, held, (), is_full=True)
+        return Step(max(native.next_offset, fetched.offset + 1), taken, held, (), is_last=True)
+
+    def _rest(
+        self, native: NativePass, fetched: Fetched, next_offset: int, taken: int, held: int, why: str
+    ) -> Step:
+        begin, aborted = native.left()
+        records = records_in(fetched, self._place, next_offset, begin, aborted)
+        self._count_paths("python", why, len(records))
+        return Step(next_offset, taken, held, records, is_last=True)
+
+
+class _Pass:
+    """A pass over one fetch."""
+
+    def __init__(self, passes: NativePasses, fetched: Fetched, native: NativePass) -> None:
+        self._passes, self._fetched, self._native = passes, fetched, native
+
+    def go_on(self, batch: EmailsBatch, most: int) -> Step:
+        return self._passes._step(self._native, batch, most, self._fetched)
+
+    def counted(self, many: Many) -> None:
+        counted = self._native.counted()
+        many.outcomes.update(counted.outcomes)
+        for timestamp, emails in counted.timestamps:
+            many.timestamps[timestamp] += emails
+
+
+def _emails_in(batch: ProduceBatch, topic: str) -> Iterator[tuple[bytes, tuple[int, Result]]]:
+    """Give the id of each email in a batch, its place in it, and the result that it is if a pass made it."""
+    if not batch.record_count():
+        return
+    for at, record in enumerate(DefaultRecordBatch(bytes(batch.emails.sealed(0, 0, 0)))):
+        headers: dict[str, Any] = dict(record.headers)
+        variant, org_id = headers["variant"].decode(), int(record.key.partition(b":")[0])
+        outcome = Emailed(variant, _REASONS[variant], "", "", org_id)
+        outgoing = Outgoing(topic, record.key, record.value, list(record.headers))
+        yield headers["ce_id"], (at, Result(outgoing, outcome))
+
+
+def _ignored(record: Record) -> Result:
+    return Result(None, Ignored("tombstone" if record.value is None else str(why_no_letter(record.value))))

@@ -1,0 +1,62 @@
+"""A lane with the native pass does what the lane without it does, whatever becomes of its transactions."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.fuzz.mutations import ACTIONS, good_action, strange
+from tests.fuzz.wire import CODECS, batches
+from tests.native.built import KnownStatuses
+from tests.native.lanes import Fetch, Taken, taken
+
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
+
+def fetched(seed: int, records: int, strange_share: float) -> tuple[list[Fetch], KnownStatuses]:
+    """A log of some fetches, part of whose records are strange, and part of whose statuses are known."""
+    dice = random.Random(seed)
+    fetches: list[Fetch] = []
+    statuses, first = KnownStatuses(), dice.randrange(1 << 30)
+    while records > 0:
+        count = min(records, dice.randrange(1, 120))
+        sent = [
+            strange(dice, ACTIONS) if dice.random() < strange_share else good_action(dice.randrange(1_000))
+            for _ in range(count)
+        ]
+        statuses.know((each.value for each in sent), lambda _: dice.choice([True, False, False, None]))
+        fetches.append((batches(sent, first, dice.choice(CODECS), dice.randrange(1, 60)), ()))
+        first += count + dice.randrange(3)  # what lies between was compacted away
+        records -= count
+    return fetches, statuses
+
+
+def same(expected: Taken, found: Taken) -> None:
+    assert found.written["emails"] == expected.written["emails"]
+    assert found.written["dlq"] == expected.written["dlq"]
+    assert found.counts == expected.counts
+    assert found.delays == expected.delays
+    assert found.offset == expected.offset
+    assert found.held == expected.held == (0, 0, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_both_kinds_of_lanes_write_and_count_the_same(seed: int) -> None:
+    """Emails with bytes and order, dead letters, metrics, delays, offsets: of usual and strange records."""
+    fetches, statuses = fetched(seed, 600, 0.3)
+    found = await taken(fetches, statuses, natively=True)
+    same(await taken(fetches, statuses, natively=False), found)
+    assert found.judged["native", ""] > 100
+    assert {why for path, why in found.judged if path == "python"} >= {"value", "status"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_must_be_looked_at_again_is_written_once_and_the_same(seed: int) -> None:
+    """Transactions that fail, whose answer is lost, or whose batch is refused: unfolded, nothing changes."""
+    dice = random.Random(seed)
+    fetches, statuses = fetched(seed, 600, 0.2)
+    endings = dice.choices(["done", "done", "done", "failed", "lost", "refused"], k=24)
+    found = await taken(fetches, statuses, endings, natively=True)
+    same(await taken(fetches, statuses, natively=False), found)
+    assert found.in_batches > 1
