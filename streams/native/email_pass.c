@@ -127,6 +127,14 @@ static cs_span *span_of(cs_pass *pass, int64_t timestamp) {
     return pass->spans + pass->spans_used++;
 }
 
+/* Frees what was taken for an email that is not written, so that such emails alone never fill the tables. */
+static void give_back(cs_pass *pass, cs_tally *tally, const cs_span *span) {
+    if (!span->emails) pass->spans_used--;
+    if (tally->emails) return;
+    *tally = (cs_tally){0, 0, 0}; /* the newest one: no other was put behind it */
+    pass->tallies_used--;
+}
+
 enum { TAKEN = -1 }; /* beside the reasons to stop */
 
 static int stop_at(cs_pass *pass, const cs_record *record, int why) {
@@ -152,8 +160,10 @@ static int take_action(cs_pass *pass, const cs_record *record, const cs_action *
     cs_tally *tally = tally_of(pass, status + 1, number_of(action->org_id));
     cs_span *span = tally ? span_of(pass, record->timestamp) : NULL;
     if (!span) return CS_NO_ROOM;
-    if (!write_email(pass, partition->letters + status, record, action, (cs_view){key, length}, traces, trace_count))
+    if (!write_email(pass, partition->letters + status, record, action, (cs_view){key, length}, traces, trace_count)) {
+        give_back(pass, tally, span);
         return pass->batch->count ? CS_NO_ROOM : stop_at(pass, record, CS_WHY_SIZE);
+    }
     tally->emails++;
     span->emails++;
     return TAKEN;

@@ -236,6 +236,16 @@ def test_more_organisations_and_timestamps_than_there_is_room_for_are_counted_to
         assert differences(batches(records, 0, 0, 400), statuses) == []
 
 
+def test_emails_that_never_fit_fill_no_table() -> None:
+    """A pass stops at each of them, and never for room in an empty batch: its lane would try for ever."""
+    values = [action(orgId=org, x="y" * 1_000) for org in range(1_100)]
+    log = batches([Sent(AT + at, None, value, []) for at, value in enumerate(values)], 0, 0, 400)
+    run = native_pass(log, known(values), batch=EmailBatch(library(), 700))
+    for _ in values:
+        assert (run.go_on(), run.why) == (Stop.RECORD, Why.SIZE)
+    assert run.go_on() is Stop.END
+
+
 # -- batches ---------------------------------------------------------------------------------------------
 
 
