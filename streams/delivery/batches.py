@@ -68,7 +68,8 @@ def fill_batches(
 
     Raises:
         RecordTooLarge: a record alone exceeds what its topic takes.
-        BatchRefused: what a pass has filled exceeds it; its records may fit in smaller batches.
+        BatchRefused: what a pass has filled exceeds it, or was filled before `correction` was known; its
+            records are to be written one by one.
     """
     batches: list[Batch] = []
     filling: dict[tuple[str, int | None], Any] = {}
@@ -83,6 +84,8 @@ def fill_batches(
                 batches.append(Batch(to_topic, own_partition, filled, index))
                 if filled.size() > max_message_bytes[to_topic]:
                     raise BatchRefused("BatchTooLarge")
+                if correction:  # its timestamps are those of a clock that is known to be wrong by now
+                    raise BatchRefused("InvalidTimestampError")
             filling.pop((to_topic, to_partition), None)  # what follows it begins another one
             topic = None
             continue

@@ -17,10 +17,10 @@ def email(size: int, partition: int | None = None, topic: str = "emails") -> Out
     return Outgoing(topic, b"key", b"x" * size, [("name", b"value")], partition)
 
 
-async def filled(*records: Outgoing) -> list[tuple[str, int, int, int]]:
+async def filled(*records: Outgoing, correction: float = 0.0) -> list[tuple[str, int, int, int]]:
     """Topic, partition, number of records, and index of the first one, for each batch."""
     producer = AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", max_batch_size=1_000)
-    batches = fill_batches(producer, records, 5, LIMITS)
+    batches = fill_batches(producer, records, 5, LIMITS, correction=correction)
     return [(each.topic, each.partition, each.builder.record_count(), each.first) for each in batches]
 
 
@@ -76,3 +76,12 @@ async def test_what_a_pass_has_filled_and_its_topic_no_longer_takes_is_refused_a
     batch.append(timestamp=0, key=b"key", value=b"x" * 10_001, headers=[])
     with pytest.raises(BatchRefused):
         await filled(InBatch.of(email(0), batch))
+
+
+async def test_what_a_pass_has_filled_before_the_clock_was_known_to_be_wrong_is_refused_as_a_batch() -> None:
+    """It has the machine's time: sent so, it would make the broker refuse a correction that is right."""
+    batch = FakeBatch()
+    batch.append(timestamp=0, key=b"key", value=b"value", headers=[])
+    assert await filled(InBatch.of(email(0), batch)) == [("emails", 5, 1, 0)]
+    with pytest.raises(BatchRefused):
+        await filled(InBatch.of(email(0), batch), correction=-3_600.0)
