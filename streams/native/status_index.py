@@ -15,6 +15,8 @@ from streams.native.library import NEVER
 
 #: Bytes of a secret.
 _SECRET = 16
+#: Milliseconds since the epoch of what expires last; below NEVER, and far beyond any clock.
+_LATEST_MS = 2.0**62
 
 
 class StatusIndex:
@@ -62,7 +64,8 @@ class PartitionStatuses:
             expires_at: until when, in seconds since the epoch; None: it does not expire. Here it may expire
                 up to a second earlier.
         """
-        expires_ms = NEVER if expires_at is None else max(0, min(int(expires_at * 1000), NEVER - 1))
+        # A row may name any number: one beyond what a float holds in milliseconds is infinite.
+        expires_ms = NEVER if expires_at is None else int(max(0.0, min(expires_at * 1000, _LATEST_MS)))
         self._library.cs_index_put(self._pointer, self._secret, key, len(key), expires_ms, subscribed)
 
     def forget(self, key: bytes) -> None:
