@@ -125,7 +125,10 @@ class Run:
 
 
 class Step(NamedTuple):
-    """What one step of a pass came to."""
+    """What one step of a pass came to.
+
+    Without `records`, neither full nor the last one: the pass goes on when the event loop has had its turn.
+    """
 
     up_to: int  # offset; whatever is below it is dealt with, but for `records`
     taken: int  # records that the pass has judged

@@ -21,6 +21,8 @@ from streams.native.status_index import PartitionStatuses, StatusIndex
 
 #: Slots for organisations (half of them are used), and for timestamps, between two calls of `counted`.
 _TALLIES, _SPANS = 512, 1_024
+#: Bytes; after so many have been inflated, a pass lets others have their turn: some 10 ms.
+INFLATED_AT_ONCE = 2 << 20
 # Their fields; ctypes would make an object for each.
 _TALLY, _SPAN = struct.Struct("3q"), struct.Struct("2q")
 #: The state of an aborted transaction that has ended, as email_pass.h has it.
@@ -32,7 +34,7 @@ class Stop(IntEnum):
 
     END = 0  # nothing more was fetched
     RECORD = 1  # a record is not usual: it is judged by the path in Python, and the pass goes on behind it
-    COMPRESSED = 2  # a batch is to be inflated; never seen outside this module
+    COMPRESSED = 2  # the next batch has to be inflated, and enough was inflated in one go: the pass goes on
     BATCH = 3  # a batch is not usual: all that is left is read by the path in Python
     NO_ROOM = 4  # the batch is full: it is taken away, and the pass goes on
 
@@ -183,7 +185,8 @@ class NativePass:
         """Go on from where the pass is, and return why it stopped."""
         run, state = self._partition.library.cs_run, self._state
         state.secret = self._partition.secret()
-        while (stop := run(state)) == Stop.COMPRESSED:
+        inflated = 0
+        while (stop := run(state)) == Stop.COMPRESSED and inflated < INFLATED_AT_ONCE:
             begin = state.at
             try:
                 self._records = bytes(
@@ -193,6 +196,7 @@ class NativePass:
                 return Stop.BATCH
             state.records = ctypes.cast(ctypes.c_char_p(self._records), ctypes.c_void_p)
             state.records_length = len(self._records)
+            inflated += len(self._records)
         return Stop(stop)
 
     def put_into(self, batch: EmailBatch) -> None:

@@ -147,6 +147,8 @@ class NativePasses:
             return self._rest(native, fetched, native.next_offset, taken, held, "batch")
         if stop is Stop.NO_ROOM:
             return Step(native.next_offset, taken, held, (), is_full=True)
+        if stop is Stop.COMPRESSED:
+            return Step(native.next_offset, taken, held, ())
         return Step(max(native.next_offset, fetched.offset + 1), taken, held, (), is_last=True)
 
     def _rest(
