@@ -106,7 +106,7 @@ class FetchedLane(Lane):
         return True
 
     def _begin_next(self) -> int | None:
-        """Do one step with what follows the inbox; return how many records it was worth. None: no room now."""
+        """Do one step with what follows the inbox; return how many records that is worth. None: no room."""
         first = self._behind[0]
         if not isinstance(first, Fetched):
             self._behind.popleft()
