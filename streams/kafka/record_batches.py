@@ -27,7 +27,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.record.util import calc_crc32c
+from aiokafka.record.util import calc_crc32c, decode_varint_py
 
 from streams.messages.unreadable import UnreadableRecords
 
@@ -235,7 +235,7 @@ class _Batch:
         try:
             return list(self._batch if raw is self._raw else DefaultRecordBatch(raw))
         except UnicodeDecodeError:
-            batch = _DefaultRecordBatchPy(raw)
+            batch = _SlowBatch(raw)
             batch._maybe_uncompress()
             batch._buffer = _LenientBytes(batch._buffer)
             return list(batch)
@@ -319,6 +319,16 @@ def _snappy_size(compressed: memoryview) -> int:
         size += cramjam.snappy.decompress_raw_len(compressed[at + 4 : at + 4 + length])
         at += 4 + length
     return size
+
+
+class _SlowBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka ships no types
+    """aiokafka's slow reader, which takes its numbers from within the batch.
+
+    By itself it has compiled code read them, which knows no end: where a length is wrong, the process ends.
+    """
+
+    def _read_msg(self) -> Any:
+        return super()._read_msg(decode_varint_py)
 
 
 class _LenientBytes(bytearray):

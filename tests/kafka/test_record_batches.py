@@ -217,6 +217,15 @@ def test_a_reader_in_the_middle_of_a_damaged_batch_meets_it() -> None:
     assert found.offset == 3
 
 
+def test_a_length_beyond_the_batch_reads_no_memory_beyond_it() -> None:
+    """Behind a name that is not UTF-8, too, a stand-in is read: the process does not end by a bad access."""
+    odd, usual = [(RawName(ODD), b"v")], [("a", b"v" * 9), ("b", b"")]
+    raw = bytearray(batch(10, odd, usual, builder=_DefaultRecordBatchBuilderPy, compression=PLAIN))
+    at = raw.index(b"\x12" + b"v" * 9)  # the value's length, and the value
+    raw[at : at + 5] = b"\x80\x80\x80\x80\x08"  # a gigabyte
+    assert with_stand_ins(sealed(raw)) == [UnreadableRecords(10, 11, "its records are malformed")]
+
+
 def bomb(codec: int) -> bytes:
     """A batch of one record of 300 MiB, in a few kilobytes."""
     says_300_mib = b"\x80\x80\x80\x96\x01"  # as Snappy's first bytes
