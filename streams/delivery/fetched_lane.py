@@ -212,8 +212,7 @@ class FetchedLane(Lane):
     def _close_batch(self) -> None:
         """Let the next email begin another batch."""
         self._count()
-        if self._open_run is not None:
-            self._batch = self._open_run = None
+        self._batch = self._open_run = None
         self._looked_at = 0
 
     # -- committing -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
@@ -83,6 +84,26 @@ async def test_what_many_passes_have_judged_is_few_batches(opened: Opens) -> Non
     assert bench.log.offsets == [0, 1, 2]
     assert all(type(each) is InBatch for each in given[0])
     assert len({id(each.batch) for each in given[0] if isinstance(each, InBatch)}) == 1
+
+
+async def test_a_lane_without_work_has_no_batch(opened: Opens) -> None:
+    """A batch has the memory of a whole one from the start: none is kept for a pass that wrote nothing."""
+    bench = await opened()
+    passes: Any = bench.lane
+    new_batch, made = passes._passes.new_batch, WeakSet[Any]()
+
+    def noted() -> FakeBatch:
+        made.add(batch := new_batch())
+        return batch  # type: ignore[no-any-return]  # a fake's
+
+    passes._passes.new_batch = noted
+    bench.lane.offer(lookup(0))
+    await soon()
+    bench.processor.answer(0)
+    await soon()
+    assert bench.log.offsets == [0]
+    assert not bench.lane.has_work
+    assert not made
 
 
 async def test_a_pass_that_has_done_enough_goes_on_after_others_had_their_turn(opened: Opens) -> None:
