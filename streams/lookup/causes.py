@@ -1,8 +1,7 @@
 """Why an exchange failed, from what it raised and how far it had come.
 
-httpx-aiohttp reports a refused port, an unknown host and a hang-up all as ``ConnectTimeout``, and lets
-aiohttp's own errors through for malformed replies, so the outermost exception says little. What it was raised
-from says it.
+aiohttp raises errors of many kinds, some of its own and some of ``ssl`` or the operating system, and the
+outermost one does not always say what went wrong. Then the one from which it was raised does.
 """
 
 import ssl

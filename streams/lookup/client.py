@@ -21,7 +21,7 @@ import httpx
 import orjson
 
 from streams.lookup.causes import ReplyRefused, cause_of
-from streams.lookup.http import EXCHANGE, Exchange, open_http
+from streams.lookup.http import Connections, Exchange
 from streams.lookup.response import read_body
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.messages.lookup_reply import NOT_SUBSCRIBED, SUBSCRIBED_WHEN, decode_lookup_reply
@@ -139,9 +139,9 @@ class LookupClient:
 
     def __init__(self, endpoint: Endpoint, *, ssl_context: ssl.SSLContext | None = None) -> None:
         self._endpoint = endpoint
-        self._url, from_url = _address(endpoint.url)
+        url, from_url = _address(endpoint.url)
         authorization = endpoint.authorization or from_url
-        self._headers = httpx.Headers(
+        headers = httpx.Headers(
             {
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",  # a reply is a few hundred bytes
@@ -150,9 +150,13 @@ class LookupClient:
             }
         )
         if authorization is not None:
-            self._headers["Authorization"] = authorization
-        self._http = open_http(
-            body_cap=endpoint.body_cap, connections=endpoint.connections, ssl_context=ssl_context
+            headers["Authorization"] = authorization
+        self._connections = Connections(
+            url,
+            headers,
+            body_cap=endpoint.body_cap,
+            most=endpoint.connections,
+            ssl_context=ssl_context,
         )
         # Waiting here is cheap. In aiohttp's pool it is not, and looks the same as waiting for the service.
         self._slots = asyncio.Semaphore(endpoint.connections)
@@ -188,7 +192,7 @@ class LookupClient:
 
     async def aclose(self) -> None:
         """Close every connection at once. Questions under way fail."""
-        await self._http.aclose()
+        await self._connections.aclose()
 
     async def _exchange(self, body: bytes, contact_ref: str) -> Reply:
         reply = await self._attempt(body, contact_ref, Exchange(only_fresh=False))
@@ -198,23 +202,15 @@ class LookupClient:
 
     async def _attempt(self, body: bytes, contact_ref: str, exchange: Exchange) -> Reply | None:
         """One attempt; None when its kept-alive connection had ended before the service said anything."""
-        token = EXCHANGE.set(exchange)
         try:
-            request = httpx.Request("POST", self._url, headers=self._headers, content=body)
-            response = await self._http.send(request, stream=True)
-            try:
-                return await self._read(response, contact_ref, exchange)
-            finally:
-                await response.aclose()
+            response = await self._connections.post(body, exchange)
+            return await self._read(response, contact_ref, exchange)
         except Exception as error:
             return None if exchange.went_stale else _failed(cause_of(error, exchange))
         finally:
             exchange.close()
-            EXCHANGE.reset(token)
 
     async def _read(self, response: httpx.Response, contact_ref: str, exchange: Exchange) -> Reply:
-        if exchange.answered_unasked:
-            raise ReplyRefused(Cause.PROTOCOL)
         status = response.status_code
         if status == 200:
             body = await read_body(response, self._endpoint.body_cap)

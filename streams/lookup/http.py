@@ -1,39 +1,32 @@
-"""The HTTP connections of one organisation's lookups: httpx's API on aiohttp's engine, with the holes closed.
+"""The HTTP connections of one organisation's lookups: aiohttp's pool and parser, with no client around them.
 
-What aiohttp does not offer is added here, below httpx: knowing whether a failed exchange used a kept-alive
-connection and whether any byte of an answer had come (only if none, a POST may be sent again); knowing that
-an answer came before the question was sent, on a kept connection or on a fresh one; a ceiling on the bytes of
-a reply of any shape; and closing TLS connections at once instead of waiting for the peer's goodbye.
+A client does much for each request that a lookup must not have: redirects, proxies, netrc, cookies, time-outs
+for each operation, a second attempt. So neither aiohttp's session nor httpx's client is used: they would take
+most of a lookup's CPU time. Answers are httpx's ``Response``.
+
+What aiohttp does not offer is added here: knowing whether a failed exchange used a kept-alive connection and
+whether any byte of an answer had come (only if none, a POST may be sent again); knowing that an answer came
+before the question was sent, on a kept connection or on a fresh one; a ceiling on the bytes of a reply of any
+shape; and closing TLS connections at once instead of waiting for the peer's goodbye.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import re
 import select
 import ssl
-import urllib.request
-from collections.abc import Sequence
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from http.cookiejar import CookieJar
-from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx
+import yarl
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from httpx_aiohttp import AiohttpTransport
+from aiohttp.streams import StreamReader
 
 from streams.lookup.dns import Resolver
-
-if TYPE_CHECKING:
-    from aiohttp.abc import AbstractStreamWriter
-    from aiohttp.client_reqrep import ClientRequest
-    from aiohttp.tracing import Trace
-
-# httpx logs the URL of every request at INFO. Ours can hold credentials, and a line per lookup helps nobody.
-logging.getLogger("httpx").setLevel(logging.WARNING)
 
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is kept. Apache httpd, Node.js and uvicorn drop theirs after 5, most others
@@ -43,7 +36,11 @@ HEADS = 32_768
 """Bytes that a reply may have besides its body: all header sections (1xx included) and chunk framing."""
 
 _READ_SIZE = 16_384
-"""Bytes of a body that are buffered before reading pauses: what httpx-aiohttp reads at a time."""
+"""Bytes of a body that are buffered before reading pauses."""
+
+_NO_TIME_OUTS = aiohttp.ClientTimeout()
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no header may have (RFC 9110, 5.5): it could end the header, and begin another one."""
 
 
 class Exchange:
@@ -67,11 +64,6 @@ class Exchange:
         return self.reused and protocol is not None and protocol.heard == 0 and not protocol.is_connected()
 
     @property
-    def answered_unasked(self) -> bool:
-        """Bytes had come in before the question was sent: they are no answer to it."""
-        return self.protocol is not None and self.protocol.heard_unasked
-
-    @property
     def overflowed(self) -> bool:
         """The reply had more bytes than any reply may have."""
         return self.protocol is not None and self.protocol.overflowed
@@ -82,10 +74,6 @@ class Exchange:
             self.connection.close()
 
 
-EXCHANGE: ContextVar[Exchange] = ContextVar("EXCHANGE")
-"""The exchange that the current task is in: aiohttp has no other way through to its connector."""
-
-
 class _Protocol(ResponseHandler):
     """A connection that counts the bytes heard since it was last taken, up to a ceiling."""
 
@@ -93,7 +81,6 @@ class _Protocol(ResponseHandler):
         super().__init__(loop)
         self.taken = 0
         self.heard = 0
-        self.heard_unasked = False  # something had come in when the question was sent
         self.overflowed = False
         self._ceiling = ceiling
 
@@ -131,12 +118,6 @@ class _Protocol(ResponseHandler):
         while self.transport is not None and not self.heard and _has_unread(self.transport):  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0)  # one turn of the event loop reads what is there
 
-    def spoke_first(self) -> bool:
-        """The question is about to be sent: note, and return, whether anything came in before it."""
-        plain = self.transport is not None and self.transport.get_extra_info("ssl_object") is None
-        self.heard_unasked = self.heard > 0 or (plain and self.speaks_unasked)
-        return self.heard_unasked
-
 
 def _has_unread(transport: asyncio.BaseTransport) -> bool:
     readable = select.poll()
@@ -144,23 +125,18 @@ def _has_unread(transport: asyncio.BaseTransport) -> bool:
     return bool(readable.poll(0))
 
 
-class _Request(aiohttp.ClientRequest):
-    """A request that looks at its connection in the moment before it is sent."""
+class _Body(httpx.AsyncByteStream):
+    """A reply's body, in pieces as they come in."""
 
-    async def write_bytes(
-        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
-    ) -> None:
-        """Send the head, which is kept back until now, and the body; nothing to who has answered already."""
-        assert isinstance(conn.protocol, _Protocol)
-        if conn.protocol.spoke_first():
-            if conn.protocol.transport is not None:
-                conn.protocol.transport.abort()
-            return
-        await super().write_bytes(writer, conn, content_length)
+    def __init__(self, payload: StreamReader) -> None:
+        self._payload = payload
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._payload.iter_any()
 
 
 class _Connector(aiohttp.TCPConnector):
-    """aiohttp's pool: tells the exchange which connection it got, and hands out none that spoke unasked."""
+    """aiohttp's pool, of connections that count what they hear."""
 
     def __init__(self, *, ceiling: int, limit: int, ssl_context: ssl.SSLContext | None) -> None:
         super().__init__(
@@ -169,12 +145,81 @@ class _Connector(aiohttp.TCPConnector):
         # The one private name used: aiohttp offers no other way to hear a connection's bytes (tested).
         self._factory = partial(_Protocol, self._loop, ceiling)  # type: ignore[assignment]  # a narrower partial
 
-    async def connect(
-        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        exchange = EXCHANGE.get()
+
+class Connections:
+    """The connections to one organisation's service, and the questions that are sent over them.
+
+    Args:
+        url: where each question goes.
+        headers: what each question has, besides ``Host`` and ``Content-Length``.
+        body_cap: bytes a body may have; with ``HEADS`` it makes the ceiling on what is read of a reply.
+        most: sockets open at once, at most.
+        ssl_context: whom to trust; without, aiohttp's default (the system's certificate authorities).
+
+    Raises:
+        ValueError: a header holds a control character.
+    """
+
+    def __init__(
+        self,
+        url: httpx.URL,
+        headers: httpx.Headers,
+        *,
+        body_cap: int,
+        most: int,
+        ssl_context: ssl.SSLContext | None,
+    ) -> None:
+        self._url = url
+        self._headers = b"".join(b"%s: %s\r\n" % (name.lower(), value) for name, value in headers.raw)
+        if any(_CONTROL.search(value) for _, value in headers.raw):
+            raise ValueError("a header holds a control character")
+        self._connector_of = partial(
+            _Connector, ceiling=body_cap + HEADS, limit=most, ssl_context=ssl_context
+        )
+        self._connector: _Connector | None = None  # made for the first question: it needs the running loop
+        self._closed = False
+
+    async def post(self, body: bytes, exchange: Exchange) -> httpx.Response:
+        """Send one question, once, and return the answer when its head is there; its stream is the body.
+
+        The connection is the pool's again when the whole answer is there. Until then ``exchange.close``
+        closes it. No time-out is kept here.
+
+        Raises:
+            httpx.RemoteProtocolError: the service ended a fresh connection, or said something on it, before
+                the question was sent. What it said is no answer.
+            Exception: whatever aiohttp raises where there is no connection or no answer.
+        """
+        protocol = await self._take(exchange)
+        assert protocol.transport is not None
+        protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=_READ_SIZE)
+        protocol.transport.write(b"%s%d\r\n\r\n%s" % (self._head, len(body), body))
+        message, payload = await protocol.read()
+        while 100 <= message.code < 200 and message.code != 101:  # interim ones (RFC 9110, 15.2)
+            message, payload = await protocol.read()
+        if exchange.connection is not None and not protocol.upgraded:
+            payload.on_eof(exchange.connection.release)
+        return httpx.Response(
+            message.code,
+            headers=message.raw_headers,
+            stream=_Body(payload),
+            extensions={"reason_phrase": message.reason.encode()},
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection at once. Questions under way fail, and so do later ones."""
+        self._closed = True
+        if self._connector is not None:
+            await self._connector.close()
+
+    async def _take(self, exchange: Exchange) -> _Protocol:
+        """Take a connection on which nothing has come in yet that could be read as the answer.
+
+        A kept one is looked at in the moment before the question is sent: nothing is awaited in between.
+        """
+        connector = self._opened()
         while True:
-            connection = await super().connect(req, traces, timeout)
+            connection = await connector.connect(self._target, [], _NO_TIME_OUTS)
             protocol = connection.protocol
             assert isinstance(protocol, _Protocol)
             if protocol.taken and (exchange.only_fresh or protocol.speaks_unasked):
@@ -182,57 +227,32 @@ class _Connector(aiohttp.TCPConnector):
                 continue
             exchange.connection, exchange.protocol = connection, protocol
             exchange.reused = protocol.taken > 0
-            protocol.heard_unasked = True  # what is heard until the question is sent
+            protocol.taken += 1
             if exchange.reused:
                 protocol.heard = 0
-            else:
-                await protocol.settled()
-            protocol.taken += 1
-            return connection
+                return protocol
+            await protocol.settled()
+            if protocol.heard or not protocol.is_connected():
+                raise httpx.RemoteProtocolError("the service did not wait for the question")
+            return protocol
 
-
-class _Transport(AiohttpTransport):
-    """Drops ``Location``: httpx parses it, and may raise, even where redirects are off."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await super().handle_async_request(request)
-        if 300 <= response.status_code < 400:
-            response.headers.pop("location", None)
-        return response
-
-
-class _NoCookies(CookieJar):
-    """httpx's jar with the lid on: a lookup has no session, and two people's lookups must not share one."""
-
-    def extract_cookies(self, response: Any, request: urllib.request.Request) -> None:
-        """Take none."""
-
-
-def open_http(*, body_cap: int, connections: int, ssl_context: ssl.SSLContext | None) -> httpx.AsyncClient:
-    """An httpx client for one organisation: no redirects, proxies, netrc, cookies or time-outs of its own.
-
-    Args:
-        body_cap: bytes a body may have; with ``HEADS`` it makes the ceiling on what is read of a reply.
-        connections: sockets open at once, at most.
-        ssl_context: whom to trust; without, aiohttp's default (the system's certificate authorities).
-    """
-
-    def session() -> aiohttp.ClientSession:  # made at the first request, because it needs the running loop
-        return aiohttp.ClientSession(
-            connector=_Connector(ceiling=body_cap + HEADS, limit=connections, ssl_context=ssl_context),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            request_class=_Request,
-            read_bufsize=_READ_SIZE,
-        )
-
-    return httpx.AsyncClient(
-        # The transport's own context is not used beside a session; an empty one saves reading the CA bundle.
-        transport=_Transport(client=session, verify=ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
-        cookies=_NoCookies(),
-        follow_redirects=False,
-        trust_env=False,
-        timeout=None,  # noqa: S113 - httpx's are per operation, so a drip outlives them; the caller has one deadline
-    )
+    def _opened(self) -> _Connector:
+        if self._closed:
+            raise RuntimeError("the connections are closed")
+        if self._connector is None:
+            try:
+                url = yarl.URL(str(self._url))
+            except ValueError as error:
+                raise aiohttp.InvalidURL("") from error  # without the URL, which may hold credentials
+            self._connector = self._connector_of()
+            # It only says where to connect to, and is never sent.
+            self._target = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop())
+            self._head = b"POST %s HTTP/1.1\r\nHost: %s\r\n%sContent-Length: " % (
+                url.raw_path_qs.encode("ascii"),
+                self._target.headers["Host"].encode("ascii"),
+                self._headers,
+            )
+        return self._connector
 
 
 def chain(error: BaseException) -> Sequence[BaseException]:
