@@ -10,7 +10,7 @@ PYTHON := python3.11 python3.12 python3.13 python3.14 python3 python
 FITS   := import ensurepip, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help native demo demo-proca drill test test-slow fuzz chaos outages check-deploy bench lint kafka lock clean
+.PHONY: help native demo demo-proca drill test test-slow fuzz chaos outages check-deploy check-images bench lint kafka lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -74,6 +74,11 @@ test-slow: $(STAMP) ## Run the tests that make test leaves out: they take long, 
 
 check-deploy: $(STAMP) ## Build, validate and judge what is deployed, and test the alerts
 	@$(RUN) -m tests.deploy
+
+check-images: $(STAMP) ## Build the images, run the stack on them and look through them, as root: 15 minutes
+	@tests/debian-packages.sh buildah debootstrap prometheus iproute2
+	@$(RUN) -m tests.downloads
+	@$(RUN) -m pytest -m images --capture=no tests/deploy $(ARGS)
 
 fuzz: $(STAMP) ## Let 200,000 strange records go through the reading path (ARGS="--seed 7")
 	@$(RUN) -m tests.fuzz $(ARGS)

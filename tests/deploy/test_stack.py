@@ -20,10 +20,15 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 SAMPLES = [json.loads(line) for line in (ROOT / "compose/actions.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+#: From the files of this machine, or from the images that the Dockerfile makes.
+KINDS = ["machine", pytest.param("images", marks=[pytest.mark.images, pytest.mark.timeout(3600)])]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """All services, healthy."""
-    with Stack(tmp_path_factory.mktemp("stack")) as made:
+    built = request.getfixturevalue("built_images") if request.param == "images" else None
+    with Stack(tmp_path_factory.mktemp("stack"), built) as made:
         made.start()
         yield made
 

@@ -1,8 +1,8 @@
 """Becomes one container: ``python -I -S container.py FILE``, as root and process 1 of new namespaces.
 
-The root file system is an overlay on the machine's: what is written stays in memory, and goes with the
-container. The program is then replaced by the service's, which so is process 1 itself, whatever compose's
-``init`` says: without a first process that hands signals on, as on Kubernetes.
+The root file system is an overlay on an image's, or on the machine's: what is written stays in memory, and
+goes with the container. The program is then replaced by the service's, which so is process 1 itself, whatever
+compose's ``init`` says: without a first process that hands signals on, as on Kubernetes.
 """
 
 import ctypes
@@ -27,13 +27,13 @@ def _inner(root: Path, path: str) -> Path:
     return root / path.lstrip("/")
 
 
-def _overlay(layers: Path) -> Path:
+def _overlay(lowest: str, layers: Path) -> Path:
     """Mount the overlay, and return its root."""
     _mount("-t", "tmpfs", "tmpfs", layers)
     upper, work, root = (layers / name for name in ("upper", "work", "root"))
     for folder in (upper, work, root):
         folder.mkdir()
-    options = f"lowerdir=/,upperdir={upper},workdir={work}"
+    options = f"lowerdir={lowest},upperdir={upper},workdir={work}"
     _mount("-t", "overlay", "overlay", "-o", options, root)
     return root
 
@@ -91,7 +91,7 @@ def _give_up_rights(user: int) -> None:
 def main(file: str) -> None:
     """Make the container that the file describes, and run its command in it."""
     given = json.loads(Path(file).read_text())
-    root = _overlay(Path(given["layers"]))
+    root = _overlay(given["lowest"], Path(given["layers"]))
     _lay_out(root, given)
     os.chroot(root)
     os.chdir(given["folder"])

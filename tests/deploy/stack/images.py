@@ -37,15 +37,17 @@ _ENVIRONMENT = Path(sys.prefix).resolve()
 
 @dataclass
 class Content:
-    """What a container has besides the machine's file system.
+    """What a container has besides its lowest layer.
 
     Attributes:
+        root: the lowest layer: the files of an image, or the machine's.
         files: text by path; all are programs.
         binds: source and target of what is mounted, to be read only.
         folders: the user's number by path of the folders that it may write to.
         environment: by name, besides what its real image has.
     """
 
+    root: Path = Path("/")
     files: dict[str, str] = field(default_factory=dict)
     binds: list[tuple[Path, str]] = field(default_factory=list)
     folders: dict[str, int] = field(default_factory=dict)
@@ -66,7 +68,8 @@ def content(tag: str) -> Content:
             ask = "import sys, urllib.request\nurllib.request.urlopen(sys.argv[-1])\n"
             program = Path(debian_tool("prometheus")).resolve()
             files = {"/usr/local/bin/wget": f"#!{_ENVIRONMENT}/bin/python\n{ask}"}
-            return Content(files, [(program, "/bin/prometheus"), *_python()], {"/prometheus": 65534})
+            binds = [(program, "/bin/prometheus"), *_python()]
+            return Content(files=files, binds=binds, folders={"/prometheus": 65534})
         case "confirmation-streams":
             return _ours("streams")
         case "confirmation-streams-mailer":

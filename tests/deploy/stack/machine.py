@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -15,7 +15,7 @@ from streams.sandbox.process import Process
 from streams.sandbox.supervised import SupervisedProcesses
 from tests.deploy.kustomize import ROOT
 from tests.deploy.stack import container
-from tests.deploy.stack.images import content
+from tests.deploy.stack.images import Content, content
 from tests.deploy.stack.service import Service
 from tests.tools import debian_tool, namespaces
 
@@ -49,13 +49,20 @@ class Machine:
     Skips the test where this user may not make namespaces; fails in CI.
     """
 
-    def __init__(self, folder: Path, services: dict[str, Service]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        services: dict[str, Service],
+        content_of: Callable[[Service], Content] = lambda service: content(service.tag),
+    ) -> None:
         """Describe it.
 
         Args:
             folder: for logs, volumes and descriptions of containers.
             services: those that may be started in it.
+            content_of: what a service's image has.
         """
+        self._content_of = content_of
         self._folder = folder
         self._services = services
         self.addresses = {name: _ADDRESS.format(10 + number) for number, name in enumerate(services)}
@@ -123,7 +130,7 @@ class Machine:
     def run(self, name: str, argv: Sequence[str], given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command in a container, with `given` as its input, as ``docker compose exec -T`` does."""
         service = self._services[name]
-        environment = {**service.image.environment, **content(service.tag).environment}
+        environment = {**service.image.environment, **self._content_of(service).environment}
         user = str(service.image.user)
         command = [
             *("nsenter", "--target", str(self._process_1(name)), "--mount", "--net", "--pid", "--root"),
@@ -152,7 +159,7 @@ class Machine:
 
     def _describe(self, service: Service) -> Path:
         """Write down what its container is."""
-        image, has = service.image, content(service.tag)
+        image, has = service.image, self._content_of(service)
         binds = [(str(source), target, True) for source, target in has.binds]
         for source, target in service.mounts.items():
             if source.startswith("."):
@@ -166,6 +173,7 @@ class Machine:
         layers.mkdir(parents=True, exist_ok=True)
         hosts = {"localhost": "127.0.0.1", **self.addresses}
         description = {
+            "lowest": str(has.root),
             "layers": str(layers),
             "files": {**has.files, "/etc/hosts": "".join(f"{hosts[name]} {name}\n" for name in hosts)},
             "binds": binds,

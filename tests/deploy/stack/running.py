@@ -2,13 +2,15 @@
 
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from streams.sandbox.process import Process
-from tests.deploy.stack.images import FOREIGN
+from tests.deploy.images.building import BuiltImage
+from tests.deploy.stack.images import FOREIGN, Content, content
 from tests.deploy.stack.machine import Machine
-from tests.deploy.stack.service import services
+from tests.deploy.stack.service import Service, services
 
 _LOOK_EVERY = 0.5  # seconds, in place of compose's intervals: the order does not depend on them
 
@@ -16,10 +18,17 @@ _LOOK_EVERY = 0.5  # seconds, in place of compose's intervals: the order does no
 class Stack:
     """All services but those that nothing stands for; a ``with`` statement starts them, and ends them all."""
 
-    def __init__(self, folder: Path) -> None:
-        """Describe it; `folder` is for logs and volumes."""
-        self.services = services(FOREIGN)
-        self.machine = Machine(folder, self.services)
+    def __init__(self, folder: Path, built: Mapping[str, BuiltImage] | None = None) -> None:
+        """Describe it.
+
+        Args:
+            folder: for logs and volumes.
+            built: the images that the Dockerfile makes, by target; None: what stands for them.
+        """
+        self._built = built or {}
+        images = {target: each.image for target, each in self._built.items()} or None
+        self.services = services(FOREIGN, built=images)
+        self.machine = Machine(folder, self.services, self._content_of)
         self.processes: dict[str, Process] = {}
         self._fulfilled: set[tuple[str, str]] = set()
 
@@ -63,6 +72,10 @@ class Stack:
         """Send SIGTERM to process 1 of a service, wait for its end, and return its exit code."""
         self.machine.signal(name, signal.SIGTERM)
         return self.processes[name].wait(30)
+
+    def _content_of(self, service: Service) -> Content:
+        built = self._built.get(service.target or "")
+        return content(service.tag) if built is None else Content(root=built.root)
 
     def _is(self, name: str, condition: str) -> bool:
         if (name, condition) in self._fulfilled:

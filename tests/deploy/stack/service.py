@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.deploy.kustomize import ROOT
 
 FILE = ROOT / "docker-compose.yml"
 DOCKERFILE = ROOT / "Dockerfile"
+PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"  # of an image that says nothing of it
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Image:
 
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=lambda: {"PATH": "/usr/local/bin:/usr/bin:/bin"})
+    environment: dict[str, str] = field(default_factory=lambda: {"PATH": PATH})
     folder: str = "/"
     user: int = 0
     health: tuple[str, ...] | None = None
@@ -44,6 +46,7 @@ class Service:
         argv: its whole command.
         image: with compose's environment and health check in place of its own.
         tag: name and version of the image.
+        target: of the Dockerfile, that makes the image; None for an image of others.
         mounts: target by source: a volume's name, or a path from the repository's root.
         memory: folders that are kept in memory.
         needs: the condition by the name of the service that must fulfil it before this one starts.
@@ -56,6 +59,7 @@ class Service:
     argv: tuple[str, ...]
     image: Image
     tag: str
+    target: str | None
     mounts: dict[str, str]
     memory: tuple[str, ...]
     needs: dict[str, str]
@@ -64,23 +68,33 @@ class Service:
     ports: tuple[int, ...]
 
 
-def composed() -> dict[str, Any]:
-    """Return what the file says of the services that start without a profile, by name."""
+def composed(*profiles: str) -> dict[str, Any]:
+    """Return what the file says of the services that start with these profiles, by name."""
     said: dict[str, Any] = yaml.safe_load(FILE.read_text())["services"]
-    return {name: service for name, service in said.items() if "profiles" not in service}
+    return {name: service for name, service in said.items() if {*service.get("profiles", ())} <= {*profiles}}
 
 
-def services(foreign: dict[str, Image]) -> dict[str, Service]:
+def services(
+    foreign: dict[str, Image], *profiles: str, built: Mapping[str, Image] | None = None
+) -> dict[str, Service]:
     """Return the services by name.
 
     Args:
         foreign: images that the Dockerfile does not make, by name without the version; a service whose image
             is in neither is left out.
+        profiles: those that the services are started with.
+        built: images by the Dockerfile's target, in place of what the Dockerfile says of them.
     """
     found = {}
-    for name, said in composed().items():
-        built = said.get("build", {}).get("target")
-        image = made(built) if built else foreign.get(said["image"].rpartition(":")[0])
+    for name, said in composed(*profiles).items():
+        target = said.get("build", {}).get("target")
+        image = (
+            foreign.get(said["image"].rpartition(":")[0])
+            if target is None
+            else made(target)
+            if built is None
+            else built[target]
+        )
         if image is not None:
             found[name] = _service(name, said, image)
     return found
@@ -97,10 +111,11 @@ def _service(name: str, said: dict[str, Any], image: Image) -> Service:
         argv=(*entrypoint, *command),
         image=replace(
             image,
-            environment={**image.environment, **said.get("environment", {})},
+            environment={**image.environment, **_interpolated(said.get("environment", {}))},
             health=image.health if health is None else tuple(health[1:]),
         ),
         tag=said["image"],
+        target=said.get("build", {}).get("target"),
         mounts=dict(volume.split(":")[:2] for volume in said.get("volumes", ())),
         memory=tuple(said.get("tmpfs", ())),
         needs={needed: how["condition"] for needed, how in said.get("depends_on", {}).items()},
@@ -108,6 +123,11 @@ def _service(name: str, said: dict[str, Any], image: Image) -> Service:
         restart=said.get("restart", "no") != "no",
         ports=tuple(int(port.split(":")[2]) for port in said.get("ports", ())),
     )
+
+
+def _interpolated(environment: dict[str, str]) -> dict[str, str]:
+    """Variables of the person who starts compose have their defaults."""
+    return {key: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value) for key, value in environment.items()}
 
 
 def made(target: str) -> Image:
