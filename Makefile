@@ -10,7 +10,7 @@ PYTHON := python3.11 python3.12 python3.13 python3.14 python3 python
 FITS   := import ensurepip, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 .DEFAULT_GOAL := help
-.PHONY: help native demo demo-proca drill test test-slow fuzz chaos outages check-deploy check-images bench lint kafka lock clean
+.PHONY: help native demo demo-proca drill test test-slow fuzz chaos outages check-deploy check-images check-cluster bench lint kafka lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -79,6 +79,10 @@ check-images: $(STAMP) ## Build the images, run the stack on them and look throu
 	@tests/debian-packages.sh buildah debootstrap prometheus iproute2
 	@$(RUN) -m tests.downloads
 	@$(RUN) -m pytest -m images --capture=no tests/deploy $(ARGS)
+
+check-cluster: $(STAMP) ## Apply k8s/ to a real API server: 5 minutes, the first time a build of 10 more
+	@tests/debian-packages.sh etcd-server
+	@$(RUN) -m pytest -m cluster --capture=no tests/deploy $(ARGS)
 
 fuzz: $(STAMP) ## Let 200,000 strange records go through the reading path (ARGS="--seed 7")
 	@$(RUN) -m tests.fuzz $(ARGS)

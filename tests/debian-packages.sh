@@ -9,6 +9,7 @@ for package in ${*:-chromium prometheus rabbitmq-server iproute2}; do
     case $package in
         prometheus) programs="prometheus promtool" ;;
         iproute2) programs=ip ;;
+        etcd-server) programs=etcd ;;
         *) programs=$package ;;
     esac
     for program in $programs; do

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -38,18 +38,23 @@ def _fit(chosen: Collection[str]) -> bool:
 def kustomizations() -> dict[str, list[dict[str, Any]]]:
     """Build both overlays, and the dev overlay with every set of components that fit together."""
     found = {name: build(ROOT / "k8s/overlays" / name) for name in ("dev", "production")}
-    FOLDER.mkdir(parents=True, exist_ok=True)
     for size in range(1, len(COMPONENTS) + 1):
         for chosen in filter(_fit, combinations(COMPONENTS, size)):
-            with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
-                up = "../../.."
-                text = {
-                    "resources": [f"{up}/k8s/overlays/dev"],
-                    "components": [f"{up}/k8s/components/{name}" for name in chosen],
-                }
-                (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(text))
-                found[f"dev + {', '.join(chosen)}"] = build(Path(folder))
+            found[f"dev + {', '.join(chosen)}"] = with_components(chosen)
     return found
+
+
+def with_components(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Build the dev overlay with these components."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        up = "../../.."
+        text = {
+            "resources": [f"{up}/k8s/overlays/dev"],
+            "components": [f"{up}/k8s/components/{name}" for name in names],
+        }
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(text))
+        return build(Path(folder))
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """Programs that are built once from the Go module proxy; Go itself comes from PyPI where there is none."""
 
+import json
 import os
 import re
 import shutil
@@ -35,6 +36,21 @@ def built(package: str, version: str, folder: Path) -> Path:
         (fresh / name).replace(program)
         fresh.rmdir()
     return program
+
+
+def module(name: str, folder: Path) -> Path:
+    """Return the folder of a module, downloaded where it is not in Go's own cache.
+
+    Args:
+        name: with its exact version.
+        folder: in which Go is kept where it is fetched.
+
+    Raises:
+        subprocess.CalledProcessError: it cannot be had.
+    """
+    command = [go(folder), "mod", "download", "-json", name]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True)
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def go(folder: Path) -> str:

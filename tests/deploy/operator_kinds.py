@@ -6,13 +6,12 @@ makes operator-kinds.json from them, so that `make test` needs neither Go nor th
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.deploy.go_programs import go
+from tests.deploy.go_programs import module
 from tests.deploy.kustomize import FOLDER
 
 #: By module in its version: the folder of its definitions, and the files there that are used.
@@ -36,18 +35,28 @@ def made() -> str:
         subprocess.CalledProcessError: a module cannot be had.
     """
     found: dict[str, Any] = {}
-    for module, (folder, files) in DEFINITIONS.items():
-        source = _module(module)
-        for file in files:
-            definition = yaml.safe_load((source / folder / file).read_text())["spec"]
+    for name in DEFINITIONS:
+        for file in definitions(name):
+            definition = yaml.safe_load(file.read_text())["spec"]
             for version in definition["versions"]:
                 schema = strict(version["schema"]["openAPIV3Schema"])
                 kind = definition["names"]["kind"]
                 found[f"{definition['group']}/{version['name']}/{kind}"] = schema
-        if "keda" in module:
-            _name_the_parameters(found, (source / "pkg/scalers/kafka_scaler.go").read_text())
+        if "keda" in name:
+            scaler = module(name, FOLDER) / "pkg/scalers/kafka_scaler.go"
+            _name_the_parameters(found, scaler.read_text())
     lines = [f"{json.dumps(kind)}: {json.dumps(schema)}" for kind, schema in sorted(found.items())]
     return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def definitions(name: str) -> list[Path]:
+    """Return the files with the definitions of a module, as a cluster is given them.
+
+    Raises:
+        subprocess.CalledProcessError: it cannot be had.
+    """
+    folder, files = DEFINITIONS[name]
+    return [module(name, FOLDER) / folder / file for file in files]
 
 
 def problem() -> str | None:
@@ -93,10 +102,3 @@ def _name_the_parameters(found: dict[str, Any], scaler: str) -> None:
     trigger["metadata"]["propertyNames"] = names("triggerMetadata")
     login = found["keda.sh/v1alpha1/TriggerAuthentication"]["properties"]["spec"]["properties"]
     login["secretTargetRef"]["items"]["properties"]["parameter"] = names("authParams")
-
-
-def _module(module: str) -> Path:
-    """Return the folder of a module, downloaded where it is not in Go's own cache."""
-    command = [go(FOLDER), "mod", "download", "-json", module]
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True)
-    return Path(json.loads(done.stdout)["Dir"])

@@ -14,14 +14,14 @@ import kubernetes_validate
 
 from tests.deploy import operator_kinds
 
-_STRIMZI = Path(__file__).parent / "strimzi-kinds.json"
+STRIMZI = Path(__file__).parent / "strimzi-kinds.json"
 
 
 @cache
 def _operators() -> dict[str, Any]:
     """The schemas of the operators' kinds."""
     schemas: dict[str, Any] = {}
-    for file in (operator_kinds.FILE, _STRIMZI):
+    for file in (operator_kinds.FILE, STRIMZI):
         schemas |= json.loads(file.read_text())
     return schemas
 
