@@ -11,10 +11,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import click
-
 from streams.sandbox.kafka.jars import cache_folder
 from tests.deploy.stack.service import DOCKERFILE
+from tests.deploy.waiting import run
 from tests.tools import debian_tool, namespaces
 
 #: The release of Debian by the version of its Python.
@@ -33,7 +32,7 @@ def base() -> Path:
     """Return the archive of its files; the first call takes a minute or more.
 
     Raises:
-        subprocess.CalledProcessError: it cannot be made.
+        AssertionError: it cannot be made.
     """
     version = re.search(r":(\d+\.\d+)\.", name())
     assert version is not None
@@ -42,24 +41,21 @@ def base() -> Path:
     archive = cache_folder() / f"image-base-{suite}-{recipe}.tar"
     if not archive.exists():
         archive.parent.mkdir(parents=True, exist_ok=True)
-        click.echo(f"making {name()} of Debian's packages ({suite}; a minute or more, once) ...")
         with tempfile.TemporaryDirectory(dir=archive.parent, prefix=f"{archive.stem}-") as folder:
             _make(suite, Path(folder)).replace(archive)
     return archive
 
 
 def _make(suite: str, folder: Path) -> Path:
-    root, archive, log = folder / "root", folder / "archive.tar", folder / "log"
+    root, archive = folder / "root", folder / "archive.tar"
     # What it mounts goes with it, however it ends.
     command = [*namespaces("--mount"), debian_tool("debootstrap"), "--variant=minbase"]
     command += [f"--include={PACKAGES}", suite, str(root), *_mirror()]
-    with log.open("wb") as output:
-        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
-    assert done.returncode == 0, log.read_text()
+    run(command, f"making {name()} of Debian's packages ({suite}; minutes, once)")
     shutil.rmtree(root / "var/cache/apt/archives")
     # The devices are the container's; the rest is as the packages made it.
     left_out = ("--exclude=./dev/*", "--exclude=./proc/*", "--exclude=./sys/*")
-    subprocess.run(["tar", "--create", "--file", archive, *left_out, "--directory", root, "."], check=True)
+    run(["tar", "--create", "--file", archive, *left_out, "--directory", root, "."], "packing it")
     return archive
 
 

@@ -5,22 +5,19 @@ import os
 import re
 import subprocess
 import sys
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
 from tests.deploy.images.base import base, name
 from tests.deploy.kustomize import ROOT
 from tests.deploy.stack.service import PATH, Image
+from tests.deploy.waiting import run
 from tests.tools import debian_tool, namespaces
 
 #: The images by target; None for what is built without one.
 TARGETS = {"worker": None, "mailer": "mailer", "bridge": "bridge"}
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-_LAST_LINES = 40
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,6 @@ class Storage:
         self._buildah = [debian_tool("buildah"), *places]
         archive = base()
         container = self._run("from", "scratch").strip()
-        click.echo(f"importing {name()} ...")
         self._run("add", container, str(archive), "/")
         self._run("config", "--env", f"PATH={PATH}", container)
         self._run("commit", "--quiet", "--format", "docker", "--rm", container, name())
@@ -62,7 +58,7 @@ class Storage:
             target: of the Dockerfile; None for that which is built without one.
         """
         chosen = () if target is None else ("--target", target)
-        self._told(
+        self._run(
             *("build", "--layers", "--pull-never", "--isolation", "chroot", "--format", "docker"),
             *(*self._of_the_machine(), *chosen, "--tag", title, str(ROOT)),
         )
@@ -74,7 +70,7 @@ class Storage:
         container = self._run("from", "--pull-never", title).strip()
         # One command: what is mounted goes with it.
         copy = ["sh", "-ec", 'place=$("$@"); cp --archive "$place" "$0"', str(root)]
-        subprocess.run([*self._mounting, *copy, *self._buildah, "mount", container], check=True)
+        run([*self._mounting, *copy, *self._buildah, "mount", container], f"unpacking {title}")
         self._run("rm", container)
         return root
 
@@ -92,27 +88,9 @@ class Storage:
             options += ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"]
         return options
 
-    def _told(self, *command: str) -> None:
-        """Run a command, and show its steps, which take long."""
-        lines: deque[str] = deque(maxlen=_LAST_LINES)
-        with subprocess.Popen(
-            [*self._mounting, *self._buildah, *command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                lines.append(line)
-                if "STEP" in line:
-                    click.echo(line, nl=False)
-        assert process.returncode == 0, "".join(lines)
-
     def _run(self, *command: str) -> str:
-        whole = [*self._mounting, *self._buildah, *command]
-        done = subprocess.run(whole, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        doing = f"buildah {command[0]} {command[-1]}"
+        return run([*self._mounting, *self._buildah, *command], doing)
 
 
 def _image(config: dict[str, Any]) -> Image:

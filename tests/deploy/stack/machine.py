@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +16,10 @@ from tests.deploy.kustomize import ROOT
 from tests.deploy.stack import container
 from tests.deploy.stack.images import Content, content
 from tests.deploy.stack.service import Service
+from tests.deploy.waiting import wait_until
 from tests.tools import debian_tool, namespaces
 
 _NEW = ("--mount", "--pid", "--fork", "--kill-child")
-_STARTS_WITHIN = 30.0  # seconds, until the program of a container is a process
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _ADDRESS = "10.89.0.{}"
 #: Runs as process 1 of the machine that the containers share; all of them end with it.
@@ -101,11 +100,12 @@ class Machine:
     def _wait_for_the_network(self) -> None:
         self._first = _child(self._network)
         program = Path(f"/proc/{self._first}/comm")
-        until = time.monotonic() + _STARTS_WITHIN
-        while program.read_text() != "sleep\n":
+
+        def made() -> bool:
             self._network.check()
-            assert time.monotonic() < until, self._network.last_lines()
-            time.sleep(0.01)
+            return program.read_text() == "sleep\n"
+
+        wait_until(made, lambda: f"making the network: {self._network.tail(1)}")
 
     def start(self, name: str) -> Process:
         """Start the container of a service, again if it has ended, and return its process."""
@@ -194,9 +194,12 @@ def _child(process: Process, parent: int | None = None) -> int:
     """Return the only child of a process of ours, when it is there."""
     number = process.pid if parent is None else parent
     children = Path(f"/proc/{number}/task/{number}/children")
-    until = time.monotonic() + _STARTS_WITHIN
-    while not (found := children.read_text().split()):
+    found: list[str] = []
+
+    def started() -> bool:
         process.check()
-        assert time.monotonic() < until, process.last_lines()
-        time.sleep(0.01)
+        found[:] = children.read_text().split()
+        return bool(found)
+
+    wait_until(started, lambda: f"starting {process.name}: {process.tail(1)}")
     return int(found[0])

@@ -1,18 +1,18 @@
 """The services of docker-compose.yml, started in the order that it demands."""
 
 import signal
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
+
+import click
 
 from streams.sandbox.process import Process
 from tests.deploy.images.building import BuiltImage
 from tests.deploy.stack.images import FOREIGN, Content, content
 from tests.deploy.stack.machine import Machine
 from tests.deploy.stack.service import Service, services
-
-_LOOK_EVERY = 0.5  # seconds, in place of compose's intervals: the order does not depend on them
+from tests.deploy.waiting import wait_until
 
 
 class Stack:
@@ -39,28 +39,32 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self.machine.__exit__()
 
-    def start(self, seconds: float = 200) -> None:
+    def start(self) -> None:
         """Start each service when all that it needs has come to be.
 
-        Returns when those that go on are healthy, and the others have ended.
+        Returns when those that go on are healthy, and the others have ended. Compose's intervals do not
+        count: the order does not depend on them.
         """
-        until = time.monotonic() + seconds
-        waiting = dict(self.services)
-        while waiting:
-            for name, service in list(waiting.items()):
-                if all(self._is(needed, condition) for needed, condition in service.needs.items()):
-                    self.processes[name] = self.machine.start(name)
-                    del waiting[name]
-            assert time.monotonic() < until, f"still waiting: {', '.join(waiting)}{self._logs()}"
-            time.sleep(_LOOK_EVERY)
-        for name, service in self.services.items():
-            self.wait(name, "service_healthy" if service.restart else "service_completed_successfully", until)
+        waiting = {
+            name: "service_healthy" if service.restart else "service_completed_successfully"
+            for name, service in self.services.items()
+        }
 
-    def wait(self, name: str, condition: str, until: float) -> None:
-        """Wait until a service is what compose's condition says; `until` is a time of ``time.monotonic``."""
-        while not self._is(name, condition):
-            assert time.monotonic() < until, f"{name}: not {condition}{self._logs()}"
-            time.sleep(_LOOK_EVERY)
+        def all_are() -> bool:
+            for name in list(waiting):
+                needs = self.services[name].needs.items()
+                if name not in self.processes and all(self._is(*need) for need in needs):
+                    self.processes[name] = self.machine.start(name)
+                if self._is(name, waiting[name]):
+                    del waiting[name]
+            return not waiting
+
+        try:
+            wait_until(all_are, lambda: f"waiting for {', '.join(waiting)}")
+        except BaseException:
+            for name, process in self.processes.items():
+                click.echo(f"{name}:{process.last_lines()}")
+            raise
 
     def restart(self, name: str) -> None:
         """Start a service again that has ended, as compose's ``restart`` does."""
@@ -97,6 +101,3 @@ class Stack:
         if fulfilled:
             self._fulfilled.add((name, condition))
         return fulfilled
-
-    def _logs(self) -> str:
-        return "".join(f"\n{name}:{process.last_lines()}" for name, process in self.processes.items())
