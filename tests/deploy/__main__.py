@@ -17,7 +17,7 @@ import click
 import yaml
 
 from tests.deploy import operator_kinds
-from tests.deploy.kustomize import FOLDER, ROOT, build
+from tests.deploy.kustomize import ROOT, build
 from tests.deploy.mutations import BAD, uncaught
 from tests.deploy.rules import problem as rules_problem
 from tests.deploy.rules import write
@@ -45,16 +45,16 @@ def kustomizations() -> dict[str, list[dict[str, Any]]]:
 
 
 def with_components(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Build the dev overlay with these components."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
-        up = "../../.."
-        text = {
-            "resources": [f"{up}/k8s/overlays/dev"],
-            "components": [f"{up}/k8s/components/{name}" for name in names],
-        }
-        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(text))
-        return build(Path(folder))
+    """Build the dev overlay with these components, as lines of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "k8s"
+        shutil.copytree(ROOT / "k8s", made)
+        overlay = made / "overlays/dev"
+        file = overlay / "kustomization.yaml"
+        said = yaml.safe_load(file.read_text())
+        said["components"] += [f"../../components/{name}" for name in names]
+        file.write_text(yaml.safe_dump(said))
+        return build(overlay)
 
 
 def main() -> int:
