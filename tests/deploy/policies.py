@@ -93,7 +93,8 @@ def probes(documents: list[Document]) -> Iterator[str]:
     wanted = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
     for owner, each in containers(documents):
         for probe, path in wanted.items():
-            if each.get(probe, {}).get("httpGet") != {"path": path, "port": "web"}:
+            asked = {"scheme": "HTTP", **each.get(probe, {}).get("httpGet", {})}
+            if asked != {"path": path, "port": "web", "scheme": "HTTP"}:
                 yield f"{owner} has no {probe} at {path}"
 
 

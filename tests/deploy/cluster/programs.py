@@ -6,33 +6,27 @@ They are modules, too, of the same version. So a module of ours names them in pl
 
 import os
 import re
-import subprocess
 import tempfile
 from pathlib import Path
 
-import click
-
 from streams.sandbox.kafka.jars import cache_folder
 from tests.deploy.go_programs import go, module
+from tests.deploy.waiting import run
 
 #: Its parts have the same number after "0.".
 VERSION = "1.37.2"
 PROGRAMS = ("kube-apiserver", "kubectl")
-_TELL_EACH = 200  # packages that are compiled
 
 
 def programs() -> Path:
     """Return the folder with both programs; the first call takes ten minutes or more on two cores.
 
     Raises:
-        subprocess.CalledProcessError: they cannot be built.
+        AssertionError: they cannot be built.
     """
     folder = cache_folder() / f"kubernetes-{VERSION}"
     if not all((folder / name).exists() for name in PROGRAMS):
         folder.mkdir(parents=True, exist_ok=True)
-        click.echo(
-            f"building {' and '.join(PROGRAMS)} {VERSION} into {folder} (ten minutes or more, once) ..."
-        )
         with tempfile.TemporaryDirectory(dir=folder) as made:
             _build(Path(made))
             for name in PROGRAMS:
@@ -56,18 +50,5 @@ def _build(folder: Path) -> None:
     options = ("-v", "-mod=mod", "-trimpath", "-ldflags=-s -w", "-o", f"{folder}/")
     command = [go(cache_folder()), "build", *options, *packages]
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
-    log = folder / "log"
-    with (
-        log.open("w") as kept,
-        subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process,
-    ):
-        assert process.stdout is not None
-        compiled = 0
-        for line in process.stdout:
-            kept.write(line)
-            compiled += not line.startswith("go: ")
-            if compiled and compiled % _TELL_EACH == 0:
-                click.echo(f"{compiled} packages compiled ...")
-    assert process.returncode == 0, "".join(log.read_text().splitlines(keepends=True)[-40:])
+    doing = f"building {' and '.join(PROGRAMS)} {VERSION} (ten minutes or more, once)"
+    run(command, doing, folder=folder, environment=environment)

@@ -4,39 +4,59 @@ from collections.abc import Callable
 from typing import Any
 
 Document = dict[str, Any]
+Change = Callable[[Document], None]
 
 
-def put(path: str, value: object) -> Callable[[Document], None]:
+def put(path: str, value: object) -> Change:
     """Return a change that sets the field at a path; steps are names, or numbers in lists."""
 
     def change(document: Document) -> None:
-        place: Any = document
-        *steps, last = path.split("/")
-        for step in steps:
-            place = place[int(step)] if step.isdigit() else place.setdefault(step, {})
-        place[last] = value
+        *steps, last = _steps(path)
+        _place(document, steps)[last] = value
 
     return change
 
 
-def without(path: str) -> Callable[[Document], None]:
+def without(path: str) -> Change:
     """Return a change that takes a field away."""
 
     def change(document: Document) -> None:
-        place: Any = document
-        *steps, last = path.split("/")
-        for step in steps:
-            place = place[int(step)] if step.isdigit() else place[step]
-        del place[last]
+        *steps, last = _steps(path)
+        del _place(document, steps)[last]
 
     return change
+
+
+def both(first: Change, second: Change) -> Change:
+    """Return a change that makes two."""
+
+    def change(document: Document) -> None:
+        first(document)
+        second(document)
+
+    return change
+
+
+def _steps(path: str) -> list[Any]:
+    return [int(step) if step.isdigit() else step for step in path.split("/")]
+
+
+def _place(document: Document, steps: list[Any]) -> Any:
+    """Return what is there; what has no name yet is made."""
+    place: Any = document
+    for step in steps:
+        place = place.setdefault(step, {}) if isinstance(place, dict) else place[step]
+    return place
 
 
 _POD = "spec/securityContext"
 _CONTAINER = "spec/containers/0/securityContext"
 #: By a control of the restricted profile, as its refusal names it: changes of a pod that break it.
-PODS: dict[str, list[Callable[[Document], None]]] = {
-    "privileged": [put(f"{_CONTAINER}/privileged", True)],
+PODS: dict[str, list[Change]] = {
+    # Kubernetes itself refuses the first without the second.
+    "privileged": [
+        both(put(f"{_CONTAINER}/privileged", True), put(f"{_CONTAINER}/allowPrivilegeEscalation", True))
+    ],
     "allowPrivilegeEscalation != false": [
         put(f"{_CONTAINER}/allowPrivilegeEscalation", True),
         without(f"{_CONTAINER}/allowPrivilegeEscalation"),
