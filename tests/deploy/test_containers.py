@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler
@@ -137,6 +139,23 @@ def test_compose_names_what_exists() -> None:
                 assert "healthcheck" in COMPOSE["services"][needed], needed
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert COMPOSE["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+
+
+@pytest.mark.parametrize("name", ["kafka", "rabbitmq"])
+def test_a_broker_is_healthy_while_it_listens_and_the_check_starts_no_program(name: str) -> None:
+    """The check is run every five seconds for ever: bash asks by itself, without a Java or an Erlang."""
+    _, _, *words = COMPOSE["services"][name]["healthcheck"]["test"]
+    bash = shutil.which("bash")
+    assert bash is not None
+
+    def code(port: int) -> int:
+        command = [re.sub(r"(?<=/dev/tcp/).*(?=\b)", f"127.0.0.1/{port}", word) for word in words]
+        return subprocess.run([bash, *command], env={"PATH": ""}, capture_output=True).returncode
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert code(port) == 0
+    assert code(port) != 0
 
 
 def test_compose_s_workers_ask_each_other() -> None:
