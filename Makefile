@@ -75,12 +75,12 @@ test-slow: $(STAMP) ## Run the tests that make test leaves out: they take long, 
 check-deploy: $(STAMP) ## Build, validate and judge what is deployed, and test the alerts
 	@$(RUN) -m tests.deploy
 
-check-images: $(STAMP) ## Build the images, run the stack on them and look through them, as root: 15 minutes
+check-images: $(STAMP) ## Build the images, run the stack on them and look through them, as root: 5 minutes, more the first time
 	@tests/debian-packages.sh buildah debootstrap prometheus iproute2
 	@$(RUN) -m tests.downloads
 	@$(RUN) -m pytest -m images --capture=no tests/deploy $(ARGS)
 
-check-cluster: $(STAMP) ## Apply k8s/ to a real API server: 5 minutes, the first time a build of 10 more
+check-cluster: $(STAMP) ## Apply k8s/ to a real API server: 2 minutes, more the first time
 	@tests/debian-packages.sh etcd-server
 	@$(RUN) -m pytest -m cluster --capture=no tests/deploy $(ARGS)
 
