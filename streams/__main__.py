@@ -18,7 +18,7 @@ try:
 
     from streams.commands.acls import acls
     from streams.commands.audit.commands import audit, resend
-    from streams.commands.breaker import breaker
+    from streams.commands.breaker.commands import breaker
     from streams.commands.check import check
     from streams.commands.command_line import CommandGroup
     from streams.commands.dead_letters.commands import dead_letters

@@ -53,6 +53,7 @@ EXAMPLES = {
     "top": "top --once",
     "doctor": "doctor",
     "start-at": "start-at --help",
+    "breaker": "breaker",
     "breaker retry": "breaker retry --help",
     "acls": "acls --principal User:streams",
 }
@@ -79,10 +80,10 @@ _FIXED = (
 def commands(group: click.Group = main, path: str = "") -> Iterator[tuple[str, click.Command]]:
     """Every command that can be run, as it is typed, in the order of the command line."""
     for name, command in group.commands.items():
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield f"{path}{name}", command
         if isinstance(command, click.Group):
             yield from commands(command, f"{path}{name} ")
-        else:
-            yield f"{path}{name}", command
 
 
 async def outputs(bootstrap_servers: str, name: str, folder: Path) -> dict[str, str]:

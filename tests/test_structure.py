@@ -41,6 +41,7 @@ STRANGERS = {"delivery", "lookup", "kafka"}
 TOOLS = (
     "streams.__main__",
     "streams.commands.audit",
+    "streams.commands.breaker",
     "streams.commands.check",
     "streams.commands.dead_letters",
     "streams.commands.decide",

@@ -93,14 +93,14 @@ class Breaker:
         return self._open_until
 
     @property
-    def unasked_for(self) -> float:
-        """Seconds for which a probe would be admitted, and nobody asks.
+    def probe_due_in(self) -> float | None:
+        """Seconds until a probe is admitted; negative: for so long one would have been, and nobody asks.
 
-        0 while the breaker is closed, in its pause, or has a probe out.
+        None while the breaker is closed, or has a probe out.
         """
         if self._state is State.CLOSED or self._probing:
-            return 0.0
-        return max(0.0, self._clock() - self._probe_free_since)
+            return None
+        return self._probe_free_since - self._clock()
 
     def admit(self) -> Ticket | None:
         """A ticket to call or to probe, or ``None``: do not call."""

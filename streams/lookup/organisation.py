@@ -110,9 +110,9 @@ class OrganisationLookup:
         return self._breaker.state
 
     @property
-    def unasked_for(self) -> float:
-        """Seconds for which the breaker would have let a probe go, and nobody asked."""
-        return self._breaker.unasked_for
+    def probe_due_in(self) -> float | None:
+        """As ``Breaker.probe_due_in``."""
+        return self._breaker.probe_due_in
 
     @property
     def waiting(self) -> int:

@@ -25,6 +25,8 @@ from streams.kafka.topics import administering
 from streams.lookup.dns import Resolver
 from streams.observability.worker_summary import Figures, WorkerSummary, summary_of, totals_of
 
+#: Of a worker's /live: the organisation whose lookup its document lists first.
+ORGANISATION = "organisation"
 #: Seconds between two rounds.
 EVERY = 2.0
 #: Seconds that a worker has for its whole answer.
@@ -79,8 +81,13 @@ class GroupView:
                 "silent": self.silent,
                 **asdict(self.totals),
             },
-            "workers": [asdict(each) for each in self.workers],
+            "workers": [_document(each) for each in self.workers],
         }
+
+
+def _document(worker: WorkerSummary) -> dict[str, Any]:
+    # Its lookups one by one are what `streams breaker` prints.
+    return {name: each for name, each in asdict(worker).items() if name not in ("lookups", "lookups_more")}
 
 
 class GroupOverview:
@@ -91,6 +98,7 @@ class GroupOverview:
         group: str,
         connection: Mapping[str, Any],
         *,
+        organisation: int | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -99,11 +107,13 @@ class GroupOverview:
         Args:
             group: its name.
             connection: what every Kafka client is given.
+            organisation: whose lookup each worker is asked about; None: about those that are down.
             now: gives seconds since the epoch.
             clock: gives monotonic seconds.
         """
         self._group = group
         self._connection = connection
+        self._path = "/live" if organisation is None else f"/live?{ORGANISATION}={organisation}"
         self._now = now
         self._clock = clock
         self._known = Group("", None, ())  # what the coordinator said last
@@ -143,7 +153,7 @@ class GroupOverview:
             auto_decompress=False,
             headers={"Accept-Encoding": "identity"},
         ) as session:
-            workers = await asyncio.gather(*(_ask(session, member) for member in members))
+            workers = await asyncio.gather(*(_ask(session, member, self._path) for member in members))
         return GroupView(
             self._group,
             self._now(),
@@ -169,7 +179,7 @@ class GroupOverview:
         return None if self._known.state == "Stable" else "the group is rebalancing"
 
 
-async def _ask(session: aiohttp.ClientSession, member: Member) -> WorkerSummary:
+async def _ask(session: aiohttp.ClientSession, member: Member, path: str) -> WorkerSummary:
     """Ask one member; whatever comes back is a line."""
     published = member.published
     if published is None:
@@ -177,7 +187,7 @@ async def _ask(session: aiohttp.ClientSession, member: Member) -> WorkerSummary:
         return WorkerSummary(worker=None, address=None, problem=f"cannot be asked: {why}")
     try:
         async with asyncio.timeout(ASK_WITHIN):
-            document = orjson.loads(await _body(session, f"http://{published.address}/live"))
+            document = orjson.loads(await _body(session, f"http://{published.address}{path}"))
         if document.get("run") != published.run:
             raise _Silent("another process answers at its address")
         return summary_of(document, published.address)

@@ -18,7 +18,7 @@ from streams.observability.group_overview import GroupOverview
 from streams.observability.health import WorkerHealth
 from streams.observability.lag import PartitionLags
 from streams.observability.metrics import Metrics
-from streams.observability.page.headline import DOWN_IS_KNOWN_FOR
+from streams.observability.page.headline import is_unasked
 from streams.observability.page.live import LivePage
 from streams.observability.page.lookup_statistics import LookupStatistics
 from streams.observability.page.overview import Overview, WorkerParts
@@ -125,6 +125,6 @@ def observe(
 
 def breaker_state(lookup: OrganisationLookup) -> str:
     """Return the state of an organisation's breaker, as far as it is known."""
-    if lookup.unasked_for > DOWN_IS_KNOWN_FOR:
+    if is_unasked(lookup.probe_due_in):
         return catalogue.BREAKER_UNKNOWN
     return lookup.state.value

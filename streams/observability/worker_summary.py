@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streams.lookup.breaker import State
 from streams.messages.decode import Variant
 from streams.observability.page.headline import LookupCondition
 
@@ -40,6 +41,30 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LookupSummary:
+    """What one worker knows of an organisation's lookup.
+
+    Attributes:
+        organisation: None: those that share one lookup.
+        label: as the page calls it.
+        state: its circuit breaker's.
+        down_seconds: since the breaker opened; None: it is closed.
+        next_probe_seconds: until its next question is asked; 0: the next one is. None: the breaker is
+            closed, or a probe is out.
+        asked: questions of the last minute.
+        failed: of them, those without an answer.
+    """
+
+    organisation: int | None
+    label: str
+    state: State
+    down_seconds: float | None
+    next_probe_seconds: float | None
+    asked: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSummary(Figures):
     """One worker.
 
@@ -49,6 +74,8 @@ class WorkerSummary(Figures):
         ready: as its /readyz says; None: it did not answer.
         problem: why it is not ready, or has to be restarted, or did not answer: the first reason.
         lookups_down: the organisations, as its page calls them; at most those that the page names.
+        lookups: those that the page names: first the one that it was asked about, then those that are down.
+        lookups_more: how many others it has.
         up_seconds: since its start.
         version: of its package.
     """
@@ -58,6 +85,8 @@ class WorkerSummary(Figures):
     ready: bool | None = None
     problem: str | None = None
     lookups_down: Sequence[str] = ()
+    lookups: Sequence[LookupSummary] = ()
+    lookups_more: int = 0
     up_seconds: float | None = None
     version: str | None = None
 
@@ -87,6 +116,8 @@ def summary_of(document: Mapping[str, Any], address: str) -> WorkerSummary:
         ready=bool(document["ready"]),
         problem=_plain(problems[0]) if problems else None,
         lookups_down=[_plain(row["label"]) for row in rows if row["condition"] == LookupCondition.DOWN],
+        lookups=[_lookup(row) for row in rows],
+        lookups_more=int(document["lookups"]["more"]),
         up_seconds=max(0.0, float(document["time"]) - float(document["started"])),
         version=_plain(document["version"]),
         partitions=int(document["assigned"]),
@@ -97,6 +128,20 @@ def summary_of(document: Mapping[str, Any], address: str) -> WorkerSummary:
         oldest_age_seconds=None if document["oldest_age"] is None else float(document["oldest_age"]),
         lookups_failed=_sum((each for each in points if each[0] > points[-1][0] - _MINUTE), failed),
         dead_letters=_sum(points, [columns.stop + 1]),
+    )
+
+
+def _lookup(row: Mapping[str, Any]) -> LookupSummary:
+    asked, share = int(row["asked"]), row["share"]
+    down_for, probe_due_in = row["down_for"], row["probe_due_in"]
+    return LookupSummary(
+        organisation=None if row["organisation"] is None else int(row["organisation"]),
+        label=_plain(row["label"]),
+        state=State(row["state"]),
+        down_seconds=None if down_for is None else float(down_for),
+        next_probe_seconds=None if probe_due_in is None else max(0.0, float(probe_due_in)),
+        asked=asked,
+        failed=0 if share is None else round(asked * (1 - share)),
     )
 
 

@@ -114,6 +114,7 @@ TYPED: dict[str, tuple[Sequence[str], Sequence[int]]] = {
     "dead-letters list": ((), (0,)),
     "top": (("--once",), (1,)),
     "doctor": ((), range(101)),
+    "breaker": ((), (1,)),
     "acls": (("--make-topics",), (0,)),
 }
 #: A minute long, and its result goes to a file: the test of the drill itself looks at that.

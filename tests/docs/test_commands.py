@@ -30,7 +30,7 @@ TYPED = [each for each in commands() if not TYPED_IN_ORDER & {each.document, eac
 #: Exit codes that are an answer, not a failure. An installation on one broker gets remarks from the doctor.
 #: A lookup service that is down is an answer too, and so is that an action or a supporter is not known.
 #: A worker that an earlier command has kept busy may be silent.
-ANSWERS = dict.fromkeys(("decide", "doctor", "lookup", "top", "trace", "supporter"), range(2))
+ANSWERS = dict.fromkeys(("breaker", "decide", "doctor", "lookup", "top", "trace", "supporter"), range(2))
 #: Said of commands that need an engine, a cluster or a registry: what of them can be checked without.
 ELSEWHERE = ("docker", "kubectl", "kustomize")
 

@@ -356,24 +356,24 @@ async def test_a_probe_that_says_nothing_lets_the_next_ask_probe() -> None:
         assert key.lookup.state is State.CLOSED
 
 
-async def test_how_long_a_quiet_organisation_has_not_been_asked_is_known() -> None:
-    """It counts from the end of the pause or of the last probe; it is 0 in the pause and once closed."""
+async def test_when_the_next_probe_is_due_is_known() -> None:
+    """After the pause, or since the last probe's end; never while it is closed, or a probe is out."""
     async with lookup(Does(NEUTRAL), Does(HEALTHY)) as key:
-        assert key.lookup.unasked_for == 0.0
+        assert key.lookup.probe_due_in is None
         await asyncio.sleep(60.0)
-        assert key.lookup.unasked_for == 0.0, "closed"
+        assert key.lookup.probe_due_in is None, "closed"
         await opened(key)
         await asyncio.sleep(0.9)
-        assert key.lookup.unasked_for == 0.0, "in its pause of a second"
+        assert key.lookup.probe_due_in == pytest.approx(0.1), "in its pause of a second"
         await asyncio.sleep(600.1)
-        assert key.lookup.unasked_for == pytest.approx(600.0)
+        assert key.lookup.probe_due_in == pytest.approx(-600.0)
         key.lookup.ask(person(1))
-        assert key.lookup.unasked_for == 0.0, "a probe is out"
+        assert key.lookup.probe_due_in is None, "a probe is out"
         await asyncio.sleep(0.005 + 30.0)
-        assert (key.lookup.state, key.lookup.unasked_for) == (State.HALF_OPEN, pytest.approx(30.0))
+        assert (key.lookup.state, key.lookup.probe_due_in) == (State.HALF_OPEN, pytest.approx(-30.0))
         key.lookup.ask(person(2))
         await asyncio.sleep(60.0)
-        assert (key.lookup.state, key.lookup.unasked_for) == (State.CLOSED, 0.0)
+        assert (key.lookup.state, key.lookup.probe_due_in) == (State.CLOSED, None)
 
 
 @pytest.mark.parametrize(

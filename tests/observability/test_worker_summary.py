@@ -5,9 +5,17 @@ from typing import Any
 import pytest
 
 from streams.lookup.breaker import State
+from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.observability.metric_catalogue import DEAD_LETTERS, EMAILS
 from streams.observability.page.overview import ROWS
-from streams.observability.worker_summary import RATE_SECONDS, Figures, WorkerSummary, summary_of, totals_of
+from streams.observability.worker_summary import (
+    RATE_SECONDS,
+    Figures,
+    LookupSummary,
+    WorkerSummary,
+    summary_of,
+    totals_of,
+)
 from tests.observability.page.test_overview import FakeLookup, FakeWorker, lane
 
 
@@ -80,6 +88,32 @@ def test_lookups_that_are_down_are_named(worker: FakeWorker) -> None:
     worker.organisations += [FakeLookup(2, State.OPEN), FakeLookup(3)]
     worker.statistics.state_changed(2, State.OPEN)
     assert summary(worker).lookups_down == ["Second (2)"]
+
+
+def test_what_is_known_of_each_lookup(worker: FakeWorker) -> None:
+    """Since when its breaker is not closed, when it is tried again, and the questions of the last minute."""
+    worker.organisations += [FakeLookup(2, State.OPEN), FakeLookup(3)]
+    worker.statistics.state_changed(2, State.OPEN)
+    worker.now += 7
+    for outcome in (LookupOutcome(Outcome.EXISTING), *[LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)] * 2):
+        worker.statistics.answered(2, outcome, 0.1)
+    (second, third), more = summary(worker).lookups, summary(worker).lookups_more
+    assert second == LookupSummary(
+        organisation=2,
+        label="Second (2)",
+        state=State.OPEN,
+        down_seconds=7.0,
+        next_probe_seconds=5.0,
+        asked=3,
+        failed=2,
+    )
+    assert (third.state, third.down_seconds, third.next_probe_seconds, third.asked, more) == (
+        State.CLOSED,
+        None,
+        None,
+        0,
+        0,
+    )
 
 
 def test_a_text_of_another_process_steers_no_terminal(worker: FakeWorker) -> None:

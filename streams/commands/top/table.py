@@ -92,7 +92,8 @@ COLUMNS = (
     Column("UP", lambda each: duration(each.up_seconds), rank=3),
     Column("VERSION", lambda each: each.version or UNKNOWN, rank=5),
 )
-_TEXTS = {"WORKER", "ADDRESS", "READY", "VERSION"}  # these begin at the left, numbers end at the right
+#: Columns that begin at the left; numbers end at the right.
+_TEXTS = {"WORKER", "ADDRESS", "READY", "VERSION", "BREAKER", "NEXT PROBE"}
 
 
 def lines_of(view: GroupView, width: int | None = None) -> Iterator[Line]:
@@ -125,15 +126,19 @@ def _table(view: GroupView, width: int | None) -> Iterator[Line]:
     rows[1][0] = f"all {of_all}" if not view.silent else f"the {of_all} that answer"
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     shown = _fitting(widths, width)
-    for at, row in enumerate(rows):
+    for at, text in enumerate(aligned([[row[number] for number in shown] for row in rows])):
+        yield Line(text, at > 1 and view.workers[at - 2].problem is not None)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Return the lines of a table; the first row has the names of its columns."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for row in rows:
         cells = [
-            row[number].ljust(widths[number])
-            if COLUMNS[number].head in _TEXTS
-            else row[number].rjust(widths[number])
-            for number in shown
+            cell.ljust(width) if head in _TEXTS else cell.rjust(width)
+            for head, cell, width in zip(rows[0], row, widths, strict=True)
         ]
-        is_trouble = at > 1 and view.workers[at - 2].problem is not None
-        yield Line((" " * _GAP).join(cells).rstrip(), is_trouble)
+        yield (" " * _GAP).join(cells).rstrip()
 
 
 def _fitting(widths: Sequence[int], width: int | None) -> list[int]:

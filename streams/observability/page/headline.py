@@ -31,19 +31,28 @@ class LookupCondition(StrEnum):
     UNKNOWN = "unknown"  # it was not asked lately
 
 
+def is_unasked(probe_due_in: float | None) -> bool:
+    """Return whether a lookup's probe is overdue for so long that nobody knows whether it is still down.
+
+    Args:
+        probe_due_in: seconds until its breaker lets a probe go, negative once it does; None: none is due.
+    """
+    return probe_due_in is not None and probe_due_in < -DOWN_IS_KNOWN_FOR
+
+
 def lookup_condition(
-    down_for: float | None, unasked_for: float, asked: int, share: float | None
+    down_for: float | None, probe_due_in: float | None, asked: int, share: float | None
 ) -> LookupCondition:
     """Return what is known now of a lookup: one that nobody asks is neither well nor down.
 
     Args:
         down_for: seconds since its breaker opened; None: it is closed.
-        unasked_for: seconds for which its open breaker would have let a probe go, and nobody asked.
+        probe_due_in: as for `is_unasked`.
         asked: questions in the last minute.
         share: of them, answered; None: there were none.
     """
     if down_for is not None:
-        return LookupCondition.DOWN if unasked_for <= DOWN_IS_KNOWN_FOR else LookupCondition.UNKNOWN
+        return LookupCondition.UNKNOWN if is_unasked(probe_due_in) else LookupCondition.DOWN
     if share is None:
         return LookupCondition.UNKNOWN
     often = asked >= ASKED_ENOUGH and share < ANSWERED_ENOUGH

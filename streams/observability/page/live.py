@@ -9,13 +9,14 @@ from importlib.resources import files
 import orjson
 from aiohttp import web
 
-from streams.observability.group_overview import GroupOverview
+from streams.observability.group_overview import ORGANISATION, GroupOverview
 from streams.observability.page.overview import Overview
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two points of the history; the document is made anew at most as often.
 EVERY = 1.0
+_MOST_DIGITS = 20  # an orgId has 63 bits
 
 FILES = {
     "/": ("index.html", "text/html"),
@@ -66,7 +67,9 @@ class LivePage:
                 self._fail(exc)
             await self._sleep(EVERY)
 
-    async def _live(self, _request: web.Request) -> web.Response:
+    async def _live(self, request: web.Request) -> web.Response:
+        if (organisation := request.query.get(ORGANISATION)) is not None:
+            return self._beginning_with(organisation)
         if self._document is None and not self._failed:
             try:
                 self._document = orjson.dumps(self._overview.describe())
@@ -76,6 +79,15 @@ class LivePage:
             ) as exc:  # nor may it be taken for good news: the page shows that it knows nothing
                 self._fail(exc)
         return _answer(self._document)
+
+    def _beginning_with(self, organisation: str) -> web.Response:
+        if not (organisation.isascii() and organisation.isdigit() and len(organisation) < _MOST_DIGITS):
+            return web.Response(status=400, text="organisation is an orgId\n")
+        try:
+            return _answer(orjson.dumps(self._overview.describe(int(organisation))))
+        except Exception as exc:
+            self._report(exc)
+            return _answer(None)
 
     async def _workers(self, _request: web.Request) -> web.Response:
         try:

@@ -74,6 +74,7 @@ class LookupRow(LookupFacts):
     organisation: int | None  # None: those that share one lookup
     name: str | None
     state: State  # the breaker's
+    probe_due_in: float | None  # seconds; negative: overdue; None: its breaker is closed, or a probe is out
     asked_ago: float | None  # seconds since the last question ended
     asked: int  # questions in the last minute
     median: float | None  # seconds that they took
@@ -115,8 +116,12 @@ class Overview:
         elif self._unready_since is None:
             self._unready_since = now
 
-    def describe(self) -> dict[str, Any]:
-        """Return all that the page shows, for orjson (which writes dataclasses too)."""
+    def describe(self, organisation: int | None = None) -> dict[str, Any]:
+        """Return all that the page shows, for orjson (which writes dataclasses too).
+
+        Args:
+            organisation: whose lookup is listed first, or else the one that it shares; None: the worst is.
+        """
         parts, now = self._parts, self._now()
         partitions, lookups = self._partitions(now), self._lookups()
         not_ready = self._not_ready(partitions)
@@ -151,7 +156,7 @@ class Overview:
             "points": [[point.moment, *point.counts] for point in self._history],
             "waiting": sum(lags) if known else None,
             "oldest_age": oldest_age,
-            "lookups": _bounded(lookups),
+            "lookups": _bounded(lookups if organisation is None else _beginning_with(organisation, lookups)),
             "assigned": sum(row.topic == actions_topic for row in partitions),
             "partitions": _bounded(partitions),
             "errors": parts.recent_errors.latest(ERRORS),
@@ -220,12 +225,14 @@ class Overview:
         statistics, org_id = self._parts.lookup_statistics, lookup.org_id
         minute, down_for = statistics.last_minute(org_id), statistics.down_for(org_id)
         name = None if org_id is None else self._parts.organisation_name(org_id)
+        probe_due_in = lookup.probe_due_in
         return LookupRow(
             organisation=org_id,
             name=name,
             label=_label(org_id, name),
-            condition=lookup_condition(down_for, lookup.unasked_for, minute.asked, minute.share),
+            condition=lookup_condition(down_for, probe_due_in, minute.asked, minute.share),
             state=lookup.state,
+            probe_due_in=probe_due_in,
             down_for=down_for,
             asked_ago=statistics.asked_ago(org_id),
             asked=minute.asked,
@@ -234,6 +241,10 @@ class Overview:
             median=minute.median,
             p95=minute.p95,
         )
+
+
+def _beginning_with(organisation: int, rows: Sequence[LookupRow]) -> Sequence[LookupRow]:
+    return sorted(rows, key=lambda row: (row.organisation != organisation, row.organisation is not None))
 
 
 def _label(org_id: int | None, name: str | None) -> str:

@@ -80,8 +80,8 @@ def test_many_dead_lookups_are_counted() -> None:
 
 def test_a_lookup_that_is_not_asked_any_more_is_not_known_to_be_down() -> None:
     """An open breaker proves nothing once no action asks: the page says that it does not know."""
-    assert lookup_condition(9_000.0, DOWN_IS_KNOWN_FOR, 0, None) is LookupCondition.DOWN
-    condition = lookup_condition(9_000.0, DOWN_IS_KNOWN_FOR + 1, 0, None)
+    assert lookup_condition(9_000.0, -DOWN_IS_KNOWN_FOR, 0, None) is LookupCondition.DOWN
+    condition = lookup_condition(9_000.0, -DOWN_IS_KNOWN_FOR - 1, 0, None)
     assert condition is LookupCondition.UNKNOWN
     lookup = replace(DOWN, condition=condition, share=None)
     assert said(lookups=[lookup, lookup]) == (
@@ -107,7 +107,7 @@ def test_a_lookup_that_cannot_be_understood_is_named_at_its_first_answer() -> No
 
 def test_a_lookup_that_nobody_asked_is_neither_well_nor_down() -> None:
     """Its breaker is closed, which proves nothing; there is nothing to say about it."""
-    condition = lookup_condition(None, 0.0, 0, None)
+    condition = lookup_condition(None, None, 0, None)
     assert condition is LookupCondition.UNKNOWN
     lookup = LookupFacts(label="organisation 5", condition=condition)
     assert said(lookups=[lookup]) == said()
@@ -116,7 +116,7 @@ def test_a_lookup_that_nobody_asked_is_neither_well_nor_down() -> None:
 @pytest.mark.parametrize(("asked", "share", "told"), [(10, 0.62, True), (9, 0.0, False), (50, 0.95, False)])
 def test_a_lookup_that_often_fails_is_named(asked: int, share: float, told: bool) -> None:
     """Not for a single failure, but when a good part of enough questions has no answer."""
-    condition = lookup_condition(None, 1.0, asked, share)
+    condition = lookup_condition(None, None, asked, share)
     _, text = said(lookups=[LookupFacts(label="organisation 4", condition=condition, share=share)])
     assert ("The lookup of organisation 4 answers 62 % of its questions." in text) is told
 

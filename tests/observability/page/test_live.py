@@ -33,11 +33,11 @@ class FakeOverview:
     def note(self) -> None:
         self.noted += 1
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, organisation: int | None = None) -> dict[str, Any]:
         self.described += 1
         if self.bug is not None:
             raise self.bug
-        return {"number": self.described, "padding": self.padding}
+        return {"number": self.described, "organisation": organisation, "padding": self.padding}
 
 
 class Pace:
@@ -143,6 +143,20 @@ async def test_the_document_is_made_once_a_second_for_all_who_ask() -> None:
         await served.pace.second()
         assert await served.number() == 2
         assert overview.described == 2
+
+
+async def test_a_document_about_an_organisation_is_made_for_who_asks() -> None:
+    """Others still get that of this second; what is no orgId is refused, and describes nothing."""
+    overview = FakeOverview()
+    async with serving(overview) as served:
+        assert await served.number() == 1
+        async with served.session.get("/live?organisation=310") as response:
+            assert (await response.json())["organisation"] == 310
+        assert await served.number() == 1
+        for wrong in ("", "x", "-1", "²", "9" * 20):
+            async with served.session.get("/live", params={"organisation": wrong}) as response:
+                assert response.status == 400
+    assert overview.described == 2
 
 
 async def test_the_document_is_json_that_no_cache_keeps() -> None:

@@ -35,7 +35,7 @@ class FakeLookup:
     def __init__(self, org_id: int | None, state: State = State.CLOSED) -> None:
         self.org_id = org_id
         self.state = state
-        self.unasked_for = 0.0
+        self.probe_due_in: float | None = None if state is State.CLOSED else 5.0
 
 
 class Silent:
@@ -229,6 +229,20 @@ def test_tables_are_bounded(worker: FakeWorker) -> None:
     assert len(orjson.dumps(described)) < 16_000
 
 
+def test_the_organisation_that_is_asked_about_is_listed_first(worker: FakeWorker) -> None:
+    """Or else the lookup that it shares; the headline is the same, and the others are in their order."""
+    worker.organisations += [FakeLookup(number) for number in range(1, 501)]
+    worker.organisations += [FakeLookup(None)]
+    down = FakeLookup(2, State.OPEN)
+    worker.organisations[1] = down
+    worker.statistics.state_changed(2, State.OPEN)
+    usual, asked, shared = (worker.overview.describe(whose) for whose in (None, 500, 777))
+    assert [row.organisation for row in usual["lookups"]["rows"][:2]] == [2, None]
+    assert [row.organisation for row in asked["lookups"]["rows"][:3]] == [500, None, 2]
+    assert [row.organisation for row in shared["lookups"]["rows"][:2]] == [None, 2]
+    assert usual["headline"] == asked["headline"] == shared["headline"]
+
+
 def test_a_lookup_that_is_down_comes_first_and_the_headline_names_it(worker: FakeWorker) -> None:
     """Worst first, then the most asked; the sentence has the name that the file gives."""
     worker.totals[EMAILS.name]["two_button", "lookup_failed"] = 1
@@ -258,7 +272,7 @@ def test_a_lookup_that_was_down_and_is_not_asked_any_more_is_unknown(worker: Fak
     worker.now += 1_800  # a long pause, by its settings
     (row,) = worker.described()["lookups"]["rows"]
     assert row["condition"] == "down"
-    quiet.unasked_for = DOWN_IS_KNOWN_FOR + 1
+    quiet.probe_due_in = -DOWN_IS_KNOWN_FOR - 1
     (row,) = worker.described()["lookups"]["rows"]
     assert row["condition"] == "unknown"
 

@@ -1,20 +1,61 @@
-"""The command ``streams breaker retry``: a person's decision to have a lookup service tried again at once."""
+"""The command ``streams breaker``, and ``retry``: have a lookup service tried again at once."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.command_line import WrongUse, settings_in_force
+from streams.commands.command_line import FAILED, WrongUse, settings_in_force
 
 if TYPE_CHECKING:
     from streams.commands.installation import Installation
+    from streams.observability.group_overview import GroupOverview, GroupView
 
 
-@click.group()
-def breaker() -> None:
-    """End the pause of an organisation's circuit breaker."""
+@click.group(invoke_without_command=True)
+@click.option("--org", "org_id", type=click.IntRange(min=1), help="Only this organisation's, by its orgId.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def breaker(ctx: click.Context, org_id: int | None, as_json: bool) -> None:
+    """Show the circuit breakers of lookups.
+
+    Without a command: each organisation whose breaker is not closed, and what each worker says of it. All
+    workers of the group are asked, as by `streams top`. With --org: the same of this one, closed or not.
+
+    BREAKER is closed, open (nobody is asked), or half-open (one probe is). SINCE is how long it has not been
+    closed. NEXT PROBE is when the service is tried again: with the next action that needs it, once the pause
+    is over. FAILED of ASKED are the questions of the last minute.
+
+    Exit codes: 0 every worker answers and no breaker shown is open, 1 one is, a worker does not answer, or
+    there is none; 2 wrong options or settings, 3 Kafka does not answer, 130 interrupted.
+    """
+    if ctx.invoked_subcommand is not None:
+        if org_id is not None or as_json:
+            raise click.UsageError("--org and --json are of `streams breaker` without a command")
+        return
+    import json
+
+    from streams.commands.breaker.view import breakers_of, document, lines_of
+    from streams.commands.installation import answered, installation_of
+    from streams.observability.group_overview import GroupOverview
+
+    installation = installation_of(settings_in_force())
+    view = answered(_ask(GroupOverview(installation.group, installation.connection, organisation=org_id)))
+    if as_json:
+        click.echo(json.dumps(document(view, org_id), ensure_ascii=False))
+    else:
+        for line in lines_of(view, org_id):
+            click.echo(line)
+    if not view.workers or view.silent or any(each.not_closed for each in breakers_of(view, org_id)):
+        sys.exit(FAILED)
+
+
+async def _ask(overview: GroupOverview) -> GroupView:
+    """Find the workers and ask them. Raises KafkaError, TimeoutError."""
+    await overview.find()
+    return await overview.ask()
 
 
 @breaker.command()
@@ -25,7 +66,7 @@ def retry(organisation: str) -> None:
     ORG_ID is the organisation's; `every` stands for all of them. For somebody who knows that the service is
     well again. Each worker whose breaker is open sees it within seconds, and the next action without a known
     status is its probe; if the probe fails, the next pause is longer, as always. It holds for five minutes.
-    `streams top` shows which lookups are down at each worker.
+    `streams breaker` shows what each worker says of it.
 
     It takes the rights of a worker, and Read on the dead-letter topic, beside whose offsets it is committed.
 
