@@ -94,13 +94,26 @@ class Topics:
         await producer.flush()
 
     async def bury(
-        self, place: tuple[int, int], value: bytes | None, error: ErrorClass, path: str = "$"
+        self,
+        place: tuple[int, int],
+        value: bytes | None,
+        error: ErrorClass,
+        path: str = "$",
+        *,
+        topic: str | None = None,
+        at: int | None = None,
     ) -> None:
-        """Write the dead letter of a record."""
-        headers = dead_letter_headers(self.names.actions, *place, [("trace", b"1")], error, path)
+        """Write the dead letter of a record of a topic (None: the actions), `at` milliseconds (None: now)."""
+        origin = topic or self.names.actions
+        headers = dead_letter_headers(origin, *place, [("trace", b"1")], error, path)
         async with producing(self.servers) as producer:
             await producer.send_and_wait(
-                self.names.dead_letters, value, key=b"310:x", headers=headers, partition=place[0]
+                self.names.dead_letters,
+                value,
+                key=b"310:x",
+                headers=headers,
+                partition=place[0],
+                timestamp_ms=at,
             )
 
     async def forget(self, topic: str, before: dict[int, int]) -> None:

@@ -27,6 +27,10 @@ def accept(topic: str, partition: int, where: str) -> None:
     partition stops as before. A worker that has stopped sees it within seconds and goes on, without a
     restart.
 
+    What is accepted is no problem to `streams doctor`, and neither are the partition's earlier dead letters:
+    `latest` accepts those too that the group has passed already. For this, TOPIC may be that of the statuses,
+    where no partition stops. Kafka keeps the decision for a week.
+
     It takes the rights of a worker, and Read on the dead-letter topic. The records stay in that topic, and
     `streams dead-letters retry` puts them back.
 
@@ -40,7 +44,8 @@ def accept(topic: str, partition: int, where: str) -> None:
 
     check_place(where, "latest")
     installation = installation_of(settings_in_force())
-    check_topic(installation, topic)
+    if topic != installation.names.statuses:
+        check_topic(installation, topic)
     click.echo(answered(_accept(installation, TopicPartition(topic, partition), where)))
 
 
@@ -60,6 +65,8 @@ async def _accept(installation: Installation, topic_partition: TopicPartition, w
     from streams.delivery.transaction import Position
 
     topic, partition = topic_partition
+    names = installation.names
+    whose = names.actions if topic == names.statuses else topic  # a worker may use the id of a lane's topic
     kept_for = TopicPartition(installation.names.dead_letters, partition)
     described = await describe(installation)
     described.require(topic, kept_for.topic)
@@ -71,7 +78,8 @@ async def _accept(installation: Installation, topic_partition: TopicPartition, w
         committed = (await offsets.committed(topic_partition)).offset
         begin = first if committed is None else committed
         before = end if where == "latest" else int(where)
-        if not begin < before <= end:
+        is_passed = where == "latest" and begin == end > 0
+        if not (begin < before <= end or is_passed):
             raise WrongUse(
                 f"the group's offset in {topic}/{partition} is {begin:,}, and the log ends at {end:,}:"
                 f" nothing is to be accepted before {before:,}"
@@ -81,9 +89,7 @@ async def _accept(installation: Installation, topic_partition: TopicPartition, w
             offsets,
             kept_for,
             lambda now: Position(extents[kept_for].end, with_accepted(now, topic, before)),
-            acceptance_id(installation.group, topic_partition),
+            acceptance_id(installation.group, TopicPartition(whose, partition)),
         )
-    return (
-        f"the dead letters of {topic}/{partition} are accepted up to offset {before:,}:"
-        f" {counted(before - begin, 'offset')}"
-    )
+    which = "those that the group has passed" if is_passed else counted(before - begin, "offset")
+    return f"the dead letters of {topic}/{partition} are accepted up to offset {before:,}: {which}"

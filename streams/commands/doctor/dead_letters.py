@@ -1,45 +1,69 @@
-"""Dead letters: new ones, and partitions that have stopped because there are too many. Pure."""
+"""Dead letters that wait for a person, and partitions that have stopped for too many of them. Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from streams.actions.dead_letter import LEAST, WINDOW
 from streams.commands.dead_letters.letters import DeadLetter
-from streams.commands.doctor.findings import Finding, note, ok, problem
+from streams.commands.doctor.findings import Finding, note, ok, problem, warning
 from streams.commands.topic_reader import RecordId
 
 CHECK = "dead letters"
 #: Offsets from the end of each partition that are looked at: the limit's window, with room for the markers
 #: of transactions.
 SAMPLE = 4 * WINDOW
-_NEW = 3_600  # seconds
+_NEW = 3_600.0  # seconds
+#: Seconds for which Kafka keeps what a person decided: a week (offsets.retention.minutes), less a day, since
+#: what is accepted beforehand was decided somewhat earlier than its dead letter was written.
+_DECISIONS_KEPT = 6 * 86_400.0
+_REMEDY = (
+    "`streams dead-letters list` says which; mend their cause, then `streams dead-letters retry`, or"
+    " `streams dead-letters accept TOPIC PARTITION latest` for those that need no email"
+)
 
 
-def check_recent(found: Iterable[DeadLetter], now: float, known: Collection[RecordId] = ()) -> list[Finding]:
-    """Tell how many dead letters of the last hour wait for a person.
+def check_waiting(found: Iterable[DeadLetter], now: float, known: Collection[RecordId] = ()) -> list[Finding]:
+    """Tell how many dead letters wait for a person, whatever their age.
+
+    Of one that is older than a week nobody can tell whether a person has retried or accepted it: Kafka
+    forgets that. It is a warning then, or what was accepted would be a problem again.
 
     Args:
         found: the newest dead letters.
         now: seconds since the epoch.
         known: those that a person has retried or accepted.
     """
-    new = [each for each in found if each.timestamp / 1000 > now - _NEW]
-    classes = Counter(each.error_class for each in new if each.id not in known)
-    if not classes:
-        return [
-            ok(
+    found = list(found)
+    undecided = [each for each in found if each.id not in known]
+    ages = {each.id: now - each.timestamp / 1000 for each in undecided}
+    waiting = [each for each in undecided if ages[each.id] <= _DECISIONS_KEPT]
+    findings = []
+    if waiting:
+        recent = sum(ages[each.id] < _NEW for each in waiting)
+        findings.append(
+            problem(
                 CHECK,
-                f"{len(new):,} in the last hour, retried or accepted" if new else "none in the last hour",
+                f"{_classes(waiting)}, neither retried nor accepted; {recent:,} in the last hour",
+                _REMEDY,
             )
-        ]
-    listed = ", ".join(f"{name} {count:,}" for name, count in classes.most_common())
-    return [
-        problem(
-            CHECK,
-            f"{classes.total():,} in the last hour ({listed}), neither retried nor accepted",
-            "`streams dead-letters list` says which; mend their cause, then `streams dead-letters retry`",
         )
-    ]
+    if untold := [each for each in undecided if ages[each.id] > _DECISIONS_KEPT]:
+        findings.append(
+            warning(
+                CHECK,
+                f"{_classes(untold)} of more than 6 days ago, of which Kafka may have forgotten whether a"
+                " person retried or accepted them",
+                _REMEDY,
+            )
+        )
+    return findings or [ok(CHECK, f"{len(found):,}, retried or accepted" if found else "none")]
+
+
+def _classes(letters: Iterable[DeadLetter]) -> str:
+    """Return how many there are, and of which classes."""
+    classes = Counter(each.error_class for each in letters)
+    listed = ", ".join(f"{name} {count:,}" for name, count in classes.most_common())
+    return f"{classes.total():,} ({listed})"
 
 
 def accepted_among(found: Iterable[DeadLetter], accepted: Mapping[str, Mapping[int, int]]) -> set[RecordId]:

@@ -219,8 +219,10 @@ class _Looking:
             offsets = await self._offsets(stack)
             decided = await self._accepted(offsets)
             known = retried | dead_letters.accepted_among(found, decided)
-            findings += dead_letters.check_recent(found, time.time(), known)
+            findings += dead_letters.check_waiting(found, time.time(), known)
             for name, accepted in decided.items():
+                if name == self._names.statuses:
+                    continue  # no lane reads it: nothing stops there
                 positions = await offsets.all_committed(self._places(name))
                 committed = {place.partition: position.offset for place, position in positions.items()}
                 findings += dead_letters.check_accepted(name, committed, accepted)
@@ -241,6 +243,7 @@ class _Looking:
         async with AsyncExitStack() as stack:
             offsets = await self._offsets(stack)
             accepted = await self._accepted(offsets)
+            accepted.pop(self._names.statuses, None)  # no lane reads it: nothing stops there
             for topic in accepted:
                 reader = await stack.enter_async_context(
                     TopicReader(topic, self._installation.connection, found.append)
@@ -257,7 +260,8 @@ class _Looking:
 
     async def _accepted(self, offsets: Offsets) -> dict[str, dict[int, int]]:
         """By topic and partition, the offset before which a person accepts dead letters."""
-        inputs = [name for name in (self._names.actions, self._names.rekeyed) if self._numbers(name)]
+        names = self._names
+        inputs = [each for each in (names.actions, names.rekeyed, names.statuses) if self._numbers(each)]
         places = self._places(self._names.dead_letters)
         kept = await offsets.all_committed(places) if places else {}
         decided = {place.partition: accepted_in(position) for place, position in kept.items()}

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 
+import pytest
+
 from streams.commands.dead_letters.letters import DeadLetter
-from streams.commands.doctor.dead_letters import accepted_among, check_accepted, check_limit, check_recent
+from streams.commands.doctor.dead_letters import accepted_among, check_accepted, check_limit, check_waiting
 from streams.commands.doctor.findings import Severity
 from streams.commands.topic_reader import RecordId
 
-NOW = 10_000.0
+NOW = 10_000_000.0
+DAY = 86_400.0
 
 
 def letters(offsets: Iterable[int], *, partition: int = 0, age: float = 60.0) -> list[DeadLetter]:
@@ -33,12 +36,28 @@ def stopped(offsets: Iterable[int], committed: int | None, share: float = 0.5) -
     return bool(found)
 
 
-def test_new_dead_letters_are_a_problem_with_their_classes() -> None:
-    """Those of the last hour; old ones are known."""
-    (told,) = check_recent([*letters(range(490)), *letters([1], age=7_200)], NOW)
+@pytest.mark.parametrize(
+    ("age", "recent"),
+    [(60.0, 490), (3_601.0, 0), (DAY, 0), (5.9 * DAY, 0)],
+    ids=["new", "hour", "day", "days"],
+)
+def test_dead_letters_that_nobody_settled_are_a_problem_whatever_their_age(age: float, recent: int) -> None:
+    """With their classes, and how many are new: whoever looks only in the morning sees those of the night."""
+    (told,) = check_waiting(letters(range(490), age=age), NOW)
     assert told.level is Severity.PROBLEM
-    assert told.text == "490 in the last hour (not_json 490), neither retried nor accepted"
-    (fine,) = check_recent(letters([1], age=7_200), NOW)
+    assert told.text == f"490 (not_json 490), neither retried nor accepted; {recent} in the last hour"
+    assert "`streams dead-letters accept" in told.remedy
+    (fine,) = check_waiting([], NOW)
+    assert (fine.level, fine.text) == (Severity.OK, "none")
+
+
+def test_of_dead_letters_older_than_a_week_nobody_can_tell() -> None:
+    """Kafka forgets what was decided about them: a warning, or what was accepted would be red for ever."""
+    (told,) = check_waiting(letters(range(3), age=8 * DAY), NOW)
+    assert told.level is Severity.WARNING
+    assert told.text.startswith("3 (not_json 3) of more than 6 days ago")
+    old = letters(range(3), age=8 * DAY)
+    (fine,) = check_waiting(old, NOW, {each.id for each in old})
     assert fine.level is Severity.OK
 
 
@@ -47,10 +66,10 @@ def test_dead_letters_that_a_person_has_seen_are_no_problem() -> None:
     new = letters(range(10))
     accepted = accepted_among(new, {"actions": {0: 8}, "other": {0: 10}})
     assert accepted == {each.id for each in new[:8]}
-    (waiting,) = check_recent(new, NOW, accepted | {new[8].id})
-    assert waiting.text.startswith("1 in the last hour")
-    (fine,) = check_recent(new, NOW, {each.id for each in new})
-    assert (fine.level, fine.text) == (Severity.OK, "10 in the last hour, retried or accepted")
+    (waiting,) = check_waiting(new, NOW, accepted | {new[8].id})
+    assert waiting.text.startswith("1 (not_json 1), neither retried nor accepted")
+    (fine,) = check_waiting(new, NOW, {each.id for each in new})
+    assert (fine.level, fine.text) == (Severity.OK, "10, retried or accepted")
 
 
 def test_a_partition_that_stopped_at_the_ceiling_is_a_problem() -> None:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from streams.actions.dead_letter import LEAST
 from streams.commands.doctor.commands import doctor
 from streams.commands.doctor.transactions import open_transactions
+from streams.messages.decode import ErrorClass
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.clients import commit
 from tests.commands.conftest import Make, streams
@@ -149,7 +150,37 @@ async def test_a_partition_that_a_real_worker_stopped_is_a_problem(installation:
     findings, _ = await findings_of(Topics(place.bootstrap_servers, place.group, 1))
     stopped = "\n".join(problems(findings))
     assert f"actions/0 has stopped at offset {LEAST}: {LEAST} of its last {LEAST} actions" in stopped
-    assert f"{LEAST} in the last hour (not_json {LEAST})" in said(findings, "dead letters")
+    waiting = f"{LEAST} (not_json {LEAST}), neither retried nor accepted; {LEAST} in the last hour"
+    assert waiting in said(findings, "dead letters")
+
+
+async def test_yesterday_s_dead_letters_are_a_problem_until_a_person_settles_them(topics: Make) -> None:
+    """By a retry, or by accepting what the group has passed already, of statuses too."""
+    live = await topics(partitions=1)
+    yesterday = int((time.time() - 86_400) * 1000)
+    places = await live.act([b"no action", b"nor this"])
+    for place in places:
+        await live.bury(place, b"no action", ErrorClass.NOT_JSON, at=yesterday)
+    await send(live.servers, live.names.statuses, [(b"310:x", b"no status")])
+    await live.bury((0, 0), b"no status", ErrorClass.NOT_JSON, topic=live.names.statuses, at=yesterday)
+    await live.settle_all()
+
+    async def waiting() -> str:
+        findings, _ = await findings_of(live)
+        return "\n".join(text for text in problems(findings) if "nor accepted" in text)
+
+    assert "3 (not_json 3)" in await waiting()
+    assert (await streams(live, "dead-letters", "retry", "0/0", "--yes")).exit_code == 0
+    assert "2 (not_json 2)" in await waiting()
+    await live.settle_all()
+    done = await streams(live, "dead-letters", "accept", live.names.actions, "0", "latest")
+    assert (done.exit_code, done.stdout.endswith("those that the group has passed\n")) == (0, True), (
+        done.output
+    )
+    assert "1 (not_json 1)" in await waiting()
+    done = await streams(live, "dead-letters", "accept", live.names.statuses, "0", "latest")
+    assert done.exit_code == 0, done.output
+    assert await waiting() == ""
 
 
 async def test_the_stores_of_a_real_worker_are_looked_at(installation: MakeInstallation) -> None:
