@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka import conn
+from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 
 #: A session is not used for longer than a share between these two of its lifetime: not all connections of a
@@ -23,7 +24,7 @@ from aiokafka.protocol.admin import SaslAuthenticateRequest
 SHORTEST_SHARE, LONGEST_SHARE = 0.75, 0.9
 
 
-#: Connections whose sessions are over, until their last answer is in.
+#: Connections whose sessions are over, until their last answer is in or their client closes.
 _awaiting_answers: set[SessionConnection] = set()
 
 
@@ -76,6 +77,10 @@ class SessionConnection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aioka
         _awaiting_answers.discard(self)
         return super().close(reason, exc)
 
+    def is_of(self, client: AIOKafkaClient) -> bool:
+        """Return whether this client opened the connection."""
+        return getattr(self._on_close_cb, "__self__", None) is client
+
     def authenticator_oauth(self) -> Any:
         """Make what proves by a token who we are."""
         return _Bearer(sasl_oauth_token_provider=self._sasl_oauth_token_provider)
@@ -99,6 +104,17 @@ class _Bearer(conn.OAuthAuthenticator):  # type: ignore[misc]  # aiokafka ships 
         return await super().step(payload)
 
 
+_close_client = AIOKafkaClient.close
+
+
+async def _close(client: AIOKafkaClient) -> None:
+    """Close a client, and also the connections that it has let go of because their sessions are over."""
+    await _close_client(client)
+    left = [each for each in _awaiting_answers if each.is_of(client)]
+    await asyncio.gather(*(each.close(reason=conn.CloseReason.SHUTDOWN) for each in left))
+
+
 def end_sessions_in_time() -> None:
-    """Let every aiokafka client of this process connect as this module says."""
+    """Let every aiokafka client of this process connect, and close, as this module says."""
     conn.AIOKafkaConnection = SessionConnection
+    AIOKafkaClient.close = _close

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from aiokafka import conn
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 
-from streams.authentication.sessions import SessionConnection
+from streams.authentication.sessions import SessionConnection, end_sessions_in_time
 from tests.timing import until
 
 
@@ -24,14 +26,19 @@ class Reader:
         return False
 
 
-@pytest.fixture
-async def connection() -> SessionConnection:
-    """One that is open, to nobody."""
-    made = SessionConnection("127.0.0.1", 1)
+def opened(client: AIOKafkaClient | None = None) -> SessionConnection:
+    """One that is open, to nobody, by a client."""
+    made = SessionConnection("127.0.0.1", 1, on_close=client and client._on_connection_closed)
     made._reader, made._writer, made._closed_fut = Reader(), Writer(), asyncio.Future()
+    made._closed_fut.set_result(None)
     made._read_task = asyncio.get_running_loop().create_future()
     made.random = lambda: 0.0
     return made
+
+
+@pytest.fixture
+async def connection() -> SessionConnection:
+    return opened()
 
 
 async def told(connection: SessionConnection, **answer: Any) -> None:
@@ -61,6 +68,28 @@ async def test_what_is_under_way_gets_its_answer(connection: SessionConnection) 
     connection._handle_frame(b"answer")
     assert answer.result() == b"answer"
     assert not connection.connected()
+
+
+async def test_a_client_that_closes_waits_for_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connections whose sessions are over are closed with the others; those of another client are not."""
+    monkeypatch.setattr(conn, "AIOKafkaConnection", conn.AIOKafkaConnection)  # put back by the end
+    monkeypatch.setattr(AIOKafkaClient, "close", AIOKafkaClient.close)
+    end_sessions_in_time()
+    closing, other = AIOKafkaClient(), AIOKafkaClient()
+    answers = []
+    for client in (closing, other):
+        connection = opened(client)
+        connection._requests.append((None, None, answer := asyncio.Future()))
+        answers.append((connection, answer))
+        await told(connection, session_lifetime_ms=1)
+        await until(lambda one=connection: one._session_over)
+    (ours, unanswered), (theirs, _) = answers
+    await closing.close()
+    assert ours._reader is None
+    assert isinstance(unanswered.exception(), KafkaConnectionError)
+    assert theirs._reader is not None
+    await other.close()
+    assert theirs._reader is None
 
 
 @pytest.mark.parametrize("answer", [{}, {"session_lifetime_ms": 0}])
