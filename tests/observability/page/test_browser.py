@@ -18,11 +18,18 @@ from typing import Any
 
 import orjson
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from aiohttp import web
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
+from streams.observability import group_overview
+from streams.observability.group_overview import GroupOverview
+from streams.observability.page.live import LivePage
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import Behaviour, LookupService
 from streams.sandbox.worker import Installation, WorkerProcess
+from tests.commands.conftest import Make
+from tests.commands.conftest import topics as topics  # the fixture
+from tests.commands.top.test_top import at_work, eight
 from tests.integration.topics import producing, send
 from tests.tools import debian_tool
 
@@ -211,10 +218,10 @@ async def signers(scene: Scene) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def picture(page: Page, name: str, folder: Path, **options: Any) -> None:
-    """Keep what the page looks like."""
+async def picture(shown: Page | Locator, name: str, folder: Path, **options: Any) -> None:
+    """Keep what the page, or a part of it, looks like."""
     path = Path(PICTURES or folder) / f"{name}.png"
-    await page.screenshot(path=path, **options)
+    await shown.screenshot(path=path, **options)
     assert path.stat().st_size > 10_000
 
 
@@ -313,6 +320,41 @@ async def test_the_page_shows_what_happens(scene: Scene, tmp_path: Path) -> None
     # and a breach of the policy would have been heard
     async with page.expect_console_message(lambda message: "style-src" in message.text):
         await page.evaluate("document.body.setAttribute('style', 'color: red')")
+
+
+async def test_eight_workers_are_on_one_screen(
+    topics: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All together first, those in trouble before the others, and why; the silent one has no figures."""
+    monkeypatch.setattr(group_overview, "ASK_WITHIN", 30.0)  # nobody hangs here, but this machine may be busy
+    chromium = debian_tool("chromium")
+    live = await topics(partitions=8)
+    async with AsyncExitStack() as stack:
+        members = await eight(stack, live)
+        app = web.Application()
+        group = GroupOverview(live.installation.group, live.installation.connection)
+        LivePage(at_work(0).overview, group).add_to(app)
+        runner = web.AppRunner(app)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        playwright = await stack.enter_async_context(async_playwright())
+        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
+        stack.push_async_callback(browser.close)
+        page = await browser.new_page(viewport={"width": 1280, "height": 900})
+        expect.set_options(timeout=WAIT)
+        await page.goto(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        rows = page.locator("#workers-table tbody tr")
+        await expect(rows).to_have_count(9)
+        await expect(rows.nth(0)).to_contain_text("All 8")
+        await expect(rows.nth(0)).to_contain_text("6 ready, 1 silent")
+        await expect(rows.nth(1)).to_contain_text("cannot commit: NotEnoughReplicas")
+        await expect(rows.nth(2)).to_contain_text("Silent")
+        await expect(rows.nth(2).locator("td").nth(1)).to_have_text("–")
+        for row, number in enumerate((5, 6, 0, 1, 2, 3, 4, 7), 1):
+            await expect(rows.nth(row)).to_contain_text(f"worker-{number}{members[number].address}")
+        await contrast(page)
+        await picture(page.locator("section.workers"), "page-eight-workers", tmp_path)
 
 
 async def accessible(page: Page, level: str) -> None:
