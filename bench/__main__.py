@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from bench import guard, plot, report
-from bench.contenders import CONTENDERS
+from bench.contenders import CONTENDERS, with_settings
 from bench.course import ASKS_ONLY, Course
+from bench.own_actions import OwnActionsError, read
 from bench.results import Results
-from bench.scenarios import FULL, QUICK, SCENARIOS, TINY
+from bench.scenarios import FULL, QUICK, SCENARIOS, TINY, Scale, Scenario, own_actions
 from streams.sandbox.kafka.errors import EmbeddedKafkaError
 
 FOLDER = Path(__file__).parent
@@ -29,6 +30,17 @@ def _interrupt(*_: object) -> None:
 @click.option("--tiny", "scale", flag_value="tiny", help="Shows that it runs; the figures mean nothing.")
 @click.option("--only", help=f"Scenarios, with commas: {', '.join(SCENARIOS)}.")
 @click.option("--contenders", help="Of each scenario's contenders only these, with commas.")
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="NAME=VALUE,…",
+    help="This app once more, with these settings of the worker: beside it in the same rounds.",
+)
+@click.option(
+    "--actions",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Measure known statuses on your own actions: a JSON value on each line. Nothing of them is shown.",
+)
 @click.option("--rounds", type=click.IntRange(1), help="Instead of the scale's number.")
 @click.option("--results", type=click.Path(path_type=Path), help="Where to keep them (bench/results.json).")
 @click.option(
@@ -41,6 +53,8 @@ def main(
     scale: str | None,
     only: str | None,
     contenders: str | None,
+    also: tuple[str, ...],
+    actions: Path | None,
     rounds: int | None,
     results: Path | None,
     keep_baseline: bool,
@@ -73,6 +87,15 @@ def main(
         raise click.UsageError(
             f"no contender is called {', '.join(unknown)}: there are {', '.join([*CONTENDERS, ASKS_ONLY])}"
         )
+    try:
+        variants = tuple(map(with_settings, also))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--also") from None
+    scenarios = [SCENARIOS[name] for name in names]
+    if actions is not None:
+        if only:
+            raise click.UsageError("--actions has a scenario of its own: leave --only out")
+        scenarios = [_of_file(actions, chosen_scale)]
     signal.signal(signal.SIGTERM, _interrupt)  # brokers and contenders are ended then too
     begin = time.monotonic()
 
@@ -80,7 +103,8 @@ def main(
         click.echo(f"{time.monotonic() - begin:6.0f} s  {line}")
 
     # A part of it does not replace what the whole run found.
-    path = results or (whole if chosen_scale is FULL and not only and not contenders else PART)
+    part = only or contenders or also or actions or chosen_scale is not FULL
+    path = results or (PART if part else whole)
 
     def keep(found: Results) -> None:
         """After each scenario: what ends the run later does not take it away."""
@@ -89,20 +113,35 @@ def main(
         new.write_text(json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8")
         new.replace(path)
 
-    course = Course(chosen_scale, told, keep, rounds, chosen)
+    course = Course(chosen_scale, told, keep, rounds, chosen, variants)
     try:
-        found = course.run([SCENARIOS[name] for name in names])
+        found = course.run(scenarios)
     except EmbeddedKafkaError as error:
         raise click.ClickException(str(error)) from error
     click.echo("\n" + report.as_text(found))
     if chosen_scale is TINY:
         click.echo("It runs; figures of a tiny run mean nothing.")
-    for line in [keep_as_baseline(found)] if keep_baseline else held_against_baseline(found):
-        click.echo(line)
+    if actions is None:  # the baseline is that of our own actions
+        for line in [keep_as_baseline(found)] if keep_baseline else held_against_baseline(found):
+            click.echo(line)
     click.echo(f"All rounds are in {path}; it took {found.seconds / 60:.1f} minutes.")
     if path == whole:
         _publish(found)
     sys.exit(1 if found.failures() else 0)
+
+
+def _of_file(path: Path, scale: Scale) -> Scenario:
+    """The scenario of the user's own actions.
+
+    Raises:
+        click.BadParameter: they cannot be used; nothing of them is quoted.
+    """
+    try:
+        work = read(path, scale.actions(120_000))
+    except (OwnActionsError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise click.BadParameter(f"{path}: {why}", param_hint="--actions") from None
+    return own_actions(work)
 
 
 def _baselines() -> dict[str, dict[str, float]]:

@@ -4,11 +4,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 import orjson
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+from bench.own_actions import OwnActions
 from bench.workload import TWO_BUTTON, Workload
 
 _SILENCE = 30.0  # seconds without a record until the reader gives up
@@ -42,9 +44,19 @@ class Checked:
     unanswered: int = 0  # lookups
 
 
-def check(bootstrap_servers: str, topic: str, partitions: int, workload: Workload) -> Checked:
-    """Read all that is committed: every action once, the right letter, its own key, the action kept."""
-    variants: list[str] = [""] * workload.actions
+def check(
+    bootstrap_servers: str,
+    topic: str,
+    partitions: int,
+    workload: Workload | OwnActions,
+    letters: Literal["decided", "any"] = "decided",
+) -> Checked:
+    """Read all that is committed: every action once, the right letter, its own key, the action kept.
+
+    Letters are `any` of a contender that decides nothing.
+    """
+    wanted = workload.times()
+    seen = [0] * len(wanted)
     wrong = {"doubled": 0, "of unknown actions": 0, "with a wrong variant": 0, "altered": 0, "unreadable": 0}
     causes: Counter[str | None] = Counter()
     found = Checked()
@@ -54,14 +66,13 @@ def check(bootstrap_servers: str, topic: str, partitions: int, workload: Workloa
         except msgspec.MsgspecError:
             wrong["unreadable"] += 1
             continue
-        number = email.actionId
-        if not 0 <= number < workload.actions:
+        number = workload.number(email.actionId, key)
+        if number is None:
             wrong["of unknown actions"] += 1
             continue
-        if variants[number]:
-            wrong["doubled"] += 1
-        variants[number] = email.variant
-        right = email.variant == workload.variant(number)
+        seen[number] += 1
+        wrong["doubled"] += seen[number] > wanted[number]
+        right = letters == "any" or email.variant == workload.variant(number)
         failed = email.variant == TWO_BUTTON and email.reason == "lookup_failed"
         if not right and failed and workload.is_missing(number):
             found.unanswered += 1
@@ -70,10 +81,10 @@ def check(bootstrap_servers: str, topic: str, partitions: int, workload: Workloa
             wrong["with a wrong variant"] += not right
             found.stamps.append(stamp)
         if number % _LOOK_INSIDE_EVERY == 0:
-            wrong["altered"] += key != workload.key(number) or _kept(value) != orjson.loads(
-                workload.value(number)
-            )
-    missing = variants.count("")
+            kept = _kept(value)
+            same = any(kept == orjson.loads(original) for original in workload.originals(number))
+            wrong["altered"] += key != workload.key(number) or not same
+    missing = sum(max(0, due - count) for due, count in zip(wanted, seen, strict=True))
     found.problems = [f"{count} emails {what}" for what, count in wrong.items() if count]
     if missing:
         found.problems.insert(0, f"{missing} emails missing")

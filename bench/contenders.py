@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench import java_peer, quix_environment
+from bench import c_loop, java_peer, quix_environment
+from streams.settings.table import Settings
 
+_JAVA_SESSION = "45"  # seconds; Kafka's default
 PEERS = Path(__file__).parent / "peers"
 ROOT = Path(__file__).parent.parent
 
@@ -48,6 +50,7 @@ class Contender:
         share: how many of a scenario's actions it is given; less for one that would take minutes.
         own_actions: its actions are put on a topic of their own after it has its statuses, since it does not
             wait for them by itself.
+        decides: whether it chooses a letter; if not, every letter is right.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Contender:
     absent: Callable[[Callable[[str], None]], str | None] = lambda _: None
     share: float = 1.0
     own_actions: bool = False
+    decides: bool = True
 
 
 def _ours(place: Place) -> dict[str, str]:
@@ -90,6 +94,7 @@ def _peer(trick: str = "splice", **more: str) -> Callable[[Place], dict[str, str
             "BENCH_FOLDER": str(place.folder / "state"),
             "BENCH_TRICK": trick,
             "BENCH_WEB_PORT": str(place.web_port),
+            "BENCH_PARTITIONS": str(place.partitions),
             **more,
         }
 
@@ -100,8 +105,12 @@ def _script(name: str) -> Callable[[Place], list[str]]:
     return lambda _: [sys.executable, str(PEERS / name)]
 
 
-def _java(name: str, title: str, trick: str) -> Contender:
-    return Contender(name, title, lambda _: java_peer.command(), _peer(trick), absent=java_peer.absent)
+def _java(name: str, title: str, trick: str, threads: int = 1) -> Contender:
+    def environ(place: Place) -> dict[str, str]:
+        session = place.settings.get("SESSION_TIMEOUT", _JAVA_SESSION)
+        return _peer(trick, BENCH_THREADS=str(threads), BENCH_SESSION_SECONDS=session)(place)
+
+    return Contender(name, title, lambda _: java_peer.command(), environ, absent=java_peer.absent)
 
 
 def _quix(name: str, title: str, trick: str, commit: str) -> Contender:
@@ -121,6 +130,15 @@ _ALL = [
     Contender("bare-parse", "bare aiokafka loop, parsing", _script("bare_loop.py"), _peer("parse")),
     _java("kafka-streams", "Kafka Streams EOS v2, parsing", "parse"),
     _java("kafka-streams-splice", "Kafka Streams EOS v2, splicing", "splice"),
+    _java("kafka-streams-2", "Kafka Streams EOS v2, splicing, two threads", "splice", threads=2),
+    Contender(
+        "c-loop",
+        "C loop on librdkafka, no decision",
+        lambda _: c_loop.command(),
+        _peer(),
+        absent=c_loop.absent,
+        decides=False,
+    ),
     _quix("quix", "Quix Streams EOS, parsing", "parse", "5"),
     _quix("quix-splice", "Quix Streams EOS, splicing", "splice", "5"),
     _quix("quix-100ms", "Quix Streams EOS, splicing, commits every 100 ms", "splice", "0.1"),
@@ -135,3 +153,25 @@ _ALL = [
 ]
 
 CONTENDERS = {each.name: each for each in _ALL}
+
+
+def with_settings(text: str) -> Contender:
+    """This app once more, with settings of its own: "NATIVE_PASS=on,LOOKUP_CONCURRENCY=8".
+
+    Raises:
+        ValueError: that is no such list, or the worker of this checkout has no such setting.
+    """
+    settings = {}
+    for one in text.split(","):
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise ValueError(f"{one} is no setting: write NAME=VALUE")
+        if name.lower() not in Settings.model_fields:
+            raise ValueError(f"the worker has no setting {name}")
+        settings[name] = value
+    ours = CONTENDERS["ours"]
+
+    def environ(place: Place) -> dict[str, str]:
+        return ours.environ(replace(place, settings={**place.settings, **settings}))
+
+    return replace(ours, name=f"ours {text}", title=f"{ours.title}, {text}", environ=environ)

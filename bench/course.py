@@ -7,6 +7,8 @@ from dataclasses import asdict
 from functools import partial
 
 from bench.contenders import CONTENDERS, Contender
+from bench.handover import handover
+from bench.idle import idle
 from bench.live_rounds import at_rates, while_hanging
 from bench.lookups import ask_only, nobody, service
 from bench.results import Measured, Results
@@ -46,6 +48,7 @@ class Course:
         keep: Callable[[Results], None],
         rounds: int | None = None,
         only: tuple[str, ...] | None = None,
+        also: tuple[Contender, ...] = (),
     ) -> None:
         """Describe a run.
 
@@ -55,7 +58,9 @@ class Course:
             keep: is given what there is after every scenario.
             rounds: instead of the scale's number, however long they take; None: as many as the time allows.
             only: these contenders; None: all.
+            also: this app with other settings, beside it wherever it takes part.
         """
+        self._also = also
         self._scale = scale
         self._told = told
         self._keep = keep
@@ -79,8 +84,9 @@ class Course:
         with ExitStack() as stack:
             topics = _broker(stack)
             for scenario in scenarios:
-                self._told(f"— {scenario.name}: {scenario.title}")
-                measured = self.results.scenarios[scenario.name] = Measured(scenario.title)
+                title = scenario.title.format(cores=self.results.machine["cores"])
+                measured = self.results.scenarios[scenario.name] = Measured(title)
+                self._told(f"— {scenario.name}: {title}")
                 self._until += scenario.seconds(self._scale)
                 try:
                     if not topics.answers():
@@ -98,22 +104,17 @@ class Course:
         match scenario.kind:
             case "backlog":
                 self._backlog(topics, scenario, measured)
-            case "live":
+            case "hanging":
+                self._hanging(topics, scenario, measured)
+            case kind:
                 for number in self._numbers(scenario):
                     for case in scenario.cases(self._scale):
                         for who in self._present(case.contenders):
                             if number and who.name in case.once:
                                 continue
-                            run: Attempt = partial(at_rates, topics, who, case, self._scale, number)
+                            run = partial(_KINDS[kind], topics, who, case, self._scale, number)
                             self._attempt(measured, number, case.label, who.name, run)
                             self._once += self._took if who.name in case.once else 0.0
-            case "hanging":
-                self._hanging(topics, scenario, measured)
-            case "table":
-                for number in self._numbers(scenario):
-                    for case in scenario.cases(self._scale):
-                        run = _one(partial(starts, topics, case.workload, case.partitions))
-                        self._attempt(measured, number, case.label, "ours", run)
 
     def _backlog(self, topics: Topics, scenario: Scenario, measured: Measured) -> None:
         with ExitStack() as services:
@@ -125,7 +126,7 @@ class Course:
                     self.results.skipped[f"{scenario.name}, all with {case.compression}"] = why
                     self._told(f"  {case.label} is skipped: {why}")
                     continue
-                backlog = fill(topics, case.workload, case.partitions, case.compression)
+                backlog = fill(topics, case.workload, case.partitions, case.compression, case.members)
                 backlogs.append(backlog)
                 settings, url = dict(case.settings), ""
                 if case.lookup is not None:
@@ -138,8 +139,16 @@ class Course:
                             entries.append((case, name, _one(asks)))
                         continue
                     for who in self._present((name,)):
-                        run = partial(drain, topics, who, backlog, settings=settings, workers=case.workers)
-                        entries.append((case, name, _one(run)))
+                        run = partial(
+                            drain,
+                            topics,
+                            who,
+                            backlog,
+                            settings=settings,
+                            workers=case.workers,
+                            members=case.members,
+                        )
+                        entries.append((case, who.name, _one(run)))
             for case, name, attempt in entries[: self._warming]:
                 self._attempt(measured, -1, case.label, name, attempt)
             self._warming = 0
@@ -153,11 +162,12 @@ class Course:
     def _hanging(self, topics: Topics, scenario: Scenario, measured: Measured) -> None:
         with service(0.005) as url:
             for number in self._numbers(scenario):
-                healthy: float | None = None
-                for case in scenario.cases(self._scale):
-                    run = _one(partial(while_hanging, topics, case, self._scale, url, healthy))
-                    for found in self._attempt(measured, number, case.label, "ours", run):
-                        healthy = healthy or found.figures.get("known_p99_ms")
+                for who in self._present(("ours",)):
+                    healthy: float | None = None
+                    for case in scenario.cases(self._scale):
+                        run = _one(partial(while_hanging, topics, who, case, self._scale, url, healthy))
+                        for found in self._attempt(measured, number, case.label, who.name, run):
+                            healthy = healthy or found.figures.get("known_p99_ms")
 
     def _numbers(self, scenario: Scenario) -> Iterable[int]:
         """The rounds of a scenario: no more than asked for, and no more than end in time, but always one."""
@@ -216,8 +226,11 @@ class Course:
                     self.results.skipped[name] = why
                     self._told(f"  {who.title} is skipped: {why}")
             if self._absent[name] is None:
-                present.append(who)
+                present += (who, *self._also) if name == "ours" else (who,)
         return present
+
+
+_KINDS = {"live": at_rates, "table": starts, "idle": idle, "handover": handover}
 
 
 def _broker(stack: ExitStack) -> Topics:

@@ -6,14 +6,15 @@ import json
 import sys
 import time
 from array import array
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from bench import figures
 from bench.contenders import ROOT, Contender, Place
 from bench.processes import Processes
+from bench.rounds import await_statuses
 from bench.topics import Topics
 from bench.workload import ONE_BUTTON, Workload
 from streams.observability.quantile import quantile
@@ -36,6 +37,15 @@ class Phase:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Actions that are being sent."""
+
+    producer: str  # the name of its process
+    out: Path  # where it says what it sent
+    seconds: float  # after which it is given up
+
+
 class Live:
     """A contender with a producer and a reader beside it."""
 
@@ -46,8 +56,12 @@ class Live:
         workload: Workload,
         partitions: int,
         settings: Mapping[str, str] | None = None,
+        workers: int = 1,
     ) -> None:
-        """Make topics and start the contender and the reader; the workload has the most that may be sent."""
+        """Make topics, and start the contender's processes and the reader.
+
+        The workload has the most that may be sent.
+        """
         self._topics = topics
         self._work = workload
         self._processes = Processes()
@@ -58,14 +72,50 @@ class Live:
         self._times: list[float] = []
         self._cpu: list[float] = []
         self._out: list[float] = []
-        more = {"web_port": free_port(), "settings": settings or {}}
-        place = self._place = Place.of(topics.bootstrap_servers, group, partitions, self._folder, **more)
+        self._contender = contender
+        self._started: list[str] = []
+        self.working: list[str] = []
+        place = self._place = Place.of(
+            topics.bootstrap_servers, group, partitions, self._folder, settings=settings or {}
+        )
         topics.make(place.statuses, partitions, cleanup_policy="compact")
         topics.make(place.actions, partitions, message_timestamp_type="CreateTime")
         topics.make(place.emails, partitions)
         topics.fill(place.statuses, workload.statuses())
-        self._processes.start("contender", contender.argv(place), contender.environ(place))
+        for _ in range(workers):
+            self.start_worker()
         self._start_load("reader", topic=place.emails, partitions=partitions, most=workload.actions)
+
+    def start_worker(self) -> str:
+        """Start one more process of the contender; returns its name."""
+        name = f"worker-{len(self._started)}"
+        here = replace(self._place, folder=self._folder / name, web_port=free_port())
+        here.folder.mkdir()
+        self._processes.start(name, self._contender.argv(here), self._contender.environ(here))
+        self._started.append(name)
+        self.working.append(name)
+        return name
+
+    def stop_worker(self, name: str, how: Literal["term", "kill"]) -> None:
+        """End one of its processes, and wait until it has ended."""
+        self.working.remove(name)
+        (self._processes.stop if how == "term" else self._processes.kill)(name)
+
+    def owners(self) -> dict[int, str]:
+        """The member of the group that has each partition of the actions; none while it is not settled."""
+        return self._topics.owners(self._group, self._place.actions)
+
+    def await_statuses(self) -> None:
+        """Wait until the group has committed the whole status topic."""
+        await_statuses(self._topics, self._processes, self._place, self.working)
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the contender's processes since they began."""
+        return self._processes.cpu_seconds(*self._started)
+
+    def resident_bytes(self) -> int:
+        """Memory of those that work."""
+        return self._processes.resident_bytes(*self.working)
 
     def flow(self, plan: Sequence[tuple[int, float]], whom: Literal["all", "known"] = "all") -> list[Phase]:
         """Send at each rate for its seconds, and wait until all of it is committed.
@@ -78,6 +128,10 @@ class Live:
         Raises:
             ProcessFailed: a process ended, or is not done in time.
         """
+        return self.await_sent(self.start_flow(plan, whom))
+
+    def start_flow(self, plan: Sequence[tuple[int, float]], whom: Literal["all", "known"] = "all") -> Flow:
+        """Begin to send, and do not wait."""
         first = len(self._sent)
         out = self._folder / f"sent-{first}"
         self._start_load(
@@ -89,10 +143,21 @@ class Live:
             plan=list(plan),
             out=str(out),
         )
-        done = Path(f"{out}.json")
-        self._watch(
-            done.exists, sum(seconds + 1 for _, seconds in plan) + _WITHIN, "the producer is not done"
-        )
+        return Flow(f"producer-{first}", out, sum(seconds + 1 for _, seconds in plan) + _WITHIN)
+
+    def end_flow(self, flow: Flow) -> list[Phase]:
+        """Send no more, and wait until all that was sent is committed."""
+        self._processes.stop(flow.producer)
+        return self.await_sent(flow)
+
+    def await_sent(self, flow: Flow) -> list[Phase]:
+        """Wait until all is sent, and committed.
+
+        Raises:
+            ProcessFailed: a process ended, or is not done in time.
+        """
+        out, done = flow.out, Path(f"{flow.out}.json")
+        self.watch(done.exists, flow.seconds, "the producer is not done")
         with out.open("rb") as file:
             self._sent.frombytes(file.read())
         phases = [Phase(**one) for one in json.loads(done.read_text())]
@@ -102,7 +167,7 @@ class Live:
             found = self._topics.committed(self._group, self._place.actions, self._partitions)
             return all(found[number] >= end for number, end in ends.items())
 
-        self._watch(committed, _WITHIN, "not all actions are committed")
+        self.watch(committed, _WITHIN, "not all actions are committed")
         return phases
 
     def sustained(self, phase: Phase, settle: float) -> float:
@@ -115,7 +180,8 @@ class Live:
         """Stop all, and return what the reader saw."""
         time.sleep(_READY_PATIENCE)  # for the reader, after the last commit
         self._processes.stop("reader")
-        self._processes.stop("contender")
+        for name in self.working:
+            self._processes.stop(name)
         out = self._folder / "reader"
         moments: array[int] = array("q")
         try:
@@ -138,17 +204,22 @@ class Live:
         argv = [sys.executable, "-m", module, json.dumps(order)]
         self._processes.start(name, argv, {"PYTHONPATH": str(ROOT)})
 
-    def _watch(self, done: Any, seconds: float, why: str) -> None:
+    def watch(self, done: Callable[[], bool], seconds: float, why: str) -> None:
+        """Wait, and take samples.
+
+        Raises:
+            ProcessFailed: a process ended, or it is not done in time; `why` says what is not.
+        """
         until = time.monotonic() + seconds
         while not done():
             self._times.append(time.monotonic())
-            self._cpu.append(self._processes.cpu_seconds("contender"))
+            self._cpu.append(self.cpu_seconds())
             self._out.append(sum(self._topics.ends(self._place.emails, self._partitions).values()))
-            for name in ("contender", "reader"):
+            for name in (*self.working, "reader"):
                 self._processes[name].check()
             if time.monotonic() > until:
                 raise ProcessFailed(
-                    f"{why} after {seconds:.0f} s.{self._processes['contender'].last_lines()}"
+                    f"{why} after {seconds:.0f} s.{self._processes[self.working[0]].last_lines()}"
                 )
             time.sleep(_SAMPLE)
 

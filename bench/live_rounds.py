@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.contenders import CONTENDERS, Contender
+from bench.contenders import Contender
 from bench.live import Live
 from bench.rounds import Round
 from bench.scenarios import Case, Scale
@@ -21,7 +21,7 @@ _WARMING_RATE = 2_000
 
 
 @contextmanager
-def _running(live: Live, result: Round) -> Iterator[None]:
+def running(live: Live, result: Round) -> Iterator[None]:
     """Whatever ends a process is this round's problem, and everything is ended."""
     try:
         yield
@@ -41,7 +41,7 @@ def at_rates(topics: Topics, contender: Contender, case: Case, scale: Scale, num
     rounds: list[Round] = []
     settle = scale.settle_seconds
     seconds = scale.live_seconds + settle
-    with _running(live, whole):
+    with running(live, whole):
         # Connections, the table, and the JVM's compiler; then each rate, then as much as goes in.
         live.flow([(_WARMING_RATE, 2 * settle)])
         phases = {
@@ -62,13 +62,15 @@ def at_rates(topics: Topics, contender: Contender, case: Case, scale: Scale, num
     return [whole] if whole.problems else rounds
 
 
-def while_hanging(topics: Topics, case: Case, scale: Scale, url: str, healthy_p99: float | None) -> Round:
+def while_hanging(
+    topics: Topics, contender: Contender, case: Case, scale: Scale, url: str, healthy_p99: float | None
+) -> Round:
     """Delays of known supporters, and of those who are asked for, with some lookups hanging.
 
     The lookups of the case's organisations that get two buttons hang, at the service behind `url`.
     `healthy_p99` is that of known supporters, in ms; None in the round that finds it out.
     """
-    result = Round("ours", case.label)
+    result = Round(contender.name, case.label)
     hanging = {org for org, letter in case.workload.missing if letter == TWO_BUTTON}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         plan = Path(folder) / "organisations.toml"
@@ -79,10 +81,9 @@ def while_hanging(topics: Topics, case: Case, scale: Scale, url: str, healthy_p9
                 for org, _ in case.workload.missing
             )
         )
-        live = Live(
-            topics, CONTENDERS["ours"], case.workload, case.partitions, {"ORGANISATIONS_FILE": str(plan)}
-        )
-        with _running(live, result):
+        settings = {"ORGANISATIONS_FILE": str(plan)}
+        live = Live(topics, contender, case.workload, case.partitions, settings)
+        with running(live, result):
             # Warmed without questions: the circuits must be closed when the clock starts.
             live.flow([(_WARMING_RATE, 2 * scale.settle_seconds)], whom="known")
             seconds = max(scale.live_seconds, 2 * DEADLINE)

@@ -38,7 +38,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
 
 def _throughput(axes, results: Results) -> None:  # type: ignore[no-untyped-def]  # matplotlib is optional
     known = results.scenarios["known"]
-    rows = [(name, known.series("rate", name)) for name in known.contenders("")]
+    rows = [(name, known.series("rate", name)) for name in known.contenders("") if name in CONTENDERS]
     rows = sorted(
         ((name, figures.spread(series)) for name, series in rows if series), key=lambda row: row[1].median
     )

@@ -13,7 +13,8 @@ from streams.sandbox.errors import ProcessFailed
 from streams.sandbox.process import Process
 from streams.sandbox.supervised import SupervisedProcesses
 
-_TICK = 1 / os.sysconf("SC_CLK_TCK")
+#: Seconds, in which the kernel counts CPU time.
+TICK = 1 / os.sysconf("SC_CLK_TCK")
 _ENDS_WITHIN = 20.0  # seconds after SIGTERM
 
 
@@ -39,6 +40,10 @@ class Processes:
         """Send SIGTERM, and SIGKILL if that is not obeyed."""
         with contextlib.suppress(ProcessFailed):  # that a peer does not end is no part of what is measured
             self._by_name[name].stop(_ENDS_WITHIN)
+
+    def kill(self, name: str) -> None:
+        """Send SIGKILL, and wait for the end."""
+        self._by_name[name].kill()
 
     def close(self) -> None:
         """End everything, and give the disk space back."""
@@ -73,7 +78,7 @@ def _cpu_seconds(pid: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return sum(map(int, fields[11:15])) * _TICK
+    return sum(map(int, fields[11:15])) * TICK
 
 
 def _resident(pid: int) -> int:

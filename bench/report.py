@@ -11,7 +11,7 @@ from bench.results import Measured, Results
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
-Measure = Callable[[Results], figures.Spread | None]
+Measure = Callable[[Results, str], figures.Spread | None]  # of the contender that is ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,62 +37,96 @@ class Goal:
 def _against(scenario: str, figure: str, *others: str, case: str | None = None) -> Measure:
     """Ours by another contender's, each round by its neighbour; of several, the one that comes nearest."""
 
-    def measure(results: Results) -> figures.Spread | None:
-        every = [_paired(scenario, figure, ("ours", case), (other, case))(results) for other in others]
-        return min(filter(None, every), key=lambda ratio: ratio.median, default=None)
+    def measure(results: Results, ours: str) -> figures.Spread | None:
+        found = results.scenarios.get(scenario)
+        every = [found.pairs(figure, (ours, case), (other, case)) for other in others] if found else []
+        ratios = [ratio for pairs in every if (ratio := _ratios(pairs)) is not None]
+        return min(ratios, key=lambda ratio: ratio.median, default=None)
 
     return measure
 
 
 def _cases(scenario: str, figure: str, case: str, other: str) -> Measure:
     """One of our cases by another one."""
-    return _paired(scenario, figure, ("ours", case), ("ours", other))
 
-
-def _paired(
-    scenario: str, figure: str, one: tuple[str, str | None], other: tuple[str, str | None]
-) -> Measure:
-    def measure(results: Results) -> figures.Spread | None:
+    def measure(results: Results, ours: str) -> figures.Spread | None:
         found = results.scenarios.get(scenario)
-        pairs = found.pairs(figure, one, other) if found else []
-        return figures.ratios(pairs) if pairs else None
+        return _ratios(found.pairs(figure, (ours, case), (ours, other)) if found else [])
 
     return measure
 
 
+def _across(scenario: str, figure: str, other: str, its_scenario: str) -> Measure:
+    """Ours by another contender's in another scenario of the same run, round by round."""
+
+    def measure(results: Results, ours: str) -> figures.Spread | None:
+        one, there = results.scenarios.get(scenario), results.scenarios.get(its_scenario)
+        if one is None or there is None:
+            return None
+        return _ratios(list(zip(one.series(figure, ours), there.series(figure, other), strict=False)))
+
+    return measure
+
+
+def _ratios(pairs: Sequence[tuple[float, float]]) -> figures.Spread | None:
+    """None where there are none, or where a run was too short for the kernel to count CPU time."""
+    counted = [pair for pair in pairs if pair[1]]
+    return figures.ratios(counted) if counted else None
+
+
 def _value(scenario: str, figure: str, case: str) -> Measure:
-    def measure(results: Results) -> figures.Spread | None:
+    def measure(results: Results, ours: str) -> figures.Spread | None:
         found = results.scenarios.get(scenario)
-        series = found.series(figure, case=case) if found else []
+        series = found.series(figure, ours, case) if found else []
         return figures.spread(series) if series else None
 
     return measure
 
 
 _BETTER, _PARSING = "(the better of its two)", "as its users write it (parsing)"
+_IDLE = "64 partitions"
 _MILLION = "1,000,000 statuses"
 _HANGS = "every lookup hangs"
 _OTHERS = (
     (f"Kafka Streams EOS v2 {_BETTER}", 2, ("kafka-streams", "kafka-streams-splice")),
-    (f"Quix Streams EOS {_BETTER}", 1.3, ("quix", "quix-splice")),
+    (f"Quix Streams EOS {_BETTER}", 3, ("quix", "quix-splice")),
     (f"Kafka Streams EOS v2 {_PARSING}", 2, ("kafka-streams",)),
-    (f"Quix Streams EOS {_PARSING}", 1.3, ("quix",)),
-    ("a stock Faust agent", 20, ("faust",)),
-    ("a bare aiokafka loop", 0.9, ("bare",)),
+    (f"Quix Streams EOS {_PARSING}", 3, ("quix",)),
+    ("a stock Faust agent", 35, ("faust",)),
+    ("a bare aiokafka loop", 1.3, ("bare",)),
+    ("a C loop on librdkafka with the same transactions", 0.5, ("c-loop",)),
 )
+#: By Kafka Streams, at so many actions a second.
+_DELAYS = ((200, 0.25), (2_000, 0.3), (10_000, 0.35))
+#: Nine of ten known, by the bare loop with all known, before the native pass (11,426 by 84,133 a second). A
+#: rate is no goal on another machine; its ratio to the bare loop's is one.
+_MIXED_BEFORE = 0.136
+#: CPU an action at 200/s, by the bare loop's, at the same time (1,256 by 1,411 us): it is to be halved.
+_QUIET_BEFORE = 0.89
 
 
 def _goals() -> Iterator[Goal]:
     for other, bound, names in _OTHERS:
         yield Goal(f"known statuses, by {other}", "≥", bound, "×", _against("known", "rate", *names))
+    spent = _against("known", "cpu_us", "bare")
+    yield Goal("CPU per action, known statuses, by a bare aiokafka loop", "≤", 0.7, "×", spent)
+    mixed = _across("mixed", "rate", "bare", "known")
+    text = f"nine of ten known, by a bare aiokafka loop with all known (twice the {_MIXED_BEFORE} of before)"
+    yield Goal(text, "≥", 2 * _MIXED_BEFORE, "×", mixed)
     asked = _against("missing", "rate", "bare-questions")
-    yield Goal("missing statuses, by a bare httpx-aiohttp loop", "≥", 0.8, "×", asked)
+    yield Goal("missing statuses, by a bare httpx-aiohttp loop", "≥", 1, "×", asked)
     dead = _cases("dead", "rate", "all missing, lookup dead", "every status known")
-    yield Goal("lookup dead, by known statuses", "≥", 0.8, "×", dead)
-    for rate in (200, 2_000, 10_000):
+    yield Goal("lookup dead, by known statuses", "≥", 0.6, "×", dead)
+    for rate, bound in _DELAYS:
         delay = _against("latency", "p99_ms", "kafka-streams-splice", case=f"{rate:,}/s")
-        yield Goal(f"p99 delay at {rate:,}/s, by Kafka Streams EOS v2", "≤", 0.5, "×", delay)
+        yield Goal(f"p99 delay at {rate:,}/s, by Kafka Streams EOS v2", "≤", bound, "×", delay)
     yield Goal("p99 delay at 10,000/s", "≤", 50, "ms", _value("latency", "p99_ms", "10,000/s"))
+    quiet = _against("latency", "cpu_us", "bare", case="200/s")
+    text = f"CPU per action at 200/s, by a bare aiokafka loop (half the {_QUIET_BEFORE} of before)"
+    yield Goal(text, "≤", _QUIET_BEFORE / 2, "×", quiet)
+    yield Goal(
+        "CPU of an idle worker, 64 partitions", "≤", 2, "% of a core", _value("idle", "idle_percent", _IDLE)
+    )
     added = _value("hanging", "known_added_p99_ms", _HANGS)
     text = "known supporters' p99 while every lookup hangs, over the healthy one"
     yield Goal(text, "≤", 50, "ms", added)
@@ -106,6 +140,16 @@ def _goals() -> Iterator[Goal]:
     yield Goal(f"feed of {_MILLION}", "≥", 50_000, "rows/s", _value("table", "feed_rate", _MILLION))
     cost = _cases("partitions", "cpu_us", "64 partitions", "4 partitions")
     yield Goal("CPU per action, 64 partitions by 4", "≤", 1.3, "×", cost)
+    scaled = _cases("workers", "rate", "2 at work", "1 at work")
+    yield Goal("two workers by one, on as many cores as the machine has", "≥", 1.7, "×", scaled)
+    for event in ("planned stop", "join"):
+        moving, staying = (_value("handover", f"{what}_s", event) for what in ("moving", "staying"))
+        yield Goal(f"handover, {event}: silence of partitions that move", "≤", 2, "s", moving)
+        yield Goal(f"handover, {event}: silence of partitions that stay", "≤", 1, "s", staying)
+    killed = _value("handover", "over_session_s", "kill -9")
+    yield Goal(
+        "handover, kill -9: silence of partitions that move, over the session time-out", "≤", 1.5, "s", killed
+    )
 
 
 GOALS = tuple(_goals())
@@ -113,11 +157,11 @@ GOALS = tuple(_goals())
 Row = tuple[str, ...]
 
 
-def goals(results: Results) -> list[Row]:
+def goals(results: Results, ours: str = "ours") -> list[Row]:
     """Goal, bound, measured, verdict; a goal whose scenario did not run says so."""
     rows: list[Row] = []
     for goal in GOALS:
-        measured = goal.measure(results)
+        measured = goal.measure(results, ours)
         if measured is None:
             rows.append((goal.text, goal.wanted, "–", "not measured"))
         else:
@@ -129,7 +173,13 @@ def goals(results: Results) -> list[Row]:
 _HEADS = {
     "rate": "actions/s",
     "cpu_us": "CPU µs/action",
+    "busy_cores": "busy cores of the machine",
     "resident_mb": "MB resident",
+    "idle_percent": "% of a core",
+    "moved": "partitions that move",
+    "moving_s": "their silence, s",
+    "over_session_s": "over the session, s",
+    "staying_s": "silence of the others, s",
     "fed_mb": "fed, MB",
     "warm_mb": "warm, MB",
     "cold_mb": "cold, MB",
@@ -182,10 +232,18 @@ def as_text(results: Results) -> str:
     for name, measured in results.scenarios.items():
         heads, rows = table(measured)
         parts.append(f"{name}: {measured.title}\n{_aligned([heads, *rows])}")
-    parts.append("goals\n" + _aligned([("goal", "bound", "measured", ""), *goals(results)]))
+    for ours in _ours(results):
+        head = "goals" if ours == "ours" else f"goals, with {ours.removeprefix('ours ')}"
+        parts.append(f"{head}\n" + _aligned([("goal", "bound", "measured", ""), *goals(results, ours)]))
     parts += [f"skipped: {name}: {why}" for name, why in results.skipped.items()]
     parts += [f"FAILED: {line}" for line in results.failures()]
     return "\n\n".join(parts) + "\n"
+
+
+def _ours(results: Results) -> list[str]:
+    """This app, and this app with other settings."""
+    every = (each.contender for measured in results.scenarios.values() for each in measured.rounds)
+    return list(dict.fromkeys(["ours", *(name for name in every if name.startswith("ours "))]))
 
 
 def _aligned(rows: Sequence[Row]) -> str:

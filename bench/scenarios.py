@@ -4,14 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from bench.own_actions import OwnActions
 from bench.workload import ONE_BUTTON, TWO_BUTTON, Workload
 
-Kind = Literal["backlog", "live", "hanging", "table"]
+Kind = Literal["backlog", "live", "hanging", "table", "idle", "handover"]
 
 PEERS = ("kafka-streams", "kafka-streams-splice", "quix", "quix-splice", "faust")
 _GUARDED = ("ours", "bare")
 #: In a quick run each peer appears once, as the better of its two.
 _BETTER = ("kafka-streams-splice", "quix-splice", "faust")
+SESSION_SECONDS = 10.0  # after which the group gives away the partitions of a worker that was killed
 LIVE_MOST = 2_000_000  # actions in a live round, at most
 
 
@@ -73,6 +75,8 @@ class Case:
         contenders: who does it.
         partitions: of every topic.
         workers: processes that share them.
+        members: of the group, that must have their partitions before the topic is filled, in one moment;
+            0: it is filled before anybody starts.
         compression: of both topics.
         lookup: seconds that the lookup service takes; 0 for a dead one, None for none.
         settings: of our worker.
@@ -81,10 +85,11 @@ class Case:
     """
 
     label: str
-    workload: Workload
+    workload: Workload | OwnActions
     contenders: tuple[str, ...] = ("ours",)
     partitions: int = 4
     workers: int = 1
+    members: int = 0
     compression: str = "none"
     lookup: float | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -98,7 +103,7 @@ class Scenario:
 
     Attributes:
         name: for command lines and results.
-        title: for tables.
+        title: for tables; {cores} is the number of the machine's.
         kind: how it is run.
         cases: its rows at a scale.
         most_rounds: of those that the scale asks for; fewer where a round takes long.
@@ -130,14 +135,28 @@ class Scenario:
 LOOKUPS_AT_ONCE = 24
 _PATIENT = {"LOOKUP_CONCURRENCY": str(LOOKUPS_AT_ONCE), "LOOKUP_DEADLINE": "10"}
 _DELAY = "Delay from the producer's send to a read_committed reader"
+_TOGETHER = "all are in the group before the topic is filled"
+_SILENCE = "Handover: the longest silence of any of 8 partitions, while actions flow"
 _SUBSCRIBED = ((310, ONE_BUTTON),)  # what the lookup service says of everybody
 
 
 def _known(scale: Scale) -> list[Case]:
     work = Workload(scale.actions(120_000))
     if scale is QUICK:
-        return [Case("", work, (*_GUARDED, *_BETTER), once=_BETTER)]
-    return [Case("", work, (*_GUARDED, "bare-parse", *PEERS))]
+        return [Case("", work, (*_GUARDED, "c-loop", *_BETTER), once=_BETTER)]
+    return [Case("", work, (*_GUARDED, "bare-parse", "c-loop", *PEERS))]
+
+
+def own_actions(work: OwnActions) -> Scenario:
+    """Every status known, on the user's own actions."""
+    known = SCENARIOS["known"]
+    shown = f"{len(work.lines):,} of your own actions, {work.left_out:,} lines left out"
+    contenders = (*_GUARDED, "c-loop", *PEERS)
+    return replace(
+        known,
+        title=f"Every status known: a backlog is drained ({shown})",
+        cases=lambda _: [Case("", work, contenders, once=PEERS)],
+    )
 
 
 def _missing(scale: Scale) -> list[Case]:
@@ -190,11 +209,29 @@ def _partitions(scale: Scale) -> list[Case]:
 
 def _workers(scale: Scale) -> list[Case]:
     work = Workload(scale.actions(200_000))
-    return [Case(f"{count} workers", work, partitions=8, workers=count) for count in (1, 2)]
+    java = {1: "kafka-streams-splice", 2: "kafka-streams-2"}
+    cases = []
+    for count in (1, 2):
+        # Two workers of ours; of Kafka Streams one process with two threads, as its users have it.
+        ours = Case(f"{count} at work", work, partitions=8, workers=count, members=count)
+        cases += [ours, replace(ours, contenders=(java[count],), workers=1)]
+    return cases
 
 
 def _table(scale: Scale) -> list[Case]:
     return [Case(f"{people:,} statuses", Workload(0, people=people)) for people in scale.people]
+
+
+def _idle(scale: Scale) -> list[Case]:
+    work = Workload(0, people=scale.actions(5_000))
+    return [Case("64 partitions", work, ("ours", "kafka-streams-splice"), partitions=64)]
+
+
+def _handover(_: Scale) -> list[Case]:
+    #: The same for both; Kafka's default is 45 s, and ours is shorter.
+    session = {"SESSION_TIMEOUT": f"{SESSION_SECONDS:g}", "HEARTBEAT_INTERVAL": "3"}
+    both = ("ours", "kafka-streams-splice")
+    return [Case("", Workload(LIVE_MOST), both, partitions=8, workers=2, settings=session)]
 
 
 def _catch_up(scale: Scale) -> list[Case]:
@@ -203,7 +240,7 @@ def _catch_up(scale: Scale) -> list[Case]:
 
 #: In the order of what the goals need most: what comes late has what is left over, and one round at least.
 _ALL = [
-    Scenario("known", "Every status known: a backlog is drained", "backlog", _known, 5, 6.6, 3, 1.4),
+    Scenario("known", "Every status known: a backlog is drained", "backlog", _known, 5, 7.2, 3, 1.5),
     Scenario("missing", "Every status missing, lookup answers in 5 ms", "backlog", _missing, 5, 2.1, 2, 0.4),
     Scenario("dead", "Lookup dead", "backlog", _dead, 5, 1.6, 2, 0.5),
     Scenario("latency", _DELAY, "live", _live, 5, 5.2, 1, 0.7),
@@ -211,8 +248,10 @@ _ALL = [
     Scenario("table", "Many statuses: memory and starts", "table", _table, 1, 1.0, 1, 0.3),
     Scenario("hanging", "Lookups hang", "hanging", _hanging, 5, 1.9),
     Scenario("catch-up", "Catching up", "backlog", _catch_up, 1, 1.2),
-    Scenario("workers", "How it scales", "backlog", _workers, 3, 0.8),
-    Scenario("mixed", "Nine of ten known", "backlog", _mixed, 3, 0.5),
+    Scenario("workers", f"How it scales on {{cores}} cores: {_TOGETHER}", "backlog", _workers, 5, 2.4),
+    Scenario("mixed", "Nine of ten known", "backlog", _mixed, 5, 0.9),
+    Scenario("idle", "Nothing to do", "idle", _idle, 1, 0.8),
+    Scenario("handover", _SILENCE, "handover", _handover, 3, 4.0),
     Scenario("sizes", "Size and compression", "backlog", _sizes, 1, 1.2),
 ]
 

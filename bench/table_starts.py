@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bench import figures
-from bench.contenders import CONTENDERS, Place
+from bench.contenders import Contender, Place
 from bench.processes import Processes
 from bench.rounds import Round
+from bench.scenarios import Case, Scale
 from bench.topics import Topics
-from bench.workload import Workload
 from streams.sandbox.errors import ProcessFailed
 from streams.sandbox.ports import free_port
 from streams.sandbox.worker import page
@@ -28,9 +28,11 @@ class _Start:
     cpu: list[float]
 
 
-def starts(topics: Topics, workload: Workload, partitions: int) -> Round:
+def starts(topics: Topics, contender: Contender, case: Case, scale: Scale, number: int) -> list[Round]:
     """Start a worker three times: with the feed before it, warm (its disk is there), cold (only Kafka's)."""
-    result = Round("ours")
+    del scale, number  # all rounds are alike
+    workload, partitions = case.workload, case.partitions
+    result = Round(contender.name)
     processes = Processes()
     folder = processes.folder
     group = f"t{folder.name[6:]}".lower()
@@ -49,7 +51,7 @@ def starts(topics: Topics, workload: Workload, partitions: int) -> Round:
         def rows() -> float:
             return float(sum(topics.ends(changelog, partitions).values()))
 
-        fed = _start(processes, "fed", place, rows)
+        fed = _start(processes, contender, "fed", place, rows)
         if fed.rows[-1] < workload.people:
             raise ProcessFailed(f"{fed.rows[-1]:.0f} of {workload.people} statuses are in the changelog")
         rate, cpu_us = _feed(fed, workload.people)
@@ -60,14 +62,14 @@ def starts(topics: Topics, workload: Workload, partitions: int) -> Round:
             "feed_seconds": fed.seconds,
         }
         for name, here in (("warm", place), ("cold", cold)):
-            start = _start(processes, name, here, rows)
+            start = _start(processes, contender, name, here, rows)
             result.figures |= {f"{name}_mb": start.resident / 1e6, f"{name}_seconds": start.seconds}
     except ProcessFailed as error:
         result.problems = [str(error)]
     finally:
         processes.close()
         topics.sweep(group)
-    return result
+    return [result]
 
 
 def _feed(fed: _Start, people: int) -> tuple[float, float]:
@@ -82,13 +84,14 @@ def _feed(fed: _Start, people: int) -> tuple[float, float]:
     return count / seconds, used / count * 1e6
 
 
-def _start(processes: Processes, name: str, place: Place, rows: Callable[[], float]) -> _Start:
+def _start(
+    processes: Processes, contender: Contender, name: str, place: Place, rows: Callable[[], float]
+) -> _Start:
     """Start, wait until it is ready, look, and stop it in good order."""
-    ours = CONTENDERS["ours"]
     place = replace(place, web_port=free_port())
     times, counts, cpu = [], [], []
     begin = time.monotonic()
-    processes.start(name, ours.argv(place), ours.environ(place))
+    processes.start(name, contender.argv(place), contender.environ(place))
     while True:
         times.append(time.monotonic())
         counts.append(rows())

@@ -1,6 +1,6 @@
 """The actions and statuses that every contender is given, and the letter that each action must get. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -79,6 +79,22 @@ class Workload:
         if self.is_missing(number):
             return self._missing(number)[1]
         return ONE_BUTTON if self.person(number) % 2 == 0 else TWO_BUTTON
+
+    def number(self, action_id: int, key: bytes | None) -> int | None:  # noqa: ARG002 - own actions need it
+        """Which action has this id; None: there is no such action. The key is no part of it here."""
+        return action_id if 0 <= action_id < self.actions else None
+
+    def times(self) -> Sequence[int]:
+        """How many emails each number must get."""
+        return b"\1" * self.actions
+
+    def originals(self, number: int) -> Sequence[bytes]:
+        """The values that action `number` may have had."""
+        return [self.value(number)]
+
+    def may_show(self, log: str) -> str:
+        """What of a process's log may be shown: everything, since these people are made up."""
+        return log
 
     def key(self, number: int) -> bytes:
         """The record's key, ``orgId:contactRef``."""

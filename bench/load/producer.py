@@ -6,6 +6,7 @@ the machine was busy is timed from when it was due, so that waiting is not hidde
 
 import json
 import os
+import signal
 import sys
 import time
 from array import array
@@ -31,6 +32,13 @@ def main() -> None:
     producer.list_topics(topic)  # metadata, before the clock runs
     sent = array("q")
     phases = []
+    going = True
+
+    def stop(*_: object) -> None:
+        nonlocal going
+        going = False
+
+    signal.signal(signal.SIGTERM, stop)  # what was sent until then is written
     for rate, seconds in order["plan"]:
         begin = time.monotonic_ns()
         end = begin + int(seconds * 1e9)
@@ -42,7 +50,7 @@ def main() -> None:
                 number += 1
                 continue
             due = begin + int((number - first) * step) if rate else time.monotonic_ns()
-            if due >= end:
+            if due >= end or not going:
                 break
             ahead = due - time.monotonic_ns()
             if ahead > 200_000:

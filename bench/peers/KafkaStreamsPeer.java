@@ -10,6 +10,7 @@ import java.util.Properties;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.common.serialization.Serdes;
+import org.apache.kafka.streams.CloseOptions;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
@@ -20,7 +21,7 @@ import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.kstream.ValueJoiner;
 import org.apache.kafka.streams.state.Stores;
 
-/** The same job in Kafka Streams: exactly_once_v2, a KTable joined to the stream, one thread. */
+/** The same job in Kafka Streams: exactly_once_v2, a KTable joined to the stream. */
 public final class KafkaStreamsPeer {
     private static final ObjectMapper MAPPER = new ObjectMapper();
     private static final JsonFactory FACTORY = new JsonFactory();
@@ -34,6 +35,10 @@ public final class KafkaStreamsPeer {
         settings.put(StreamsConfig.STATE_DIR_CONFIG, System.getenv("BENCH_FOLDER"));
         settings.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
         settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 100);
+        settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, System.getenv("BENCH_THREADS"));
+        int session = Integer.parseInt(System.getenv("BENCH_SESSION_SECONDS")) * 1000;
+        settings.put(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG, session);
+        settings.put(ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG, Math.min(3000, session / 3));
         // Statuses come from their own topic, which is compacted: no second copy as a changelog.
         settings.put(StreamsConfig.TOPOLOGY_OPTIMIZATION_CONFIG, StreamsConfig.OPTIMIZE);
         settings.put(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest");
@@ -53,7 +58,10 @@ public final class KafkaStreamsPeer {
             .to(System.getenv("BENCH_EMAILS"), Produced.with(Serdes.String(), Serdes.ByteArray()));
 
         KafkaStreams streams = new KafkaStreams(builder.build(settings), settings);
-        Runtime.getRuntime().addShutdownHook(new Thread(streams::close));
+        // By default a member that stops stays in the group until its session has ended.
+        CloseOptions leaving =
+            CloseOptions.groupMembershipOperation(CloseOptions.GroupMembershipOperation.LEAVE_GROUP);
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(leaving)));
         streams.start();
     }
 
@@ -105,7 +113,7 @@ public final class KafkaStreamsPeer {
         while (parser.nextToken() == JsonToken.FIELD_NAME) {
             String name = parser.currentName();
             parser.nextToken();
-            if ("contactRef".equals(name)) {
+            if ("contactRef".equals(name) || "ref".equals(name)) {
                 found = parser.getText();
             } else {
                 parser.skipChildren();

@@ -18,8 +18,9 @@ WEB_PORT = int(os.environ["BENCH_WEB_PORT"])
 class Contact(msgspec.Struct):
     """Of an action: what decides."""
 
-    contactRef: str
     email: str
+    contactRef: str = ""
+    ref: str = ""  # its name in actions of the first version
 
 
 class Action(msgspec.Struct):

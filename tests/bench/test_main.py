@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from bench import __main__ as command
 from bench import report
+from bench.contenders import CONTENDERS, Place, with_settings
 from bench.results import Measured, Results
 from bench.rounds import Round
 
@@ -34,9 +35,26 @@ def test_the_report_is_made_of_what_was_kept(tmp_path: Path, monkeypatch: pytest
     assert "nothing is worse" in command.held_against_baseline(_known(88.0))[0]
 
 
-@pytest.mark.parametrize("wrong", [["--only", "unknown"], ["--contenders", "ours,nobody"]])
-def test_a_name_that_does_not_exist_is_refused(wrong: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--only", "unknown"], "there are"),
+        (["--contenders", "ours,nobody"], "there are"),
+        (["--also", "NO_SUCH_SETTING=on"], "the worker has no setting NO_SUCH_SETTING"),
+        (["--also", "LOOKUP_CONCURRENCY"], "write NAME=VALUE"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_refused(wrong: list[str], said: str) -> None:
     """It is said before a broker is started."""
     run = CliRunner().invoke(command.main, wrong)
     assert run.exit_code == 2
-    assert "there are" in run.output
+    assert said in run.output
+
+
+def test_other_settings_are_the_worker_s_and_win_over_the_case_s(tmp_path: Path) -> None:
+    """The same command and topics, with another environment and a name that says which."""
+    other = with_settings("LOOKUP_CONCURRENCY=8,LOOKUP_DEADLINE=2")
+    assert other.name == "ours LOOKUP_CONCURRENCY=8,LOOKUP_DEADLINE=2"
+    place = Place.of("127.0.0.1:1", "group", 4, tmp_path, settings={"LOOKUP_CONCURRENCY": "24"})
+    usual, changed = CONTENDERS["ours"].environ(place), other.environ(place)
+    assert changed == {**usual, "STREAMS_LOOKUP_CONCURRENCY": "8", "STREAMS_LOOKUP_DEADLINE": "2"}

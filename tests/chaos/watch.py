@@ -9,6 +9,7 @@ from collections import defaultdict
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from bench.silence import Silence
 from tests.chaos.load import serial_in
 from tests.chaos.roles import Roles
 from tests.chaos.verdict import Sample
@@ -35,9 +36,8 @@ class Watch:
         #: Seconds for which the last stable offset stood still below the high watermark, at the most.
         self.longest_open = 0.0
         self._open_since: dict[TopicPartition, tuple[int, float]] = {}
-        self._last_at = [time.monotonic()] * partitions
-        self._fault: tuple[str, float] | None = None
-        self._silence = [0.0] * partitions
+        self._silence = Silence(partitions, time.monotonic())
+        self._fault: str | None = None
         #: By fault: the longest silence of any partition, from the fault on, for each time it came.
         self.silences: dict[str, array[float]] = defaultdict(lambda: array("d"))
         #: By partition: the committed offset when it was last asked.
@@ -48,24 +48,14 @@ class Watch:
     def begin(self, fault: str) -> None:
         """From now on silence is put down to this fault."""
         self.end()
-        self._fault = fault, time.monotonic()
-        self._silence = [0.0] * len(self._emails)
+        self._fault = fault
+        self._silence.begin(time.monotonic())
 
     def end(self) -> None:
         """What follows is put down to nothing."""
         if self._fault is not None:
-            kind, began = self._fault
-            now = time.monotonic()
-            quiet = [now - max(last, began) for last in self._last_at]  # not over yet
-            self.silences[kind].append(max(*self._silence, *quiet))
+            self.silences[self._fault].append(max(self._silence.longest(time.monotonic())))
         self._fault = None
-
-    def _arrived(self, partition: int) -> None:
-        now = time.monotonic()
-        if self._fault is not None:
-            silence = now - max(self._last_at[partition], self._fault[1])
-            self._silence[partition] = max(self._silence[partition], silence)
-        self._last_at[partition] = now
 
     # -- reading along ----------------------------------------------------------------------------------
 
@@ -76,7 +66,7 @@ class Watch:
             await consumer.seek_to_beginning(*self._emails)
             while True:
                 for place, records in (await consumer.getmany(timeout_ms=200)).items():
-                    self._arrived(place.partition)
+                    self._silence.arrived(place.partition, time.monotonic())
                     self.count += len(records)
                     for record in records:
                         self.seen[serial_in(record.value)] += 1
