@@ -20,9 +20,10 @@ def idle(topics: Topics, contender: Contender, case: Case, scale: Scale, number:
     live = Live(topics, contender, case.workload, case.partitions, case.settings)
     with running(live, result):
         live.watch(
-            lambda: shared_by(live.owners(), 1, case.partitions), _READY_WITHIN, "it has no partitions"
+            lambda: shared_by(live.owners(), 1, case.partitions) and live.has_statuses(),
+            _READY_WITHIN,
+            "it does not have its partitions and statuses",
         )
-        live.await_statuses()
         time.sleep(_SETTLING * scale.live_seconds / 2)
         begin, used = time.monotonic(), live.cpu_seconds()
         time.sleep(_WATCHED * scale.live_seconds / 2)

@@ -51,8 +51,7 @@ def absent(told: Callable[[str], None]) -> str | None:
         return "no Java compiler (javac) on the PATH"
     try:
         if len(_jars()) < len(EXTRA):
-            told("downloading Kafka Streams (70 MB, once)")
-            _download()
+            _download(told)
         told("compiling the Kafka Streams peer")
         _folder().mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join(map(str, [*_jars(), *classpath()]))
@@ -70,7 +69,7 @@ def absent(told: Callable[[str], None]) -> str | None:
     return None
 
 
-def _download() -> None:
+def _download(told: Callable[[str], None]) -> None:
     from jgo.config import GlobalSettings
     from jgo.constants import MAVEN_CENTRAL_URL
     from jgo.maven import MavenContext
@@ -81,5 +80,6 @@ def _download() -> None:
     folder = _folder().parent / "jars"
     folder.mkdir(parents=True, exist_ok=True)
     context = MavenContext(repo_cache=folder, remote_repos=remotes, timeout=60)
-    for group, name, version in EXTRA:
+    for number, (group, name, version) in enumerate(EXTRA, 1):
+        told(f"downloading Kafka Streams (70 MB, once): {name}, {number} of {len(EXTRA)} jars")
         context.project(group, name).at_version(version).artifact().resolve()

@@ -14,7 +14,6 @@ from typing import Any, Literal
 from bench import figures
 from bench.contenders import ROOT, Contender, Place
 from bench.processes import Processes
-from bench.rounds import await_statuses
 from bench.topics import Topics
 from bench.workload import ONE_BUTTON, Workload
 from streams.observability.quantile import quantile
@@ -74,6 +73,7 @@ class Live:
         self._out: list[float] = []
         self._contender = contender
         self._started: list[str] = []
+        self._flows = 0  # that were started
         self.working: list[str] = []
         place = self._place = Place.of(
             topics.bootstrap_servers, group, partitions, self._folder, settings=settings or {}
@@ -105,9 +105,10 @@ class Live:
         """The member of the group that has each partition of the actions; none while it is not settled."""
         return self._topics.owners(self._group, self._place.actions)
 
-    def await_statuses(self) -> None:
-        """Wait until the group has committed the whole status topic."""
-        await_statuses(self._topics, self._processes, self._place, self.working)
+    def has_statuses(self) -> bool:
+        """Whether the group has committed the whole status topic."""
+        found = self._topics.committed(self._group, self._place.statuses, self._partitions)
+        return sum(found.values()) >= self._work.people
 
     def cpu_seconds(self) -> float:
         """User and system time of the contender's processes since they began."""
@@ -132,6 +133,7 @@ class Live:
 
     def start_flow(self, plan: Sequence[tuple[int, float]], whom: Literal["all", "known"] = "all") -> Flow:
         """Begin to send, and do not wait."""
+        self._flows += 1
         first = len(self._sent)
         out = self._folder / f"sent-{first}"
         self._start_load(
@@ -198,6 +200,9 @@ class Live:
         self._processes.close()
         self._topics.sweep(self._group)
 
+    def _written(self) -> float:
+        return float(sum(self._topics.ends(self._place.emails, self._partitions).values()))
+
     def _start_load(self, name: str, **order: Any) -> None:
         order = {"servers": self._topics.bootstrap_servers, "out": str(self._folder / name), **order}
         module = f"bench.load.{name.partition('-')[0]}"
@@ -214,7 +219,7 @@ class Live:
         while not done():
             self._times.append(time.monotonic())
             self._cpu.append(self.cpu_seconds())
-            self._out.append(sum(self._topics.ends(self._place.emails, self._partitions).values()))
+            self._out.append(self._written() if self._flows else 0.0)
             for name in (*self.working, "reader"):
                 self._processes[name].check()
             if time.monotonic() > until:

@@ -112,7 +112,7 @@ def drain(
             here.folder.mkdir()
             processes.start(name, contender.argv(here), contender.environ(here))
         if contender.own_actions or members:
-            await_statuses(topics, processes, place, names)
+            _await_statuses(topics, processes, place, names)
             if members:
                 _await_members(topics, processes, place, members, names)
             ends = topics.fill_at_once(
@@ -151,7 +151,7 @@ def _output(compression: str) -> str:
     return "producer" if compression == "none" else compression
 
 
-def await_statuses(topics: Topics, processes: Processes, place: Place, names: Sequence[str]) -> None:
+def _await_statuses(topics: Topics, processes: Processes, place: Place, names: Sequence[str]) -> None:
     """Wait until the group has committed the whole status topic."""
     ends = topics.ends(place.statuses, place.partitions)
     until = time.monotonic() + _STATUSES_WITHIN
