@@ -97,7 +97,7 @@ def native_lanes(
     """
     if settings.native_pass == "off":  # noqa: S105 - no password
         return None
-    why_not = None
+    level = logging.INFO  # another setting excludes it, and somebody chose that
     if settings.duplicate_window:
         why_not = "STREAMS_DUPLICATE_WINDOW is set"
     elif settings.otlp_endpoint is not None:
@@ -108,11 +108,12 @@ def native_lanes(
         try:
             return NativeLanes(load(), settings, now, count)
         except NotBuilt as exc:
-            why_not = str(exc)
+            why_not, level = str(exc), logging.WARNING
 
     async def say_why_not() -> None:
-        log.warning(
-            "STREAMS_NATIVE_PASS is on, and all actions take the path in Python: %s",
+        log.log(
+            level,
+            "All actions take the path in Python, although STREAMS_NATIVE_PASS is on: %s",
             why_not,
             extra={"event": "native_pass_not_used"},
         )

@@ -129,7 +129,7 @@ class Settings(KafkaSettings):
     chunk_records: int = number(
         2000, 1, 50_000, "records", "How many records a lane is given at once, at most"
     )
-    native_pass: Literal["off", "on"] = other("off", "off, on", "Whether usual actions become emails in C")
+    native_pass: Literal["off", "on"] = other("on", "off, on", "Whether usual actions become emails in C")
     native_index: int = number(64, 1, 4_096, "MiB", "Memory for the statuses that the native pass knows")
     max_unsettled: int = number(
         20_000,

@@ -29,41 +29,43 @@ async def _awaited(task: Callable[[], Awaitable[None]]) -> None:
     await task()
 
 
-def test_the_native_pass_is_off_by_default(caplog: pytest.LogCaptureFixture) -> None:
-    """Without the setting a worker takes the path in Python, and says nothing."""
-    assert lanes_with() is None
+def test_the_native_pass_can_be_off(caplog: pytest.LogCaptureFixture) -> None:
+    """A worker that is told so takes the path in Python, and says nothing."""
+    assert lanes_with(native_pass="off") is None
     assert caplog.records == []
 
 
-def test_the_native_pass_is_used_where_it_is_on_and_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the setting, a worker has an index of the size that is set, and gathers what it fetches."""
+def test_the_native_pass_is_used_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a setting that is against it, a worker has an index of the size that is set, and gathers what it fetches."""
     monkeypatch.setattr(worker, "load", library)
-    lanes = lanes_with(native_pass="on", native_index="1")
+    lanes = lanes_with(native_index="1")
     assert lanes is not None
     assert lanes.gather(b"", (), 0) is None
 
 
 @pytest.mark.parametrize(
-    ("settings", "why"),
+    ("settings", "why", "level"),
     [
-        ({"duplicate_window": "60"}, "STREAMS_DUPLICATE_WINDOW is set"),
-        ({"otlp": "http://127.0.0.1:1"}, "OTEL_EXPORTER_OTLP_ENDPOINT is set"),
-        ({"store": "memory"}, "STREAMS_STORE is memory"),
-        ({}, "Build it with python -m streams.native.build"),
+        ({"duplicate_window": "60"}, "STREAMS_DUPLICATE_WINDOW is set", logging.INFO),
+        ({"otlp": "http://127.0.0.1:1"}, "OTEL_EXPORTER_OTLP_ENDPOINT is set", logging.INFO),
+        ({"store": "memory"}, "STREAMS_STORE is memory", logging.INFO),
+        ({}, "build it with python -m streams.native.build", logging.WARNING),
     ],
     ids=["a window for duplicates", "traces", "a store in memory", "not built"],
 )
 def test_a_worker_says_once_why_it_does_not_use_the_native_pass(
     settings: dict[str, str],
     why: str,
+    level: int,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
 ) -> None:
-    """One warning with the reason; the worker then runs without it."""
+    """One line with the reason, a warning where nobody chose it; the worker then runs without it."""
     monkeypatch.setattr(worker, "load", lambda: load(tmp_path / "missing.so"))
     with caplog.at_level(logging.INFO):
-        assert lanes_with(native_pass="on", **settings) is None
+        assert lanes_with(**settings) is None
     (record,) = caplog.records
     assert why in record.getMessage()
+    assert record.levelno == level
     assert record.__dict__["event"] == "native_pass_not_used"
