@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,11 @@ class Contender:
     share: float = 1.0
     own_actions: bool = False
     decides: bool = True
+
+    @property
+    def in_topics(self) -> str:
+        """Its name with nothing but what Kafka allows in the name of a topic."""
+        return re.sub(r"[^a-z0-9._-]", "-", self.name.lower())
 
 
 def _ours(place: Place) -> dict[str, str]:

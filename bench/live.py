@@ -65,7 +65,7 @@ class Live:
         self._work = workload
         self._processes = Processes()
         self._folder = self._processes.folder
-        self._group = group = f"l{self._folder.name[6:]}-{contender.name}".lower()
+        self._group = group = f"l{self._folder.name[6:].lower()}-{contender.in_topics}"
         self._partitions = partitions
         self._sent: array[int] = array("q")
         self._times: list[float] = []

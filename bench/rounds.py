@@ -86,7 +86,7 @@ def drain(
     `members`, the contender starts first: the actions come on a topic of their own, all in one moment, when
     so many members of its group have their partitions.
     """
-    group = f"r{secrets.token_hex(4)}-{contender.name}"
+    group = f"r{secrets.token_hex(4)}-{contender.in_topics}"
     processes = Processes()
     emails = f"{group}-emails"
     names = [f"worker-{number}" for number in range(workers)]

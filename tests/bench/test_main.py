@@ -55,6 +55,7 @@ def test_other_settings_are_the_worker_s_and_win_over_the_case_s(tmp_path: Path)
     """The same command and topics, with another environment and a name that says which."""
     other = with_settings("LOOKUP_CONCURRENCY=8,LOOKUP_DEADLINE=2")
     assert other.name == "ours LOOKUP_CONCURRENCY=8,LOOKUP_DEADLINE=2"
+    assert other.in_topics == "ours-lookup_concurrency-8-lookup_deadline-2", "topics are named after it"
     place = Place.of("127.0.0.1:1", "group", 4, tmp_path, settings={"LOOKUP_CONCURRENCY": "24"})
     usual, changed = CONTENDERS["ours"].environ(place), other.environ(place)
     assert changed == {**usual, "STREAMS_LOOKUP_CONCURRENCY": "8", "STREAMS_LOOKUP_DEADLINE": "2"}
