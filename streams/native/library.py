@@ -215,8 +215,8 @@ def load(path: Path | None = None) -> Any:
                 functions[name].restype, functions[name].argtypes = result, arguments
     except OSError:
         raise NotBuilt(
-            f"the native pass is not built, or not for this machine: {path} cannot be loaded. Remove that file"
-            " if it is there, and build it with python -m streams.native.build"
+            f"the native pass is not built, or not for this machine: {path} cannot be loaded. Remove that"
+            " file if it is there, and build it with python -m streams.native.build"
         ) from None
     sizes = (c_uint64 * len(_STRUCTURES))()
     functions["cs_layout"](sizes)

@@ -133,7 +133,7 @@ def summary_of(document: Mapping[str, Any], address: str) -> WorkerSummary:
 
 def _lookup(row: Mapping[str, Any]) -> LookupSummary:
     asked, share = int(row["asked"]), row["share"]
-    down_for, probe_due_in = row["down_for"], row["probe_due_in"]
+    down_for, probe_due_in = row["down_for"], row.get("probe_due_in")  # an older worker does not tell
     return LookupSummary(
         organisation=None if row["organisation"] is None else int(row["organisation"]),
         label=_plain(row["label"]),

@@ -36,7 +36,7 @@ def test_the_native_pass_can_be_off(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_the_native_pass_is_used_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a setting that is against it, a worker has an index of the size that is set, and gathers what it fetches."""
+    """A worker then has an index of the size that is set, and gathers what it fetches."""
     monkeypatch.setattr(worker, "load", library)
     lanes = lanes_with(native_index="1")
     assert lanes is not None

@@ -116,6 +116,15 @@ def test_what_is_known_of_each_lookup(worker: FakeWorker) -> None:
     )
 
 
+def test_an_older_worker_s_document_is_read(worker: FakeWorker) -> None:
+    """It does not tell when it probes; while versions are mixed it is no silent worker."""
+    worker.organisations.append(FakeLookup(2, State.OPEN))
+    older = worker.described()
+    del older["lookups"]["rows"][0]["probe_due_in"]
+    (lookup,) = summary_of(older, "h:1").lookups
+    assert (lookup.state, lookup.next_probe_seconds) == (State.OPEN, None)
+
+
 def test_a_text_of_another_process_steers_no_terminal(worker: FakeWorker) -> None:
     """What cannot be printed becomes a question mark."""
     worker.unready.append("\x1b[2J gone\n")
