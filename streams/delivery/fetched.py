@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from streams.delivery.results import Processed, Record, RecordOutcome
+from streams.delivery.timestamps import EARLIEST_MS
 from streams.delivery.transaction import Outgoing
 
 
@@ -120,6 +121,8 @@ class Run:
     def add(self, fetched: Fetched, first: int, up_to: int, count: int, held: int) -> None:
         """Note `count` more records, all from one offset up to another, with `held` bytes of emails."""
         self.ranges.append((fetched, first, up_to))
+        if EARLIEST_MS <= fetched.timestamp < self.timestamp or self.timestamp < EARLIEST_MS:
+            self.timestamp = fetched.timestamp
         self.count += count
         self.held += held
 

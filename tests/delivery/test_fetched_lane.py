@@ -10,7 +10,7 @@ from weakref import WeakSet
 import pytest
 
 from streams.delivery import commit_metadata
-from streams.delivery.fetched import InBatch, Run
+from streams.delivery.fetched import Fetched, InBatch, Run
 from streams.delivery.results import Release
 from streams.delivery.transaction import Outgoing, Position
 from tests.delivery.fakes import (
@@ -72,6 +72,22 @@ async def test_a_pass_asks_the_processor_only_for_what_it_may_not_judge(opened: 
     bench.processor.answer(2)
     await soon()
     assert bench.log.position == Position(4, "")
+
+
+async def test_the_oldest_of_many_fetches_is_known(opened: Opens) -> None:
+    """Of several fetches in one batch the earliest timestamp shows, whichever came first."""
+    start = 1_764_000_000_000
+    bench = await opened()
+    bench.transactions.commits.append(under_way := asyncio.get_running_loop().create_future())
+    bench.lane.offer([FakeRecord(0, timestamp=start + 90)])
+    await soon()
+    for offset, timestamp in ((1, start + 70), (2, 0), (3, start + 50), (4, start + 60)):
+        bench.lane.offer([FakeRecord(offset, timestamp=timestamp)])
+    assert bench.lane.oldest_timestamp_ms == start + 50
+    under_way.set_result(Ending.DONE)
+    await soon()
+    assert bench.log.offsets == [0, 1, 2, 3, 4]
+    assert bench.lane.oldest_timestamp_ms is None
 
 
 async def test_what_many_passes_have_judged_is_few_batches(opened: Opens) -> None:
@@ -208,7 +224,7 @@ async def test_a_lane_takes_no_further_chunk_while_a_fetch_waits(opened: Opens) 
 async def test_a_run_knows_its_ranges() -> None:
     """Its first offset is that of the first range; records and bytes add up."""
     run = Run(FakeBatch(), 0)
-    fetched: Any = None
+    fetched = Fetched(b"", (), 5, 10, 5, 0)
     run.add(fetched, 5, 8, 3, 100)
     run.add(fetched, 9, 10, 1, 50)
     assert (run.offset, run.count, run.held) == (5, 4, 150)
