@@ -115,7 +115,8 @@ def lines_of(view: GroupView, organisation: int | None) -> Iterator[str]:
         found = breakers_of(view, organisation)
         for each in found:
             yield ""
-            yield f"{each.label}: not closed at {each.not_closed} of {counted(len(each.workers), 'worker')}"
+            where = f"{each.not_closed} of {counted(len(each.workers), 'worker')}"
+            yield f"{each.label}: {f'not closed at {where}' if each.not_closed else 'open at no worker'}"
             yield from aligned([_HEAD, *(_row(worker, lookup) for worker, lookup in each.workers)])
         if not found:
             yield "the circuit breaker of each lookup is closed"

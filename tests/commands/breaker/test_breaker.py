@@ -197,7 +197,8 @@ def test_closed_breakers_are_shown_of_an_organisation_that_is_asked_for_alone() 
     workers = summary("w-1", asked, 2), summary("w-2", FakeWorker(), 2)
     *_, last = lines_of(view(*workers), None)
     assert last == "the circuit breaker of each lookup is closed"
-    *_, first, second = lines_of(view(*workers), 2)
+    *_, title, _, first, second = lines_of(view(*workers), 2)
+    assert title == "Second (2): open at no worker"
     assert first.split() == ["w-1", "closed", "–", "–", "0", "0"]
     assert second.split() == ["w-2", "not", "asked", "yet", "–", "–", "–", "–"]
 
