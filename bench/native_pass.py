@@ -22,7 +22,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from bench.workload import Workload
 from streams.actions.processor import ActionProcessor
 from streams.delivery.batches import BATCH_BYTES, fill_batches
-from streams.kafka.record_batches import inflated_records, read_any_batch
+from streams.kafka.compressed_batches import inflated_records
+from streams.kafka.record_batches import read_any_batch
 from streams.messages.email import EmailWriter
 from streams.native.build import build
 from streams.native.email_batch import EmailBatch
@@ -107,7 +108,7 @@ def natively(rows: dict[bytes, bool]) -> Callable[[int, bytes], int]:
             aborted=(),
             decided_at=now,
             timestamp_ms=int(now * 1000),
-            inflate=inflated_records,
+            inflate=lambda begin, end: inflated_records(memoryview(answer)[begin:end]),
             most_emails=1 << 31,
         )
         emails = 0

@@ -88,6 +88,7 @@ TESTED_ELSEWHERE = {
     "streams.statuses.rocks_rows": "test_rocksdb reads damaged rows with it",
     "streams.statuses.store_owner": "test_rocksdb gives stores to other owners",
     "streams.statuses.store_trouble": "test_rocksdb has stores of every trouble",
+    "streams.kafka.compressed_batches": "test_record_batches and test_fetches read batches of every codec",
     "streams.kafka.consumer_thread": "test_consumer reads real topics with it",
 }
 

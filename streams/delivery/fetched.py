@@ -8,7 +8,8 @@ records. A pass goes through them up to the next record that it may not judge.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from streams.delivery.results import Processed, Record, RecordOutcome
@@ -19,7 +20,18 @@ from streams.delivery.transaction import Outgoing
 class Fetched:
     """The batches of one fetch. Among the records of a chunk it stands where they would be."""
 
-    __slots__ = ("aborted", "count", "first_offset", "headers", "key", "offset", "raw", "timestamp", "value")
+    __slots__ = (
+        "aborted",
+        "count",
+        "first_offset",
+        "headers",
+        "inflated",
+        "key",
+        "offset",
+        "raw",
+        "timestamp",
+        "value",
+    )
 
     def __init__(
         self,
@@ -29,6 +41,7 @@ class Fetched:
         next_offset: int,
         count: int,
         timestamp: int,
+        inflated: Mapping[int, bytes] = MappingProxyType({}),
     ) -> None:
         """Wrap what a broker sent.
 
@@ -39,6 +52,7 @@ class Fetched:
             next_offset: behind the last whole batch.
             count: records in it, at most.
             timestamp: of the earliest batch, milliseconds since the epoch.
+            inflated: the records of each compressed batch, by the byte of `raw` at which the batch begins.
         """
         self.raw = raw
         self.aborted = aborted
@@ -46,6 +60,7 @@ class Fetched:
         self.offset = next_offset - 1  # of the last one that it stands for
         self.count = count
         self.timestamp = timestamp
+        self.inflated = inflated
         self.key = self.value = None
         self.headers = ()
 
@@ -128,10 +143,7 @@ class Run:
 
 
 class Step(NamedTuple):
-    """What one step of a pass came to.
-
-    Without `records`, neither full nor the last one: the pass goes on when the event loop has had its turn.
-    """
+    """What one step of a pass came to."""
 
     up_to: int  # offset; whatever is below it is dealt with, but for `records`
     taken: int  # records that the pass has judged

@@ -106,7 +106,7 @@ class FetchedLane(Lane):
         return True
 
     def _begin_next(self) -> int | None:
-        """Do one step with what follows the inbox; return how many records that is worth. None: no room."""
+        """Do one step with what follows the inbox; return how many records it took. None: no room now."""
         first = self._behind[0]
         if not isinstance(first, Fetched):
             self._behind.popleft()
@@ -154,8 +154,6 @@ class FetchedLane(Lane):
         if step.is_last:
             self._count()
             self._leave(fetched)
-        elif not (step.is_full or step.records):
-            return self.SLICE
         return taken
 
     def _leave(self, fetched: Fetched) -> None:

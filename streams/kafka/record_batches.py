@@ -21,49 +21,32 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any
 
-import cramjam
-from aiokafka.codec import _detect_xerial_stream
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c, decode_varint_py
 
+from streams.kafka.compressed_batches import (
+    ATTRIBUTES,
+    CRC_COVERS_FROM,
+    HEADER_BYTES,
+    MOST_INFLATED,
+    PLACE,
+    BatchTooLarge,
+    inflated_batch,
+)
 from streams.messages.unreadable import UnreadableRecords
 
-#: Bytes to which a batch may inflate. A producer's batch has about 1 MB before it is compressed, and a topic
-#: takes 1 MB after that; a worker has a few hundred MB for all of its partitions.
-MOST_INFLATED = 64 << 20
-#: The first fields of a batch: its base offset (8 bytes), and the length of what follows these 12 bytes.
-_PLACE = struct.Struct(">qi")
 #: The record format behind the leader epoch (4 bytes), and the CRC of all that follows.
 _FORMAT = struct.Struct(">4xbI")
-#: Behind the CRC: attributes (the lowest three bits are the codec), and the last record's offset less the
-#: batch's.
-_ATTRIBUTES = struct.Struct(">hi")
-_CODEC_BITS = 0b111
-_FORMAT_AT, _CRC_COVERS_FROM, _COUNT_AT = 12, 21, 57
-#: The records of a batch lie behind its header (format 2).
-_HEADER_BYTES = 61
+_FORMAT_AT, _COUNT_AT = 12, 57
 #: The first record format with headers.
 _WITH_HEADERS = 2
-_SNAPPY = 2
-#: Bytes of the header of a stream of Snappy blocks.
-_XERIAL_BYTES = 16
-#: By number of the codec: what inflates it, and to how many bytes one byte can come; None: to any number.
-_INFLATERS: dict[int, tuple[Any, int | None]] = {
-    1: (cramjam.gzip.decompress_into, 1_033),
-    3: (cramjam.lz4.decompress_into, 256),
-    4: (cramjam.zstd.decompress_into, None),
-}
 
 
 class UnreadableBatch(CorruptRecordException):  # type: ignore[misc]  # aiokafka ships no types
     """A batch cannot be read. The text says where it is, and why."""
-
-
-class BatchTooLarge(CorruptRecordException):  # type: ignore[misc]  # aiokafka ships no types
-    """A compressed batch inflates to more than `MOST_INFLATED` bytes, or what is compressed is malformed."""
 
 
 def read_any_batch() -> None:
@@ -82,7 +65,7 @@ def batches_behind(buffer: bytes, offset: int) -> _Batches:
     earlier, at = MemoryRecords(buffer), 0
     with suppress(Exception):  # at the damaged batch
         while (batch := earlier.next_batch()).validate_crc() and batch.next_offset <= offset:
-            at += _PLACE.size + _PLACE.unpack_from(buffer, at)[1]
+            at += PLACE.size + PLACE.unpack_from(buffer, at)[1]
     batches = _Batches(buffer[at:])
     batches.reaches = offset
     return batches
@@ -143,7 +126,7 @@ class _Batches:
         if not sound:
             return self._stand_in(begin, "its header" if batch is None else "its checksum (CRC-32C)")
         assert batch is not None, "is sound"
-        self._begin += _PLACE.size + _PLACE.unpack_from(self._buffer, begin)[1]
+        self._begin += PLACE.size + PLACE.unpack_from(self._buffer, begin)[1]
         self.next_offset = batch.next_offset
         if batch.magic < _WITH_HEADERS or batch.is_control_batch:
             return batch
@@ -160,9 +143,9 @@ class _Batches:
 
     def _next_sound_batch(self, begin: int) -> tuple[int, int] | None:
         """Return where in the buffer the next readable batch begins, and its first offset."""
-        if begin + _PLACE.size > len(self._buffer):
+        if begin + PLACE.size > len(self._buffer):
             return None
-        natural = begin + _PLACE.size + _PLACE.unpack_from(self._buffer, begin)[1]
+        natural = begin + PLACE.size + PLACE.unpack_from(self._buffer, begin)[1]
         for at in chain((natural,), self._formats(begin + 1)):
             if at > begin and (offset := self._sound_at(at)) is not None:
                 return at, offset
@@ -171,31 +154,31 @@ class _Batches:
     def _formats(self, begin: int) -> Iterator[int]:
         """Give the places from `begin` on at which the format of a batch would be right."""
         mark = bytes([_WITH_HEADERS])
-        at = self._buffer.find(mark, begin + _CRC_COVERS_FROM - 5)
+        at = self._buffer.find(mark, begin + CRC_COVERS_FROM - 5)
         while at >= 0:
-            yield at - (_CRC_COVERS_FROM - 5)
+            yield at - (CRC_COVERS_FROM - 5)
             at = self._buffer.find(mark, at + 1)
 
     def _sound_at(self, at: int) -> int | None:
         """Return the base offset of the whole batch behind the next offset that begins here, or None."""
-        if at + _HEADER_BYTES > len(self._buffer):
+        if at + HEADER_BYTES > len(self._buffer):
             return None
-        offset, length = _PLACE.unpack_from(self._buffer, at)
-        end = at + _PLACE.size + length
-        if offset <= self.next_offset or end > len(self._buffer) or length < _HEADER_BYTES - _PLACE.size:
+        offset, length = PLACE.unpack_from(self._buffer, at)
+        end = at + PLACE.size + length
+        if offset <= self.next_offset or end > len(self._buffer) or length < HEADER_BYTES - PLACE.size:
             return None
         record_format, checksum = _FORMAT.unpack_from(self._buffer, at + _FORMAT_AT)
         if record_format != _WITH_HEADERS:
             return None
-        covered = memoryview(self._buffer)[at + _CRC_COVERS_FROM : end]
+        covered = memoryview(self._buffer)[at + CRC_COVERS_FROM : end]
         return int(offset) if calc_crc32c(covered) == checksum else None
 
     def _claimed_end(self, begin: int) -> int:
         """Return the offset after the batch's last one if its header agrees with itself, else 0."""
-        if begin + _HEADER_BYTES > len(self._buffer):
+        if begin + HEADER_BYTES > len(self._buffer):
             return 0
-        offset = _PLACE.unpack_from(self._buffer, begin)[0]
-        distance = _ATTRIBUTES.unpack_from(self._buffer, begin + _CRC_COVERS_FROM)[1]
+        offset = PLACE.unpack_from(self._buffer, begin)[0]
+        distance = ATTRIBUTES.unpack_from(self._buffer, begin + CRC_COVERS_FROM)[1]
         (count,) = struct.unpack_from(">i", self._buffer, begin + _COUNT_AT)
         return int(offset + distance + 1) if distance == count - 1 >= 0 else 0
 
@@ -231,7 +214,7 @@ class _Batch:
             BatchTooLarge: they come to more than `MOST_INFLATED` bytes.
             Exception: they are malformed.
         """
-        raw = _inflated(self._raw)
+        raw = inflated_batch(self._raw)
         try:
             return list(self._batch if raw is self._raw else DefaultRecordBatch(raw))
         except UnicodeDecodeError:
@@ -259,66 +242,6 @@ class _StandIn:
 
     def __iter__(self) -> Iterator[UnreadableRecords]:
         return iter((self._record,))
-
-
-def _inflated(raw: memoryview) -> memoryview:
-    """Return a batch without compression where inflating it might need too much; else the batch as it is.
-
-    Raises:
-        BatchTooLarge: it does not inflate to at most `MOST_INFLATED` bytes.
-        Exception: what is compressed is malformed.
-    """
-    attributes = _ATTRIBUTES.unpack_from(raw, _CRC_COVERS_FROM)[0]
-    codec, compressed = attributes & _CODEC_BITS, raw[_HEADER_BYTES:]
-    if codec == _SNAPPY and _snappy_size(compressed) > MOST_INFLATED:
-        raise BatchTooLarge
-    inflate, most_times = _INFLATERS.get(codec, (None, None))
-    if inflate is None or (most_times is not None and len(compressed) * most_times <= MOST_INFLATED):
-        return raw
-    room = min(max(1 << 20, 8 * len(compressed)), MOST_INFLATED)
-    while True:
-        inflated = bytearray(_HEADER_BYTES + room)
-        try:
-            size = inflate(compressed, memoryview(inflated)[_HEADER_BYTES:])
-            break
-        except cramjam.DecompressionError:
-            del inflated  # before the next one is made
-            if room == MOST_INFLATED:
-                raise BatchTooLarge from None
-            room = min(4 * room, MOST_INFLATED)
-    inflated[:_HEADER_BYTES] = raw[:_HEADER_BYTES]
-    _PLACE.pack_into(inflated, 0, _PLACE.unpack_from(raw)[0], _HEADER_BYTES - _PLACE.size + size)
-    struct.pack_into(">h", inflated, _CRC_COVERS_FROM, attributes & ~_CODEC_BITS)
-    return memoryview(inflated)[: _HEADER_BYTES + size]
-
-
-def inflated_records(raw: memoryview) -> memoryview:
-    """Return the records of a compressed batch without compression.
-
-    Raises:
-        BatchTooLarge: they do not inflate to at most `MOST_INFLATED` bytes.
-        Exception: what is compressed is malformed.
-    """
-    inflated = _inflated(raw)
-    if inflated is not raw:
-        return inflated[_HEADER_BYTES:]
-    batch = _DefaultRecordBatchPy(raw)
-    batch._maybe_uncompress()
-    return memoryview(batch._buffer)
-
-
-def _snappy_size(compressed: memoryview) -> int:
-    """Return the bytes to which Snappy's blocks inflate, as each of them says itself."""
-    if not _detect_xerial_stream(compressed):
-        return int(cramjam.snappy.decompress_raw_len(compressed))
-    size, at = 0, _XERIAL_BYTES
-    while at < len(compressed):
-        (length,) = struct.unpack_from(">i", compressed, at)
-        if length < 0:
-            raise ValueError("a block's length is below zero")  # and would be read for ever
-        size += cramjam.snappy.decompress_raw_len(compressed[at + 4 : at + 4 + length])
-        at += 4 + length
-    return size
 
 
 class _SlowBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka ships no types

@@ -277,7 +277,7 @@ CS_API int cs_run(cs_pass *pass) {
 /* Looks at the headers of what was fetched from `next_offset` on: 1 if all whole batches of it are sound. */
 CS_API int cs_look(const uint8_t *fetched, int64_t length, int64_t next_offset, cs_survey *found) {
     int64_t at = 0, following = 0;
-    *found = (cs_survey){next_offset, 0, -1};
+    *found = (cs_survey){next_offset, 0, -1, 0};
     for (;;) {
         cs_header header;
         switch (cs_read_header((cs_view){fetched + at, (size_t)(length - at)}, &header)) {
@@ -292,6 +292,7 @@ CS_API int cs_look(const uint8_t *fetched, int64_t length, int64_t next_offset, 
         found->next_offset = following;
         if (header.attributes & CS_CONTROL) continue;
         found->count += header.count;
+        found->compressed += (header.attributes & CS_CODEC) != 0;
         int64_t first = header.append_timestamp >= 0 ? header.append_timestamp : header.first_timestamp;
         if (header.count && (found->timestamp < 0 || first < found->timestamp)) found->timestamp = first;
     }

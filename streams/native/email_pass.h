@@ -95,6 +95,7 @@ typedef struct {
     int64_t next_offset; /* behind its last whole batch */
     int64_t count;       /* records for readers, at most: aborted ones are among them */
     int64_t timestamp;   /* the earliest of its batches' first ones; -1 without records */
+    int64_t compressed;  /* batches that have to be inflated */
 } cs_survey;
 
 /* Why a pass stopped. */

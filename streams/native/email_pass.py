@@ -21,8 +21,6 @@ from streams.native.status_index import PartitionStatuses, StatusIndex
 
 #: Slots for organisations (half of them are used), and for timestamps, between two calls of `counted`.
 _TALLIES, _SPANS = 512, 1_024
-#: Bytes; after so many have been inflated, a pass lets others have their turn: some 10 ms.
-INFLATED_AT_ONCE = 2 << 20
 # Their fields; ctypes would make an object for each.
 _TALLY, _SPAN = struct.Struct("3q"), struct.Struct("2q")
 #: The state of an aborted transaction that has ended, as email_pass.h has it.
@@ -34,7 +32,7 @@ class Stop(IntEnum):
 
     END = 0  # nothing more was fetched
     RECORD = 1  # a record is not usual: it is judged by the path in Python, and the pass goes on behind it
-    COMPRESSED = 2  # the next batch has to be inflated, and enough was inflated in one go: the pass goes on
+    COMPRESSED = 2  # a batch is to be inflated; never seen outside this module
     BATCH = 3  # a batch is not usual: all that is left is read by the path in Python
     NO_ROOM = 4  # the batch is full: it is taken away, and the pass goes on
 
@@ -120,7 +118,7 @@ class NativePass:
         aborted: Iterable[tuple[int, int]],
         decided_at: float,
         timestamp_ms: int,
-        inflate: Callable[[memoryview], bytes | memoryview],
+        inflate: Callable[[int, int], bytes | memoryview],
         most_emails: int,
     ) -> None:
         """Begin a pass.
@@ -133,7 +131,8 @@ class NativePass:
             aborted: producer id and first offset of each aborted transaction, as the broker lists them.
             decided_at: seconds since the epoch.
             timestamp_ms: of the emails' records, milliseconds since the epoch.
-            inflate: returns the records of a compressed batch, or raises any exception.
+            inflate: returns the records of the compressed batch between two bytes of `fetched`, or raises
+                any exception.
             most_emails: that `batch` may have.
         """
         self.batch = batch
@@ -185,18 +184,14 @@ class NativePass:
         """Go on from where the pass is, and return why it stopped."""
         run, state = self._partition.library.cs_run, self._state
         state.secret = self._partition.secret()
-        inflated = 0
-        while (stop := run(state)) == Stop.COMPRESSED and inflated < INFLATED_AT_ONCE:
+        while (stop := run(state)) == Stop.COMPRESSED:
             begin = state.at
             try:
-                self._records = bytes(
-                    self._inflate(memoryview(self._fetched)[begin : begin + state.header.bytes])
-                )
+                self._records = bytes(self._inflate(begin, begin + state.header.bytes))
             except Exception:  # malformed or too large: the path in Python says which
                 return Stop.BATCH
             state.records = ctypes.cast(ctypes.c_char_p(self._records), ctypes.c_void_p)
             state.records_length = len(self._records)
-            inflated += len(self._records)
         return Stop(stop)
 
     def put_into(self, batch: EmailBatch) -> None:

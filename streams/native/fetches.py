@@ -10,8 +10,12 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED
 
 from streams.delivery.fetched import Fetched
+from streams.kafka.compressed_batches import compressed_batches, inflated_records
 from streams.kafka.record_batches import PartitionRecords, batches_from
 from streams.native.library import Survey
+
+#: Bytes to which the batches of one fetch may inflate: what a lane keeps of it until its emails are written.
+MOST_INFLATED = 16 << 20
 
 
 class Gathering:
@@ -22,7 +26,11 @@ class Gathering:
         self._look = library.cs_look
 
     def __call__(self, raw: bytes, aborted: Sequence[tuple[int, int]], offset: int) -> Fetched | None:
-        """Return what was fetched from an offset on; None: a batch is not sound, or older than format 2.
+        """Return what was fetched from an offset on; None: it is to be read record by record.
+
+        That is so if a batch is not sound, or older than format 2, or if the compressed ones inflate to more
+        than `MOST_INFLATED`. They are inflated here: this runs in the consumer's thread, where nobody else
+        waits for the time that this takes.
 
         Args:
             raw: as the broker sent it.
@@ -32,7 +40,16 @@ class Gathering:
         found = Survey()
         if not self._look(raw, len(raw), offset, ctypes.byref(found)):
             return None
-        return Fetched(raw, list(aborted), offset, found.next_offset, found.count, found.timestamp)
+        inflated: dict[int, bytes] = {}
+        if found.compressed:
+            room = MOST_INFLATED
+            try:
+                for begin, end in compressed_batches(raw):
+                    inflated[begin] = bytes(inflated_records(memoryview(raw)[begin:end], room))
+                    room -= len(inflated[begin])
+            except Exception:  # malformed, or too large: who reads record by record says which
+                return None
+        return Fetched(raw, list(aborted), offset, found.next_offset, found.count, found.timestamp, inflated)
 
 
 def records_in(

@@ -169,7 +169,12 @@ class Pass(Structure):
 class Survey(Structure):
     """``cs_survey``: what a fetch has."""
 
-    _fields_ = (("next_offset", c_int64), ("count", c_int64), ("timestamp", c_int64))
+    _fields_ = (
+        ("next_offset", c_int64),
+        ("count", c_int64),
+        ("timestamp", c_int64),
+        ("compressed", c_int64),
+    )
 
 
 _KEY = (c_void_p, c_char_p, c_char_p, c_size_t)  # index, secret, and a key with its length

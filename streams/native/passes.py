@@ -15,7 +15,6 @@ from streams.actions.outcomes import Emailed, Ignored
 from streams.delivery.fetched import EmailsBatch, Fetched, Many, Run, Step
 from streams.delivery.results import Processed, Record, Result
 from streams.delivery.transaction import Outgoing
-from streams.kafka.record_batches import inflated_records
 from streams.messages.no_letter import why_no_letter
 from streams.native.email_batch import EmailBatch, ProduceBatch
 from streams.native.email_pass import NativePartition, NativePass, Stop
@@ -79,7 +78,7 @@ class NativePasses:
             aborted=fetched.aborted,
             decided_at=now,
             timestamp_ms=int(now * 1000),
-            inflate=inflated_records,
+            inflate=lambda begin, _: fetched.inflated[begin],
             most_emails=0,
         )
         return _Pass(self, fetched, native)
@@ -147,8 +146,6 @@ class NativePasses:
             return self._rest(native, fetched, native.next_offset, taken, held, "batch")
         if stop is Stop.NO_ROOM:
             return Step(native.next_offset, taken, held, (), is_full=True)
-        if stop is Stop.COMPRESSED:
-            return Step(native.next_offset, taken, held, ())
         return Step(max(native.next_offset, fetched.offset + 1), taken, held, (), is_last=True)
 
     def _rest(

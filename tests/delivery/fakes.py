@@ -317,15 +317,12 @@ class FakePasses:
     """Judges what is known, and what asks for nothing, as the fake processor does."""
 
     emails_topic = EMAILS
-    at_once: int | None = None  # records of a step; None: any number
 
     def __init__(self, processor: FakeProcessor, log: FakeLog) -> None:
         self._processor, self._log = processor, log
 
     def begin(self, fetched: Fetched, next_offset: int) -> FakePass | None:
-        made = FakePass(self.records(fetched, next_offset), self._is_usual, self._processor.asked)
-        made.at_once = self.at_once
-        return made
+        return FakePass(self.records(fetched, next_offset), self._is_usual, self._processor.asked)
 
     def _is_usual(self, record: FakeRecord) -> bool:
         """Whether nothing that a test does with its processor concerns the record."""
@@ -359,8 +356,6 @@ class FakePasses:
 class FakePass:
     """A pass over some records."""
 
-    at_once: int | None = None
-
     def __init__(self, records: list[Any], is_usual: Callable[[FakeRecord], bool], asked: list[int]) -> None:
         self.is_usual, self.asked = is_usual, asked
         self.left = deque(records)
@@ -371,8 +366,6 @@ class FakePass:
         taken = held = emails = 0
         while self.left:
             record = self.left[0]
-            if taken == self.at_once:
-                return Step(record.offset, taken, held, ())
             if not self.is_usual(record):
                 self.left.popleft()
                 return Step(record.offset, taken, held, [record])

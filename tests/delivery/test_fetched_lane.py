@@ -122,18 +122,6 @@ async def test_a_lane_without_work_has_no_batch(opened: Opens) -> None:
     assert not made
 
 
-async def test_a_pass_that_has_done_enough_goes_on_after_others_had_their_turn(opened: Opens) -> None:
-    """One step is all that happens in one go; the others follow, in their order."""
-    bench = await opened()
-    passes: Any = bench.lane
-    passes._passes.at_once = 3
-    bench.lane.offer(known(*range(10)))
-    assert bench.observer.took == 3
-    await soon()
-    assert bench.log.offsets == [*range(10)]
-    assert bench.observer.took == 10
-
-
 async def test_a_full_batch_is_followed_by_another_one(opened: Opens) -> None:
     """More emails than a batch has room for leave in one transaction, in their order."""
     bench = await opened()

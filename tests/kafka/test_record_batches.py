@@ -14,8 +14,8 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchBuilderPy
 from aiokafka.record.util import calc_crc32c
 
+from streams.kafka.compressed_batches import MOST_INFLATED
 from streams.kafka.record_batches import (
-    MOST_INFLATED,
     PartitionRecords,
     UnreadableBatch,
     batches_behind,

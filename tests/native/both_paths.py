@@ -100,8 +100,6 @@ def natively(
             _count(run, judged)
             _take_away(batch, judged)
             continue
-        if stop is Stop.COMPRESSED:
-            continue
         judged.whys[run.why.name] += 1
         record = run.unusual()
         result = _result(judge, record)

@@ -9,7 +9,7 @@ from typing import Any
 
 from streams.actions.dead_letter import DeadLetterLimit
 from streams.actions.processor import ActionProcessor
-from streams.kafka.record_batches import inflated_records
+from streams.kafka.compressed_batches import inflated_records
 from streams.messages.decode import Cause, LookupOutcome, Outcome, Undecodable, decode_action, status_key
 from streams.messages.email import EmailWriter
 from streams.native.build import build, library_path
@@ -118,6 +118,6 @@ def native_pass(
         aborted=aborted,
         decided_at=NOW,
         timestamp_ms=NOW_MS,
-        inflate=inflated_records,
+        inflate=lambda begin, end: inflated_records(memoryview(log)[begin:end]),
         most_emails=most_emails,
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from streams.actions.outcomes import Emailed, Ignored
 from streams.native.email_batch import EmailBatch
-from streams.native.email_pass import INFLATED_AT_ONCE, Stop, Why
+from streams.native.email_pass import Stop, Why
 from tests import examples
 from tests.fuzz.mutations import ACTIONS, Sent, good_action, strange
 from tests.fuzz.wire import CODECS, batches
@@ -279,21 +279,6 @@ def test_a_batch_that_is_cut_off_ends_the_pass() -> None:
         assert (run.go_on(), run.next_offset) == (Stop.END, 3)
     for end in range(1, first, 7):
         assert differences(log[:end], known(values)) == []
-
-
-@pytest.mark.parametrize("codec", sorted(set(CODECS) - {0}))
-def test_a_pass_inflates_only_so_much_in_one_go(codec: int) -> None:
-    """A fetch of a megabyte may come to gigabytes: the event loop has its turns between its batches."""
-    value = action(x="y" * (INFLATED_AT_ONCE // 2))
-    log = batches([sent(value)] * 8, 0, codec, 1)
-    run = native_pass(log, known([value]), batch=EmailBatch(library(), 20 << 20))
-    stops, judged = [], []
-    while not stops or stops[-1] is not Stop.END:
-        stops.append(run.go_on())
-        judged.append(run.batch.count)
-    assert stops == [*[Stop.COMPRESSED] * (len(stops) - 1), Stop.END]
-    assert judged[:2] == [2, 4]
-    assert differences(log, known([value])) == []
 
 
 def _as_transaction(batch: bytes, producer_id: int, attributes: int) -> bytes:

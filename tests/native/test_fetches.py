@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.record.util import calc_crc32c
 
 from streams.delivery.fetched import Fetched
-from streams.native.fetches import Gathering, records_in
+from streams.kafka.compressed_batches import compressed_batches
+from streams.native.fetches import MOST_INFLATED, Gathering, records_in
 from tests.fuzz.mutations import Sent
 from tests.fuzz.wire import batches
 from tests.native.both_paths import unpacked
@@ -68,3 +70,27 @@ def test_the_end_of_a_transaction_is_no_record() -> None:
     fetched = gathered(marker(5, 7, 1))
     assert fetched is not None
     assert (fetched.offset, fetched.count) == (5, 0)
+
+
+@pytest.mark.parametrize("codec", range(1, 5))
+def test_what_is_compressed_is_inflated_before_a_lane_has_it(codec: int) -> None:
+    """The consumer's thread does it. A fetch that is malformed, or inflates to too much, comes as records."""
+    raw = log(b"a", b"b" * 100, b"c" * 100, codec=codec)
+    fetched = gathered(raw)
+    assert fetched is not None
+    assert list(fetched.inflated) == [begin for begin, _ in compressed_batches(raw)]
+    assert len(fetched.inflated) == 2
+    assert b"b" * 100 in next(iter(fetched.inflated.values()))
+    most = log(*[b"x" * (MOST_INFLATED // 4 - 100)] * 4, codec=codec, most=1)
+    assert gathered(most) is not None
+    assert gathered(most + log(b"x" * 1_000, first=14, codec=codec)) is None
+    assert gathered(bent(raw)) is None
+
+
+def bent(raw: bytes) -> bytes:
+    """The last batch with other compressed bytes, under a checksum that is right."""
+    *_, (begin, end) = compressed_batches(raw)
+    batch = bytearray(raw[begin:end])
+    batch[61:] = bytes(len(batch) - 61)
+    batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4, "big")
+    return raw[:begin] + bytes(batch)
