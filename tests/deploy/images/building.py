@@ -36,12 +36,13 @@ class BuiltImage:
 
 
 class Storage:
-    """Images of buildah's in a folder. Nothing of it stays mounted: each command has mounts of its own."""
+    """Images of buildah's in a folder."""
 
     def __init__(self, folder: Path) -> None:
         """Make it, with the image that the Dockerfile builds on."""
         self._folder = folder
-        self._mounting = namespaces("--mount")
+        # What a command starts ends with it, and so do its mounts.
+        self._mounting = namespaces("--mount-proc", "--pid", "--fork", "--kill-child")
         places = ("--root", str(folder / "storage"), "--runroot", str(folder / "run"))
         self._buildah = [debian_tool("buildah"), *places]
         archive = base()
