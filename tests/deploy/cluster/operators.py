@@ -8,6 +8,7 @@ import yaml
 from tests.deploy.cluster.cluster import Cluster
 from tests.deploy.operator_kinds import DEFINITIONS, definitions
 from tests.deploy.validation import STRIMZI
+from tests.deploy.waiting import wait_until
 
 
 def install(cluster: Cluster) -> None:
@@ -21,9 +22,14 @@ def install(cluster: Cluster) -> None:
     cluster.apply(
         [*whole, *_strimzi(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kafka"}}]
     )
-    cluster.kubectl(
-        "wait", "--for=condition=Established", "--timeout=120s", "customresourcedefinitions", "--all"
-    )
+
+    def established() -> bool:
+        found = json.loads(cluster.kubectl("get", "--output=json", "customresourcedefinitions"))["items"]
+        conditions = [definition.get("status", {}).get("conditions", []) for definition in found]
+        return all(("Established", "True") in {(c["type"], c["status"]) for c in each} for each in conditions)
+
+    # Not kubectl's own wait: it complains where a busy server ends its watch, and goes on.
+    wait_until(established, lambda: "the API server takes the operators' kinds")
 
 
 def _strimzi() -> list[dict[str, Any]]:
