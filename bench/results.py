@@ -13,6 +13,7 @@ from typing import Any
 
 from bench import quix_environment
 from bench.rounds import Round
+from streams.native.build import library_path
 from streams.sandbox.kafka.jars import KAFKA_VERSION
 
 _PACKAGES = (
@@ -52,6 +53,7 @@ def versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in _PACKAGES},
+        "native pass": "built" if library_path().exists() else "not built",
         "kafka and kafka-streams": KAFKA_VERSION,
         "quixstreams": quix.split()[0],
     }

@@ -101,7 +101,7 @@ def test_a_tiny_run_on_own_actions_is_right_and_shows_nothing_of_them(tmp_path: 
     path, results = tmp_path / "actions.jsonl", tmp_path / "results.json"
     path.write_bytes(b"\n".join(_line(number) for number in (7, 7, 9)))
     arguments = ["--tiny", "--actions", path, "--contenders", "ours,bare", "--results", results]
-    arguments += ["--also", "LOOKUP_CONCURRENCY=8"]
+    arguments += ["--also", "NATIVE_PASS=off"]
     run = subprocess.run(
         [sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=150
     )
@@ -109,7 +109,7 @@ def test_a_tiny_run_on_own_actions_is_right_and_shows_nothing_of_them(tmp_path: 
     (known,) = json.loads(results.read_text())["scenarios"].values()
     assert {each["contender"] for each in known["rounds"]} == {
         "ours",
-        "ours LOOKUP_CONCURRENCY=8",
+        "ours NATIVE_PASS=off",
         "bare",
     }
     assert all(each["figures"]["rate"] > 0 for each in known["rounds"])
