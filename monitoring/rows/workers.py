@@ -101,7 +101,6 @@ def partitions() -> list[Any]:
             "none",
             Query("sum by (instance) (confirmation_stores_away{WORKERS})", "{{instance}} away"),
             Query("sum by (reason) (confirmation_store_set_aside_total{WORKERS})", "set aside, {{reason}}"),
-            width=12,
         ),
         lines(
             "Deleted unread",
@@ -111,7 +110,15 @@ def partitions() -> list[Any]:
                 "sum by (topic, partition) (confirmation_actions_lost_total{WORKERS})",
                 "{{topic}} {{partition}}",
             ),
-            width=12,
+        ),
+        stacked(
+            "Paths of actions",
+            "Judged in C (native) or in Python, a second, and why. Empty while the native pass is off.",
+            "ops",
+            Query(
+                "sum by (path, why) (rate(confirmation_actions_judged_total{WORKERS}[$__rate_interval]))",
+                "{{path}} {{why}}",
+            ),
         ),
     ]
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from streams.native.build import build
 from streams.observability.metric_catalogue import AUDIT_CATALOGUE
 from streams.sandbox.kafka import EmbeddedKafka
 from streams.sandbox.lookup_service import LookupService, failing, hanging, subscribed
@@ -71,6 +72,7 @@ class Watched(NamedTuple):
 def watched(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """One organisation's lookup answers, one's fails, one's hangs, one has none; a fifth is in no file."""
     program = debian_tool("prometheus")
+    build()  # the native pass counts, too
     folder = tmp_path_factory.mktemp("scrape")
     with ExitStack() as stack:
         healthy, broken, silent = (
@@ -86,7 +88,9 @@ def watched(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> I
         ]
         organisations.write_text("".join(tables))
         place = stack.enter_context(
-            Installation(kafka.bootstrap_servers, "scraped", folder, organisations_file=organisations)
+            Installation(
+                kafka.bootstrap_servers, "scraped", folder, organisations_file=organisations, store="rocksdb"
+            )
         )
         worker = place.worker()
         worker.start()
