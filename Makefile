@@ -1,7 +1,8 @@
 # Everything here sets itself up: a machine with Python 3.11 to 3.14 and make is enough.
 VENV  := .venv
 RUN   := $(VENV)/bin/python
-STAMP := $(VENV)/.installed
+INSTALLED := $(VENV)/.installed
+STAMP := $(VENV)/.ready
 
 # What to set it up with: the first of these commands that runs, is a Python that requirements.lock has wheels
 # for, and can make a virtual environment. That a command is there proves nothing: pyenv leaves a python3.11
@@ -26,10 +27,13 @@ $(RUN):
 	echo "Making $(VENV) with $$python ..." && $$python -m venv --clear $(VENV)
 
 # The environment is made anew where its Python has gone, as after an upgrade of the machine.
-$(STAMP): requirements.lock pyproject.toml $(if $(shell test -x $(RUN) || echo gone),$(RUN))
+$(INSTALLED): requirements.lock pyproject.toml $(if $(shell test -x $(RUN) || echo gone),$(RUN))
 	@echo "Setting up $(VENV) from requirements.lock (a minute, once) ..."
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(INSTALLED)
+
+$(STAMP): $(INSTALLED) $(wildcard streams/native/*.[ch]) streams/native/build.py
 	@$(NATIVE) || echo "The native pass is not built: actions take the path in Python." >&2
 	@touch $(STAMP)
 
@@ -38,7 +42,7 @@ NATIVE := $(RUN) -m streams.native.build >/dev/null 2>&1 || { [ $$? -ne 3 ] || \
 	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.native.lock; } && \
 	$(RUN) -m streams.native.build >/dev/null
 
-native: $(STAMP) ## Compile the native pass, if its sources are new
+native: $(INSTALLED) ## Compile the native pass, if its sources are new
 	@$(NATIVE)
 
 demo: $(STAMP) ## Show the main job, lookup failures included (ACTIONS=my.jsonl, KEEP=1)

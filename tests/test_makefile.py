@@ -167,3 +167,24 @@ esac
     )
     assert log.read_text().split() == asked
     assert done.returncode == ends
+
+
+@pytest.mark.parametrize(("made_at", "asked"), [(0, "build\nbuild\n"), (1 << 32, "")])
+def test_the_native_pass_is_compiled_again_when_its_sources_are_new(
+    tmp_path: Path, made_at: int, asked: str
+) -> None:
+    """After an update, whatever is run first compiles it; nobody goes on in Python unseen."""
+    python, log = tmp_path / "bin/python", tmp_path / "log"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\n[ "$2" = pip ] || echo build >>{log}\n')
+    python.chmod(0o755)
+    log.touch()
+    (tmp_path / ".installed").touch()
+    ready = tmp_path / ".ready"
+    ready.touch()
+    os.utime(tmp_path / ".installed", (made_at - 1, made_at - 1))
+    os.utime(ready, (made_at, made_at))
+    subprocess.run(
+        ["make", f"VENV={tmp_path}", "-o", f"{tmp_path}/.installed", str(ready)], cwd=ROOT, check=True
+    )
+    assert log.read_text() == asked
