@@ -1,9 +1,7 @@
 """Workers with the native pass: the same emails as without it, each of them once."""
 
-import asyncio
 import json
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import pytest
 
 from streams.messages.email import EmailWriter
 from streams.native.build import build
-from streams.sandbox.lookup_service import LookupService, subscribed
 from tests.integration.steps import Make, learn, ready, settled
 from tests.integration.topics import action, keyed, read_count, send, status
 
@@ -92,36 +89,3 @@ async def test_a_worker_with_the_native_pass_writes_the_emails_that_one_without_
     assert counts[0] == counts[1]
     assert natively[0] == 0
     assert natively[1] > 2_000
-
-
-@pytest.mark.timeout(400)
-async def test_kill_9_with_the_native_pass_loses_and_doubles_nothing(installation: Make) -> None:
-    """Each of 12,000 actions has one email after three SIGKILLs, one in ten with a lookup."""
-    actions = 12_000
-    with LookupService(subscribed) as lookup:
-        place = installation(lookup_url=lookup.url, native_pass="on", store="rocksdb")
-        workers = [await ready(place) for _ in range(2)]
-        servers = place.bootstrap_servers
-        known = [status(supporter, supporter % 2 == 0) for supporter in range(5_000)]
-        await send(servers, place.names.statuses, known)
-        messages = [
-            keyed(action(number, supporter=number % 5_000 if number % 10 else 1_000_000 + number))
-            for number in range(actions)
-        ]
-        feeding = asyncio.create_task(send(servers, place.names.actions, messages, rate=1_000))
-        for kill in range(3):
-            await asyncio.sleep(3)
-            assert not feeding.done(), "the kills must happen while actions flow"
-            victim = workers[kill % 2]
-            victim.kill()
-            victim.start()
-        await feeding
-        records = await read_count(servers, place.names.emails, actions, seconds=180)
-        counts = Counter(orjson.loads(record.value)["actionId"] for record in records)
-        missing = [number for number in range(actions) if number not in counts]
-        doubled = [number for number, count in counts.items() if count > 1]
-        assert (missing, doubled) == ([], [])
-        judged = sum(worker.counter("confirmation_actions_judged_total", path="native") for worker in workers)
-        assert judged > 500
-        for worker in workers:
-            assert worker.stop() == 0, worker.tail()
