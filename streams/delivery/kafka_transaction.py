@@ -36,6 +36,7 @@ from streams.delivery.transaction import (
     BatchRefused,
     Denied,
     Fenced,
+    NotOpen,
     Outgoing,
     Position,
     RecordRefused,
@@ -127,7 +128,7 @@ class KafkaTransactions:
             async with asyncio.timeout(self._timeout):
                 driver = self._driver
                 if driver is None:
-                    raise TransactionFailed("NotOpen")
+                    raise NotOpen
                 if self._answer_lost:
                     # A new epoch comes first, but not here: it would fence a successor, and nothing would
                     # tell the caller that the committed offset is no longer the one that it goes on from.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from streams.delivery.transaction import BatchRefused, Fenced, TransactionFailed
+from streams.delivery.transaction import BatchRefused, Fenced, NotOpen, TransactionFailed
 
 
 class LaneState(IntEnum):
@@ -31,7 +31,7 @@ class LaneLimits:
 
     def pause_after(self, failure: TransactionFailed, in_a_row: int) -> float:
         """Return the seconds to wait before the transactions are opened again."""
-        if isinstance(failure, BatchRefused):
+        if isinstance(failure, BatchRefused | NotOpen):
             return 0.0
         if isinstance(failure, Fenced):
             return self.fence_patience

@@ -60,6 +60,13 @@ class BatchRefused(TransactionFailed):
     """The broker refused a batch for what is in it. Open again at once: the next commit sends another one."""
 
 
+class NotOpen(TransactionFailed):
+    """The transactions were closed when a record was refused. Open again at once: it has another form now."""
+
+    def __init__(self) -> None:
+        super().__init__("NotOpen")
+
+
 class RecordRefused(Exception):
     """A record can never be written as it is. Nothing of its transaction stays."""
 

@@ -10,8 +10,9 @@ import pytest
 
 from streams.delivery import commit_metadata, transaction_size
 from streams.delivery.lane import Lane
+from streams.delivery.lane_state import LaneLimits
 from streams.delivery.results import Release
-from streams.delivery.transaction import Denied, Position, TransactionFailed
+from streams.delivery.transaction import BatchRefused, Denied, NotOpen, Position, TransactionFailed
 from tests.delivery.fakes import KINDS, Bench, Ending, FakeLog, FakeRecord, known, lookup, soon, source
 
 
@@ -466,6 +467,14 @@ async def test_records_taken_while_kafka_is_down_are_written_afterwards(bench: B
     bench.processor.answer(2)
     await asyncio.sleep(10)
     assert bench.log.offsets == [0, 1, 3, 2]
+
+
+async def test_what_the_broker_refuses_for_its_content_makes_nobody_wait() -> None:
+    """However many batches were refused in a row, the transactions are opened again at once."""
+    limits = LaneLimits()
+    for failure in (BatchRefused("InvalidRecordError"), NotOpen()):
+        assert limits.pause_after(failure, 9) == 0
+    assert limits.pause_after(TransactionFailed("KafkaError"), 9) == limits.backoff_most
 
 
 async def test_a_failed_attempt_is_not_forgotten_when_it_comes_to_closing(opened: Opens) -> None:
