@@ -1,6 +1,7 @@
-"""The schemas of KEDA's and the Prometheus Operator's kinds, made from their own definitions, never by hand.
+"""The schemas of the operators' kinds, made from their own definitions, never by hand.
 
-Their Go modules hold the definitions that a cluster is given. ``python -m tests.deploy --write-schemas``
+KEDA's and the Prometheus Operator's Go modules hold the definitions that a cluster is given; Strimzi's are
+made by its own generator (:mod:`tests.deploy.strimzi_kinds`). ``python -m tests.deploy --write-schemas``
 makes operator-kinds.json from them, so that `make test` needs neither Go nor the network.
 """
 
@@ -11,12 +12,14 @@ from typing import Any
 
 import yaml
 
+from tests.deploy import strimzi_kinds
 from tests.deploy.go_programs import module
 from tests.deploy.kustomize import FOLDER
 
+_KEDA = "github.com/kedacore/keda/v2@v2.21.0"
 #: By module in its version: the folder of its definitions, and the files there that are used.
 DEFINITIONS = {
-    "github.com/kedacore/keda/v2@v2.21.0": (
+    _KEDA: (
         "config/crd/bases",
         ["keda.sh_scaledobjects.yaml", "keda.sh_triggerauthentications.yaml"],
     ),
@@ -32,31 +35,33 @@ def made() -> str:
     """Return what operator-kinds.json must hold, a line for each kind.
 
     Raises:
-        subprocess.CalledProcessError: a module cannot be had.
+        Exception: some definitions cannot be had.
     """
     found: dict[str, Any] = {}
-    for name in DEFINITIONS:
-        for file in definitions(name):
-            definition = yaml.safe_load(file.read_text())["spec"]
-            for version in definition["versions"]:
-                schema = strict(version["schema"]["openAPIV3Schema"])
-                kind = definition["names"]["kind"]
-                found[f"{definition['group']}/{version['name']}/{kind}"] = schema
-        if "keda" in name:
-            scaler = module(name, FOLDER) / "pkg/scalers/kafka_scaler.go"
-            _name_the_parameters(found, scaler.read_text())
+    for file in definitions():
+        definition = yaml.safe_load(file.read_text())["spec"]
+        for version in definition["versions"]:
+            schema = strict(version["schema"]["openAPIV3Schema"])
+            kind = definition["names"]["kind"]
+            found[f"{definition['group']}/{version['name']}/{kind}"] = schema
+    scaler = module(_KEDA, FOLDER) / "pkg/scalers/kafka_scaler.go"
+    _name_the_parameters(found, scaler.read_text())
     lines = [f"{json.dumps(kind)}: {json.dumps(schema)}" for kind, schema in sorted(found.items())]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def definitions(name: str) -> list[Path]:
-    """Return the files with the definitions of a module, as a cluster is given them.
+def definitions() -> list[Path]:
+    """Return the files with the definitions, as a cluster is given them.
 
     Raises:
-        subprocess.CalledProcessError: it cannot be had.
+        Exception: some cannot be had.
     """
-    folder, files = DEFINITIONS[name]
-    return [module(name, FOLDER) / folder / file for file in files]
+    of_modules = [
+        module(name, FOLDER) / folder / file
+        for name, (folder, files) in DEFINITIONS.items()
+        for file in files
+    ]
+    return [*of_modules, *strimzi_kinds.definitions()]
 
 
 def problem() -> str | None:

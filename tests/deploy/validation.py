@@ -6,7 +6,6 @@ of packages: its two kinds are described by hand, with the fields that are used 
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,15 +13,11 @@ import kubernetes_validate
 
 from tests.deploy import operator_kinds
 
-STRIMZI = Path(__file__).parent / "strimzi-kinds.json"
-
 
 @cache
 def _operators() -> dict[str, Any]:
     """The schemas of the operators' kinds."""
-    schemas: dict[str, Any] = {}
-    for file in (operator_kinds.FILE, STRIMZI):
-        schemas |= json.loads(file.read_text())
+    schemas: dict[str, Any] = json.loads(operator_kinds.FILE.read_text())
     return schemas
 
 
