@@ -24,6 +24,10 @@ from streams.native.letters import KNOWN
 #: By the variant of an email that the pass has written: its reason.
 _REASONS = {str(variant): str(reason) for variant, reason in KNOWN}
 
+#: After a fetch with so many unusual records, of which more than three in four are unusual, so many fetches
+#: are not tried.
+_MANY, _UNTRIED = 32, 7
+
 #: Is told the path that actions took ("native" or "python"), why not the native one ("" where it did), and
 #: how many.
 CountPaths = Callable[[str, str, int], None]
@@ -58,9 +62,15 @@ class NativePasses:
         self._make_partition, self._place, self._room = partition, place, room
         self._understood, self._now, self._count_paths = understood, now, count
         self._partition: NativePartition | None = None
+        self._taken = self._unusual = 0  # records of the fetch that the last pass went through
+        self._untried = 0  # further fetches for which no pass is made
 
     def begin(self, fetched: Fetched, next_offset: int) -> _Pass | None:
-        """Begin a pass at an offset; None while there is more than one epoch, or the clock is wrong."""
+        """Begin a pass at an offset; None while there is more than one epoch, or the clock is wrong.
+
+        None also for some fetches after one with hardly any usual record, as when no status is known: to stop
+        at each record costs more than to leave them all to the path in Python.
+        """
         now = self._now()
         if math.isnan(now):
             self.one_by_one(fetched.count, "clock")
@@ -69,6 +79,13 @@ class NativePasses:
             self._partition = self._make_partition()
         if self._partition is None:
             self.one_by_one(fetched.count, "epoch")
+            return None
+        if self._unusual >= _MANY and self._unusual > 3 * self._taken:
+            self._untried = _UNTRIED
+        self._taken = self._unusual = 0
+        if self._untried:
+            self._untried -= 1
+            self.one_by_one(fetched.count, "unusual")
             return None
         native = NativePass(
             self._partition,
@@ -138,7 +155,9 @@ class NativePasses:
             self._understood(judged)
         if taken:
             self._count_paths("native", "", taken)
+        self._taken += taken
         if stop is Stop.RECORD:
+            self._unusual += 1
             record = native.unusual()
             self._count_paths("python", native.why.name.lower(), 1)
             return Step(record.offset, taken, held, [record])

@@ -60,3 +60,13 @@ async def test_what_must_be_looked_at_again_is_written_once_and_the_same(seed: i
     found = await taken(fetches, statuses, endings, natively=True)
     same(await taken(fetches, statuses, natively=False), found)
     assert found.in_batches > 1
+
+
+async def test_where_hardly_a_record_is_usual_only_one_fetch_in_eight_is_tried() -> None:
+    """With no status known, a stop at each record costs more than the path in Python; the same leaves."""
+    fetches: list[Fetch] = [
+        (batches([good_action(number) for number in range(40)], 40 * place, 0, 40), ()) for place in range(12)
+    ]
+    found = await taken(fetches, KnownStatuses(), natively=True)
+    same(await taken(fetches, KnownStatuses(), natively=False), found)
+    assert found.judged == {("python", "status"): 80, ("python", "unusual"): 400}
