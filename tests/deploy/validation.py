@@ -1,7 +1,6 @@
 """Every document against the schema of its kind: Kubernetes' own and the operators', strictly.
 
-A misspelt field is found, which a cluster would drop without a word. Strimzi's definitions are in no registry
-of packages: its two kinds are described by hand, with the fields that are used here and no other.
+A misspelt field is found, which a cluster would drop without a word.
 """
 
 import json
