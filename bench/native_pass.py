@@ -95,7 +95,9 @@ def natively(rows: dict[bytes, bool]) -> Callable[[int, bytes], int]:
     statuses = PartitionStatuses(index)
     for key, subscribed in rows.items():
         statuses.put(key, subscribed, None)
-    partition = NativePartition(library, EmailWriter(TOPIC, PARTITION), index, lambda: statuses, None)
+    partition = NativePartition(
+        library, EmailWriter(TOPIC, PARTITION), index, lambda: statuses, lambda *_: None, None
+    )
     batch = EmailBatch(library, BATCH_BYTES)
 
     def path(first: int, answer: bytes) -> int:

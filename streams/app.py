@@ -193,6 +193,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
                 room=lambda: kafka.batch_bytes,
                 understood=plain.understood,
                 statuses=partial(filling.statuses, partition),
+                without_asking=plain.without_asking,
                 epochs=partial(startup.epochs_in, partition),
             )
         return kind(

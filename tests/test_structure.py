@@ -69,6 +69,7 @@ TESTED_ELSEWHERE = {
     "streams.settings.kafka_table": "is a part of the table; test_connection reads it",
     "streams.app": "is the worker that tests/integration runs",
     "streams.actions.outcomes": "types only",
+    "streams.lookup.observer": "types only",
     "streams.kafka.faust_options": "tests/integration runs workers with them",
     "streams.commands.worker": "is the command that tests/integration runs",
     "streams.delivery.transaction": "is a port: a protocol and its values",

@@ -18,6 +18,8 @@ _ASKED = {
 }
 _NO_LOOKUP = (Variant.TWO_BUTTON, Reason.NO_LOOKUP)
 _IN_MESSAGE = (Variant.ONE_BUTTON, Reason.MESSAGE_SUBSCRIBED)
+#: What :func:`decide` is given of table and lookup. A plain tuple, since it is made by the thousand.
+Grounds = tuple[bool | None, LookupOutcome | None]
 #: Every letter that there is, with its reason.
 LETTERS = (*_KNOWN.values(), *_ASKED.values(), _NO_LOOKUP, _IN_MESSAGE)
 

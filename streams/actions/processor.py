@@ -17,6 +17,7 @@ from streams.actions.dead_letter import (
 from streams.actions.decision import decide
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.actions.rekeying import REKEYED_HEADERS, FirstPlace, Rekeying
+from streams.actions.without_asking import WithoutAsking
 from streams.delivery.epochs import UNKNOWN, Epochs
 from streams.delivery.results import AwaitingLookup, Record, Result
 from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
@@ -107,10 +108,8 @@ class ActionProcessor:
             repeats_at: a stage at which repeat signers get an email, too; None: there is none.
             message_decides: whether an action of this orgId may say itself that its signer is subscribed.
         """
-        self._topic = topic
-        self._partition = partition
-        self._emails_topic = emails_topic
-        self._dead_letters_topic = dead_letters_topic
+        self._topic, self._partition = topic, partition
+        self._emails_topic, self._dead_letters_topic = emails_topic, dead_letters_topic
         self._subscribed = subscribed
         self._lookups = lookups
         self._now = now
@@ -119,6 +118,7 @@ class ActionProcessor:
         self._answered = answered
         self._dead_letter_limit = dead_letter_limit or DeadLetterLimit(1.0, topic, partition)
         self._understood = self._dead_letter_limit.note_good
+        self.without_asking = WithoutAsking(partition, subscribed, lookups, rekeying, message_decides)
         self._rekeying = rekeying
         self._rekeyed_from = rekeyed_from
         self._complete = complete

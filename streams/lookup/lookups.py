@@ -5,11 +5,12 @@ import random
 import ssl
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import Protocol
+from typing import Literal, Protocol
 
 from streams.lookup.breaker import BreakerPolicy
 from streams.lookup.client import Client, Endpoint, LookupClient, Question
-from streams.lookup.organisation import UNEXPECTED, LookupObserver, OrganisationLookup
+from streams.lookup.observer import LookupObserver
+from streams.lookup.organisation import UNEXPECTED, OrganisationLookup
 from streams.lookup.rate import RatePolicy
 from streams.messages.decode import LookupOutcome
 
@@ -109,6 +110,13 @@ class Lookups:
         if lookup is None:
             return UNEXPECTED if self._closed else None
         return lookup.ask(question)
+
+    def unasked(self, org_id: int) -> LookupOutcome | Literal["ask"] | None:
+        """What `ask` would return now, whatever the question, and do nothing else; "ask": only it knows."""
+        lookup = self._lookup_of(org_id)
+        if lookup is None:
+            return "ask" if self._closed else None
+        return lookup.unasked()
 
     def end_pause(self, org_id: int | None = None) -> None:
         """Let the next question to this organisation's service probe it; None: to every service.

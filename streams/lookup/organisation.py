@@ -24,12 +24,13 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal
 
 from streams.lookup.breaker import Breaker, BreakerPolicy, State, Ticket
 from streams.lookup.client import Client, Question, Reply, ServiceHealth
 from streams.lookup.flight import Flight, Waiter
 from streams.lookup.latency import FAST, Latency
+from streams.lookup.observer import LookupObserver
 from streams.lookup.rate import RateLimit, RatePolicy
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 
@@ -47,19 +48,6 @@ SATURATED = LookupOutcome(Outcome.ERROR, Cause.SATURATED)
 TIMEOUT = LookupOutcome(Outcome.ERROR, Cause.TIMEOUT)
 UNEXPECTED = LookupOutcome(Outcome.ERROR, Cause.UNEXPECTED)
 _TIMED_OUT = Reply(TIMEOUT, ServiceHealth.FAILURE, None)
-
-
-class LookupObserver(Protocol):
-    """Who counts. Called on the event loop, after the fact; what it raises is logged and changes nothing.
-
-    ``org_id`` is ``None`` where several organisations share one lookup.
-    """
-
-    def answered(self, org_id: int | None, outcome: LookupOutcome, seconds: float) -> None:
-        """A real exchange came to this, probes included, so many seconds after it was started."""
-
-    def state_changed(self, org_id: int | None, state: State) -> None:
-        """The breaker is now in this state."""
 
 
 class OrganisationLookup:
@@ -164,6 +152,11 @@ class OrganisationLookup:
         self._waiting += 1
         return waiter
 
+    def unasked(self) -> LookupOutcome | Literal["ask"]:
+        """What `ask` would return now, whatever the question, and do nothing else; "ask": only it knows."""
+        answers = not self._closed and self._breaker.state is not State.CLOSED
+        return CIRCUIT_OPEN if answers and not self._may_probe else "ask"
+
     def end_pause(self) -> None:
         """Let the next question probe the service, if the breaker is in its pause."""
         self._breaker.end_pause()
@@ -220,10 +213,15 @@ class OrganisationLookup:
         # No coroutine of ours around it: a task cancelled before its first step runs nothing, no "finally".
         task.add_done_callback(lambda task: self._on_reply(flight, task))
 
+    @property
+    def _may_probe(self) -> bool:
+        # Lookups from before the opening may still fill the bulkhead, or were the last for the moment.
+        due = self._breaker.probe_due_in
+        room = len(self._tasks) < self._concurrency and not self._rate.wait()
+        return due is not None and due <= 0 and room
+
     def _perhaps_probe(self, question: Question) -> None:
-        if len(self._tasks) >= self._concurrency or self._rate.wait():
-            return  # lookups from before the opening still fill the bulkhead, or were the last for the moment
-        ticket = self._breaker.admit()
+        ticket = self._breaker.admit() if self._may_probe else None
         if ticket is not None:
             self._rate.take()
             self._start(self._scheduled(question), ticket)

@@ -106,7 +106,7 @@ static int64_t number_of(cs_view digits) { /* at most 18 of them */
 
 /* The tally of a letter and an organisation; NULL where the table is as full as it may be. */
 static cs_tally *tally_of(cs_pass *pass, int64_t letter, int64_t org_id) {
-    uint64_t mixed = ((uint64_t)org_id * 2 + (uint64_t)letter) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t mixed = ((uint64_t)org_id * 4 + (uint64_t)letter) * UINT64_C(0x9e3779b97f4a7c15);
     for (uint64_t at = mixed >> 32;; at++) {
         cs_tally *each = pass->tallies + (at & ((uint64_t)pass->tally_slots - 1));
         if (each->letter == letter && each->org_id == org_id) return each;
@@ -151,16 +151,19 @@ static int take_action(cs_pass *pass, const cs_record *record, const cs_action *
     uint8_t *to = cs_put(key, action->org_id);
     *to++ = ':';
     cs_put(to, action->contact_ref);
+    int64_t org_id = number_of(action->org_id);
     int status = cs_index_get(partition->index, pass->secret, (cs_view){key, length}, pass->now_ms);
-    if (status == CS_MISSING) return stop_at(pass, record, CS_WHY_STATUS);
+    int64_t letter =
+        status == CS_MISSING ? partition->decide(key, (int64_t)length, org_id, pass->now_ms) : status + 1;
+    if (letter < 1 || letter > partition->letter_count) return stop_at(pass, record, CS_WHY_STATUS);
     cs_view traces[MOST_TRACES];
     int64_t trace_count;
     if (!find_traces(record, traces, &trace_count)) return stop_at(pass, record, CS_WHY_TRACE);
     if (pass->batch->count >= pass->most_emails) return CS_NO_ROOM;
-    cs_tally *tally = tally_of(pass, status + 1, number_of(action->org_id));
+    cs_tally *tally = tally_of(pass, letter, org_id);
     cs_span *span = tally ? span_of(pass, record->timestamp) : NULL;
     if (!span) return CS_NO_ROOM;
-    if (!write_email(pass, partition->letters + status, record, action, (cs_view){key, length}, traces, trace_count)) {
+    if (!write_email(pass, partition->letters + letter - 1, record, action, (cs_view){key, length}, traces, trace_count)) {
         give_back(pass, tally, span);
         return pass->batch->count ? CS_NO_ROOM : stop_at(pass, record, CS_WHY_SIZE);
     }

@@ -27,9 +27,13 @@ typedef struct {
     int64_t header_count;
 } cs_letter;
 
+/* Decides of an action whose status the index does not have: returns the number of its letter, or 0: not usual. */
+typedef int64_t (*cs_decide)(const uint8_t *key, int64_t key_length, int64_t org_id, int64_t now_ms);
+
 /* What does not change from one pass over a partition to the next. */
 typedef struct {
-    const cs_letter *letters; /* two: for somebody who is not subscribed, and for a subscriber */
+    const cs_letter *letters; /* numbered from 1; the first two: of somebody not subscribed, and of a subscriber */
+    int64_t letter_count;
     const uint8_t *id_prefix; /* what is hashed before the decimal offset */
     int64_t id_prefix_length;
     const uint8_t *confirm_stage;
@@ -37,11 +41,12 @@ typedef struct {
     const uint8_t *repeat_stage; /* records at this stage are not usual; may be empty */
     int64_t repeat_stage_length;
     cs_index *index;
+    cs_decide decide;
 } cs_partition;
 
 /* How many emails an organisation got of one letter. */
 typedef struct {
-    int64_t letter; /* its index plus 1; 0: the slot is empty */
+    int64_t letter; /* its number; 0: the slot is empty */
     int64_t org_id, emails;
 } cs_tally;
 

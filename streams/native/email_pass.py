@@ -7,16 +7,18 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 from aiokafka.record.util import decode_varint
 
+from streams.actions.decision import Grounds, decide
 from streams.actions.outcomes import Emailed, Ignored
 from streams.messages.email import EmailWriter
 from streams.messages.no_letter import ASKS_FOR_CONFIRMATION, NoLetter
 from streams.native.email_batch import EmailBatch
-from streams.native.letters import KNOWN, letters_of
-from streams.native.library import Aborted, Partition, Pass, Span, Tally, View
+from streams.native.letters import GROUNDS, letters_of, number_of
+from streams.native.library import Aborted, Decide, Partition, Pass, Span, Tally, View
 from streams.native.status_index import PartitionStatuses, StatusIndex
 
 #: Slots for organisations (half of them are used), and for timestamps, between two calls of `counted`.
@@ -41,9 +43,14 @@ class Why(IntEnum):
     """Why a record is not usual, as email_pass.h has it."""
 
     VALUE = 1  # its value is not strict JSON, or a field that decides is not plain
-    STATUS = 2  # the index has no status
+    STATUS = 2  # its status is missing, and that does not decide: a lookup may have to be asked
     TRACE = 3  # its trace context is not text, or there twice
     SIZE = 4  # its email or its key is larger than usual
+
+
+#: Gives the grounds on which to decide of an action whose status the index does not have, by its key, its
+#: organisation and seconds since the epoch. None: that takes the whole record.
+WithoutAsking = Callable[[bytes, int, float], Grounds | None]
 
 
 class UnusualRecord(NamedTuple):
@@ -72,6 +79,7 @@ class NativePartition:
         writer: EmailWriter,
         index: StatusIndex,
         statuses: Callable[[], PartitionStatuses | None],
+        without_asking: WithoutAsking,
         repeats_at: str | None,
     ) -> None:
         """Prepare what all passes have in common.
@@ -81,15 +89,18 @@ class NativePartition:
             writer: of the emails of this partition and epoch.
             index: of the statuses.
             statuses: gives those of this partition; asked before each step of a pass. None: none is known.
+            without_asking: decides where the index has no status. Called during a pass, in its thread.
             repeats_at: a stage at which repeat signers get an email, too, so that an action at it is not
                 usual; None: there is none.
         """
         self.library = library
         self.writer = writer
         self._index, self._statuses = index, statuses
+        self._decide = Decide(partial(_number, without_asking))
         asks, repeats = ASKS_FOR_CONFIRMATION.encode(), (repeats_at or "").encode()
         self.state = Partition(
             letters_of(writer),
+            len(GROUNDS),
             writer.id_prefix,
             len(writer.id_prefix),
             asks,
@@ -97,6 +108,7 @@ class NativePartition:
             repeats,
             len(repeats),
             index.pointer,
+            self._decide,
         )
 
     def secret(self) -> bytes:
@@ -205,8 +217,7 @@ class NativePass:
         outcomes: Counter[Emailed | Ignored] = Counter()
         for letter, org_id, emails in _TALLY.iter_unpack(self._tallies):
             if emails:
-                variant, reason = KNOWN[letter - 1]
-                outcomes[Emailed(str(variant), str(reason), "", "", org_id)] = emails
+                outcomes[_emailed(letter, org_id)] = emails
         for why, count in (
             (str(NoLetter.STAGE), state.other_stage),
             (str(NoLetter.NO_CONSENT), state.no_consent),
@@ -251,6 +262,22 @@ class NativePass:
         """
         open_ones = [(each.producer_id, each.first_offset) for each in self._aborted if each.state != _ENDED]
         return self._state.at, open_ones
+
+
+def _number(without_asking: WithoutAsking, key: int, length: int, org_id: int, now_ms: int) -> int:
+    """Return the number of the letter, for C; 0: the record is not usual."""
+    try:
+        grounds = without_asking(ctypes.string_at(key, length), org_id, now_ms / 1000)
+        return 0 if grounds is None else number_of(grounds)
+    except Exception:  # the path in Python meets it, too, and says so
+        return 0
+
+
+def _emailed(number: int, org_id: int) -> Emailed:
+    subscribed, lookup = GROUNDS[number - 1]
+    variant, reason = decide(subscribed, lookup)
+    asked = ("", "") if lookup is None else (str(lookup.outcome), str(lookup.cause or ""))
+    return Emailed(str(variant), str(reason), *asked, org_id)
 
 
 def _bytes_of(view: View) -> bytes | None:

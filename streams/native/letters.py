@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from aiokafka.record.util import encode_varint
 
-from streams.actions.decision import decide
-from streams.messages.decode import Action, Reason, Variant
+from streams.actions.decision import Grounds, decide
+from streams.messages.decode import Action, Cause, LookupOutcome, Outcome
 from streams.messages.email import EmailWriter
 from streams.native.library import Letter, Piece
 
@@ -24,8 +24,22 @@ _MARKS = Action(8_123_456_789_012_345, 9_123_456_789_012_345, "ref", "email")
 _ORIGINAL_MARK = b"\0the action itself\0"
 _OFFSET, _DECIDED_AT = 7_123_456_789, 12_345_678.9
 
-#: The letters of the native pass, in the order of its table: those whose status is known.
-KNOWN: tuple[tuple[Variant, Reason], ...] = (decide(False, None), decide(True, None))
+_CIRCUIT_OPEN = LookupOutcome(Outcome.ERROR, Cause.CIRCUIT_OPEN)
+#: On what grounds the native pass writes letters, in the order of its table: first the known statuses.
+GROUNDS: tuple[Grounds, ...] = ((False, None), (True, None), (None, _CIRCUIT_OPEN), (None, None))
+
+
+def _cause(lookup: LookupOutcome | None) -> str | None:
+    return "" if lookup is None else lookup.cause
+
+
+_NUMBERS = {(subscribed, _cause(lookup)): at for at, (subscribed, lookup) in enumerate(GROUNDS, 1)}
+
+
+def number_of(grounds: Grounds) -> int:
+    """Return the number of the letter in C's table, which begins with 1; 0: it has none on these grounds."""
+    subscribed, lookup = grounds
+    return _NUMBERS.get((subscribed, _cause(lookup)), 0)
 
 
 class _Pieces(NamedTuple):
@@ -52,11 +66,11 @@ def encoded_headers(headers: Iterable[tuple[str, bytes | None]]) -> bytes:
 
 
 def letters_of(writer: EmailWriter) -> Any:
-    """Return an array of :class:`Letter`, one for each of :data:`KNOWN`, as `writer` writes them."""
-    return (Letter * len(KNOWN))(*(_letter(writer, variant, reason) for variant, reason in KNOWN))
+    """Return an array of :class:`Letter`, one for each of :data:`GROUNDS`, as `writer` writes them."""
+    return (Letter * len(GROUNDS))(*(_letter(writer, each) for each in GROUNDS))
 
 
-def _letter(writer: EmailWriter, variant: Variant, reason: Reason) -> Letter:
+def _letter(writer: EmailWriter, grounds: Grounds) -> Letter:
     marks = {
         writer.id_of(_OFFSET).encode(): _EMAIL_ID,
         b"%d" % _MARKS.action_id: _ACTION_ID,
@@ -64,7 +78,8 @@ def _letter(writer: EmailWriter, variant: Variant, reason: Reason) -> Letter:
         writer.moment(_DECIDED_AT): _MOMENT,
         _ORIGINAL_MARK: _ORIGINAL,
     }
-    value, headers = writer.write(_OFFSET, _MARKS, _ORIGINAL_MARK, (), variant, reason, None, _DECIDED_AT)
+    letter, lookup = decide(*grounds), grounds[1]
+    value, headers = writer.write(_OFFSET, _MARKS, _ORIGINAL_MARK, (), *letter, lookup, _DECIDED_AT)
     of_value, of_headers = _cut(value, marks), _cut(encoded_headers(headers), marks)
     return Letter(of_value.array, of_value.length, of_headers.array, of_headers.length, len(headers))
 

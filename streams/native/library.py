@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import (
+    CFUNCTYPE,
     POINTER,
     Structure,
     c_char_p,
@@ -94,11 +95,17 @@ class Letter(Structure):
     )
 
 
+#: ``cs_decide``: takes a key with its length, an organisation, and milliseconds since the epoch. A plain
+#: function that is called while the lock of the interpreter is free.
+Decide = CFUNCTYPE(c_int64, c_void_p, c_int64, c_int64, c_int64)
+
+
 class Partition(Structure):
     """``cs_partition``: what does not change from one pass over a partition to the next."""
 
     _fields_ = (
         ("letters", POINTER(Letter)),
+        ("letter_count", c_int64),
         ("id_prefix", c_char_p),
         ("id_prefix_length", c_int64),
         ("confirm_stage", c_char_p),
@@ -106,6 +113,7 @@ class Partition(Structure):
         ("repeat_stage", c_char_p),
         ("repeat_stage_length", c_int64),
         ("index", c_void_p),
+        ("decide", Decide),
     )
 
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 from aiokafka import TopicPartition
 from aiokafka.record.default_records import DefaultRecordBatch
 
@@ -19,10 +20,6 @@ from streams.messages.no_letter import why_no_letter
 from streams.native.email_batch import EmailBatch, ProduceBatch
 from streams.native.email_pass import NativePartition, NativePass, Stop
 from streams.native.fetches import records_in
-from streams.native.letters import KNOWN
-
-#: By the variant of an email that the pass has written: its reason.
-_REASONS = {str(variant): str(reason) for variant, reason in KNOWN}
 
 #: After a fetch with so many unusual records, of which more than three in four are unusual, so many fetches
 #: are not tried.
@@ -31,6 +28,23 @@ _MANY, _UNTRIED = 32, 7
 #: Is told the path that actions took ("native" or "python"), why not the native one ("" where it did), and
 #: how many.
 CountPaths = Callable[[str, str, int], None]
+
+
+class _Lookup(msgspec.Struct):
+    outcome: str
+    cause: str | None
+
+
+class _Email(msgspec.Struct):
+    """Of an email: what it is counted by."""
+
+    variant: str
+    reason: str
+    orgId: int
+    lookup: _Lookup | None
+
+
+_read_email = msgspec.json.Decoder(_Email).decode
 
 
 class NativePasses:
@@ -68,8 +82,8 @@ class NativePasses:
     def begin(self, fetched: Fetched, next_offset: int) -> _Pass | None:
         """Begin a pass at an offset; None while there is more than one epoch, or the clock is wrong.
 
-        None also for some fetches after one with hardly any usual record, as when no status is known: to stop
-        at each record costs more than to leave them all to the path in Python.
+        None also for some fetches after one with hardly any usual record, as when each status has to be asked
+        for: to stop at each record costs more than to leave them all to the path in Python.
         """
         now = self._now()
         if math.isnan(now):
@@ -193,13 +207,14 @@ class _Pass:
 
 
 def _emails_in(batch: ProduceBatch, topic: str) -> Iterator[tuple[bytes, tuple[int, Result]]]:
-    """Give the id of each email in a batch, its place in it, and the result that it is if a pass made it."""
+    """Give the id of each email in a batch, its place in it, and the result that it is."""
     if not batch.record_count():
         return
     for at, record in enumerate(DefaultRecordBatch(bytes(batch.emails.sealed(0, 0, 0)))):
         headers: dict[str, Any] = dict(record.headers)
-        variant, org_id = headers["variant"].decode(), int(record.key.partition(b":")[0])
-        outcome = Emailed(variant, _REASONS[variant], "", "", org_id)
+        email = _read_email(record.value)
+        asked = (email.lookup.outcome, email.lookup.cause or "") if email.lookup else ("", "")
+        outcome = Emailed(email.variant, email.reason, *asked, email.orgId)
         outgoing = Outgoing(topic, record.key, record.value, list(record.headers))
         yield headers["ce_id"], (at, Result(outgoing, outcome))
 

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from streams.delivery.epochs import Epochs
 from streams.delivery.fetched_lane import FetchedLane
 from streams.messages.email import EmailWriter
-from streams.native.email_pass import NativePartition
+from streams.native.email_pass import NativePartition, WithoutAsking
 from streams.native.fetches import Gathering
 from streams.native.library import NotBuilt, load
 from streams.native.passes import CountPaths, NativePasses
@@ -48,6 +48,7 @@ class NativeLanes:
         room: Callable[[], int],
         understood: Callable[[int], None],
         statuses: Callable[[], PartitionStatuses | None],
+        without_asking: WithoutAsking,
         epochs: Callable[[], Epochs],
     ) -> Callable[..., FetchedLane]:
         """Return what makes the lane of a partition of the actions.
@@ -58,6 +59,7 @@ class NativeLanes:
             room: bytes that a batch of emails may have.
             understood: told how many actions were understood.
             statuses: gives those that are known of this partition.
+            without_asking: decides where a status is not known, as the path in Python would.
             epochs: of this partition; asked when the lane has its first records.
         """
 
@@ -65,9 +67,8 @@ class NativeLanes:
             if epochs().starts:
                 return None
             writer = EmailWriter(*place)
-            return NativePartition(
-                self._library, writer, self.index, statuses, self._settings.confirm_repeats_at
-            )
+            repeats_at = self._settings.confirm_repeats_at
+            return NativePartition(self._library, writer, self.index, statuses, without_asking, repeats_at)
 
         passes = NativePasses(
             partition,

@@ -66,7 +66,8 @@ class IndexedRows:
     def get(self, partition: int, key: bytes) -> bytes | None:
         """Return the raw row of `key`, and note it."""
         raw = self._rows.get(partition, key)
-        self._note(partition, {key: raw})
+        if raw is not None:  # else the index has none, either
+            self._note(partition, {key: raw})
         return raw
 
     def put(

@@ -72,6 +72,7 @@ class FakeLookups:
         self.open: list[asyncio.Future[LookupOutcome]] = []
         self.reply: Callable[[Question], Answer] = self._later
         self.fast_ones: set[int] = set()
+        self.unasked: Callable[[int], LookupOutcome | str | None] = lambda _: "ask"
 
     def ask(self, question: Question) -> Answer:
         self.questions.append(question)

@@ -66,6 +66,7 @@ async def test_an_organisation_without_a_lookup_has_no_answer(opened: Opens) -> 
     """None, neither an outcome nor a future, and nothing is opened for it."""
     lookups = opened(policies(), Crms().client_for)
     assert lookups.ask(of(310)) is None
+    assert lookups.unasked(310) is None
     assert lookups.is_fast(310)
     assert list(lookups) == []
 

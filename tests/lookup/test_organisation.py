@@ -343,6 +343,23 @@ async def test_the_probe_runs_in_the_background_and_alone() -> None:
         assert key.tally.answers[POLICY.minimum_calls] == (310, EXISTING, pytest.approx(0.3))
 
 
+async def test_what_an_open_breaker_answers_is_known_without_asking() -> None:
+    """Never while it is closed, or the next to ask may probe; and to say it changes nothing."""
+    async with lookup(Does(NEUTRAL, after=0.3), Does(HEALTHY)) as key:
+        said = [key.lookup.unasked()]
+        await opened(key)
+        said.append(key.lookup.unasked())
+        await asyncio.sleep(1.0)
+        said.append(key.lookup.unasked())  # the pause has ended
+        key.lookup.ask(person(1))
+        said.append(key.lookup.unasked())  # the probe is out
+        await asyncio.sleep(0.4)
+        said += [key.lookup.unasked(), key.lookup.unasked()]  # it has said nothing
+        assert said == ["ask", CIRCUIT_OPEN, "ask", CIRCUIT_OPEN, "ask", "ask"]
+        assert len(key.service.asked) == 1
+    assert key.lookup.unasked() == "ask"
+
+
 async def test_a_probe_that_says_nothing_lets_the_next_ask_probe() -> None:
     """A neutral answer leaves it half-open with the place free."""
     async with lookup(Does(NEUTRAL), Does(HEALTHY)) as key:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from streams.actions.dead_letter import DeadLetterLimit
 from streams.actions.processor import ActionProcessor
@@ -14,7 +14,7 @@ from streams.messages.decode import Cause, LookupOutcome, Outcome, Undecodable, 
 from streams.messages.email import EmailWriter
 from streams.native.build import build, library_path
 from streams.native.email_batch import EmailBatch
-from streams.native.email_pass import NativePartition, NativePass
+from streams.native.email_pass import NativePartition, NativePass, WithoutAsking
 from streams.native.library import load
 from streams.native.status_index import PartitionStatuses, StatusIndex
 
@@ -32,6 +32,27 @@ def library() -> Any:
     return load(installed if installed.exists() else build(FOLDER))
 
 
+_CIRCUIT_OPEN = LookupOutcome(Outcome.ERROR, Cause.CIRCUIT_OPEN)
+
+
+class NoLookups:
+    """Answers at once: odd organisations have no lookup, and the breaker of all others is open."""
+
+    def __init__(self, probed: Callable[[int], bool] = lambda org_id: org_id % 5 == 0) -> None:
+        """Let those organisations be due for a probe for which `probed` is true."""
+        self._probed = probed
+
+    def ask(self, question: Any) -> LookupOutcome | None:
+        return None if question.org_id % 2 else _CIRCUIT_OPEN
+
+    def unasked(self, org_id: int) -> LookupOutcome | Literal["ask"] | None:
+        """Return what is known without asking."""
+        return "ask" if self._probed(org_id) else None if org_id % 2 else _CIRCUIT_OPEN
+
+    def is_fast(self, _: int) -> bool:
+        return False
+
+
 class KnownStatuses:
     """Statuses of one partition, for both paths; the table has each of them, and the index those that fit."""
 
@@ -40,6 +61,7 @@ class KnownStatuses:
         self.index = StatusIndex(of_library or library(), index_bytes)
         self.native = PartitionStatuses(self.index)
         self.away = False
+        self.lookups = NoLookups()  # of whom is missing
 
     def put(self, key: bytes, subscribed: bool) -> None:
         self.rows[key] = subscribed
@@ -65,19 +87,9 @@ def key_of(value: bytes | None) -> bytes | None:
     return None if action is None else status_key(action.org_id, action.contact_ref)
 
 
-class NoLookups:
-    """Answers at once: odd organisations have no lookup, and that of all others has failed."""
-
-    def ask(self, question: Any) -> LookupOutcome | None:
-        return None if question.org_id % 2 else LookupOutcome(Outcome.ERROR, Cause.CIRCUIT_OPEN)
-
-    def is_fast(self, _: int) -> bool:
-        return False
-
-
 def processor(statuses: KnownStatuses) -> ActionProcessor:
     """Return the path in Python. It never stops: a person has accepted every dead letter."""
-    lookups: Any = NoLookups()
+    lookups: Any = statuses.lookups
     limit = DeadLetterLimit(1.0, TOPIC, PARTITION)
     limit.accept(1 << 63)
     return ActionProcessor(
@@ -85,7 +97,7 @@ def processor(statuses: KnownStatuses) -> ActionProcessor:
         PARTITION,
         emails_topic="emails",
         dead_letters_topic="dlq",
-        subscribed=lambda _, key, __: statuses.rows.get(key),
+        subscribed=lambda _, key, __: None if statuses.away else statuses.rows.get(key),
         lookups=lookups,
         now=lambda: NOW,
         lookups_most=100,
@@ -104,13 +116,19 @@ def native_pass(
     next_offset: int = 0,
     aborted: Iterable[tuple[int, int]] = (),
     repeats_at: str | None = None,
+    without_asking: WithoutAsking | None = None,
     most_emails: int = 1 << 31,
 ) -> NativePass:
     """Return a pass over `log` that has not begun."""
     made = of_library or library()
     return NativePass(
         NativePartition(
-            made, writer or EmailWriter(TOPIC, PARTITION), statuses.index, statuses.known, repeats_at
+            made,
+            writer or EmailWriter(TOPIC, PARTITION),
+            statuses.index,
+            statuses.known,
+            without_asking or processor(statuses).without_asking,
+            repeats_at,
         ),
         log,
         batch or EmailBatch(made, BATCH_ROOM),

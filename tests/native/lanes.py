@@ -97,7 +97,12 @@ async def taken(
         made = library()
         more["passes"] = NativePasses(
             lambda: NativePartition(
-                made, EmailWriter(TOPIC, PARTITION), statuses.index, statuses.known, None
+                made,
+                EmailWriter(TOPIC, PARTITION),
+                statuses.index,
+                statuses.known,
+                judge.without_asking,
+                None,
             ),
             TopicPartition(TOPIC, PARTITION),
             emails_topic="emails",

@@ -183,6 +183,43 @@ def test_a_missing_status_stops_the_pass_at_its_record() -> None:
     assert run.counted().outcomes.total() == 2
 
 
+@pytest.mark.parametrize(
+    ("org_id", "reason"),
+    [(2, "lookup_failed"), (3, "no_lookup"), (310, None)],
+    ids=["its breaker is open", "it has no lookup", "it may be probed"],
+)
+def test_a_missing_status_is_decided_natively_where_nobody_is_asked(org_id: int, reason: str | None) -> None:
+    """While its breaker is open, or where there is no lookup; an action that may probe a service is left."""
+    values = [action(orgId=org_id, actionId=number) for number in range(4)]
+    log, statuses = batches([sent(value) for value in values], 0, 0, 4), KnownStatuses()
+    assert differences(log, statuses) == []
+    judged = natively(log, statuses)
+    assert (judged.natively, judged.whys) == ((4, {}) if reason else (0, {"STATUS": 4}))
+    assert {outcome.reason for outcome in judged.outcomes} == {reason or "lookup_failed"}
+
+
+def test_a_status_that_the_index_gave_up_is_read_in_the_table() -> None:
+    """A cache that is too small, or not filled yet, costs no stop, and changes no letter."""
+    values = [good_action(number).value for number in range(40)]
+    statuses = known(values)
+    statuses.native.forget_all()
+    log = batches([sent(value) for value in values], 0, 0, 40)
+    assert differences(log, statuses) == []
+    assert natively(log, statuses).natively == 40
+
+
+def test_an_action_whose_status_cannot_be_read_is_left_to_python() -> None:
+    """An error on the way to the status ends no pass: the path in Python meets it at that record, too."""
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("no table")
+
+    statuses, value = KnownStatuses(), good_action(1).value
+    log = batches([sent(value), sent(None)], 0, 0, 2)
+    run = native_pass(log, statuses, without_asking=fails)
+    assert (run.go_on(), run.why, run.go_on()) == (Stop.RECORD, Why.STATUS, Stop.END)
+
+
 def test_what_is_forgotten_between_two_steps_is_not_known_in_the_second() -> None:
     """Statuses that are forgotten while a pass waits, or whose store is away, are missing then."""
     values = [good_action(1).value, b"{}", good_action(1).value]
@@ -198,6 +235,7 @@ def test_what_is_forgotten_between_two_steps_is_not_known_in_the_second() -> Non
     statuses.away = False
     assert native_pass(log, statuses, next_offset=2).go_on() is Stop.END
     statuses.native.forget_all()
+    statuses.rows.clear()
     assert native_pass(log, statuses, next_offset=2).go_on() is Stop.RECORD
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from streams.actions.decision import decide
-from streams.messages.decode import Action
+from streams.actions.decision import Grounds, decide
+from streams.messages.decode import Action, Cause, LookupOutcome, Outcome
 from streams.messages.email import EmailWriter
-from streams.native.letters import KNOWN, encoded_headers, letters_of
+from streams.native.letters import GROUNDS, encoded_headers, letters_of, number_of
 
 ACTION = Action(7, -310, "ref", "a@example.org")
 ORIGINAL, MOMENT = b'{"x":"\xc3\xa9"}', 1_790_000_000.5
@@ -24,12 +24,12 @@ def put_together(pieces: Any, count: int, by_kind: list[bytes]) -> bytes:
     return b"".join(texts)
 
 
-@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("grounds", GROUNDS, ids=lambda each: decide(*each)[1])
 @pytest.mark.parametrize("writer", [EmailWriter("actions", 0), EmailWriter("a.b_c-d", 12, 3)])
-def test_the_pieces_of_a_letter_make_the_letter(known: bool, writer: EmailWriter) -> None:
-    """Value and headers, for each status, partition and epoch."""
-    letter = letters_of(writer)[known]
-    value, headers = writer.write(9, ACTION, ORIGINAL, (), *decide(known, None), None, MOMENT)
+def test_the_pieces_of_a_letter_make_the_letter(grounds: Grounds, writer: EmailWriter) -> None:
+    """Value and headers, for each ground, partition and epoch."""
+    letter = letters_of(writer)[number_of(grounds) - 1]
+    value, headers = writer.write(9, ACTION, ORIGINAL, (), *decide(*grounds), grounds[1], MOMENT)
     by_kind = [
         b"",
         writer.id_of(9).encode(),
@@ -43,6 +43,9 @@ def test_the_pieces_of_a_letter_make_the_letter(known: bool, writer: EmailWriter
     assert letter.header_count == len(headers)
 
 
-def test_the_letters_are_those_of_the_decision_table() -> None:
-    """The first is for somebody who is not subscribed, the second for a subscriber."""
-    assert (decide(False, None), decide(True, None)) == KNOWN
+def test_a_lookup_s_answer_has_no_letter_in_the_table() -> None:
+    """Only what is known without asking has one: a status, an open breaker, that there is no lookup."""
+    answers = [LookupOutcome(Outcome.EXISTING), LookupOutcome(Outcome.NON_EXISTING)]
+    answers += [LookupOutcome(Outcome.ERROR, cause) for cause in Cause if cause is not Cause.CIRCUIT_OPEN]
+    assert [number_of((None, answer)) for answer in answers] == [0] * len(answers)
+    assert [number_of(grounds) for grounds in GROUNDS] == [1, 2, 3, 4]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from streams.lookup.breaker import State
-from streams.lookup.organisation import LookupObserver
+from streams.lookup.observer import LookupObserver
 from streams.messages.decode import Cause, LookupOutcome, Outcome
 from streams.observability.quantile import quantile
 
