@@ -157,7 +157,7 @@ class Pass(Protocol):
     """A pass over one fetch. No method waits."""
 
     def go_on(self, batch: EmailsBatch, most: int) -> Step:
-        """Write emails into `batch`, at most so many more; stop at what is not to be judged here."""
+        """Write emails into `batch`, at most `most` more; stop at what is not to be judged here."""
         ...
 
     def counted(self, many: Many) -> None:

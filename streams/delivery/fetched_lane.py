@@ -99,14 +99,18 @@ class FetchedLane(Lane):
                 return True
             if self._inbox or not self._behind:
                 return False
-            done = self._begin_next()
+            done = self._begin_next(left)
             if done is None:
                 return False
             left -= done
         return True
 
-    def _begin_next(self) -> int | None:
-        """Do one step with what follows the inbox; return how many records it took. None: no room now."""
+    def _begin_next(self, most: int) -> int | None:
+        """Do one step with what follows the inbox, of at most so many emails where a pass does it.
+
+        Returns:
+            How many records it took. None: there is no room now.
+        """
         first = self._behind[0]
         if not isinstance(first, Fetched):
             self._behind.popleft()
@@ -135,7 +139,7 @@ class FetchedLane(Lane):
             if self._pass is None:
                 self._leave(first)
                 return self._to_inbox(self._passes.records(first, tracker.position))
-        return self._go_on(first, self._pass, room)
+        return self._go_on(first, self._pass, min(room, most))
 
     def _go_on(self, fetched: Fetched, over: Pass, room: int) -> int:
         self._put_in()

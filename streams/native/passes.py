@@ -178,7 +178,7 @@ class NativePasses:
         if stop is Stop.BATCH:
             return self._rest(native, fetched, native.next_offset, taken, held, "batch")
         if stop is Stop.NO_ROOM:
-            return Step(native.next_offset, taken, held, (), is_full=True)
+            return Step(native.next_offset, taken, held, (), is_full=state.count < count + most)
         return Step(max(native.next_offset, fetched.offset + 1), taken, held, (), is_last=True)
 
     def _rest(

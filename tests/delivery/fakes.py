@@ -371,9 +371,9 @@ class FakePass:
                 return Step(record.offset, taken, held, [record])
             result = _result(record)
             if (email := result.outgoing) is not None:
-                if emails == most or not batch.append(
-                    timestamp=0, key=email.key, value=email.value, headers=[]
-                ):
+                if emails == most:
+                    return Step(record.offset, taken, held, ())
+                if not batch.append(timestamp=0, key=email.key, value=email.value, headers=[]):
                     return Step(record.offset, taken, held, (), is_full=True)
                 emails += 1
                 held += len(email.value or b"")

@@ -11,6 +11,7 @@ import pytest
 
 from streams.delivery import commit_metadata
 from streams.delivery.fetched import Fetched, InBatch, Run
+from streams.delivery.fetched_lane import FetchedLane
 from streams.delivery.results import Release
 from streams.delivery.transaction import Outgoing, Position
 from tests.delivery.fakes import (
@@ -100,6 +101,18 @@ async def test_what_many_passes_have_judged_is_few_batches(opened: Opens) -> Non
     assert bench.log.offsets == [0, 1, 2]
     assert all(type(each) is InBatch for each in given[0])
     assert len({id(each.batch) for each in given[0] if isinstance(each, InBatch)}) == 1
+
+
+async def test_a_long_fetch_is_judged_in_slices(opened: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One fetch keeps other tasks waiting for no more than a slice, and a slice's end ends no batch."""
+    monkeypatch.setattr(FakeBatch, "ROOM", 10 * FetchedLane.SLICE)
+    bench = await opened(ready=10 * FetchedLane.SLICE)
+    given = commits(bench)
+    bench.lane.offer(known(*range(3 * FetchedLane.SLICE)))
+    assert len(bench.processor.asked) == FetchedLane.SLICE
+    await soon()
+    assert bench.log.offsets == list(range(3 * FetchedLane.SLICE))
+    assert [len(each) for each in given] == [1, 1]  # the first slice, and the other two
 
 
 async def test_a_lane_without_work_has_no_batch(opened: Opens) -> None:
