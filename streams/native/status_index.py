@@ -1,4 +1,4 @@
-"""The statuses that the native pass knows: a cache of the table in memory of a fixed size.
+"""The statuses that the native pass knows: a cache of the table in memory that grows up to a bound.
 
 A status that is missing here is asked of the table, so any may be given up at any time. What is here must be
 what the table has at that moment: whoever changes the table changes the index first
@@ -23,7 +23,7 @@ class StatusIndex:
     """Memory for the statuses of all partitions of a worker. Any thread may use it."""
 
     def __init__(self, library: Any, most_bytes: int) -> None:
-        """Take at most `most_bytes` of memory, 16 for each status.
+        """Take at most `most_bytes` of memory for entries: 20 to 28 for each status that is known.
 
         Raises:
             MemoryError: there is not so much.
@@ -48,7 +48,25 @@ class PartitionStatuses:
         self._index = index  # whose memory must stay
         self._random_bytes = random_bytes
         self._library, self._pointer = index._library, index.pointer
-        self.forget_all()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._secret = self._random_bytes(_SECRET)
+        self._library.cs_index_use(self._pointer, self._secret)
+        self._given_up_before = self._library.cs_index_given_up(self._pointer, self._secret)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_given_up_before"):
+            self._library.cs_index_release(self._pointer, self._secret)
+
+    @property
+    def given_up(self) -> int:
+        """Entries that were given up for want of room since all were forgotten last.
+
+        0: what was put and not forgotten is there. Another partition's entries may be counted, too, so more
+        than 0 says nothing of one key. Read it after the look-up that it is to vouch for.
+        """
+        return int(self._library.cs_index_given_up(self._pointer, self._secret)) - self._given_up_before
 
     @property
     def secret(self) -> bytes:
@@ -74,7 +92,8 @@ class PartitionStatuses:
 
     def forget_all(self) -> None:
         """Forget all statuses of this partition."""
-        self._secret = self._random_bytes(_SECRET)
+        self._library.cs_index_release(self._pointer, self._secret)
+        self._begin()
 
     def subscribed(self, key: bytes, now: float) -> bool | None:
         """Return the status of a key at `now` (seconds since the epoch); None where it is not known here."""

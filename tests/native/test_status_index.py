@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,11 +27,13 @@ class Model(RuleBasedStateMachine):
     """Two partitions in an index that is much too small, beside what would be right."""
 
     partitions = Bundle("partitions")
+    #: Memory: in the first case entries are given up, in the second one the index grows several times.
+    most_bytes = 3 * BUCKET
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 1_790_000_000.0
-        self.index = StatusIndex(library(), 3 * BUCKET)
+        self.index = StatusIndex(library(), self.most_bytes)
         self.right: dict[PartitionStatuses, dict[bytes, tuple[bool, float | None]]] = {}
 
     @rule(target=partitions)
@@ -82,9 +86,35 @@ class Model(RuleBasedStateMachine):
                     assert known is subscribed
                     assert expires_at is None or expires_at > self.now
 
+    @invariant()
+    def what_is_missing_was_given_up(self) -> None:
+        for partition, rows in self.right.items():
+            missing = any(
+                partition.subscribed(key, self.now) is None
+                for key, (_, expires_at) in rows.items()
+                if expires_at is None or expires_at > self.now + 1
+            )
+            assert not missing or partition.given_up > 0
 
-Model.TestCase.settings = settings(max_examples=50, stateful_step_count=30)
-TestModel = Model.TestCase
+
+class GrowingModel(Model):
+    """The same in an index that begins small, and has room for all."""
+
+    most_bytes = 1 << 16
+
+    @rule(partition=Model.partitions, subscribed=st.booleans())
+    def put_all(self, partition: PartitionStatuses, subscribed: bool) -> None:
+        for key in KEYS:
+            self.put(partition, key, subscribed, None)
+
+    @invariant()
+    def nothing_is_given_up(self) -> None:
+        for partition in self.right:
+            assert partition.given_up == 0
+
+
+Model.TestCase.settings = GrowingModel.TestCase.settings = settings(max_examples=50, stateful_step_count=30)
+TestModel, TestGrowingModel = Model.TestCase, GrowingModel.TestCase
 
 
 def test_a_status_is_kept_as_long_as_there_is_room() -> None:
@@ -95,6 +125,52 @@ def test_a_status_is_kept_as_long_as_there_is_room() -> None:
     said = [statuses.subscribed(b"1:%d" % number, 1.0) for number in range(20_000)]
     assert said.count(None) < 400
     assert all(each in (None, number % 3 == 0) for number, each in enumerate(said))
+
+
+def test_what_is_given_up_for_want_of_room_is_counted() -> None:
+    """Nothing is given up while there is room; after that the count says so, until all are forgotten."""
+    statuses = PartitionStatuses(StatusIndex(library(), 1 << 16))
+    put = 0
+    while statuses.given_up == 0:
+        put += 1
+        statuses.put(b"1:%d" % put, True, None)
+    assert put > 2_000  # of 4,096 slots
+    missing = sum(statuses.subscribed(b"1:%d" % number, 1.0) is None for number in range(1, put + 1))
+    assert missing == statuses.given_up == 1
+    statuses.forget_all()
+    assert statuses.given_up == 0
+
+
+def test_an_index_takes_memory_for_the_statuses_that_it_knows() -> None:
+    """However much it may take, 100,000 statuses take some 28 bytes each, and a page for each of its parts."""
+    page, before = resource.getpagesize(), _resident_pages()
+    statuses = PartitionStatuses(StatusIndex(library(), 256 << 20))
+    for number in range(100_000):
+        statuses.put(b"1:%d" % number, True, None)
+    assert (_resident_pages() - before) * page < 28 * 100_000 + (512 + 256) * page
+    assert all(statuses.subscribed(b"1:%d" % number, 1.0) for number in range(100_000))
+
+
+def _resident_pages() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+def test_what_was_forgotten_leaves_its_room_to_others() -> None:
+    """Partitions that come and go do not cost those that stay a status, although the index would be full."""
+    index = StatusIndex(library(), 1 << 20)
+    stays = PartitionStatuses(index, lambda _: bytes(16))
+    for number in range(10_000):
+        stays.put(b"1:%d" % number, True, None)
+    for turn in range(1, 11):
+        goes = PartitionStatuses(index, lambda _, turn=turn: bytes([turn] * 16))  # type: ignore[misc]  # the default binds it now
+        for number in range(10_000):
+            goes.put(b"1:%d" % number, False, None)
+        assert goes.given_up == 0
+        if turn % 2:
+            goes.forget_all()
+        del goes
+    assert stays.given_up == 0
+    assert all(stays.subscribed(b"1:%d" % number, 1.0) for number in range(10_000))
 
 
 @pytest.mark.parametrize("most_bytes", [0, 1, BUCKET, 10 * BUCKET + 5])
