@@ -94,7 +94,7 @@ def natively(rows: dict[bytes, bool]) -> Callable[[int, bytes], int]:
     index = StatusIndex(library, 1 << 20)
     statuses = PartitionStatuses(index)
     for key, subscribed in rows.items():
-        statuses.put(key, subscribed, None)
+        statuses.put({key: (subscribed, None)})
     partition = NativePartition(
         library, EmailWriter(TOPIC, PARTITION), index, lambda: statuses, lambda *_: None, None
     )

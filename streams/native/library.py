@@ -186,6 +186,7 @@ class Survey(Structure):
 
 
 _KEY = (c_void_p, c_char_p, c_char_p, c_size_t)  # index, secret, and a key with its length
+_KEYS = (c_void_p, c_char_p, c_char_p, c_char_p, c_uint64)  # keys in a row, the length of each, their number
 #: By name of a function: the type of its result, and those of its arguments. These may take long: the
 #: interpreter's lock is let go of while they run.
 _LONG: dict[str, tuple[Any, tuple[Any, ...]]] = {
@@ -205,8 +206,8 @@ _SHORT: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "cs_index_use": (None, (c_void_p, c_char_p)),
     "cs_index_release": (None, (c_void_p, c_char_p)),
     "cs_index_given_up": (c_uint64, (c_void_p, c_char_p)),
-    "cs_index_put": (None, (*_KEY, c_int64, c_int)),
-    "cs_index_forget": (None, _KEY),
+    "cs_index_put": (None, (*_KEYS, c_char_p, c_char_p)),
+    "cs_index_forget": (None, _KEYS),
     "cs_index_look_up": (c_int, (*_KEY, c_int64)),
     "cs_append": (c_int, (POINTER(Batch), c_int64, c_char_p, c_int64, c_char_p, c_int64)),
 }

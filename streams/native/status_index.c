@@ -304,15 +304,34 @@ static void forget(cs_index *index, const uint8_t *secret, cs_view key) {
     unlock(&found.of->lock);
 }
 
-CS_API void cs_index_put(
-    cs_index *index, const uint8_t *secret, const uint8_t *key, size_t length, int64_t expires_ms, int subscribed
-) {
-    put(index, secret, (cs_view){key, length}, expires_ms, subscribed);
+/* Several keys at once: their bytes one behind the other, and the length of each. */
+typedef struct {
+    const uint8_t *bytes;
+    const uint32_t *lengths;
+    uint64_t count;
+} key_list;
+
+static cs_view taken(key_list *keys) {
+    cs_view key = {keys->bytes, *keys->lengths++};
+    keys->bytes += key.length;
+    keys->count--;
+    return key;
 }
 
-/* Forgets what is known of a key. */
-CS_API void cs_index_forget(cs_index *index, const uint8_t *secret, const uint8_t *key, size_t length) {
-    forget(index, secret, (cs_view){key, length});
+/* Notes statuses. `expires`: milliseconds since the epoch, or CS_NEVER, of each; `subscribed`: 0 or 1 of each. */
+CS_API void cs_index_put(
+    cs_index *index, const uint8_t *secret, const uint8_t *keys, const uint32_t *lengths, uint64_t count,
+    const int64_t *expires, const uint8_t *subscribed
+) {
+    for (key_list left = {keys, lengths, count}; left.count;)
+        put(index, secret, taken(&left), *expires++, *subscribed++);
+}
+
+/* Forgets what is known of some keys. */
+CS_API void cs_index_forget(
+    cs_index *index, const uint8_t *secret, const uint8_t *keys, const uint32_t *lengths, uint64_t count
+) {
+    for (key_list left = {keys, lengths, count}; left.count;) forget(index, secret, taken(&left));
 }
 
 int cs_index_get(cs_index *index, const uint8_t secret[CS_SECRET_BYTES], cs_view key, int64_t now_ms) {

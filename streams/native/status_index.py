@@ -8,7 +8,8 @@ what the table has at that moment: whoever changes the table changes the index f
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from streams.native.library import NEVER
@@ -73,22 +74,25 @@ class PartitionStatuses:
         """What the fingerprints are made with: no sender can make two keys with one fingerprint."""
         return self._secret
 
-    def put(self, key: bytes, subscribed: bool, expires_at: float | None) -> None:
-        """Note a status.
+    def put(self, rows: Mapping[bytes, tuple[bool, float | None]]) -> None:
+        """Note statuses.
 
         Args:
-            key: ``orgId:contactRef``.
-            subscribed: what the table says.
-            expires_at: until when, in seconds since the epoch; None: it does not expire. Here it may expire
-                up to a second earlier.
+            rows: by ``orgId:contactRef``: whether somebody is subscribed, and until when that holds, in
+                seconds since the epoch; None: it does not expire. Here it may expire up to a second earlier.
         """
-        # A row may name any number: one beyond what a float holds in milliseconds is infinite.
-        expires_ms = NEVER if expires_at is None else int(max(0.0, min(expires_at * 1000, _LATEST_MS)))
-        self._library.cs_index_put(self._pointer, self._secret, key, len(key), expires_ms, subscribed)
+        expires = [_milliseconds(expires_at) for _, expires_at in rows.values()]
+        self._library.cs_index_put(
+            self._pointer,
+            self._secret,
+            *_packed(rows),
+            struct.pack(f"{len(rows)}q", *expires),
+            bytes([subscribed for subscribed, _ in rows.values()]),
+        )
 
-    def forget(self, key: bytes) -> None:
-        """Forget the status of a key."""
-        self._library.cs_index_forget(self._pointer, self._secret, key, len(key))
+    def forget(self, keys: Collection[bytes]) -> None:
+        """Forget the statuses of some keys."""
+        self._library.cs_index_forget(self._pointer, self._secret, *_packed(keys))
 
     def forget_all(self) -> None:
         """Forget all statuses of this partition."""
@@ -99,3 +103,13 @@ class PartitionStatuses:
         """Return the status of a key at `now` (seconds since the epoch); None where it is not known here."""
         found = self._library.cs_index_look_up(self._pointer, self._secret, key, len(key), int(now * 1000))
         return None if found < 0 else bool(found)
+
+
+def _milliseconds(expires_at: float | None) -> int:
+    # A row may name any number: one beyond what a float holds in milliseconds is infinite.
+    return NEVER if expires_at is None else int(max(0.0, min(expires_at * 1000, _LATEST_MS)))
+
+
+def _packed(keys: Collection[bytes]) -> tuple[bytes, bytes, int]:
+    """Return keys as C takes them: their bytes, the length of each, and how many they are."""
+    return b"".join(keys), struct.pack(f"{len(keys)}I", *map(len, keys)), len(keys)

@@ -59,8 +59,7 @@ class IndexedRows:
         """Note all rows that a partition has now, some at a time with `rest` seconds between."""
         keys = self._rows.keys(partition)
         while some := list(islice(keys, self.FILL_SIZE)):
-            for key in some:
-                self.get(partition, key)
+            self._note(partition, {key: self._rows.get(partition, key) for key in some})
             await asyncio.sleep(rest)
 
     def get(self, partition: int, key: bytes) -> bytes | None:
@@ -76,8 +75,7 @@ class IndexedRows:
         """Apply `changes`, and note them."""
         statuses = self.statuses(partition)
         if statuses is not None:
-            for key in changes:
-                statuses.forget(key)
+            statuses.forget(changes.keys())
         self._rows.put(partition, changes, contained)
         self._note(partition, changes)
 
@@ -85,13 +83,15 @@ class IndexedRows:
         statuses = self.statuses(partition)
         if statuses is None:  # the store was not written, or cannot be read
             return
+        known: dict[bytes, tuple[bool, float | None]] = {}
         for key, raw in raw_rows.items():
             try:
                 row = None if raw is None else decode_row(raw)
             except msgspec.DecodeError:
                 row = None
             if row is not None:
-                statuses.put(key, row.subscribed, row.expires_at)
+                known[key] = row.subscribed, row.expires_at
+        statuses.put(known)
 
     def keys(self, partition: int) -> Iterator[bytes]:
         """Walk over the keys of a partition."""

@@ -65,7 +65,7 @@ class KnownStatuses:
 
     def put(self, key: bytes, subscribed: bool) -> None:
         self.rows[key] = subscribed
-        self.native.put(key, subscribed, None)
+        self.native.put({key: (subscribed, None)})
 
     def known(self) -> PartitionStatuses | None:
         """Return what the native pass may know now."""

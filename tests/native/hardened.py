@@ -49,10 +49,10 @@ def main(path: Path, records: int) -> int:
 def _use_index(statuses: PartitionStatuses) -> None:
     for number in range(5_000):
         key = b"%d" % number * (number % 9)
-        statuses.put(key, number % 2 == 0, None if number % 3 else number)
+        statuses.put({key: (number % 2 == 0, None if number % 3 else number)})
         statuses.subscribed(key, 2.0)
         if number % 5 == 0:
-            statuses.forget(key)
+            statuses.forget([key])
 
 
 if __name__ == "__main__":

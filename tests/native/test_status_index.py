@@ -56,14 +56,14 @@ class Model(RuleBasedStateMachine):
     )
     def put(self, partition: PartitionStatuses, key: bytes, subscribed: bool, lifetime: float | None) -> None:
         expires_at = None if lifetime is None else self.now + lifetime
-        partition.put(key, subscribed, expires_at)
+        partition.put({key: (subscribed, expires_at)})
         self.right[partition][key] = subscribed, expires_at
         if expires_at is None or expires_at > self.now + 1:
             assert partition.subscribed(key, self.now) is subscribed
 
     @rule(partition=partitions, key=st.sampled_from(KEYS))
     def forget(self, partition: PartitionStatuses, key: bytes) -> None:
-        partition.forget(key)
+        partition.forget([key])
         self.right[partition].pop(key, None)
         assert partition.subscribed(key, self.now) is None
 
@@ -121,7 +121,7 @@ def test_a_status_is_kept_as_long_as_there_is_room() -> None:
     """With twice the memory that the statuses need, all but about one in a hundred are kept."""
     statuses = PartitionStatuses(StatusIndex(library(), 2 * 16 * 20_000))
     for number in range(20_000):
-        statuses.put(b"1:%d" % number, number % 3 == 0, None)
+        statuses.put({b"1:%d" % number: (number % 3 == 0, None)})
     said = [statuses.subscribed(b"1:%d" % number, 1.0) for number in range(20_000)]
     assert said.count(None) < 400
     assert all(each in (None, number % 3 == 0) for number, each in enumerate(said))
@@ -133,7 +133,7 @@ def test_what_is_given_up_for_want_of_room_is_counted() -> None:
     put = 0
     while statuses.given_up == 0:
         put += 1
-        statuses.put(b"1:%d" % put, True, None)
+        statuses.put({b"1:%d" % put: (True, None)})
     assert put > 2_000  # of 4,096 slots
     missing = sum(statuses.subscribed(b"1:%d" % number, 1.0) is None for number in range(1, put + 1))
     assert missing == statuses.given_up == 1
@@ -142,11 +142,11 @@ def test_what_is_given_up_for_want_of_room_is_counted() -> None:
 
 
 def test_an_index_takes_memory_for_the_statuses_that_it_knows() -> None:
-    """However much it may take, 100,000 statuses take some 28 bytes each, and a page for each of its parts."""
+    """However much it may take, 100,000 statuses take 28 bytes each, and a page for each of its parts."""
     page, before = resource.getpagesize(), _resident_pages()
     statuses = PartitionStatuses(StatusIndex(library(), 256 << 20))
     for number in range(100_000):
-        statuses.put(b"1:%d" % number, True, None)
+        statuses.put({b"1:%d" % number: (True, None)})
     assert (_resident_pages() - before) * page < 28 * 100_000 + (512 + 256) * page
     assert all(statuses.subscribed(b"1:%d" % number, 1.0) for number in range(100_000))
 
@@ -160,11 +160,11 @@ def test_what_was_forgotten_leaves_its_room_to_others() -> None:
     index = StatusIndex(library(), 1 << 20)
     stays = PartitionStatuses(index, lambda _: bytes(16))
     for number in range(10_000):
-        stays.put(b"1:%d" % number, True, None)
+        stays.put({b"1:%d" % number: (True, None)})
     for turn in range(1, 11):
         goes = PartitionStatuses(index, lambda _, turn=turn: bytes([turn] * 16))  # type: ignore[misc]  # the default binds it now
         for number in range(10_000):
-            goes.put(b"1:%d" % number, False, None)
+            goes.put({b"1:%d" % number: (False, None)})
         assert goes.given_up == 0
         if turn % 2:
             goes.forget_all()
@@ -178,7 +178,7 @@ def test_the_smallest_index_is_one_bucket(most_bytes: int) -> None:
     """However little memory is set, the last status that was put is there."""
     statuses = PartitionStatuses(StatusIndex(library(), most_bytes))
     for key in KEYS:
-        statuses.put(key, True, None)
+        statuses.put({key: (True, None)})
         assert statuses.subscribed(key, 1.0) is True
 
 
@@ -192,10 +192,10 @@ def test_a_key_is_known_in_its_own_partition_only() -> None:
     """Each partition has a secret of its own: the same key in another one is another key."""
     index = StatusIndex(library(), 1 << 16)
     one, other = PartitionStatuses(index), PartitionStatuses(index)
-    one.put(b"310:a", True, None)
+    one.put({b"310:a": (True, None)})
     assert (one.subscribed(b"310:a", 1.0), other.subscribed(b"310:a", 1.0)) == (True, None)
-    other.put(b"310:a", False, None)
-    other.forget(b"310:a")
+    other.put({b"310:a": (False, None)})
+    other.forget([b"310:a"])
     assert one.subscribed(b"310:a", 1.0) is True
 
 
@@ -210,7 +210,7 @@ def test_a_pass_sees_whole_entries_while_another_thread_puts() -> None:
     def put() -> None:
         while not ended.is_set():
             for key, subscribed in rows.items():
-                statuses.native.put(key, subscribed, None)
+                statuses.native.put({key: (subscribed, None)})
 
     thread = threading.Thread(target=put)
     thread.start()
