@@ -45,9 +45,13 @@ def compiler(environ: Mapping[str, str] = os.environ) -> list[str]:
 
     Raises:
         NoCompiler: there is none of them.
+        BuildFailed: ``CC`` is no command.
     """
-    if named := environ.get("CC"):
-        return shlex.split(named)
+    if named := environ.get("CC", "").strip():
+        try:
+            return shlex.split(named)
+        except ValueError as exc:
+            raise BuildFailed(f"the variable CC is no command: {exc}: {named}") from None
     for name in ("cc", "gcc", "clang"):
         if (found := shutil.which(name, path=environ.get("PATH"))) is not None:
             return [found]
@@ -74,7 +78,7 @@ def build(
 
     Raises:
         NoCompiler: it is not there, and nothing can compile it.
-        BuildFailed: the compiler refused the sources, or the folder cannot be written.
+        BuildFailed: ``CC`` is no command, the compiler refused the sources, or the folder cannot be written.
     """
     path = library_path(folder, flags)
     if path.exists():

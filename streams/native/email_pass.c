@@ -193,16 +193,32 @@ static int take_record(cs_pass *pass, const cs_record *record) {
 
 /* ---- one batch ------------------------------------------------------------------------------------------- */
 
+/* The last aborted transaction of a batch's producer that begins at the batch or before it, among those sorted. */
+static int64_t last_begun(const cs_pass *pass) {
+    const cs_header *header = &pass->header;
+    int64_t from = 0, to = pass->aborted_count;
+    while (from < to) {
+        int64_t middle = from + (to - from) / 2;
+        const cs_aborted *each = pass->aborted + middle;
+        bool is_before = each->producer_id != header->producer_id ? each->producer_id < header->producer_id
+                                                                  : each->first_offset <= header->base_offset;
+        if (is_before) from = middle + 1;
+        else to = middle;
+    }
+    return from - 1;
+}
+
 /* Whether the records of a batch belong to an aborted transaction. `marker`: the batch ends one. */
 static bool is_aborted(cs_pass *pass, bool marker) {
     const cs_header *header = &pass->header;
     bool aborted = false;
-    for (int64_t i = 0; i < pass->aborted_count; i++) {
+    /* A marker ends all of the producer that have begun: those before one that has ended have ended, too. */
+    for (int64_t i = last_begun(pass); i >= 0; i--) {
         cs_aborted *each = pass->aborted + i;
-        if (each->state == 0 && each->first_offset <= header->base_offset) each->state = 1;
-        if (each->state != 1 || each->producer_id != header->producer_id) continue;
+        if (each->producer_id != header->producer_id || each->ended) break;
         aborted = true;
-        if (marker) each->state = 2;
+        if (!marker) break;
+        each->ended = 1;
     }
     return aborted && header->attributes & CS_TRANSACTIONAL;
 }

@@ -58,7 +58,7 @@ typedef struct {
 /* A transaction that was aborted, as the broker lists it: by its first offset, ascending. */
 typedef struct {
     int64_t producer_id, first_offset;
-    int64_t state; /* of the pass: 0 not met, 1 open, 2 ended */
+    int64_t ended; /* whether the pass has met its end */
 } cs_aborted;
 
 typedef struct {
@@ -67,7 +67,7 @@ typedef struct {
     const uint8_t *secret; /* of the index, CS_SECRET_BYTES */
     const uint8_t *fetched;
     int64_t fetched_length;
-    cs_aborted *aborted;
+    cs_aborted *aborted; /* sorted by producer, then by offset */
     int64_t aborted_count;
     const uint8_t *moment; /* of the decision, as text */
     int64_t moment_length;

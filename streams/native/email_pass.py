@@ -25,8 +25,6 @@ from streams.native.status_index import PartitionStatuses, StatusIndex
 _TALLIES, _SPANS = 512, 1_024
 # Their fields; ctypes would make an object for each.
 _TALLY, _SPAN = struct.Struct("3q"), struct.Struct("2q")
-#: The state of an aborted transaction that has ended, as email_pass.h has it.
-_ENDED = 2
 
 
 class Stop(IntEnum):
@@ -149,7 +147,7 @@ class NativePass:
         """
         self.batch = batch
         self._partition, self._fetched, self._inflate = partition, fetched, inflate
-        transactions = [Aborted(producer_id, first) for producer_id, first in aborted]
+        transactions = [Aborted(producer_id, first) for producer_id, first in sorted(aborted)]
         self._aborted = (Aborted * len(transactions))(*transactions)
         self._tallies, self._spans = (Tally * _TALLIES)(), (Span * _SPANS)()
         self._records = b""  # of an inflated batch
@@ -260,7 +258,7 @@ class NativePass:
             Where in `fetched` it begins (:func:`streams.kafka.record_batches.batches_from`), and producer id
             and first offset of each aborted transaction that has not ended before.
         """
-        open_ones = [(each.producer_id, each.first_offset) for each in self._aborted if each.state != _ENDED]
+        open_ones = [(each.producer_id, each.first_offset) for each in self._aborted if not each.ended]
         return self._state.at, open_ones
 
 

@@ -132,7 +132,7 @@ class Span(Structure):
 class Aborted(Structure):
     """``cs_aborted``: a transaction that was aborted."""
 
-    _fields_ = (("producer_id", c_int64), ("first_offset", c_int64), ("state", c_int64))
+    _fields_ = (("producer_id", c_int64), ("first_offset", c_int64), ("ended", c_int64))
 
 
 class Pass(Structure):
@@ -221,7 +221,7 @@ def load(path: Path | None = None) -> Any:
         path: of a library; None: the one that is built for this environment.
 
     Raises:
-        NotBuilt: it is not there, or cannot be loaded.
+        NotBuilt: it is not there, cannot be loaded, or has other functions or structures than these.
     """
     path = path or library_path()
     functions = {}
@@ -230,14 +230,15 @@ def load(path: Path | None = None) -> Any:
             for name, (result, arguments) in declared.items():
                 functions[name] = getattr(loaded, name)
                 functions[name].restype, functions[name].argtypes = result, arguments
-    except OSError:
+    except (OSError, AttributeError):  # or it has no such function
         raise NotBuilt(
             f"the native pass is not built, or not for this machine: {path} cannot be loaded. Remove that"
             " file if it is there, and build it with python -m streams.native.build"
         ) from None
     sizes = (c_uint64 * len(_STRUCTURES))()
     functions["cs_layout"](sizes)
-    assert [*sizes] == [ctypes.sizeof(each) for each in _STRUCTURES], (
-        "the structures are those of the headers"
-    )
+    if [*sizes] != [ctypes.sizeof(each) for each in _STRUCTURES]:
+        raise NotBuilt(
+            f"the native pass cannot be used: the structures of {path} have other sizes than those of Python"
+        )
     return SimpleNamespace(**functions)

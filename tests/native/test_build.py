@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,24 @@ def test_the_compiler_is_cc_gcc_clang_or_the_one_of_a_package(
         program(tmp_path, name, "exit 0")
         assert compiler(environ) == [str(tmp_path / name)]
     assert compiler(environ | {"CC": "python -m ziglang cc"}) == ["python", "-m", "ziglang", "cc"]
+
+
+@pytest.mark.parametrize("named", ['cc "-O2', "cc 'a", "cc \\"])
+def test_a_cc_that_is_no_command_is_told(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An open quote or escape in CC ends the build with one sentence that names the variable."""
+    monkeypatch.setattr(build, "build", partial(build.build, tmp_path, environ={"CC": named}))
+    assert build.main() == 1
+    assert "the variable CC is no command: No " in (said := capsys.readouterr().err)
+    assert said.endswith(f": {named}\n")
+
+
+def test_an_empty_cc_is_none(tmp_path: Path) -> None:
+    """A variable without a word in it names no compiler: one is looked for."""
+    cc = program(tmp_path, "cc", "exit 0")
+    for named in ("", " ", "\t"):
+        assert compiler({"PATH": str(tmp_path), "CC": named}) == [str(cc)]
 
 
 def test_it_is_compiled_once_and_loads(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import struct
+import time
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -361,6 +362,30 @@ def test_aborted_transactions_between_others_get_no_email(dice: random.Random) -
     aborted += open_ones.items()
     statuses = known(values)
     assert differences(log, statuses, aborted) == []
+
+
+@pytest.mark.parametrize("producers", [1, 3_000], ids=["one after the other", "all open at once"])
+def test_many_aborted_transactions_cost_little(producers: int) -> None:
+    """A fetch with thousands of them takes hardly longer than one of as many batches without any."""
+    log, aborted = b"", [(at % producers, at if producers > 1 else 2 * at) for at in range(3_000)]
+    for each in aborted if producers > 1 else ():
+        log += _as_transaction(batches([sent(None)], each[1], 0, 1), each[0], 0x10)
+    for at, each in enumerate(aborted):
+        if producers == 1:
+            log += _as_transaction(batches([sent(None)], each[1], 0, 1), 0, 0x10)
+        log += marker(3_000 + at if producers > 1 else each[1] + 1, each[0], 0)
+
+    def seconds(*listed: tuple[int, int]) -> float:
+        taken = []
+        for _ in range(5):
+            run = native_pass(log, KnownStatuses(), aborted=listed)
+            begin = time.thread_time()
+            assert run.go_on() is Stop.END
+            taken.append(time.thread_time() - begin)
+            assert run.ignored == (0, 0 if listed else 3_000)
+        return min(taken)
+
+    assert seconds(*aborted) < 4 * seconds() + 0.001
 
 
 def test_a_batch_with_a_damaged_record_is_left_to_python_as_a_whole() -> None:

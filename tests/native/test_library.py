@@ -10,7 +10,8 @@ import pytest
 from aiokafka.record.util import calc_crc32c
 
 from streams.messages.email import EmailWriter
-from streams.native.library import NotBuilt, load
+from streams.native.build import build, library_path
+from streams.native.library import _STRUCTURES, NotBuilt, load
 from tests.fuzz.mutations import good_action
 from tests.fuzz.wire import batches, read
 from tests.native.built import KnownStatuses, library, native_pass
@@ -62,3 +63,20 @@ def test_a_library_that_is_not_there_is_said_to_be_not_built(tmp_path: Path) -> 
     for path in (tmp_path / "missing.so", damaged):
         with pytest.raises(NotBuilt, match=r"\.so cannot be loaded.*python -m streams\.native\.build"):
             load(path)
+
+
+def test_a_library_of_other_structures_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's structures must be those of the headers, also under -O: else nothing is loaded."""
+    path = library_path()
+    path = path if path.exists() else build(tmp_path)
+    monkeypatch.setattr("streams.native.library._STRUCTURES", (*_STRUCTURES[1:], _STRUCTURES[0]))
+    with pytest.raises(NotBuilt, match=r"the structures of .* have other sizes"):
+        load(path)
+
+
+def test_a_library_without_the_functions_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lacks a function that Python calls is no library of these sources."""
+    (tmp_path / "other.c").write_text("int other(void) { return 1; }")
+    monkeypatch.setattr("streams.native.build.SOURCES", tmp_path)
+    with pytest.raises(NotBuilt, match="cannot be loaded"):
+        load(build(tmp_path / "folder"))
