@@ -14,7 +14,7 @@ from typing import Any
 from streams.actions.outcomes import Emailed, Ignored
 from streams.delivery.letter_marks import PASSED_OVER, Marked, MarkingTransactions, MarkRecord, mark_of
 from streams.delivery.letter_window import LetterWindow
-from streams.delivery.results import AwaitingLookup, Processor, Record, Result
+from streams.delivery.results import AwaitingLookup, Processor, PutOff, Record, Result
 from streams.delivery.transaction import Outgoing, RecordRefused, TransactionPort
 from streams.messages.letter_key import letter_key
 
@@ -95,7 +95,7 @@ class OneLetterProcessor:
         """Why the other processor processes no record, or None."""
         return self._processor.halted
 
-    def process(self, record: Record) -> Result | AwaitingLookup | None:
+    def process(self, record: Record) -> Result | AwaitingLookup | PutOff | None:
         """Return what the other processor returns, or that the record is passed over."""
         result = self._processor.process(record)
         match result:
@@ -103,7 +103,7 @@ class OneLetterProcessor:
                 return AwaitingLookup(answer, partial(self._concluded, record, conclude))
             case Result():
                 return self._once(record, result)
-        return None
+        return result
 
     def on_refused(self, record: Record, result: Result, refused: RecordRefused) -> Result | None:
         """Return the record's own letter where it was passed over, else what the other processor returns."""

@@ -19,7 +19,7 @@ from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.actions.rekeying import REKEYED_HEADERS, FirstPlace, Rekeying
 from streams.actions.without_asking import WithoutAsking
 from streams.delivery.epochs import UNKNOWN, Epochs
-from streams.delivery.results import AwaitingLookup, Record, Result
+from streams.delivery.results import AwaitingLookup, PutOff, Record, Result
 from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
 from streams.lookup.client import Question
 from streams.lookup.lookups import Lookups
@@ -140,10 +140,10 @@ class ActionProcessor:
         """Why no record is processed until a person has decided, as the dead-letter limit says; or None."""
         return self._dead_letter_limit.why
 
-    def process(self, record: Record) -> Result | AwaitingLookup | None:
+    def process(self, record: Record) -> Result | AwaitingLookup | PutOff | None:
         """Return the email, dead letter or nothing that a record comes to, or the lookup that it awaits.
 
-        None: its lookup has no room now, and its service is fast; process it again later.
+        PutOff: its lookup has no room now, and its service is fast. None: none may go without one just now.
         """
         if self._dead_letter_limit.why is not None:
             return None
@@ -161,7 +161,7 @@ class ActionProcessor:
         except Undecodable as exc:
             return self._dead_letter(record, exc.error_class, exc.json_path)
         subscribed = self._subscribed(self._partition, key, self._now())
-        result: Result | AwaitingLookup | None
+        result: Result | AwaitingLookup | PutOff | None
         if subscribed is not None:
             result = self._email(record, action, key, decide(subscribed, None), None)
         elif self._rekeying is not None and self._rekeying.needed(key):
@@ -169,7 +169,7 @@ class ActionProcessor:
             result = Result(moved, _REKEYED)
         else:
             result = self._ask(record, action, key)
-        if result is not None:  # a record that was put off is processed again, many times
+        if result is not None and result is not PutOff.UNTIL_ANSWERED:  # it is processed again, many times
             self._understood()
         return result
 
@@ -219,14 +219,14 @@ class ActionProcessor:
         )
         return self._dead_letter(record, ErrorClass.INTERNAL_ERROR, "$")
 
-    def _ask(self, record: Record, action: Action, key: bytes) -> Result | AwaitingLookup | None:
+    def _ask(self, record: Record, action: Action, key: bytes) -> Result | AwaitingLookup | PutOff | None:
         org_id = action.org_id
         if self._message_decides(org_id) and says_subscribed(record.value):
             return self._email(record, action, key, decide(None, None, in_message=True), None)
         of_organisation = self._awaiting_of.get(org_id, 0)
         if self._awaiting >= self._lookups_most or of_organisation >= self._lookups_most_per_organisation:
-            if self._lookups.is_fast(org_id) or not self._may_give_up():
-                return None
+            if (is_fast := self._lookups.is_fast(org_id)) or not self._may_give_up():
+                return PutOff.UNTIL_ANSWERED if is_fast else None
             return self._email(record, action, key, decide(None, _SATURATED), _SATURATED)
         answer = self._lookups.ask(Question(org_id, action.contact_ref, action.email))
         if answer is None or isinstance(answer, LookupOutcome):

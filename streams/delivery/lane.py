@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -26,7 +27,7 @@ from streams.delivery.commit_slots import CommitSlots
 from streams.delivery.lane_state import LaneLimits, LaneState
 from streams.delivery.offset_tracker import OffsetTracker, unsettled
 from streams.delivery.refusals import replace_refused
-from streams.delivery.results import LaneObserver, Processed, Processor, Record, Release, Result
+from streams.delivery.results import LaneObserver, Processed, Processor, PutOff, Record, Release, Result
 from streams.delivery.timestamps import EARLIEST_MS
 from streams.delivery.transaction import (
     Position,
@@ -96,6 +97,7 @@ class Lane:
         self._closing_begins = asyncio.Event()  # set from CLOSING on
         self._wake = asyncio.Event()  # the committer has something to do
         self._answered = asyncio.Event()  # a lookup ended
+        self._wakes_at = sys.maxsize  # with more lookups pending, answers gather
         self._bug: Exception | None = None  # what the committer reports, and ends with
         self._task: asyncio.Task[None] | None = None
         self._moved_at = clock()
@@ -235,7 +237,7 @@ class Lane:
     def _advance(self) -> bool:
         """Process one slice of the inbox, as far as there is room; True when more can be processed."""
         inbox, tracker, ready, limits = self._inbox, self._tracker, self._ready, self._limits
-        process = self._processor.process
+        process, self._wakes_at = self._processor.process, sys.maxsize
         room = min(limits.ready, limits.uncommitted - tracker.awaiting_lookup - len(self._writing))
         for _ in range(min(len(inbox), self.SLICE)):
             record = inbox[0]
@@ -260,9 +262,10 @@ class Lane:
                 result = process(record)
             except Exception as exc:  # a bug of ours: the record is kept as a dead letter, the rest goes on
                 result = self._processor.on_error(record, exc)
-            if result is None:
+            if result is None or result is PutOff.UNTIL_ANSWERED:
                 if self._processor.halted is not None:
                     self._moved_at = self._clock()  # when a person lets it go on, it has not been stuck
+                self._wakes_at = sys.maxsize if result is None else tracker.awaiting_lookup // 2
                 return False
             inbox.popleft()
             self._held_bytes += len(record.value or b"")
@@ -293,7 +296,8 @@ class Lane:
             else:  # a successor wrote it while we were fenced
                 self._held_bytes -= len(record.value or b"")
         self._answered.set()
-        self._wake.set()
+        if self._tracker.awaiting_lookup <= self._wakes_at:
+            self._wake.set()
 
     # -- committing -------------------------------------------------------------------------------------
 
@@ -301,10 +305,9 @@ class Lane:
         try:
             while not (self._state >= LaneState.CLOSING and not self._ready):
                 if not self._wake.is_set():
+                    again = self.ASK_AGAIN if self._wakes_at == sys.maxsize else self._limits.gather
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(
-                            self._wake.wait(), self.ASK_AGAIN if self._has_more() else None
-                        )
+                        await asyncio.wait_for(self._wake.wait(), again if self._has_more() else None)
                 self._wake.clear()
                 if self._bug is not None:
                     raise self._bug
@@ -359,7 +362,8 @@ class Lane:
         self._held_bytes -= self._bytes_of(entries)
         if offset != self._committed:
             self._committed, self._moved_at = offset, self._clock()
-        self._wake.set()  # there is room again
+        if self._tracker.awaiting_lookup <= self._wakes_at:
+            self._wake.set()  # there is room again
         if self._state is not LaneState.CLOSED:  # else they are counted already, as the successor's to decide
             self._observer.committed(self.partition, entries)
         return True

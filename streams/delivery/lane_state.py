@@ -24,6 +24,9 @@ class LaneLimits:
     uncommitted_bytes: int = 32 << 20
     inbox: int = 2_000  # records; a lane with more waiting takes no further chunk
     ready: int = 4_000  # results; with so many no record is processed: writing them takes the loop some 10 ms
+    #: Seconds in which answers gather, or until half of them are there, while a record waits for room for its
+    #: lookup: the lane is behind, and a transaction for each few would take the CPU from the lookups.
+    gather: float = 0.05
     fence_patience: float = 4.0  # seconds in which the rebalance that explains a fencing must show
     backoff: float = 0.1  # seconds before the first reopening, doubled up to
     backoff_most: float = 5.0  # seconds

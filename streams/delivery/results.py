@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from streams.delivery.transaction import Outgoing, RecordRefused
@@ -29,6 +29,12 @@ class AwaitingLookup(NamedTuple):
     conclude: Callable[[asyncio.Future[Any]], Result]
 
 
+class PutOff(Enum):
+    """A record that cannot be processed yet; when it can is known."""
+
+    UNTIL_ANSWERED = "when lookups that are pending have been answered, as they will be soon"
+
+
 class Processor(Protocol):
     """Decides what becomes of a record. No method waits."""
 
@@ -37,8 +43,8 @@ class Processor(Protocol):
         """Why no record is processed until a person has decided, or None."""
         ...
 
-    def process(self, record: Record) -> Result | AwaitingLookup | None:
-        """Return the result, or what it waits for; None: not now, ask again later."""
+    def process(self, record: Record) -> Result | AwaitingLookup | PutOff | None:
+        """Return the result, or what it waits for; None: not now, ask again soon."""
         ...
 
     def on_refused(self, record: Record, result: Result, refused: RecordRefused) -> Result | None:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
-from streams.delivery.results import AwaitingLookup, Processor, Record, Result
+from streams.delivery.results import AwaitingLookup, Processor, PutOff, Record, Result
 from streams.delivery.transaction import RecordRefused
 from streams.messages.trace_context import sampled_traceparent
 from streams.settings.table import SettingsError
@@ -58,7 +58,7 @@ class TracingProcessor:
         """Why the traced processor processes no record, or None."""
         return self._processor.halted
 
-    def process(self, record: Record) -> Result | AwaitingLookup | None:
+    def process(self, record: Record) -> Result | AwaitingLookup | PutOff | None:
         """Process a record; where its trace is sampled, add a span once its result is known."""
         parent = sampled_traceparent(record.headers)
         if parent is None:

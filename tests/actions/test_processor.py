@@ -24,7 +24,7 @@ from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.actions.processor import GIVEN_UP_AT_ONCE, GIVEN_UP_EVERY, ActionProcessor
 from streams.actions.rekeying import REKEYED_FROM, REKEYED_TIMESTAMP, Rekeying, rekeyed_from
 from streams.delivery.epochs import Epochs
-from streams.delivery.results import AwaitingLookup, Result
+from streams.delivery.results import AwaitingLookup, PutOff, Result
 from streams.delivery.transaction import Outgoing, RecordRefused, RecordTooLarge
 from streams.lookup.client import Question
 from streams.messages.decode import Cause, ErrorClass, LookupOutcome, Outcome
@@ -313,7 +313,7 @@ async def test_a_fast_lookup_is_waited_for() -> None:
     bench = Bench(of_organisation=1)
     bench.lookups.fast_ones.add(1)
     assert isinstance(bench.process(asks(1)), AwaitingLookup)
-    assert bench.process(asks(1)) is None
+    assert bench.process(asks(1)) is PutOff.UNTIL_ANSWERED
     assert len(bench.lookups.questions) == 1
     bench.lookups.open[0].set_result(NON_EXISTING)
     await asyncio.sleep(0)
@@ -338,7 +338,7 @@ async def test_at_the_limit_who_is_known_still_passes() -> None:
     bench.lookups.fast_ones |= {1, 2}
     bench.statuses.known[b"2:ref"] = True
     assert isinstance(bench.process(asks(1)), AwaitingLookup)
-    assert bench.process(asks(1)) is None
+    assert bench.process(asks(1)) is PutOff.UNTIL_ANSWERED
     assert concluded(bench.process(asks(2))).outcome.reason == "known_subscribed"
 
 
@@ -362,7 +362,7 @@ def test_every_record_has_exactly_one_result_and_the_room_comes_back(data: st.Da
                 bench.lookups.reply = lambda _, kind=kind: kind  # type: ignore[misc]  # the default binds it now
             asked = len(bench.lookups.questions)
             processed = bench.process(asks(org_id))
-            if processed is None:
+            if processed is PutOff.UNTIL_ANSWERED:
                 assert org_id in bench.lookups.fast_ones
                 assert len(bench.lookups.questions) == asked
                 assert waiting, "put off without anybody to wait for"
@@ -540,7 +540,7 @@ async def test_an_action_that_is_put_off_counts_once() -> None:
     bench.lookups.fast_ones.add(1)
     assert isinstance(bench.process(asks(1)), AwaitingLookup)
     for _ in range(LEAST * 3):
-        assert bench.process(asks(1)) is None
+        assert bench.process(asks(1)) is PutOff.UNTIL_ANSWERED
     for _ in range(LEAST * 3):
         bench.process(FakeRecord(value=b"{"))
     assert bench.confirmation.halted is not None

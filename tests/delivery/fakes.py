@@ -14,7 +14,7 @@ from streams.delivery.fetched import Fetched, InBatch, Many, Run, Step
 from streams.delivery.fetched_lane import FetchedLane
 from streams.delivery.lane import Lane
 from streams.delivery.lane_state import LaneLimits
-from streams.delivery.results import AwaitingLookup, Processed, RecordOutcome, Release, Result
+from streams.delivery.results import AwaitingLookup, Processed, PutOff, RecordOutcome, Release, Result
 from streams.delivery.transaction import (
     BatchRefused,
     Denied,
@@ -186,12 +186,13 @@ class FakeProcessor:
         self.answers: dict[int, asyncio.Future[Any]] = {}
         self.asked: list[int] = []
         self.not_now = False
+        self.no_room = False  # for one more lookup
         self.bugs: set[int] = set()  # offsets on which process raises
         self.faults: list[tuple[int, str]] = []
         self.refused: list[int] = []
         self.hopeless = False  # on_error itself raises
 
-    def process(self, record: FakeRecord) -> Result | AwaitingLookup | None:
+    def process(self, record: FakeRecord) -> Result | AwaitingLookup | PutOff | None:
         self.asked.append(record.offset)
         if record.offset in self.bugs:
             raise ZeroDivisionError
@@ -200,6 +201,8 @@ class FakeProcessor:
         if record.value is None:
             return Result(None, ("tombstone",))
         if record.value.startswith(b"lookup"):
+            if self.no_room:
+                return PutOff.UNTIL_ANSWERED
             answer = asyncio.get_running_loop().create_future()
             self.answers[record.offset] = answer
             return AwaitingLookup(answer, lambda answer: self._conclude(record, answer.result()))

@@ -324,6 +324,37 @@ async def test_a_processor_that_says_not_now_is_asked_again_by_itself(bench: Ben
     assert bench.log.offsets == [0, 1]
 
 
+@pytest.mark.parametrize(("answers", "seconds"), [(2, LaneLimits().gather), (3, 0.0)], ids=["few", "half"])
+async def test_answers_gather_while_a_record_waits_for_room_for_its_lookup(
+    bench: Bench, answers: int, seconds: float
+) -> None:
+    """They are one transaction, after some time, or once half of the lookups pending have ended."""
+    bench.lane.offer(lookup(*range(6)))
+    bench.processor.no_room = True
+    bench.lane.offer(lookup(6))
+    await soon()
+    for offset in range(answers):
+        assert bench.log.offsets == []
+        bench.processor.answer(offset)
+        await soon()
+    await asyncio.sleep(seconds)
+    assert [offsets for offsets, _, _ in bench.log.transactions] == [[*range(answers)]]
+    assert bench.processor.asked[-1] == 6
+
+
+async def test_without_a_record_that_waits_for_room_each_answer_leaves_at_once(bench: Bench) -> None:
+    """Once the record has its lookup, answers no longer gather."""
+    bench.lane.offer(lookup(*range(6)))
+    bench.processor.no_room = True
+    bench.lane.offer(lookup(6))
+    await soon()
+    bench.processor.no_room = False
+    await asyncio.sleep(LaneLimits().gather + 0.001)
+    bench.processor.answer(4)
+    await soon()
+    assert bench.log.offsets == [4]
+
+
 async def test_a_record_too_large_for_its_topic_is_replaced_once(opened: Opens) -> None:
     """Its neighbours are written as they are, it is refused once, and everything is one transaction."""
     log = FakeLog(limits={"confirmation-emails": 10})

@@ -153,7 +153,7 @@ def _begun(processor: ActionProcessor, line: bytes) -> Result | AwaitingLookup:
         begun = processor.process(record)
     except Exception as error:  # a bug of ours: the worker makes a dead letter of it, too
         begun = processor.on_error(record, error)
-    assert begun is not None, "there is always room, and nothing stops"
+    assert isinstance(begun, Result | AwaitingLookup), "there is always room, and nothing stops"
     return begun
 
 
