@@ -104,14 +104,11 @@ class ChunkConsumer(driver.Consumer):
         """Let the client read the metadata of its topics now, and not only every few minutes."""
         self._thread.look_at_topics()
 
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Let Faust look for a stream that stands still, but not where it cannot know.
-
-        A partition with a record to fetch, and no commit of Faust's for five minutes, is one to it, and an
-        ERROR: now and then where an owner commits, and at the first record after a quiet time elsewhere.
-        """
-        if not self.takes_chunks(tp.topic):
-            super().verify_event_path(now, tp)
+    async def verify_all_partitions_active(self) -> None:
+        """Let Faust look for streams that stand still, but not for chunks: it would take quiet ones for that."""
+        for tp in self.assignment():
+            if not self.takes_chunks(tp.topic):
+                self.verify_event_path(asyncio.get_running_loop().time(), tp)
 
     # -- rebalance --------------------------------------------------------------------------------------
 
@@ -159,8 +156,9 @@ class ChunkConsumer(driver.Consumer):
         waiting: Counter[str] = Counter()
         for tp in self._delivered:
             waiting[tp.topic] += self.unsettled_chunks(tp)
+        schemas = {topic: self._schema(topic) for topic in {tp.topic for tp in active}}
         for tp in active:
-            schema = self._schema(tp.topic)
+            schema = schemas[tp.topic]
             owner = None if schema is None else schema.owner
             if waiting[tp.topic] >= _WAITING_CHUNKS or not (owner is None or owner.accepts(tp.partition)):
                 closed.add(tp)

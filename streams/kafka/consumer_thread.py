@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 import aiokafka
+from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -88,7 +89,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher = cast(Any, self._consumer)._fetcher
         read_in_pieces(fetcher._client)
         note_interruptions(fetcher._client, cast(Any, self.consumer).interrupted)
-        pace_fetches(fetcher)
+        pace_fetches(fetcher, self._is_taken)
         follow_leaders(fetcher)
         read_unserved(fetcher)
         leave_records_bare(fetcher, cast(Any, self.consumer).takes_chunks)
@@ -102,6 +103,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
                 # The last one to look: what it keeps from the client must not be asked for again.
                 watch(coordinator._client, name, conf.broker_session_timeout, self._end_app)
             coordination.add_done_callback(self._coordination_ended)
+
+    def _is_taken(self, tp: TopicPartition) -> bool:
+        """Whether Faust takes records of a partition now: not of a changelog that has been restored."""
+        active = cast(Any, self.consumer)._active_partitions
+        return active is None or tp in active
 
     def look_at_topics(self) -> None:
         """Let the client read the metadata of its topics soon. Never waits."""

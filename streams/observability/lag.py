@@ -77,12 +77,24 @@ class PartitionLags:
     def waiting_since(self) -> list[tuple[tuple[str, str], float]]:
         """Return since when, in seconds since the epoch, the oldest action of each partition has waited.
 
-        That is its own timestamp, if the lane holds it and the timestamp can be true. All else has waited at
-        least since this saw it first: what lies in the log unread (the lane cannot open, or may not take it
-        before the statuses are read). Partitions where nothing waits are left out.
+        Partitions where nothing waits are left out.
+        """
+        return [
+            ((topic, str(number)), since)
+            for (topic, number), (_, since) in self.look().items()
+            if since is not None
+        ]
+
+    def look(self) -> dict[TopicPartitionName, tuple[int | None, float | None]]:
+        """Return lag, and since when the oldest action has waited, of each partition.
+
+        The lag is None where it is not known. The moment, in seconds since the epoch, is None where nothing
+        waits. It is the action's own timestamp, if the lane holds it and the timestamp can be true. All else
+        has waited at least since this saw it first: what lies in the log unread (the lane cannot open, or may
+        not take it before the statuses are read).
         """
         seen: dict[TopicPartitionName, float] = {}
-        found = []
+        found: dict[TopicPartitionName, tuple[int | None, float | None]] = {}
         now = self._now()
         for topic_partition, lane, lag in self._look():
             held = None if lane is None else lane.oldest_timestamp_ms
@@ -91,21 +103,20 @@ class PartitionLags:
             # What nobody had read when Kafka fell silent still waits.
             if held is None and (lag or (lag is None and topic_partition in self._seen)):
                 seen[topic_partition] = self._seen.get(topic_partition, now)
-            since = seen.get(topic_partition) if held is None else held / 1000
-            if since is not None:
-                found.append(((topic_partition[0], str(topic_partition[1])), since))
+            found[topic_partition] = lag, seen.get(topic_partition) if held is None else held / 1000
         self._seen = seen
         return found
 
     def _look(self) -> Iterator[tuple[TopicPartitionName, LaneView | None, int | None]]:
+        known = self._kafka_answers()
         for topic, lanes in self._lanes():
             for lane in lanes:
-                yield (topic, lane.partition), lane, self._lag(topic, lane.partition, lane)
+                yield (topic, lane.partition), lane, self._lag(topic, lane.partition, lane) if known else None
             for number in lanes.opening:
-                yield (topic, number), None, self._lag(topic, number, None)
+                yield (topic, number), None, self._lag(topic, number, None) if known else None
 
     def _lag(self, topic: str, number: int, lane: LaneView | None) -> int | None:
-        fetch_position = self._fetch_position(topic, number) if self._kafka_answers() else None
+        fetch_position = self._fetch_position(topic, number)
         if fetch_position is None:
             return None
         end, fetched = fetch_position

@@ -18,6 +18,7 @@ from aiokafka.structs import ConsumerRecord
 
 from streams.kafka.fetching import (
     BACKLOG,
+    IDLE_WAIT_MS,
     PAUSE,
     PAUSE_PER_PARTITION,
     follow_leaders,
@@ -51,6 +52,9 @@ class Fetcher:
             raise self._failure
         return True
 
+    def _select_read_replica(self, place: TopicPartition) -> int:
+        return place.partition % 2  # broker 0 leads the even ones
+
 
 class Assignment:
     """Every partition's log ends at the same offset."""
@@ -64,7 +68,7 @@ class Assignment:
 
 def paced(failure: type[Exception] | None = None, seconds: float = 0) -> Fetcher:
     fetcher = Fetcher(failure, seconds)
-    pace_fetches(fetcher)
+    pace_fetches(fetcher, lambda place: place.topic != "restored")
     return fetcher
 
 
@@ -135,6 +139,42 @@ async def test_a_cancelled_fetch_has_found_nothing(asked_before: int) -> None:
     await asyncio.sleep(0)
     fetch.cancel()
     assert await fetch is False
+
+
+@pytest.mark.parametrize(
+    ("assigned", "ends", "waits_long"),
+    [
+        ({("actions", 2), ("actions", 4)}, {2: 7, 4: 9}, True),
+        ({("actions", 2), ("actions", 4), ("actions", 1)}, {2: 7, 4: 9}, True),
+        ({("actions", 2), ("actions", 4), ("restored", 6)}, {2: 7, 4: 9}, True),
+        ({("actions", 2), ("actions", 4), ("actions", 6)}, {2: 7, 4: 9}, False),
+        ({("actions", 2), ("actions", 4)}, {2: 7, 4: 10}, False),
+        ({("actions", 2), ("actions", 4)}, {2: 7, 4: None}, False),
+        ({("actions", 2)}, {2: 7}, False),
+    ],
+    ids=[
+        "all is read",
+        "what it lacks is another broker's",
+        "what it lacks nobody takes",
+        "one is not asked for yet",
+        "one has more to read",
+        "an end is not known",
+        "one was taken away",
+    ],
+)
+@pytest.mark.usefixtures("virtual_time")
+async def test_only_where_all_is_read_a_fetch_waits_long(
+    assigned: set[tuple[str, int]], ends: dict[int, int | None], waits_long: bool
+) -> None:
+    """A fetch holds up what is not in it, so it may wait long only where nothing else can have a record."""
+    states = {
+        place: SimpleNamespace(highwater=ends.get(place.partition))
+        for place in (TopicPartition(*each) for each in assigned)
+    }
+    assignment = SimpleNamespace(tps=frozenset(states), state_value=states.get)
+    asked = SimpleNamespace(topics=[("actions", [(2, 7, 1), (4, 9, 1)])], _max_wait_ms=50)
+    await paced()._proc_fetch_request(assignment, 0, asked)
+    assert asked._max_wait_ms == (IDLE_WAIT_MS if waits_long else 50)
 
 
 class Client:

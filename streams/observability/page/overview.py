@@ -111,7 +111,7 @@ class Overview:
         ignored = sum(parts.metrics.counts(IGNORED).values())
         letters = [emails.get(letter, 0) for letter in LETTERS]
         self._history.note(now, [self._arrived.total, *letters, ignored, sum(dead.values())])
-        if not self._not_ready(self._partitions(now)):
+        if not self._not_ready([lag for lag, _ in parts.lags.look().values()]):
             self._unready_since = None
         elif self._unready_since is None:
             self._unready_since = now
@@ -124,7 +124,7 @@ class Overview:
         """
         parts, now = self._parts, self._now()
         partitions, lookups = self._partitions(now), self._lookups()
-        not_ready = self._not_ready(partitions)
+        not_ready = self._not_ready([row.lag for row in partitions])
         lags = [row.lag for row in partitions if row.lag is not None]
         known = len(lags) == len(partitions) and (bool(partitions) or not not_ready)
         ages = [row.oldest_age for row in partitions if row.oldest_age is not None]
@@ -163,14 +163,14 @@ class Overview:
             "dead_letters": dead_letters[:ROWS],
         }
 
-    def _not_ready(self, partitions: Sequence[PartitionRow]) -> list[str]:
-        """Return why this worker does not do its work, or cannot tell whether it does."""
+    def _not_ready(self, lags: Sequence[int | None]) -> list[str]:
+        """Return why this worker does not do its work; or that its partitions' lags do not tell."""
         if problems := self._parts.health.not_ready():
             return problems
-        unknown = sum(row.lag is None for row in partitions)
+        unknown = lags.count(None)
         if not unknown:
             return []
-        return [f"Kafka has not told yet how many actions wait in {unknown} of {len(partitions)} partitions"]
+        return [f"Kafka has not told yet how many actions wait in {unknown} of {len(lags)} partitions"]
 
     def _decisions(self, partitions: Sequence[PartitionRow]) -> list[str]:
         found = [
@@ -201,12 +201,10 @@ class Overview:
             rows += [
                 PartitionRow(topic, number, trouble=why) for number, why in sorted(lanes.opening.items())
             ]
-        lags = dict(self._parts.lags.lags())
-        since = dict(self._parts.lags.waiting_since())
+        found = self._parts.lags.look()
         for row in rows:
-            key = row.topic, str(row.partition)
-            row.lag = lags.get(key)
-            row.oldest_age = max(0.0, now - since[key]) if key in since else None
+            row.lag, since = found.get((row.topic, row.partition), (None, None))
+            row.oldest_age = None if since is None else max(0.0, now - since)
         return sorted(rows, key=lambda row: not (row.stopped or row.trouble))
 
     def _lookups(self) -> list[LookupRow]:
