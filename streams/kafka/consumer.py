@@ -105,7 +105,7 @@ class ChunkConsumer(driver.Consumer):
         self._thread.look_at_topics()
 
     async def verify_all_partitions_active(self) -> None:
-        """Let Faust look for streams that stand still, but not for chunks: it would take quiet ones for that."""
+        """Let Faust look for streams that stand still, but not where chunks go: they only look so."""
         for tp in self.assignment():
             if not self.takes_chunks(tp.topic):
                 self.verify_event_path(asyncio.get_running_loop().time(), tp)
