@@ -39,6 +39,9 @@ Gather = Callable[[bytes, list[tuple[int, int]], int], Any]
 #: Milliseconds that a fetch waits at the broker where all partitions are read to their ends: what Kafka's own
 #: client waits by default.
 IDLE_WAIT_MS = 500
+#: Seconds after which the fetcher looks at all partitions though nothing has happened: for each event it does
+#: so at once, and aiokafka's 0.2 s is a fifth of what an idle worker's thread of the consumer has to do.
+LOOK_EVERY = 1.0
 #: Seconds between the end of a fetch and the next one from the same broker, at least.
 PAUSE = 0.02
 #: The same for each partition in the request; more than PAUSE at more than a hundred.
@@ -54,6 +57,7 @@ def pace_fetches(fetcher: Any, is_taken: Callable[[TopicPartition], bool]) -> No
     `is_taken` says whether anybody takes what is fetched of an assigned partition.
     """
     fetch = fetcher._proc_fetch_request
+    fetcher._fetcher_timeout = LOOK_EVERY
     ready_at: dict[int, float] = {}
 
     async def fetch_paced(assignment: Any, node_id: int, request: Any) -> Any:
