@@ -11,6 +11,7 @@ waits than a pause would gather, there is none.
 How long a fetch that finds nothing waits: aiokafka has one fetch a broker under way, so what is not in it
 waits for its end. Where all of the broker's partitions are in it, and are read to their ends, nothing can be
 waiting: then it may take longer, and a worker that has nothing to do asks twice a second, and not 15 times.
+What begins to be read meanwhile, after a rebalance, waits for its end.
 
 aiokafka also names every assigned partition in every fetch request (it has no fetch sessions, KIP-227), so
 each one lengthens the pause.
@@ -36,8 +37,8 @@ from aiokafka.errors import KafkaError
 #: for, its `count` that of its records. None: it is read record by record.
 Gather = Callable[[bytes, list[tuple[int, int]], int], Any]
 
-#: Milliseconds that a fetch waits at the broker where all partitions are read to their ends: what Kafka's own
-#: client waits by default.
+#: Milliseconds that a fetch waits at the broker where all partitions are read to their ends: the default of
+#: Kafka's own client.
 IDLE_WAIT_MS = 500
 #: Seconds after which the fetcher looks at all partitions though nothing has happened: for each event it does
 #: so at once, and aiokafka's 0.2 s is a fifth of what an idle worker's thread of the consumer has to do.
