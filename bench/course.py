@@ -82,7 +82,7 @@ class Course:
         begin = self._until = time.monotonic()
         self.results.settings = {"broker_heap": HEAP, "broker_jvm": JVM, "brokers": 1, **asdict(self._scale)}
         with ExitStack() as stack:
-            topics = _broker(stack)
+            topics = one_broker(stack)
             for scenario in scenarios:
                 title = scenario.title.format(cores=self.results.machine["cores"])
                 measured = self.results.scenarios[scenario.name] = Measured(title)
@@ -92,7 +92,7 @@ class Course:
                     if not topics.answers():
                         self._told("  the broker does not answer: a new one is started")
                         stack.close()
-                        topics = _broker(stack)
+                        topics = one_broker(stack)
                     self._run(topics, scenario, measured)
                 except Exception as error:
                     self._count(measured, 0, Round("bench", problems=[_said(error)]), 0.0)
@@ -233,7 +233,8 @@ class Course:
 _KINDS = {"live": at_rates, "table": starts, "idle": idle, "handover": handover}
 
 
-def _broker(stack: ExitStack) -> Topics:
+def one_broker(stack: ExitStack) -> Topics:
+    """Start a broker as all measurements have it; it ends with the stack."""
     return Topics(stack.enter_context(EmbeddedKafka(heap=HEAP, jvm_options=JVM)).bootstrap_servers)
 
 

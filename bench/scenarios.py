@@ -133,11 +133,11 @@ class Scenario:
 #: Lookups at once, of ours and of the bare loop. More would only stand in a queue before the service, which
 #: has a share of two cores; and where an answer takes more than 50 ms, our worker does not wait for it.
 LOOKUPS_AT_ONCE = 24
-_PATIENT = {"LOOKUP_CONCURRENCY": str(LOOKUPS_AT_ONCE), "LOOKUP_DEADLINE": "10"}
+PATIENT = {"LOOKUP_CONCURRENCY": str(LOOKUPS_AT_ONCE), "LOOKUP_DEADLINE": "10"}
 _DELAY = "Delay from the producer's send to a read_committed reader"
 _TOGETHER = "all are in the group before the topic is filled"
 _SILENCE = "Handover: the longest silence of any of 8 partitions, while actions flow"
-_SUBSCRIBED = ((310, ONE_BUTTON),)  # what the lookup service says of everybody
+SUBSCRIBED = ((310, ONE_BUTTON),)  # what the lookup service says of everybody
 
 
 def _known(scale: Scale) -> list[Case]:
@@ -160,8 +160,8 @@ def own_actions(work: OwnActions) -> Scenario:
 
 
 def _missing(scale: Scale) -> list[Case]:
-    work = Workload(scale.actions(16_000), missing_every=1, missing=_SUBSCRIBED)
-    return [Case("lookup 5 ms", work, ("ours", "bare-questions"), lookup=0.005, settings=_PATIENT)]
+    work = Workload(scale.actions(16_000), missing_every=1, missing=SUBSCRIBED)
+    return [Case("lookup 5 ms", work, ("ours", "bare-questions"), lookup=0.005, settings=PATIENT)]
 
 
 def _dead(scale: Scale) -> list[Case]:
@@ -171,8 +171,8 @@ def _dead(scale: Scale) -> list[Case]:
 
 
 def _mixed(scale: Scale) -> list[Case]:
-    work = Workload(scale.actions(80_000), missing_every=10, missing=_SUBSCRIBED)
-    return [Case("90 % known, lookup 5 ms", work, lookup=0.005, settings=_PATIENT)]
+    work = Workload(scale.actions(80_000), missing_every=10, missing=SUBSCRIBED)
+    return [Case("90 % known, lookup 5 ms", work, lookup=0.005, settings=PATIENT)]
 
 
 def _live(scale: Scale) -> list[Case]:
