@@ -67,7 +67,8 @@ class PartitionStatuses:
         0: what was put and not forgotten is there. Another partition's entries may be counted, too, so more
         than 0 says nothing of one key. Read it after the look-up that it is to vouch for.
         """
-        return int(self._library.cs_index_given_up(self._pointer, self._secret)) - self._given_up_before
+        given_up = self._library.cs_index_given_up(self._pointer, self._secret)
+        return int(given_up - self._given_up_before)
 
     @property
     def secret(self) -> bytes:
