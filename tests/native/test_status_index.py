@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import threading
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,10 +36,12 @@ class Model(RuleBasedStateMachine):
         self.now = 1_790_000_000.0
         self.index = StatusIndex(library(), self.most_bytes)
         self.right: dict[PartitionStatuses, dict[bytes, tuple[bool, float | None]]] = {}
+        self.secrets = count()
 
     @rule(target=partitions)
     def assigned(self) -> PartitionStatuses:
-        made = PartitionStatuses(self.index)
+        # Random secrets may share a label, and then each one's count has the other's entries, too.
+        made = PartitionStatuses(self.index, lambda size: next(self.secrets).to_bytes(size, "little"))
         self.right[made] = {}
         return made
 
