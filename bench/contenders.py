@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,9 @@ from bench import c_loop, java_peer, quix_environment
 from streams.settings.table import Settings
 
 _JAVA_SESSION = "45"  # seconds; Kafka's default
+_NOWHERE = "http://127.0.0.1:1"  # where no lookup is part of the scenario
+#: At once, where the scenario does not say. It has no circuit breaker: all behind a full queue wait.
+_FLINK_LOOKUPS = "1000"
 PEERS = Path(__file__).parent / "peers"
 ROOT = Path(__file__).parent.parent
 
@@ -116,7 +120,22 @@ def _java(name: str, title: str, trick: str, threads: int = 1) -> Contender:
         session = place.settings.get("SESSION_TIMEOUT", _JAVA_SESSION)
         return _peer(trick, BENCH_THREADS=str(threads), BENCH_SESSION_SECONDS=session)(place)
 
-    return Contender(name, title, lambda _: java_peer.command(), environ, absent=java_peer.absent)
+    peer = java_peer.KAFKA_STREAMS
+    return Contender(name, title, lambda _: peer.command(), environ, absent=peer.absent)
+
+
+def _flink(place: Place) -> dict[str, str]:
+    """Its lookups are those that our worker is told of by its settings."""
+    urls, deadlines = {"": place.settings.get("LOOKUP_URL", _NOWHERE)}, {}
+    if file := place.settings.get("ORGANISATIONS_FILE"):
+        for org, plan in tomllib.loads(Path(file).read_text(encoding="utf-8"))["organisation"].items():
+            urls[org], deadlines[org] = plan["url"], plan["deadline"]
+    deadline = max(deadlines.values(), default=float(place.settings.get("LOOKUP_DEADLINE", "2")))
+    return _peer(
+        BENCH_LOOKUPS=place.settings.get("LOOKUP_CONCURRENCY", _FLINK_LOOKUPS),
+        BENCH_LOOKUP_URLS=",".join(f"{org}={url}" for org, url in urls.items()),
+        BENCH_LOOKUP_MILLISECONDS=f"{deadline * 1000:.0f}",
+    )(place)
 
 
 def _quix(name: str, title: str, trick: str, commit: str) -> Contender:
@@ -137,6 +156,14 @@ _ALL = [
     _java("kafka-streams", "Kafka Streams EOS v2, parsing", "parse"),
     _java("kafka-streams-splice", "Kafka Streams EOS v2, splicing", "splice"),
     _java("kafka-streams-2", "Kafka Streams EOS v2, splicing, two threads", "splice", threads=2),
+    Contender(
+        "flink",
+        "Flink async I/O, exactly once, splicing",
+        lambda _: java_peer.FLINK.command(),
+        _flink,
+        absent=java_peer.FLINK.absent,
+        own_actions=True,
+    ),
     Contender(
         "c-loop",
         "C loop on librdkafka, no decision",

@@ -162,12 +162,16 @@ class Course:
     def _hanging(self, topics: Topics, scenario: Scenario, measured: Measured) -> None:
         with service(0.005) as url:
             for number in self._numbers(scenario):
-                for who in self._present(("ours",)):
+                cases = scenario.cases(self._scale)
+                for who in self._present(cases[0].contenders):
+                    if number and who.name in cases[0].once:
+                        continue
                     healthy: float | None = None
-                    for case in scenario.cases(self._scale):
+                    for case in cases:
                         run = _one(partial(while_hanging, topics, who, case, self._scale, url, healthy))
                         for found in self._attempt(measured, number, case.label, who.name, run):
                             healthy = healthy or found.figures.get("known_p99_ms")
+                        self._once += self._took if who.name in case.once else 0.0
 
     def _numbers(self, scenario: Scenario) -> Iterable[int]:
         """The rounds of a scenario: no more than asked for, and no more than end in time, but always one."""

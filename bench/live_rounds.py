@@ -18,6 +18,7 @@ SHARES = (0.1, 0.5, 0.8)  # of the sustained rate
 DEADLINE = 1.0  # seconds, of a lookup that hangs
 _HANGING_RATE = 500  # actions a second: half of them of known supporters
 _WARMING_RATE = 2_000
+_STATUSES_WITHIN = 60.0  # seconds
 
 
 @contextmanager
@@ -84,6 +85,8 @@ def while_hanging(
         settings = {"ORGANISATIONS_FILE": str(plan)}
         live = Live(topics, contender, case.workload, case.partitions, settings)
         with running(live, result):
+            if contender.own_actions:
+                live.watch(live.has_statuses, _STATUSES_WITHIN, "it does not have its statuses")
             # Warmed without questions: the circuits must be closed when the clock starts.
             live.flow([(_WARMING_RATE, 2 * scale.settle_seconds)], whom="known")
             seconds = max(scale.live_seconds, 2 * DEADLINE)

@@ -115,6 +115,8 @@ def _goals() -> Iterator[Goal]:
     yield Goal(text, "≥", 2 * _MIXED_BEFORE, "×", mixed)
     asked = _against("missing", "rate", "bare-questions")
     yield Goal("missing statuses, by a bare httpx-aiohttp loop", "≥", 1, "×", asked)
+    asked = _against("missing", "rate", "flink")
+    yield Goal("missing statuses, by Flink async I/O", "≥", 1, "×", asked)
     dead = _cases("dead", "rate", "all missing, lookup dead", "every status known")
     yield Goal("lookup dead, by known statuses", "≥", 0.6, "×", dead)
     for rate, bound in _DELAYS:

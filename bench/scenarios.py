@@ -13,6 +13,7 @@ PEERS = ("kafka-streams", "kafka-streams-splice", "quix", "quix-splice", "faust"
 _GUARDED = ("ours", "bare")
 #: In a quick run each peer appears once, as the better of its two.
 _BETTER = ("kafka-streams-splice", "quix-splice", "faust")
+_ASKING = ("ours", "flink")  # who asks for missing statuses, and writes the emails
 SESSION_SECONDS = 10.0  # after which the group gives away the partitions of a worker that was killed
 LIVE_MOST = 2_000_000  # actions in a live round, at most
 
@@ -144,7 +145,7 @@ def _known(scale: Scale) -> list[Case]:
     work = Workload(scale.actions(120_000))
     if scale is QUICK:
         return [Case("", work, (*_GUARDED, "c-loop", *_BETTER), once=_BETTER)]
-    return [Case("", work, (*_GUARDED, "bare-parse", "c-loop", *PEERS))]
+    return [Case("", work, (*_GUARDED, "bare-parse", "c-loop", *PEERS, "flink"), once=("flink",))]
 
 
 def own_actions(work: OwnActions) -> Scenario:
@@ -161,13 +162,18 @@ def own_actions(work: OwnActions) -> Scenario:
 
 def _missing(scale: Scale) -> list[Case]:
     work = Workload(scale.actions(16_000), missing_every=1, missing=SUBSCRIBED)
-    return [Case("lookup 5 ms", work, ("ours", "bare-questions"), lookup=0.005, settings=PATIENT)]
+    contenders = ("ours", "bare-questions", "flink")
+    once = ("flink",) if scale is QUICK else ()
+    return [Case("lookup 5 ms", work, contenders, lookup=0.005, settings=PATIENT, once=once)]
 
 
 def _dead(scale: Scale) -> list[Case]:
     known = Workload(scale.actions(100_000))
     missing = Workload(scale.actions(100_000), missing_every=1)
-    return [Case("every status known", known), Case("all missing, lookup dead", missing, lookup=0)]
+    case = Case("all missing, lookup dead", missing, lookup=0)
+    if scale is not QUICK:
+        case = replace(case, contenders=_ASKING, once=("flink",))
+    return [Case("every status known", known), case]
 
 
 def _mixed(scale: Scale) -> list[Case]:
@@ -183,7 +189,8 @@ def _live(scale: Scale) -> list[Case]:
 def _hanging(_: Scale) -> list[Case]:
     def case(label: str, *letters: str) -> Case:
         asked = tuple(zip((310, 311), letters, strict=True))
-        return Case(label, Workload(LIVE_MOST, missing_every=2, missing=asked))
+        work = Workload(LIVE_MOST, missing_every=2, missing=asked)
+        return Case(label, work, _ASKING, once=("flink",))
 
     return [
         case("every lookup healthy", ONE_BUTTON, ONE_BUTTON),

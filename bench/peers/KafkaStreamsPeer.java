@@ -1,11 +1,5 @@
-import com.fasterxml.jackson.core.JsonFactory;
-import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonToken;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.util.Properties;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
@@ -23,11 +17,6 @@ import org.apache.kafka.streams.state.Stores;
 
 /** The same job in Kafka Streams: exactly_once_v2, a KTable joined to the stream. */
 public final class KafkaStreamsPeer {
-    private static final ObjectMapper MAPPER = new ObjectMapper();
-    private static final JsonFactory FACTORY = new JsonFactory();
-    private static final byte[] ONE = "{\"variant\":\"one_button\",".getBytes(StandardCharsets.US_ASCII);
-    private static final byte[] TWO = "{\"variant\":\"two_button\",".getBytes(StandardCharsets.US_ASCII);
-
     public static void main(String[] arguments) {
         Properties settings = new Properties();
         settings.put(StreamsConfig.APPLICATION_ID_CONFIG, System.getenv("BENCH_GROUP"));
@@ -47,7 +36,7 @@ public final class KafkaStreamsPeer {
         settings.put(ProducerConfig.LINGER_MS_CONFIG, 5);
 
         ValueJoiner<byte[], byte[], byte[]> write =
-            "splice".equals(System.getenv("BENCH_TRICK")) ? KafkaStreamsPeer::splice : KafkaStreamsPeer::parse;
+            joiner("splice".equals(System.getenv("BENCH_TRICK")) ? Job::splice : Job::parse);
         StreamsBuilder builder = new StreamsBuilder();
         KTable<String, byte[]> statuses = builder.table(
             System.getenv("BENCH_STATUSES"),
@@ -65,60 +54,17 @@ public final class KafkaStreamsPeer {
         streams.start();
     }
 
-    private static boolean subscribed(byte[] status) throws IOException {
-        return status != null && MAPPER.readTree(status).get("subscribed").asBoolean();
+    private interface Write {
+        byte[] email(byte[] action, boolean subscribed) throws IOException;
     }
 
-    /** As one writes it first: everything becomes objects, and text again. */
-    private static byte[] parse(byte[] action, byte[] status) {
-        try {
-            ObjectNode node = (ObjectNode) MAPPER.readTree(action);
-            node.put("variant", subscribed(status) ? "one_button" : "two_button");
-            return MAPPER.writeValueAsBytes(node);
-        } catch (IOException error) {
-            throw new UncheckedIOException(error);
-        }
-    }
-
-    /** As this app does it: read over everything but what decides, and put the variant before the rest. */
-    private static byte[] splice(byte[] action, byte[] status) {
-        try (JsonParser parser = FACTORY.createParser(action)) {
-            boolean asks = false;
-            boolean known = false;
-            parser.nextToken();
-            while (parser.nextToken() == JsonToken.FIELD_NAME) {
-                String name = parser.currentName();
-                parser.nextToken();
-                switch (name) {
-                    case "stage" -> asks = "supporter_confirm".equals(parser.getText());
-                    case "contact" -> known = reference(parser) != null;
-                    default -> parser.skipChildren();
-                }
+    private static ValueJoiner<byte[], byte[], byte[]> joiner(Write write) {
+        return (action, status) -> {
+            try {
+                return write.email(action, Job.subscribed(status));
+            } catch (IOException error) {
+                throw new UncheckedIOException(error);
             }
-            if (!asks || !known) {
-                throw new IOException("no action that asks for a confirmation");
-            }
-            byte[] head = subscribed(status) ? ONE : TWO;
-            byte[] email = new byte[head.length + action.length - 1];
-            System.arraycopy(head, 0, email, 0, head.length);
-            System.arraycopy(action, 1, email, head.length, action.length - 1);
-            return email;
-        } catch (IOException error) {
-            throw new UncheckedIOException(error);
-        }
-    }
-
-    private static String reference(JsonParser parser) throws IOException {
-        String found = null;
-        while (parser.nextToken() == JsonToken.FIELD_NAME) {
-            String name = parser.currentName();
-            parser.nextToken();
-            if ("contactRef".equals(name) || "ref".equals(name)) {
-                found = parser.getText();
-            } else {
-                parser.skipChildren();
-            }
-        }
-        return found;
+        };
     }
 }
