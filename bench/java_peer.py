@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 from streams.sandbox.kafka.errors import EmbeddedKafkaError
@@ -45,13 +44,13 @@ class JavaPeer:
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             *self.options,
             "-cp",
-            self._path(self._classes),
+            self.path(self.classes),
             self.source,
         ]
 
     def absent(self, told: Callable[[str], None]) -> str | None:
         """Fetch and compile what is not there yet; return why that was not possible."""
-        if (self._classes / f"{self.source}.class").exists():
+        if (self.classes / f"{self.source}.class").exists():
             return None
         javac = shutil.which("javac")
         if javac is None:
@@ -60,9 +59,9 @@ class JavaPeer:
             if not self._listed.exists():
                 self._download(told)
             told(f"compiling the {self.title} peer")
-            self._classes.mkdir(parents=True, exist_ok=True)
+            self.classes.mkdir(parents=True, exist_ok=True)
             subprocess.run(  # noqa: S603 - the user's compiler, our source
-                [javac, "-nowarn", "-cp", self._path(), "-d", self._classes, *self._sources],
+                [javac, "-nowarn", "-cp", self.path(), "-d", self.classes, *self._sources],
                 check=True,
                 capture_output=True,
                 text=True,
@@ -87,12 +86,14 @@ class JavaPeer:
         """The jars in the order of the class path; written when all of them are there."""
         return self._folder / "classpath.txt"
 
-    @cached_property
-    def _classes(self) -> Path:
+    @property
+    def classes(self) -> Path:
+        """Where what is compiled of these very sources is kept."""
         which = hashlib.sha256(b"".join(source.read_bytes() for source in self._sources))
         return self._folder / which.hexdigest()[:12]
 
-    def _path(self, *first: Path) -> str:
+    def path(self, *first: Path) -> str:
+        """The class path: these, and then the jars."""
         jars = self._listed.read_text(encoding="utf-8").splitlines()
         return os.pathsep.join(map(str, [*first, *(self._folder / jar for jar in jars)]))
 
@@ -145,7 +146,7 @@ FLINK = JavaPeer(
         f"org.apache.flink:flink-connector-base:{FLINK_VERSION}",
         LOGGING,
     ),
-    # It and its client look into the JDK by reflection. A refused connection is a failure, without a second try.
+    # It looks into the JDK by reflection. A refused connection is a failure, without a second try.
     (
         *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in ("java.lang", "java.util", "java.time")),
         "-Djdk.httpclient.disableRetryConnect=true",

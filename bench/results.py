@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import quix_environment
+from bench import java_peer, quix_environment
 from bench.rounds import Round
 from streams.native.build import library_path
 from streams.sandbox.kafka.jars import KAFKA_VERSION
@@ -55,6 +55,7 @@ def versions() -> dict[str, str]:
         **{name: metadata.version(name) for name in _PACKAGES},
         "native pass": "built" if library_path().exists() else "not built",
         "kafka and kafka-streams": KAFKA_VERSION,
+        "flink": java_peer.FLINK_VERSION,
         "quixstreams": quix.split()[0],
     }
 

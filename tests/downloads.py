@@ -21,13 +21,14 @@ def _told(doing: str) -> None:
 
 
 def main() -> None:
-    """Fetch Kafka, the bench's peer, the Node.js packages and Mailpit; say what cannot be had."""
+    """Fetch Kafka, the bench's peers, the Node.js packages and Mailpit; say what cannot be had."""
     try:
         classpath(progress=_told)
     except SandboxError as error:
         raise click.ClickException(str(error)) from None
-    if (why := java_peer.absent(_told)) is not None:
-        click.echo(f"The bench is tested without Kafka Streams: {why}")
+    for peer in (java_peer.KAFKA_STREAMS, java_peer.FLINK):
+        if (why := peer.absent(_told)) is not None:
+            click.echo(f"The bench is tested without {peer.title}: {why}")
     for locked in ("deploy/dclint", "contract/kafkajs", "monitoring/grafana-schema"):
         try:
             installed(_TESTS / locked, _told)

@@ -57,6 +57,15 @@ def test_a_goal_may_be_held_against_another_scenario_of_the_run() -> None:
     assert found == ("≥ 0.272 ×", "0.30 ×", "met")
 
 
+def test_missing_statuses_are_held_against_the_bare_loop_and_against_flink() -> None:
+    """Each is a goal of its own, and both ask for the same rate or more."""
+    rates = {"ours": 100.0, "bare-questions": 125.0, "flink": 80.0}
+    rounds = [Round(name, "lookup 5 ms", 0, {"rate": rate}) for name, rate in rates.items()]
+    found = verdicts(Results("full", scenarios={"missing": Measured("Missing", rounds)}))
+    assert found["missing statuses, by a bare httpx-aiohttp loop"] == ("≥ 1 ×", "0.80 ×", "MISSED")
+    assert found["missing statuses, by Flink async I/O"] == ("≥ 1 ×", "1.25 ×", "met")
+
+
 def test_a_run_too_short_for_any_cpu_time_has_no_ratio_of_it() -> None:
     """The kernel counts CPU time in ticks of 10 ms: nothing is divided by none."""
     results = run(ours=[100.0])
