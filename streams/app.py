@@ -58,6 +58,7 @@ from streams.settings.load import load_settings
 from streams.settings.organisations import OrganisationsInForce
 from streams.settings.table import Settings
 from streams.startup import App, Startup, spare_garbage_collector
+from streams.statuses import memory
 from streams.statuses.catch_up import CatchUp
 from streams.statuses.index_filling import IndexFilling
 from streams.statuses.ingest import StatusIngest
@@ -127,7 +128,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     ingest = StatusIngest(
         statuses, metrics, keep, names.dead_letters, lambda: app.consumer_generation_id, time.time
     )
-    catch_up = CatchUp(names.statuses, startup.offsets, lambda: app.consumer, statuses.away)
+    catch_up = CatchUp(names.statuses, startup.offsets, lambda: app.consumer, statuses.away, memory.give_back)
 
     # -- lookups and lanes: an email leaves as soon as its own decision is made -----------------------------
     lookup_statistics = LookupStatistics(metrics, time.monotonic)

@@ -34,6 +34,7 @@ class CatchUp:
         offsets: Offsets,
         consumer: Callable[[], Any],
         away: Callable[[int], object] = lambda _partition: None,
+        on_whole: Callable[[], object] = lambda: None,
     ) -> None:
         """Watch the reading of `topic`.
 
@@ -43,11 +44,13 @@ class CatchUp:
             consumer: returns the consumer, a ChunkConsumer.
             away: why a partition's store cannot be used now, or None. Its letters do not wait for statuses,
                 which nobody can keep.
+            on_whole: called when the statuses of all partitions have become whole.
         """
         self._topic = topic
         self._offsets = offsets
         self._consumer = consumer
         self._away = away
+        self._on_whole = on_whole
         self._assigned: dict[str, set[int]] = {}  # by topic of actions
         self._behind: set[int] = set()
         self._watch: asyncio.Task[None] | None = None
@@ -116,6 +119,7 @@ class CatchUp:
                 and not consumer.unsettled_chunks(TP(self._topic, partition), targets[partition])
             }
             await asyncio.sleep(self.LOOK_EVERY)
+        self._on_whole()
 
     async def _ends(self) -> dict[int, int]:
         while True:

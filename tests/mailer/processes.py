@@ -10,10 +10,11 @@ from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
 from typing import Any, Self
+from weakref import finalize
 
 from aiosmtpd.controller import Controller
 
-from streams.sandbox.ports import free_port
+from streams.sandbox.ports import HeldPort
 
 
 class Mailbox:
@@ -24,7 +25,9 @@ class Mailbox:
 
     def __init__(self, **options: Any) -> None:
         """Take options of aiosmtpd's: of its SMTP class, or of its controller (``ssl_context``)."""
-        self.port = free_port()
+        held = HeldPort()  # nobody else is given it while no server listens
+        finalize(self, held.release)
+        self.port = held.number
         self._options = options
         self.letters: list[Message] = []
         self.answers: dict[str, list[str]] = {}

@@ -55,13 +55,17 @@ class Bench:
     def __init__(self, **ends: int) -> None:
         self.cluster = FakeCluster(**ends)
         offsets: Any = self.cluster
-        self.catch_up = CatchUp("statuses", offsets, lambda: self.cluster)
+        self.were_whole = 0
+        self.catch_up = CatchUp("statuses", offsets, lambda: self.cluster, on_whole=self._note_whole)
 
     async def follow(self, partitions: Iterable[int], seconds: float = LOOKS) -> None:
         """These are assigned and their table is restored; then time goes by."""
         self.catch_up.assigned("actions", partitions)
         self.catch_up.restored()
         await asyncio.sleep(seconds)
+
+    def _note_whole(self) -> None:
+        self.were_whole += 1
 
     def whole(self) -> list[int]:
         return [number for number in self.cluster.ends if self.catch_up.whole(number)]
@@ -108,6 +112,10 @@ async def test_each_partition_is_whole_when_its_reading_has_passed_its_end(bench
     bench.cluster.positions.update({0: 4, 2: 9})
     await asyncio.sleep(LOOKS)
     assert bench.whole() == [1, 2]
+    assert bench.were_whole == 0
+    bench.cluster.positions[0] = 5
+    await asyncio.sleep(2 * LOOKS)
+    assert (bench.whole(), bench.were_whole) == ([0, 1, 2], 1)
     bench.cluster.positions[0] = 5
     await asyncio.sleep(LOOKS)
     assert bench.whole() == [0, 1, 2]
