@@ -68,7 +68,7 @@ TESTED_ELSEWHERE = {
     "streams.settings.fields": "test_table and test_values read every field made with it",
     "streams.settings.kafka_table": "is a part of the table; test_connection reads it",
     "streams.app": "is the worker that tests/integration runs",
-    "streams.actions.outcomes": "types only",
+    "streams.actions.outcomes": "types, and how an email is counted, which test_processor asserts",
     "streams.lookup.observer": "types only",
     "streams.kafka.faust_options": "tests/integration runs workers with them",
     "streams.commands.worker": "is the command that tests/integration runs",

@@ -6,6 +6,8 @@ There is a fifth way to leave a lane, without an outcome here: to be released
 
 from typing import NamedTuple
 
+from streams.messages.decode import LookupOutcome, Reason, Variant
+
 
 class Emailed(NamedTuple):
     """The record asked for a confirmation, and its email is written.
@@ -19,6 +21,19 @@ class Emailed(NamedTuple):
     lookup_outcome: str
     lookup_cause: str
     org_id: int
+
+
+def emailed(letter: tuple[Variant, Reason], lookup: LookupOutcome | None, org_id: int) -> Emailed:
+    """Return how an email is counted.
+
+    Args:
+        letter: its variant, and the reason for it.
+        lookup: what the lookup came to; None where none was asked.
+        org_id: the organisation that it is for.
+    """
+    variant, reason = letter
+    asked = ("", "") if lookup is None else (str(lookup.outcome), str(lookup.cause or ""))
+    return Emailed(str(variant), str(reason), *asked, org_id)
 
 
 class Ignored(NamedTuple):

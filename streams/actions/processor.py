@@ -15,7 +15,7 @@ from streams.actions.dead_letter import (
     with_key,
 )
 from streams.actions.decision import decide
-from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
+from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed, emailed
 from streams.actions.rekeying import REKEYED_HEADERS, FirstPlace, Rekeying
 from streams.actions.without_asking import WithoutAsking
 from streams.delivery.epochs import UNKNOWN, Epochs
@@ -281,9 +281,7 @@ class ActionProcessor:
         counted_by = action.org_id, reason, lookup and lookup.outcome, lookup and lookup.cause
         outcome = self._outcomes.get(counted_by)
         if outcome is None:
-            # Plain strings: they are counted by the thousand, and an enum's member is slower to hash.
-            asked = ("", "") if lookup is None else (str(lookup.outcome), str(lookup.cause or ""))
-            outcome = Emailed(str(variant), str(reason), *asked, action.org_id)
+            outcome = emailed(letter, lookup, action.org_id)
             if len(self._outcomes) < _OUTCOMES_KEPT:
                 self._outcomes[counted_by] = outcome
         return _new(Result, (outgoing, outcome))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from aiokafka.record.util import decode_varint
 
 from streams.actions.decision import Grounds, decide
-from streams.actions.outcomes import Emailed, Ignored
+from streams.actions.outcomes import Emailed, Ignored, emailed
 from streams.messages.email import EmailWriter
 from streams.messages.no_letter import ASKS_FOR_CONFIRMATION, NoLetter
 from streams.native.email_batch import EmailBatch
@@ -222,7 +222,8 @@ class NativePass:
             begin = _EMPTY.match(self._tallies, end).end() // _TALLY.size * _TALLY.size
             end = begin + _TALLY.size
             letter, org_id, emails = _TALLY.unpack_from(self._tallies, begin)
-            outcomes[_emailed(letter, org_id)] = emails
+            grounds = GROUNDS[letter - 1]
+            outcomes[emailed(decide(*grounds), grounds[1], org_id)] = emails
         for why, count in (
             (str(NoLetter.STAGE), state.other_stage),
             (str(NoLetter.NO_CONSENT), state.no_consent),
@@ -276,13 +277,6 @@ def _number(without_asking: WithoutAsking, key: int, length: int, org_id: int, n
         return 0 if grounds is None else number_of(grounds)
     except Exception:  # the path in Python meets it, too, and says so
         return 0
-
-
-def _emailed(number: int, org_id: int) -> Emailed:
-    subscribed, lookup = GROUNDS[number - 1]
-    variant, reason = decide(subscribed, lookup)
-    asked = ("", "") if lookup is None else (str(lookup.outcome), str(lookup.cause or ""))
-    return Emailed(str(variant), str(reason), *asked, org_id)
 
 
 def _bytes_of(view: View) -> bytes | None:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from aiokafka.record.util import encode_varint
 
 from streams.actions.decision import Grounds, decide
-from streams.messages.decode import Action, Cause, LookupOutcome, Outcome
+from streams.lookup.organisation import CIRCUIT_OPEN
+from streams.messages.decode import Action, LookupOutcome
 from streams.messages.email import EmailWriter
 from streams.native.library import Letter, Piece
 
@@ -24,9 +25,8 @@ _MARKS = Action(8_123_456_789_012_345, 9_123_456_789_012_345, "ref", "email")
 _ORIGINAL_MARK = b"\0the action itself\0"
 _OFFSET, _DECIDED_AT = 7_123_456_789, 12_345_678.9
 
-_CIRCUIT_OPEN = LookupOutcome(Outcome.ERROR, Cause.CIRCUIT_OPEN)
 #: On what grounds the native pass writes letters, in the order of its table: first the known statuses.
-GROUNDS: tuple[Grounds, ...] = ((False, None), (True, None), (None, _CIRCUIT_OPEN), (None, None))
+GROUNDS: tuple[Grounds, ...] = ((False, None), (True, None), (None, CIRCUIT_OPEN), (None, None))
 
 
 def _cause(lookup: LookupOutcome | None) -> str | None:

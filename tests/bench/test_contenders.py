@@ -7,6 +7,13 @@ from bench.contenders import CONTENDERS, Place
 from bench.java_peer import JavaPeer
 
 
+@pytest.fixture
+def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program is to be found, and nothing is in the cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
 def _place(folder: Path, **settings: str) -> Place:
     return Place.of("127.0.0.1:1", "group", 4, folder, settings=settings)
 
@@ -37,24 +44,18 @@ def test_flink_asks_each_organisation_s_own_service(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("peer", [java_peer.KAFKA_STREAMS, java_peer.FLINK], ids=lambda peer: peer.title)
-def test_a_java_peer_without_a_compiler_says_so(
-    peer: JavaPeer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("bare_machine")
+def test_a_java_peer_without_a_compiler_says_so(peer: JavaPeer) -> None:
     """It is skipped with that reason, and nothing is downloaded."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
     told: list[str] = []
     assert peer.absent(told.append) == "no Java compiler (javac) on the PATH"
     assert told == []
 
 
 @pytest.mark.parametrize("peer", [java_peer.KAFKA_STREAMS, java_peer.FLINK], ids=lambda peer: peer.title)
-def test_a_java_peer_that_is_compiled_needs_nothing_more(
-    peer: JavaPeer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("bare_machine")
+def test_a_java_peer_that_is_compiled_needs_nothing_more(peer: JavaPeer) -> None:
     """Its classes and jars are taken from the cache: no network, no compiler."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
     classes = peer.classes
     classes.mkdir(parents=True)
     (classes / f"{peer.source}.class").touch()
