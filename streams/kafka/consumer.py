@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faust.transport.consumer import CONSUMER_FETCHING
 from faust.transport.drivers import aiokafka as driver
@@ -18,6 +19,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
 from streams.kafka.chunks import Chunk, ChunkSchema, schema_of
+from streams.kafka.client_state import coordinator_is_known, fetch_position
 from streams.kafka.consumer_thread import ChunkConsumerThread
 
 log = logging.getLogger(__name__)
@@ -71,8 +73,7 @@ class ChunkConsumer(driver.Consumer):
     @property
     def coordinated(self) -> bool:
         """Whether a broker is known that coordinates the group; not while its heartbeats fail."""
-        consumer = getattr(self._thread, "_consumer", None)
-        return consumer is not None and consumer._coordinator.coordinator_id is not None
+        return coordinator_is_known(self._thread._consumer)
 
     @property
     def group_fault(self) -> str | None:
@@ -86,13 +87,7 @@ class ChunkConsumer(driver.Consumer):
 
     def fetch_position(self, tp: TP) -> tuple[int, int] | None:
         """The end of a partition's log, and the offset up to which it was fetched; None: not known yet."""
-        consumer = getattr(self._thread, "_consumer", None)
-        if consumer is None or not consumer._subscription.is_assigned(tp):
-            return None
-        state = consumer._subscription.subscription.assignment.state_value(tp)
-        if state.highwater is None or not state.has_valid_position:
-            return None
-        return state.highwater, state.position
+        return fetch_position(self._thread._consumer, TopicPartition(tp.topic, tp.partition))
 
     def interrupted(self, tp: TP) -> None:
         """A broker refused a fetch: tell the owner of the partition. Called in the consumer's thread."""

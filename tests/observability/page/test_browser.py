@@ -315,7 +315,7 @@ async def test_the_page_shows_what_happens(scene: Scene, tmp_path: Path) -> None
     await expect(headline).to_have_text(re.compile("Emails|Nothing"))
     await expect(page.locator("#link")).to_contain_text("updated")
     assert await page.evaluate("window.untouched"), "it was reloaded"
-    assert all("net::ERR_" in text for text in scene.complaints), scene.complaints
+    assert [text for text in scene.complaints if "net::ERR_" not in text] == []
     assert scene.elsewhere == []
     # and a breach of the policy would have been heard
     async with page.expect_console_message(lambda message: "style-src" in message.text):

@@ -1,0 +1,37 @@
+"""What may be read of an aiokafka consumer from another thread than its own, at any moment.
+
+Its thread changes it meanwhile: it may not have connected yet, be given other partitions, or stop between two
+reads. So each attribute is read once, and whatever it holds is an answer. None of this raises.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiokafka import TopicPartition
+
+
+def coordinator_is_known(consumer: Any) -> bool:
+    """Return whether a broker is known that coordinates the group; not while the heartbeats fail.
+
+    Args:
+        consumer: an ``AIOKafkaConsumer``; None: there is none yet.
+    """
+    coordinator = None if consumer is None else consumer._coordinator  # None until it has connected
+    return coordinator is not None and coordinator.coordinator_id is not None
+
+
+def fetch_position(consumer: Any, partition: TopicPartition) -> tuple[int, int] | None:
+    """Return the end of a partition's log, and the offset up to which it was fetched; None: not known.
+
+    Args:
+        consumer: an ``AIOKafkaConsumer``; None: there is none yet.
+        partition: need not be one of its own.
+    """
+    subscription = None if consumer is None else consumer._subscription.subscription
+    assignment = None if subscription is None else subscription.assignment
+    state = None if assignment is None else assignment.state_value(partition)
+    if state is None:
+        return None
+    end, position = state.highwater, state._position
+    return None if end is None or position is None else (end, position)
