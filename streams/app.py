@@ -30,7 +30,7 @@ from streams.actions.processor import ActionProcessor
 from streams.actions.rekeying import Rekeying, rekeyed_from, with_first_timestamp
 from streams.delivery import batches
 from streams.delivery.commit_slots import CommitSlots
-from streams.delivery.kafka_transaction import KafkaTransactions
+from streams.delivery.kafka_transaction import ALWAYS, KafkaTransactions
 from streams.delivery.lane import Lane
 from streams.delivery.lane_state import LaneLimits
 from streams.delivery.lanes import Lanes
@@ -172,17 +172,18 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     def lane(topic: str, partition: int) -> Lane:
         assert startup.topics is not None
         assert startup.limits is not None
-        plain = processor(topic, partition, startup.topics)
-        made: Processor = plain
+        made: Processor = (plain := processor(topic, partition, startup.topics))
         transactions: TransactionPort
         transactions = kafka = KafkaTransactions(
             TopicPartition(topic, partition),
             group=settings.group_id,
             connection=connection,
-            committed=startup.offsets.committed,
+            committed=startup.offsets.decided,
             limits=startup.limits,
             transaction_timeout=settings.transaction_timeout,
             clock=clock,
+            member=lambda: app.consumer.membership,  # type: ignore[attr-defined]  # our ChunkConsumer
+            alone=ALWAYS if topic == names.rekeyed else 0,  # `start-at` has to fence such a lane
         )
         if duplicates:
             transactions, made = duplicates.watched(partition, startup.topics.partitions, transactions, made)

@@ -76,6 +76,7 @@ TESTED_ELSEWHERE = {
     "streams.delivery.lane_state": "types only",
     "streams.delivery.results": "types only",
     "streams.delivery.fetched": "types only",
+    "streams.delivery.transaction_failures": "test_kafka_transaction has brokers fail in each way",
     "streams.delivery.refusals": "test_lane has records and dead letters refused",
     "streams.observability.faust_app": "tests/integration runs workers with it",
     "streams.lookup.response": "test_client sends it bodies over real sockets",

@@ -45,7 +45,7 @@ async def commit(
         offsets: of the group.
         topic_partition: for which an offset is committed.
         decide: is given the position as it is; called again where somebody else was first.
-        transactional_id: None: that of the partition's lane, which must not be open.
+        transactional_id: None: that of the partition's lane, which is fenced if it is open.
 
     Raises:
         NotAnswered: nothing could be committed, or the brokers do not allow it.
@@ -54,7 +54,7 @@ async def commit(
         topic_partition,
         group=installation.group,
         connection=installation.connection,
-        committed=offsets.committed,
+        committed=offsets.decided,
         limits=TopicLimits({topic_partition.topic: DEFAULT_MAX_MESSAGE_BYTES}),
         transaction_timeout=installation.transaction_timeout,
         transactional_id=transactional_id,

@@ -1,21 +1,41 @@
-"""How many transactions there are at once: the lanes of one worker share a few slots.
+"""How many transactions there are at once, and which lanes have one together.
 
 A transaction costs some 2 ms of CPU in the worker and as much in the broker, however little it holds. Lanes
 that each commit as fast as they can would spend a core on that at 500 transactions a second, and with many
 partitions each of them would hold next to nothing. So a lane waits for a slot before it takes what is ready.
-With slots free it commits at once; the more lanes have something, the longer each gathers. There is no
-interval to set, and the number of transactions a second does not grow with the number of partitions.
+Lanes that wait at the same moment, and together have little, get one slot and commit in one transaction: it
+costs hardly more than that of one of them. The more lanes have something, the longer each gathers. There is
+no interval to set, and the number of transactions a second does not grow with the number of partitions.
+
+Whose transactional.id the common transaction has does not matter: see
+:meth:`streams.delivery.transaction.SharedPort.commit_together`.
 """
 
+from __future__ import annotations
+
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Callable
+
+from streams.delivery.shared_commit import Seat, SharedCommit
+from streams.delivery.transaction import SharedPort, TransactionPort
+
+#: Lanes in one transaction: more would not fit, with all their commit metadata, into one batch of the group's
+#: offsets.
+MOST_LANES = 64
 
 
 class CommitSlots:
     """Hands out slots, first come first served."""
 
-    def __init__(self, at_once: int = 4, rest: float = 0.004, longest: float = 0.1) -> None:
+    def __init__(
+        self,
+        at_once: int = 4,
+        rest: float = 0.004,
+        longest: float = 0.1,
+        gather: float = 0.002,
+        together: int = 1_000,
+    ) -> None:
         """Make the slots.
 
         Args:
@@ -23,23 +43,80 @@ class CommitSlots:
             rest: seconds before a slot that was given back is handed out again: the event loop's time for all
                 else.
             longest: seconds after which a slot is handed on although its transaction is still under way: a
-                broker that does not answer delays the partitions that it leads, and no others.
+                broker that does not answer delays those that have a part in it, and no others.
+            gather: seconds that a lane waits for others though a slot is free, where it may share one: a
+                fetch brings records of several partitions, and hands them over one after the other.
+            together: results that a transaction of several lanes has, at most.
         """
-        self._free = asyncio.Semaphore(at_once)
+        self._free = at_once
         self._rest = rest
         self._longest = longest
+        self._gather = gather
+        self._together = together
+        self._queue: deque[Seat] = deque()
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot, and give it back at the end."""
-        await self._free.acquire()
-        loop = asyncio.get_running_loop()
-        overdue = loop.call_at(ends_at := loop.time() + self._longest, self._free.release)
-        try:
-            yield
-        finally:
-            # Once it is due it will run, or has run: cancelling it then could lose the slot or hand it out
-            # twice.
-            if (resumes_at := loop.time() + self._rest) < ends_at:
-                overdue.cancel()
-                loop.call_at(resumes_at, self._free.release)
+    def slot(
+        self, transactions: TransactionPort, results: Callable[[], int], shared: SharedPort | None = None
+    ) -> Seat:
+        """Return what waits for a slot, alone or with other lanes, and gives it back: ``async with``.
+
+        Args:
+            transactions: of the lane.
+            results: how many the lane has ready at the moment.
+            shared: the same transactions, if they can be shared.
+        """
+        return Seat(self._ask, transactions, results, shared)
+
+    def _ask(self, seat: Seat) -> None:
+        self._queue.append(seat)
+        if self._free:
+            if self._gather and seat.sharing and seat.results() < self._together:
+                asyncio.get_running_loop().call_later(self._gather, self._hand_out)
+            else:
+                self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._free and self._queue:
+            first = self._queue.popleft()
+            if first.taken.cancelled():  # its lane was closed while it waited
+                continue
+            self._free -= 1
+            seats = [first, *self._companions(first)] if first.sharing else [first]
+            SharedCommit(seats, _Slot(self, self._rest, self._longest).give_back)
+
+    def _companions(self, first: Seat) -> list[Seat]:
+        """Take those out of the queue that share a transaction with the `first` lane."""
+        found: list[Seat] = []
+        results = first.results()
+        for seat in list(self._queue):
+            if len(found) + 1 == MOST_LANES:
+                break
+            if seat.membership != first.membership or seat.taken.cancelled():
+                continue
+            if results + (more := seat.results()) <= self._together:
+                self._queue.remove(seat)
+                found.append(seat)
+                results += more
+        return found
+
+    def free(self) -> None:
+        """Hand out a slot that was given back; called once for each."""
+        self._free += 1
+        self._hand_out()
+
+
+class _Slot:
+    """One slot while it is taken."""
+
+    def __init__(self, slots: CommitSlots, rest: float, longest: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._slots = slots
+        self._rest = rest
+        self._ends_at = self._loop.time() + longest
+        self._overdue = self._loop.call_at(self._ends_at, slots.free)
+
+    def give_back(self) -> None:
+        # Once it is due it will run, or has run: cancelling it then could lose the slot or hand it out twice.
+        if (resumes_at := self._loop.time() + self._rest) < self._ends_at:
+            self._overdue.cancel()
+            self._loop.call_at(resumes_at, self._slots.free)

@@ -1,7 +1,9 @@
 """Transactions on Kafka: a transactional producer whose ``transactional.id`` is group, topic and partition.
 
-Why one id per input partition: no group metadata goes with the offsets (KIP-447), so the id alone fences a
-predecessor, and it must be opened before the committed offset is read. On clusters without version 2 of the
+Why one id per input partition: whoever opens it ends at once what its predecessor left open, also where that
+one was killed, and fences it; so it is opened before the committed offset is read. Partitions of one worker
+commit together in a transaction of one of them, with the worker's membership of the group (KIP-447): see
+:class:`streams.delivery.transaction.SharedPort`. On clusters without version 2 of the
 transaction protocol (KIP-890) a request whose answer was lost may still be on its way, and would belong to
 the next transaction: whenever that may be so, a new producer, and with it a new epoch, comes first. With
 version 2 the broker would refuse it; the rule is the same for both.
@@ -12,19 +14,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
     IncompatibleBrokerVersion,
     InvalidTimestampError,
     KafkaError,
-    ProducerFenced,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
 )
 from aiokafka.structs import OffsetAndMetadata
 
@@ -34,24 +32,28 @@ from streams.delivery.record_clock import RecordClock
 from streams.delivery.topic_limits import TopicLimits
 from streams.delivery.transaction import (
     BatchRefused,
-    Denied,
-    Fenced,
+    Membership,
+    NotBegun,
     NotOpen,
+    NotTogether,
     Outgoing,
+    Part,
     Position,
     RecordRefused,
     RecordTooLarge,
-    TopicFault,
     TransactionFailed,
 )
 from streams.delivery.transaction_driver import TransactionDriver
+from streams.delivery.transaction_failures import named
 
 log = logging.getLogger(__name__)
 
-_DENIED = (ClusterAuthorizationFailedError, TransactionalIdAuthorizationFailed)
-
-#: Errors of programming. The client library makes them too, in states that pass.
-_BUGS = (AttributeError, LookupError, NameError, TypeError)
+#: Seconds for a transaction of several partitions: one that cannot be written must not delay the others much.
+_TOGETHER_WITHIN = 2.0
+#: Commits that follow alone after a shared one that failed.
+_ALONE = 100
+#: Of a partition that never shares a transaction.
+ALWAYS = sys.maxsize
 
 #: A producer that does not let go within this many seconds is abandoned: its successor's epoch fences it.
 _STOP_WITHIN = 2.0
@@ -73,6 +75,8 @@ class KafkaTransactions:
         transaction_timeout: float,
         clock: RecordClock | None = None,
         transactional_id: str | None = None,
+        member: Callable[[], Membership | None] | None = None,
+        alone: int = 0,
     ) -> None:
         """Describe the transactions; nothing is connected before `open`.
 
@@ -85,11 +89,16 @@ class KafkaTransactions:
             transaction_timeout: seconds; longer than this no transaction stays open, here and on the broker.
             clock: of the records' timestamps, shared by all lanes; None: the machine's clock alone.
             transactional_id: None: the same on every worker, so that whoever opens it fences whoever had it.
+            member: gives the worker's membership of the group, as of its last assignment, or None before the
+                first one; None: no member commits, and the transactional.id alone fences.
+            alone: commits that share no transaction, from the first one on.
         """
-        self._topic_partition = topic_partition
+        self.topic_partition = topic_partition
         self._group = group
         self._connection = connection
         self._committed = committed
+        self._member = member
+        self._membership: Membership | None = None  # since it was opened
         self._limits = limits
         self._clock = RecordClock() if clock is None else clock
         self._batch_bytes = min([BATCH_BYTES, *limits.now.values()])
@@ -99,6 +108,7 @@ class KafkaTransactions:
         )
         self._driver: TransactionDriver | None = None
         self._answer_lost = False
+        self._alone = alone  # commits to come that are not shared
         self._topic_fault = False  # the last commit failed by one
         self._throttled = 0.0  # seconds that the broker asked this producer to wait, by a quota
         #: Where the next commit cuts a batch that the broker refused for what is in it.
@@ -113,12 +123,16 @@ class KafkaTransactions:
         """Take a new epoch, which fences every predecessor, and return what is committed. Waits for Kafka."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self._renew()
+                driver = await self._renew()
+                if self._member is not None and driver.takes_membership:
+                    self._membership = self._member()
+                    if self._membership is None:
+                        raise TransactionFailed("NoMembership", "the group is rebalancing")
                 if self._topic_fault:
                     await self._look()
                     self._topic_fault = False
                     self._batch_bytes = min([BATCH_BYTES, *self._limits.now.values()])
-                return await self._committed(self._topic_partition)
+                return await self._committed(self.topic_partition)
         except Exception as exc:
             raise self._named(exc) from None
 
@@ -137,14 +151,18 @@ class KafkaTransactions:
                 batches = fill_batches(
                     driver.producer,
                     records,
-                    self._topic_partition.partition,
+                    self.topic_partition.partition,
                     self._limits.now,
                     frozenset(map(id, self._cuts)),
                     correction,
                 )
                 await self._write(driver, batches, records, correction)
-                await driver.commit(self._topic_partition, OffsetAndMetadata(offset, metadata))
+                await driver.add_offsets(
+                    {self.topic_partition: OffsetAndMetadata(offset, metadata)}, self._membership
+                )
+                await driver.commit()
                 self._cuts = ()
+                self._alone = max(0, self._alone - 1)
         except RecordTooLarge as exc:
             self._cuts = ()
             raise await self._too_large(exc, records[exc.index].topic) from None
@@ -158,6 +176,46 @@ class KafkaTransactions:
         except Exception as exc:
             raise self._named(exc) from None
 
+    @property
+    def membership(self) -> Membership | None:
+        """As which it may commit together with partitions that have the same now; None: it may not."""
+        may_share = self._driver is not None and not (self._alone or self._answer_lost or self._cuts)
+        return self._membership if may_share else None
+
+    def go_alone(self, commits: int = _ALONE) -> None:
+        """Commit alone so many times: what has failed together may fail again."""
+        self._alone = max(self._alone, commits)
+
+    async def commit_together(self, parts: Sequence[Part]) -> None:
+        """Write and commit the parts of several partitions in a transaction of this one, all or nothing."""
+        driver, correction = self._driver, self._clock.correction()
+        if driver is None or self._answer_lost:
+            raise NotBegun
+        batches: list[Batch] = []
+        try:
+            for part in parts:
+                batches += fill_batches(
+                    driver.producer, part.records, part.place.partition, self._limits.now, (), correction
+                )
+        except Exception:  # alone, the lane whose record it is finds out
+            raise NotBegun from None
+        try:
+            async with asyncio.timeout(min(self._timeout, _TOGETHER_WITHIN)):
+                if any(result is not None for result in await driver.write(batches)):
+                    raise NotTogether  # alone, each finds out what is wrong with its own
+                await driver.add_offsets(
+                    {part.place: OffsetAndMetadata(part.offset, part.metadata) for part in parts},
+                    self._membership,
+                )
+                # Its lane may have opened again by now: before these offsets were there it waits for nothing.
+                if any(part.withdrawn for part in parts):
+                    raise NotTogether
+                await driver.commit()
+                if batches:
+                    self._clock.taken(correction)
+        except Exception as exc:
+            raise self._named(exc) from None
+
     async def close(self) -> None:
         """End an open transaction and disconnect, within four seconds."""
         if self._driver is not None:
@@ -166,7 +224,7 @@ class KafkaTransactions:
                     await self._driver.abort()
         await self._abandon()
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> TransactionDriver:
         await self._abandon()
         self._answer_lost, self._throttled = False, 0.0
         producer = AIOKafkaProducer(
@@ -178,6 +236,7 @@ class KafkaTransactions:
         self._driver = driver = TransactionDriver(producer, self._group)
         self._watch_answers(driver)
         await driver.start()
+        return driver
 
     def _watch_answers(self, driver: TransactionDriver) -> None:
         # A request whose answer never came is repeated. The repetition may well succeed; but then the first
@@ -269,42 +328,4 @@ class KafkaTransactions:
                 await self._limits.look()
 
     def _named(self, exc: Exception) -> Exception:
-        # Class names only: texts of the client library may quote what was being sent.
-        if isinstance(exc, Fenced | Denied | TransactionFailed) or _is_bug_of_ours(exc):
-            return exc
-        kind = type(exc).__name__
-        if isinstance(exc, _DENIED):
-            return Denied(f"{kind} for transactional.id {self.transactional_id}")
-        if isinstance(exc, ProducerFenced):
-            return Fenced(kind)
-        if isinstance(exc, TopicAuthorizationFailedError):
-            return TopicFault(
-                kind, f"the cluster does not let this worker write to {_topics_in(exc)} ({kind})"
-            )
-        if isinstance(exc, GroupAuthorizationFailedError):  # given back, it is as before
-            return TransactionFailed(
-                kind, f"the cluster does not allow this worker Read on group {self._group} ({kind})"
-            )
-        if isinstance(exc, TimeoutError) and self._throttled:
-            return TransactionFailed(
-                kind,
-                f"{kind}: a quota of the cluster slows this worker down; the broker told it to wait"
-                f" {self._throttled:.0f} s",
-            )
-        return TransactionFailed(kind)
-
-
-def _is_bug_of_ours(exc: BaseException) -> bool:
-    """Whether code of this package raised it. Tried again it would fail again, and nobody would hear why."""
-    if not isinstance(exc, _BUGS):
-        return False
-    traceback = exc.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return traceback is not None and traceback.tb_frame.f_globals["__name__"].startswith("streams.")
-
-
-def _topics_in(exc: TopicAuthorizationFailedError) -> str:
-    named = exc.args[0] if exc.args else ()
-    topics = [named] if isinstance(named, str) else sorted(named)
-    return f"topic {', '.join(topics)}" if topics else "one of its topics"
+        return named(exc, self.transactional_id, self._group, self._throttled)

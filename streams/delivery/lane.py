@@ -1,14 +1,12 @@
 """One assigned input partition: it takes records, has them processed, and commits what becomes of them.
 
-A record's result is ready at once (the status is known) or later (a lookup was asked). One committer task
-writes all results that are ready, in the order in which they became ready, in one transaction with the
-offsets of the partition (:mod:`streams.delivery.offset_tracker`). It commits at once when it is idle; while a
-transaction is under way, results gather for the next one. A record that awaits its lookup delays only its own
-email.
+A record's result is ready at once (the status is known) or later (a lookup was asked), which delays only its
+own email. One committer task writes all results that are ready, in that order, in one transaction with the
+partition's offsets (:mod:`streams.delivery.offset_tracker`), as soon as it has a slot
+(:mod:`streams.delivery.commit_slots`); meanwhile results gather.
 
 Every failure of a transaction is mended in one way: open the transactions again, which takes a new epoch, and
-compare what was being written with what is committed. So an unknown result, a dead producer and a lost
-coordinator need no cases of their own.
+compare what was being written with what is committed. An unknown result or a dead producer is no other case.
 """
 
 from __future__ import annotations
@@ -32,6 +30,7 @@ from streams.delivery.timestamps import EARLIEST_MS
 from streams.delivery.transaction import (
     Position,
     RecordRefused,
+    SharedPort,
     TransactionFailed,
     TransactionPort,
 )
@@ -78,12 +77,13 @@ class Lane:
         #: Why nothing can be committed at the moment: a failure's class, or a sentence; or None.
         self.commit_failure: str | None = None
         self._transactions = transactions
+        self._shared = transactions if isinstance(transactions, SharedPort) else None
         self._processor = processor
         self._observer = observer
         self._clock = clock
         self._on_crash = on_crash
         self._limits = LaneLimits() if limits is None else limits
-        self._slots = CommitSlots(rest=0.0) if slots is None else slots
+        self._slots = CommitSlots(rest=0.0, gather=0.0) if slots is None else slots
         self._tracker = OffsetTracker(0)
         self._committed = 0
         self._inbox: deque[Record] = deque()
@@ -184,8 +184,7 @@ class Lane:
     async def close(self, grace: float = 0.0) -> None:
         """Take nothing more, wait up to `grace` seconds for lookups, commit what is ready, disconnect.
 
-        What is not committed by then is the successor's: no offset was committed beyond what the broker has.
-        Waits at most `grace`, the limit `close_within` and the time that the transactions take to disconnect.
+        The rest is the successor's. Waits at most `grace`, `close_within` and the time to disconnect.
         """
         self._state = LaneState.DRAINING
         self._release(Release.HANDED_OVER, len(self._inbox))
@@ -324,15 +323,13 @@ class Lane:
         """Write what is ready and how far the partition got, in one transaction.
 
         Returns:
-            False when the lane closes after a failure: a further transaction would claim what the failed one
-            did not write, so all of it is the successor's.
+            False when the lane closes after a failure: another one would claim what this one did not write.
         """
         if not self._ready and self._tracker.commit_point()[0] == self._committed:
             return True
-        entries: list[Processed] = []
-        offset, metadata = self._committed, ""
+        entries, offset, metadata = list[Processed](), self._committed, ""
         try:
-            async with self._slots.slot():  # what becomes ready until then goes along
+            async with self._slots.slot(self._transactions, self._ready_records, self._shared) as seat:
                 entries, self._ready, offset, metadata = self._portion()
                 self._writing = entries
                 outgoing = [result.outgoing for _, result in entries if result.outgoing is not None]
@@ -340,7 +337,7 @@ class Lane:
                     self._moved_at = self._clock()
                 begun = self._clock()
                 try:
-                    await self._transactions.commit(outgoing, offset, metadata)
+                    await seat.commit(outgoing, offset, metadata)
                 except RecordRefused as refused:
                     replace_refused(entries, refused, self._processor)
                     self._retry(entries)
@@ -367,6 +364,9 @@ class Lane:
         if self._state is not LaneState.CLOSED:  # else they are counted already, as the successor's to decide
             self._observer.committed(self.partition, entries)
         return True
+
+    def _ready_records(self) -> int:
+        return self.uncommitted - self._tracker.awaiting_lookup
 
     def _portion(self) -> Portion:
         return self._size.portion(self._ready, self._tracker)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from streams.delivery.transaction import BatchRefused, Fenced, NotOpen, TransactionFailed
+from streams.delivery.transaction import BatchRefused, Fenced, NotOpen, NotTogether, TransactionFailed
 
 
 class LaneState(IntEnum):
@@ -34,7 +34,7 @@ class LaneLimits:
 
     def pause_after(self, failure: TransactionFailed, in_a_row: int) -> float:
         """Return the seconds to wait before the transactions are opened again."""
-        if isinstance(failure, BatchRefused | NotOpen):
+        if isinstance(failure, BatchRefused | NotOpen | NotTogether):
             return 0.0
         if isinstance(failure, Fenced):
             return self.fence_patience

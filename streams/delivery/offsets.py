@@ -6,9 +6,15 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import CoordinatorNotAvailableError
+from aiokafka.errors import CoordinatorNotAvailableError, IncompatibleBrokerVersion, for_code
 
 from streams.delivery.transaction import Position
+from streams.delivery.transaction_protocol import UnstableOffsetCommitError
+from streams.delivery.transaction_requests import NO_TAGS, InOneVersion, OffsetFetchRequest_v7
+
+#: Seconds until the end of an undecided transaction is asked for again; twice as long each time, up to the
+#: second number.
+_DECIDED_AFTER, _DECIDED_AT_MOST = 0.01, 0.2
 
 
 class Extent(NamedTuple):
@@ -59,6 +65,37 @@ class Offsets:
     async def committed(self, topic_partition: TopicPartition) -> Position:
         """Return what the group has committed for `place`."""
         return (await self.all_committed([topic_partition]))[topic_partition]
+
+    async def decided(self, topic_partition: TopicPartition) -> Position:
+        """Return what the group has committed for a partition, once no transaction with it is undecided.
+
+        Waits for the end of such a transaction; a broker before Kafka 2.5 cannot tell, and nobody waits.
+
+        Raises:
+            KafkaError: the cluster cannot say.
+        """
+        admin = await self.admin()
+        topic, partition = topic_partition
+        request = InOneVersion(
+            OffsetFetchRequest_v7(self._group, [(topic, [partition], NO_TAGS)], True, NO_TAGS)
+        )
+        coordinator = await admin.find_coordinator(self._group)
+        pause = _DECIDED_AFTER
+        while True:
+            try:
+                answer = await admin._send_request(request, coordinator)
+            except IncompatibleBrokerVersion:
+                return await self.committed(topic_partition)
+            if answer.error_code:
+                raise for_code(answer.error_code)("of the whole answer")
+            ((_, ((_, offset, _, metadata, code, _),), _),) = answer.topics
+            if for_code(code) is not UnstableOffsetCommitError:
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _DECIDED_AT_MOST)
+        if code:
+            raise for_code(code)("of the partition")
+        return Position(offset if offset >= 0 else None, metadata or "")
 
     async def all_committed(
         self, topic_partitions: Iterable[TopicPartition]

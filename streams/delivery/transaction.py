@@ -7,9 +7,14 @@ lines.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from aiokafka import TopicPartition
 
 Headers = list[tuple[str, bytes]]
+#: As which a worker takes part in its group: generation, member id, ``group.instance.id``.
+Membership = tuple[int, str, str | None]
 
 
 class Outgoing(NamedTuple):
@@ -27,6 +32,25 @@ class Position(NamedTuple):
 
     offset: int | None
     metadata: str | None
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """What one partition has in a transaction of several.
+
+    Attributes:
+        place: the input partition whose offset is committed.
+        records: to be written.
+        offset: to be committed.
+        metadata: with it, at most 4,096 bytes.
+        withdrawn: its lane no longer waits for the result: it must not be committed any more.
+    """
+
+    place: TopicPartition
+    records: Sequence[Outgoing]
+    offset: int
+    metadata: str
+    withdrawn: bool = False
 
 
 class TransactionFailed(Exception):
@@ -67,6 +91,19 @@ class NotOpen(TransactionFailed):
         super().__init__("NotOpen")
 
 
+class NotTogether(TransactionFailed):
+    """A transaction of several partitions failed, or nobody knows how it ended. Open again at once: each
+    partition goes on by itself.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("NotTogether")
+
+
+class NotBegun(Exception):
+    """Several partitions cannot commit together now. Nothing was sent: each commits alone."""
+
+
 class RecordRefused(Exception):
     """A record can never be written as it is. Nothing of its transaction stays."""
 
@@ -89,8 +126,8 @@ class TransactionPort(Protocol):
     async def open(self) -> Position:
         """Fence every predecessor, end what it left open, and return what is committed.
 
-        May be called again at any time: it is also the way out of every failure, since the new epoch makes
-        sure that nothing of an earlier transaction can still take effect.
+        May be called again at any time: it is also the way out of every failure, since the new epoch and the
+        wait for what is undecided make sure that nothing of an earlier transaction can still take effect.
 
         Raises:
             TransactionFailed: the cluster cannot be reached; try again later.
@@ -111,4 +148,42 @@ class TransactionPort(Protocol):
 
     async def close(self) -> None:
         """Let go of every connection, within seconds, ending what is open."""
+        ...
+
+
+@runtime_checkable
+class SharedPort(TransactionPort, Protocol):
+    """Transactions that can have what other partitions of this worker have ready.
+
+    The transactional.id of one partition does not fence the predecessors of another one. So all offsets, of
+    one partition or of several, go with the worker's membership of the group, and the coordinator refuses
+    them once the group has a newer generation (KIP-447). Whoever opens a partition's transactions waits until
+    no transaction with an offset of it is undecided.
+    """
+
+    @property
+    def topic_partition(self) -> TopicPartition:
+        """The input partition whose offsets are committed."""
+        ...
+
+    @property
+    def membership(self) -> Membership | None:
+        """As which it may commit together with partitions that have the same now; None: it may not."""
+        ...
+
+    async def commit_together(self, parts: Sequence[Part]) -> None:
+        """Write and commit these `parts`, the first of which is its own, all or nothing.
+
+        It commits only while no part is withdrawn. After an error each partition opens its transactions
+        again, and finds there how it ended.
+
+        Raises:
+            NotBegun: they cannot be committed together, and nothing was sent.
+            NotTogether: one of them was refused, or withdrawn.
+            Fenced, TransactionFailed, Denied: as `commit`.
+        """
+        ...
+
+    def go_alone(self) -> None:
+        """Share no transaction for a while: what has failed together may fail again."""
         ...

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
@@ -38,6 +38,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.delivery.batches import Batch
+from streams.delivery.transaction import Membership
 from streams.delivery.transaction_protocol import (
     ByTopic,
     FiveRequests,
@@ -151,11 +152,23 @@ class TransactionDriver:
                 await self._client._maybe_wait_metadata()
                 markers = min(2 * markers, _MARKERS_AT_MOST)
 
-    async def commit(self, place: TopicPartition, offset: OffsetAndMetadata) -> None:
-        """Commit the group's offset, and with it what was written.
+    @property
+    def takes_membership(self) -> bool:
+        """Whether offsets can be committed as a member of the group, in the protocol of this cluster."""
+        return self._protocol.takes_membership
+
+    async def add_offsets(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], member: Membership | None = None
+    ) -> None:
+        """Add offsets of the group to the transaction, which is begun if need be.
+
+        Args:
+            offsets: by input partition.
+            member: as which the worker has these partitions; None: the transactional.id alone fences.
 
         Raises:
-            KafkaError: the transaction cannot be gone on with, or nobody knows how it ended.
+            KafkaError: the transaction cannot be gone on with; also if `member` is not, or no longer, in the
+                group.
         """
         self._open = True
         if request := self._protocol.add_group(self.identity, self._group):
@@ -163,9 +176,16 @@ class TransactionDriver:
         await self._ask(
             CoordinationType.GROUP,
             self._group,
-            self._protocol.commit_offset(self.identity, self._group, place, offset),
+            self._protocol.commit_offsets(self.identity, self._group, offsets, member),
             self._protocol.offset_codes,
         )
+
+    async def commit(self) -> None:
+        """Commit the transaction: what was written, and the offsets.
+
+        Raises:
+            KafkaError: it failed, or nobody knows how it ended.
+        """
         self._open = False  # from here on nobody knows, until the answer is there
         await self._end(self._protocol.commit(self.identity))
 

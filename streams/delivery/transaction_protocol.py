@@ -9,6 +9,8 @@ is at 2; that each broker knows the requests is not enough.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ from aiokafka.protocol.transaction import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from streams.delivery.transaction import Membership
 from streams.delivery.transaction_requests import (
     FEATURES,
     FINALIZED_FEATURES,
@@ -36,6 +39,7 @@ from streams.delivery.transaction_requests import (
 
 #: Of a topic, its partitions with what belongs to each.
 ByTopic = list[tuple[str, list[Any]]]
+Offsets = Mapping[TopicPartition, OffsetAndMetadata]
 
 _ALL_REPLICAS = -1
 
@@ -48,8 +52,27 @@ class TransactionAbortable(BrokerResponseError):  # type: ignore[misc]  # aiokaf
     description = "The server encountered an error with the transaction. The client can abort it."
 
 
+class FencedInstanceIdError(BrokerResponseError):  # type: ignore[misc]  # aiokafka ships no types
+    """Another process has taken over the member's ``group.instance.id`` (KIP-345)."""
+
+    errno = 82
+    message = "FENCED_INSTANCE_ID"
+    description = "The broker rejected this static consumer since another one has registered its instance id."
+
+
+class UnstableOffsetCommitError(BrokerResponseError):  # type: ignore[misc]  # aiokafka ships no types
+    """A transaction with an offset of this partition is not decided yet (KIP-447)."""
+
+    errno = 88
+    message = "UNSTABLE_OFFSET_COMMIT"
+    description = "There are unstable offsets that need to be cleared."
+    retriable = True
+
+
 # aiokafka does not know the codes of newer brokers: without a name they cannot be told from other errors.
 kafka_errors.setdefault(TransactionAbortable.errno, TransactionAbortable)
+kafka_errors.setdefault(FencedInstanceIdError.errno, FencedInstanceIdError)
+kafka_errors.setdefault(UnstableOffsetCommitError.errno, UnstableOffsetCommitError)
 kafka_errors.setdefault(90, ProducerFenced)
 
 
@@ -63,6 +86,9 @@ class Identity(NamedTuple):
 
 class FiveRequests:
     """Version 1 of the transaction protocol."""
+
+    #: Whether offsets are committed as a member of the group, which the coordinator then checks.
+    takes_membership = False
 
     def add_partitions(self, who: Identity, partitions: ByTopic) -> Any:
         """Return the request that adds partitions to the transaction."""
@@ -81,9 +107,13 @@ class FiveRequests:
         """Return the request that adds the group's offsets to the transaction."""
         return AddOffsetsToTxnRequest(*who, group)
 
-    def commit_offset(self, who: Identity, group: str, place: TopicPartition, at: OffsetAndMetadata) -> Any:
-        """Return the request that commits an offset with the transaction."""
-        topics = [(place.topic, [(place.partition, at.offset, at.metadata)])]
+    def commit_offsets(self, who: Identity, group: str, offsets: Offsets, member: Membership | None) -> Any:
+        """Return the request that commits offsets with the transaction; it has no place for a member."""
+        assert member is None, "takes_membership says so"
+        topics = [
+            (topic, [(partition, at.offset, at.metadata) for partition, at in partitions])
+            for topic, partitions in _by_topic(offsets)
+        ]
         return TxnOffsetCommitRequest(who.transactional_id, group, who.producer_id, who.epoch, topics)
 
     def offset_codes(self, answer: Any) -> list[int]:
@@ -106,6 +136,8 @@ class FiveRequests:
 class ThreeRequests:
     """Version 2 of the transaction protocol: producing and committing offsets add to the transaction."""
 
+    takes_membership = True
+
     def add_partitions(self, _who: Identity, _partitions: ByTopic) -> None:
         """Return None: the leader of a partition adds it."""
 
@@ -122,14 +154,21 @@ class ThreeRequests:
     def add_group(self, _who: Identity, _group: str) -> None:
         """Return None: the group's coordinator adds it."""
 
-    def commit_offset(self, who: Identity, group: str, place: TopicPartition, at: OffsetAndMetadata) -> Any:
-        """Return the request that commits an offset with the transaction."""
-        partitions = [(place.partition, at.offset, -1, at.metadata, NO_TAGS)]
-        topics = [(place.topic, partitions, NO_TAGS)]
-        generation, member, instance = -1, "", None  # none: the transactional.id fences, as in version 1
+    def commit_offsets(self, who: Identity, group: str, offsets: Offsets, member: Membership | None) -> Any:
+        """Return the request that commits offsets with the transaction."""
+        topics = [
+            (
+                topic,
+                [(partition, at.offset, -1, at.metadata, NO_TAGS) for partition, at in partitions],
+                NO_TAGS,
+            )
+            for topic, partitions in _by_topic(offsets)
+        ]
+        # A command that is no member is fenced by its transactional.id alone, as in version 1.
+        generation, member_id, instance_id = member or (-1, "", None)
         return InOneVersion(
             TxnOffsetCommitRequest_v5(
-                *who[:1], group, *who[1:], generation, member, instance, topics, NO_TAGS
+                *who[:1], group, *who[1:], generation, member_id, instance_id, topics, NO_TAGS
             )
         )
 
@@ -151,6 +190,13 @@ class ThreeRequests:
 
 
 TransactionProtocol = FiveRequests | ThreeRequests
+
+
+def _by_topic(offsets: Offsets) -> ByTopic:
+    topics: dict[str, list[Any]] = defaultdict(list)
+    for place, offset in offsets.items():
+        topics[place.topic].append((place.partition, offset))
+    return list(topics.items())
 
 
 def features_request() -> Any:

@@ -1,4 +1,4 @@
-"""Requests and answers of version 2 of Kafka's transaction protocol (KIP-890), which aiokafka does not have.
+"""Requests and answers that aiokafka lacks: version 2 of transactions (KIP-890), decided offsets (KIP-447).
 
 Names and versions are the protocol's (https://kafka.apache.org/protocol). All are of the flexible kind, with
 tags (KIP-482).
@@ -176,6 +176,54 @@ class TxnOffsetCommitRequest_v5(RequestStruct):  # type: ignore[misc]  # aiokafk
                 ("tags", TaggedFields),
             ),
         ),
+        ("tags", TaggedFields),
+    )
+
+
+class OffsetFetchResponse_v7(Response):  # type: ignore[misc]  # aiokafka ships no types
+    """What a group has committed."""
+
+    API_KEY = 9
+    API_VERSION = 7
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic", _TEXT),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", _TEXT),
+                        ("error_code", Int16),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class OffsetFetchRequest_v7(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+    """Asks for what a group has committed, and for an error where that is undecided (KIP-447)."""
+
+    API_KEY = 9
+    API_VERSION = 7
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = OffsetFetchResponse_v7
+    SCHEMA = Schema(
+        ("group_id", _TEXT),
+        (
+            "topics",
+            CompactArray(("topic", _TEXT), ("partitions", CompactArray(Int32)), ("tags", TaggedFields)),
+        ),
+        ("require_stable", Boolean),
         ("tags", TaggedFields),
     )
 

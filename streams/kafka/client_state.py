@@ -6,9 +6,33 @@ reads. So each attribute is read once, and whatever it holds is an answer. None 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
+
+
+class Membership(NamedTuple):
+    """As which a consumer takes part in its group."""
+
+    generation: int
+    member_id: str
+    instance_id: str | None  # ``group.instance.id``
+
+
+def membership(consumer: Any, generation: int) -> Membership | None:
+    """Return as which a consumer takes part in its group's `generation`; None: it is in another one by now.
+
+    Args:
+        consumer: an ``AIOKafkaConsumer``; None: there is none yet.
+        generation: of an assignment.
+    """
+    coordinator = None if consumer is None else consumer._coordinator
+    if coordinator is None:
+        return None
+    member_id = coordinator.member_id  # first: when it is forgotten, the generation has been
+    if coordinator.generation != generation or not member_id:
+        return None
+    return Membership(generation, member_id, coordinator._group_instance_id)
 
 
 def coordinator_is_known(consumer: Any) -> bool:

@@ -19,7 +19,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
 from streams.kafka.chunks import Chunk, ChunkSchema, schema_of
-from streams.kafka.client_state import coordinator_is_known, fetch_position
+from streams.kafka.client_state import Membership, coordinator_is_known, fetch_position, membership
 from streams.kafka.consumer_thread import ChunkConsumerThread
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ class ChunkConsumer(driver.Consumer):
         self._delivered: dict[TP, deque[Chunk]] = defaultdict(deque)
         #: Where partitions are read from in the next round, whatever was read of them before.
         self._read_from: dict[TP, int] = {}
+        #: As which this worker has, or had last, its partitions; None: it had none yet.
+        self.membership: Membership | None = None
         #: Rounds of fetching and handing over that are complete.
         self.rounds = 0
         self._no_fetch = asyncio.Event()  # set while none is under way
@@ -109,6 +111,7 @@ class ChunkConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Tell the owners before Faust goes on."""
+        self.membership = membership(self._thread._consumer, generation_id)
         # How far the last generation had read says nothing about this one: Faust lets us fetch before it
         # seeks, and what it takes to be read already would be passed over.
         for tp in assigned:

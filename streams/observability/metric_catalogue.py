@@ -121,7 +121,7 @@ TRANSACTIONS = Described(
     "confirmation_transactions_committed",
     "counter",
     (),
-    "Transactions that were committed.",
+    "Transactions that were committed, once for each partition with a part in one.",
 )
 TRANSACTIONS_FAILED = Described(
     "confirmation_transactions_failed",

@@ -1,17 +1,96 @@
-"""Commit slots: how many transactions a worker has under way at once."""
+"""Commit slots: how many transactions a worker has under way at once, and who has one together."""
+
+from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
-from streams.delivery.commit_slots import CommitSlots
+from streams.delivery.commit_slots import MOST_LANES, CommitSlots
+from streams.delivery.transaction import (
+    Fenced,
+    NotBegun,
+    NotTogether,
+    Outgoing,
+    Part,
+    Position,
+    TransactionFailed,
+)
+from tests.clients import happens
 
 
-async def test_a_free_turn_is_had_at_once() -> None:
-    """A lane that is alone waits for nothing."""
-    slots = CommitSlots(at_once=1, rest=60, longest=60)
-    async with asyncio.timeout(1), slots.slot():
+class Alone:
+    """Transactions that cannot be shared; each waits until it is told how it ends."""
+
+    def __init__(self) -> None:
+        self.alone: list[int] = []  # offsets
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+
+    async def open(self) -> Position:
+        return Position(0, "")
+
+    async def commit(self, records: Sequence[Outgoing], offset: int, metadata: str) -> None:
+        del records, metadata
+        await self.may_end.wait()
+        self.alone.append(offset)
+
+    async def close(self) -> None:
         pass
+
+
+class Sharing(Alone):
+    """Transactions that can be shared, and remember what was committed together."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__()
+        self.topic_partition = TopicPartition("actions", partition)
+        self.membership: tuple[int, str, str | None] | None = (5, "worker-0-abc", None)
+        self.failure: BaseException | None = None
+        self.together: list[list[int]] = []  # offsets
+        self.parts: Sequence[Part] = ()
+        self.went_alone = 0
+
+    async def commit_together(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
+        await self.may_end.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.together.append([part.offset for part in parts])
+
+    def go_alone(self) -> None:
+        self.went_alone += 1
+
+
+def one() -> int:
+    """So many results a lane has."""
+    return 1
+
+
+async def commit(slots: CommitSlots, transactions: Any, offset: int, results: int = 1) -> None:
+    """Commit as a lane does."""
+    shared = transactions if isinstance(transactions, Sharing) else None
+    async with slots.slot(transactions, lambda: results, shared) as seat:
+        await seat.commit([], offset, "")
+
+
+async def test_a_free_slot_is_had_at_once() -> None:
+    """A lane that shares nothing waits for nothing."""
+    slots = CommitSlots(at_once=1, rest=60, longest=60, gather=60)
+    async with asyncio.timeout(1):
+        await commit(slots, one := Alone(), 7)
+    assert one.alone == [7]
+
+
+async def test_one_that_may_share_and_has_much_waits_for_nobody() -> None:
+    """With as many results as a common transaction takes, there is nobody to wait for."""
+    slots = CommitSlots(at_once=1, rest=60, longest=60, gather=60, together=10)
+    async with asyncio.timeout(1):
+        await commit(slots, one := Sharing(0), 7, results=10)
+    assert one.alone == [7]
 
 
 async def test_no_more_than_so_many_at_once_first_come_first_served() -> None:
@@ -20,28 +99,27 @@ async def test_no_more_than_so_many_at_once_first_come_first_served() -> None:
     under_way, most = 0, 0
     order: list[int] = []
 
-    async def commit(number: int) -> None:
+    async def lane(number: int) -> None:
         nonlocal under_way, most
-        async with slots.slot():
+        async with slots.slot(Alone(), one):
             order.append(number)
             under_way += 1
             most = max(most, under_way)
             await asyncio.sleep(0)
             under_way -= 1
 
-    await asyncio.gather(*map(commit, range(20)))
+    await asyncio.gather(*map(lane, range(20)))
     assert order == list(range(20))
     assert most == 2
 
 
-async def test_a_turn_rests_before_it_is_handed_out_again() -> None:
+async def test_a_slot_rests_before_it_is_handed_out_again() -> None:
     """The event loop has some time for all else between two transactions."""
     slots = CommitSlots(at_once=1, rest=0.05)
     loop = asyncio.get_running_loop()
-    async with slots.slot():
-        pass
+    await commit(slots, Alone(), 1)
     ended = loop.time()
-    async with slots.slot():
+    async with slots.slot(Alone(), one):
         assert loop.time() - ended >= 0.049
 
 
@@ -51,43 +129,242 @@ async def test_a_transaction_that_hangs_does_not_hold_up_the_others_for_ever() -
     done = asyncio.Event()
 
     async def hang() -> None:
-        async with slots.slot():
+        async with slots.slot(Alone(), one):
             await done.wait()
 
     hanging = asyncio.create_task(hang())
     await asyncio.sleep(0)
-    async with asyncio.timeout(5), slots.slot():
+    async with asyncio.timeout(5), slots.slot(Alone(), one):
         done.set()
         await hanging
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.005), slots.slot():
+            async with asyncio.timeout(0.005), slots.slot(Alone(), one):
                 pytest.fail("a second slot where there is one")
 
 
-@pytest.mark.parametrize("failure", [RuntimeError, asyncio.CancelledError])
-async def test_a_turn_is_given_back_whatever_happens(failure: type[BaseException]) -> None:
-    """Neither a failed transaction nor a closed lane takes its slot along."""
+@pytest.mark.parametrize("failure", [RuntimeError, TransactionFailed])
+async def test_a_slot_is_given_back_whatever_happens(failure: type[BaseException]) -> None:
+    """A failed transaction does not take its slot along."""
     slots = CommitSlots(at_once=1, rest=0.0)
     with pytest.raises(failure):
-        async with slots.slot():
-            raise failure
-    async with asyncio.timeout(1), slots.slot():
+        async with slots.slot(Alone(), one):
+            raise failure("x")
+    async with asyncio.timeout(1), slots.slot(Alone(), one):
         pass
 
 
-async def test_who_no_longer_waits_takes_no_turn() -> None:
+async def test_a_lane_that_is_closed_gives_its_slot_back() -> None:
+    """A lane whose task is cancelled in its transaction does not take the slot along."""
+    slots = CommitSlots(at_once=1, rest=0.0)
+    (hanging := Alone()).may_end.clear()
+    closed = asyncio.create_task(commit(slots, hanging, 1))
+    await asyncio.sleep(0)
+    closed.cancel()
+    async with asyncio.timeout(1), slots.slot(Alone(), one):
+        pass
+
+
+async def test_who_no_longer_waits_takes_no_slot() -> None:
     """A lane that is closed while it waits leaves the slot to the next one."""
     slots = CommitSlots(at_once=1, rest=0.0)
-    taken = asyncio.Event()
-
-    async def commit() -> None:
-        async with slots.slot():
-            taken.set()
-
-    async with slots.slot():
-        gone, next_one = asyncio.create_task(commit()), asyncio.create_task(commit())
+    gone, next_one = Alone(), Alone()
+    async with slots.slot(Alone(), one):
+        waits, follows = (asyncio.create_task(commit(slots, each, 1)) for each in (gone, next_one))
         await asyncio.sleep(0)
-        gone.cancel()
+        waits.cancel()
     async with asyncio.timeout(1):
-        await taken.wait()
-        await next_one
+        await follows
+    assert (gone.alone, next_one.alone) == ([], [1])
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_is_closed_in_the_moment_of_getting_a_slot_gives_it_back(turns: int) -> None:
+    """However many turns of the event loop lie between the two, the slot is not lost."""
+    slots = CommitSlots(at_once=1, rest=0.0)
+    async with slots.slot(Alone(), one):
+        waits = asyncio.create_task(commit(slots, Alone(), 1))
+        await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    waits.cancel()
+    await asyncio.wait({waits})
+    async with asyncio.timeout(1), slots.slot(Alone(), one):
+        pass
+
+
+# -- together ---------------------------------------------------------------------------------------------
+
+
+async def test_lanes_that_wait_at_the_same_moment_commit_together() -> None:
+    """One transaction, led by the first of them, has the parts of all; the lanes go on together."""
+    slots = CommitSlots(at_once=4, gather=0.01)
+    lanes = [Sharing(number) for number in range(3)]
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(commit(slots, lane, 10 + number) for number, lane in enumerate(lanes)))
+    assert [lane.together for lane in lanes] == [[[10, 11, 12]], [], []]
+    assert [part.place.partition for part in lanes[0].parts] == [0, 1, 2]
+    assert [lane.alone for lane in lanes] == [[], [], []]
+
+
+async def test_lanes_of_two_generations_do_not_commit_together() -> None:
+    """A lane of an assignment that is over has no part in what a member of the next one commits."""
+    slots = CommitSlots(at_once=4, gather=0.01)
+    lanes = [Sharing(number) for number in range(3)]
+    lanes[1].membership = (4, "worker-0-abc", None)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(commit(slots, lane, number) for number, lane in enumerate(lanes)))
+    assert [lane.together for lane in lanes] == [[[0, 2]], [], []]
+    assert lanes[1].alone == [1]
+
+
+async def test_one_that_may_share_and_finds_nobody_commits_alone() -> None:
+    """It is an ordinary transaction then, without the membership of the group."""
+    slots = CommitSlots(at_once=1, gather=0.001)
+    async with asyncio.timeout(5):
+        await commit(slots, one := Sharing(0), 7)
+    assert (one.alone, one.together) == ([7], [])
+
+
+async def test_a_common_transaction_has_no_more_than_so_many_results() -> None:
+    """Who would make it too large has a slot of its own; one that waits behind it and has less goes along."""
+    slots = CommitSlots(at_once=4, gather=0.01, together=10)
+    lanes = [Sharing(number) for number in range(4)]
+    async with asyncio.timeout(5):
+        await asyncio.gather(
+            commit(slots, lanes[0], 0, results=4),
+            commit(slots, lanes[1], 1, results=8),
+            commit(slots, lanes[2], 2, results=5),
+            commit(slots, lanes[3], 3, results=1),
+        )
+    assert [lane.together for lane in lanes] == [[[0, 2, 3]], [], [], []]
+    assert [lane.alone for lane in lanes] == [[], [1], [], []]
+
+
+async def test_who_may_not_share_now_commits_alone_beside_the_others() -> None:
+    """One after a failure, and one of another kind, have transactions of their own."""
+    slots = CommitSlots(at_once=1, rest=0.0)
+    lanes: list[Any] = [Sharing(0), Sharing(1), Alone(), Sharing(3)]
+    lanes[1].membership = None
+    async with asyncio.timeout(5), asyncio.TaskGroup() as all_lanes, slots.slot(Alone(), one):
+        for number, lane in enumerate(lanes):
+            all_lanes.create_task(commit(slots, lane, number))
+        await asyncio.sleep(0)
+    assert lanes[0].together == [[0, 3]]
+    assert [lane.alone for lane in lanes] == [[], [1], [2], []]
+
+
+@pytest.mark.parametrize("failure", [NotTogether(), TransactionFailed("Down"), RuntimeError("a bug")])
+async def test_a_common_transaction_that_fails_is_tried_alone_by_each(failure: Exception) -> None:
+    """Its leader is told why; the others that each has to look for itself; for a while none shares."""
+    slots = CommitSlots(at_once=1, gather=0.01)
+    lanes = [Sharing(number) for number in range(3)]
+    lanes[0].failure = failure
+    async with asyncio.timeout(5):
+        ended = await asyncio.gather(
+            *(commit(slots, lane, number) for number, lane in enumerate(lanes)), return_exceptions=True
+        )
+    assert ended[0] is failure
+    assert [type(each) for each in ended[1:]] == [NotTogether, NotTogether]
+    assert [lane.went_alone for lane in lanes] == [1, 1, 1]
+    async with asyncio.timeout(5), slots.slot(Alone(), one):
+        pass
+
+
+async def test_what_cannot_begin_together_each_commits_alone() -> None:
+    """Nothing was sent: no lane has to look at what is committed."""
+    slots = CommitSlots(at_once=1, gather=0.01)
+    lanes = [Sharing(number) for number in range(3)]
+    lanes[0].failure = NotBegun()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(commit(slots, lane, number) for number, lane in enumerate(lanes)))
+    assert [lane.alone for lane in lanes] == [[0], [1], [2]]
+    assert [lane.went_alone for lane in lanes] == [1, 1, 1]
+
+
+async def test_a_worker_that_is_fenced_is_so_with_all_its_lanes() -> None:
+    """None of them takes its partition back from a successor at once: each waits for the rebalance."""
+    slots = CommitSlots(at_once=1, gather=0.01)
+    lanes = [Sharing(number) for number in range(3)]
+    lanes[0].failure = Fenced("IllegalGenerationError")
+    async with asyncio.timeout(5):
+        ended = await asyncio.gather(
+            *(commit(slots, lane, number) for number, lane in enumerate(lanes)), return_exceptions=True
+        )
+    assert [type(each) for each in ended] == [Fenced] * 3
+
+
+async def test_one_transaction_has_so_many_lanes_at_most() -> None:
+    """The group's offsets have to fit into one batch, with their metadata."""
+    slots = CommitSlots(at_once=4, gather=0.01)
+    lanes = [Sharing(number) for number in range(MOST_LANES + 3)]
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(commit(slots, lane, number) for number, lane in enumerate(lanes)))
+    assert [len(offsets) for lane in lanes for offsets in lane.together] == [MOST_LANES, 3]
+
+
+async def test_one_that_leaves_without_a_part_holds_nobody_up() -> None:
+    """A lane that finds nothing to commit any more, or fails before, leaves the slot to the others."""
+    slots = CommitSlots(at_once=1, gather=0.01)
+    first, last = Sharing(0), Sharing(2)
+
+    async def leave() -> None:
+        async with slots.slot(gone := Sharing(1), one, gone):
+            await asyncio.sleep(0.001)  # the others have their parts by now
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(commit(slots, first, 1), leave(), commit(slots, last, 3))
+    assert first.together == [[1, 3]]
+
+
+async def test_a_part_whose_lane_is_closed_is_withdrawn() -> None:
+    """Whoever leads learns it before the end; the other lanes are told that it failed."""
+    slots = CommitSlots(at_once=1, gather=0.01)
+    leader, closed = Sharing(0), Sharing(1)
+    leader.may_end.clear()
+    leads, waits = (asyncio.create_task(commit(slots, each, 1)) for each in (leader, closed))
+    await happens(lambda: len(leader.parts) == 2)
+    waits.cancel()
+    await asyncio.wait({waits})
+    assert [part.withdrawn for part in leader.parts] == [False, True]
+    leader.failure = NotTogether()
+    leader.may_end.set()
+    with pytest.raises(NotTogether):
+        await leads
+
+
+async def test_a_leader_that_is_closed_leaves_the_others_to_themselves() -> None:
+    """Nobody waits for a transaction that nobody ends."""
+    slots = CommitSlots(at_once=1, gather=0.01)
+    leader, other = Sharing(0), Sharing(1)
+    leader.may_end.clear()
+    leads, waits = (asyncio.create_task(commit(slots, each, 1)) for each in (leader, other))
+    await happens(lambda: len(leader.parts) == 2)
+    leads.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(NotTogether):
+            await waits
+        async with slots.slot(Alone(), one):
+            pass
+
+
+async def test_a_leader_that_is_closed_before_all_have_their_parts_is_nobody_s_leader() -> None:
+    """Nothing was sent: who comes with its part afterwards commits alone."""
+    slots = CommitSlots(at_once=1, gather=0.01)
+    leader, late = Sharing(0), Sharing(1)
+    leads_now, may_come = asyncio.Event(), asyncio.Event()
+
+    async def come_late() -> None:
+        async with slots.slot(late, one, late) as seat:
+            leads_now.set()
+            await may_come.wait()
+            await seat.commit([], 1, "")
+
+    leads, waits = asyncio.create_task(commit(slots, leader, 1)), asyncio.create_task(come_late())
+    await leads_now.wait()
+    await asyncio.sleep(0)
+    leads.cancel()
+    await asyncio.wait({leads})
+    may_come.set()
+    async with asyncio.timeout(5):
+        await waits
+    assert (leader.together, leader.alone, late.alone) == ([], [], [1])

@@ -6,12 +6,19 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
-from aiokafka.errors import CoordinatorNotAvailableError, KafkaError
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    GroupAuthorizationFailedError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+)
 from aiokafka.protocol.commit import OffsetFetchResponse_v3
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.delivery.offsets import Extent, Offsets
 from streams.delivery.transaction import Position
+from streams.delivery.transaction_requests import InOneVersion, OffsetFetchResponse_v7
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.clients import administering, make_topics
 
@@ -51,6 +58,41 @@ async def test_what_the_group_committed_comes_back_with_its_metadata(
     await consumer.stop()
 
 
+async def test_what_is_decided_is_what_is_committed_once_no_transaction_is_open(
+    kafka: EmbeddedKafka, topic: str, offsets: Offsets
+) -> None:
+    """An offset in an open transaction is waited for; one of another partition is not."""
+    zero, one = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    assert await offsets.decided(zero) == Position(None, "")
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, transactional_id=f"of-{topic}")
+    await producer.start()
+    await producer.begin_transaction()
+    await producer.send_offsets_to_transaction({zero: OffsetAndMetadata(7, "cs1")}, f"group-of-{topic}")
+    assert await offsets.committed(zero) == Position(None, "")
+    waiting = asyncio.create_task(offsets.decided(zero))
+    assert await offsets.decided(one) == Position(None, "")
+    assert not waiting.done()
+    await producer.commit_transaction()
+    async with asyncio.timeout(30):
+        assert await waiting == Position(7, "cs1")
+    await producer.stop()
+
+
+async def test_a_broker_that_cannot_tell_what_is_decided_is_asked_for_what_is_committed(
+    offsets: Offsets, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One before Kafka 2.5 does not know the request: there nobody shares a transaction either."""
+    send = offsets._admin._send_request
+
+    async def send_known(request: object, *args: object) -> object:
+        if isinstance(request, InOneVersion):
+            raise IncompatibleBrokerVersion
+        return await send(request, *args)
+
+    monkeypatch.setattr(offsets._admin, "_send_request", send_known)
+    assert await offsets.decided(TopicPartition(topic, 0)) == Position(None, "")
+
+
 @pytest.mark.parametrize("error", [14, 15, 16])
 async def test_a_coordinator_that_cannot_say_is_not_taken_for_no_commit(
     offsets: Offsets, topic: str, monkeypatch: pytest.MonkeyPatch, error: int
@@ -67,6 +109,27 @@ async def test_a_coordinator_that_cannot_say_is_not_taken_for_no_commit(
     )
     with pytest.raises(CoordinatorNotAvailableError):
         await offsets.committed(TopicPartition(topic, 0))
+
+
+@pytest.mark.parametrize(
+    ("whole", "partition", "error"),
+    [(14, 0, CoordinatorLoadInProgressError), (30, 0, GroupAuthorizationFailedError), (0, 3, KafkaError)],
+)
+async def test_an_error_is_no_decided_position(
+    offsets: Offsets, topic: str, monkeypatch: pytest.MonkeyPatch, whole: int, partition: int, error: type
+) -> None:
+    """Of the whole answer or of the partition: it is raised, and never taken for no commit."""
+    find_coordinator = offsets._admin._send_request
+
+    async def answer(*_: object) -> OffsetFetchResponse_v7:
+        topics = [(topic, [(0, -1, -1, "", partition, {})], {})]
+        return OffsetFetchResponse_v7(0, [] if whole else topics, whole, {})
+
+    monkeypatch.setattr(
+        offsets._admin, "_send_request", lambda *args: (answer if args[1:] else find_coordinator)(*args)
+    )
+    with pytest.raises(error):
+        await offsets.decided(TopicPartition(topic, 0))
 
 
 async def test_extents_are_the_first_offset_and_the_high_watermark(

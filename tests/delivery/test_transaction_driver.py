@@ -12,13 +12,16 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
+    IllegalGenerationError,
     InvalidTxnState,
     KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     ProducerFenced,
+    RebalanceInProgressError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
+    UnknownMemberIdError,
 )
 from aiokafka.structs import OffsetAndMetadata
 
@@ -27,6 +30,7 @@ from streams.delivery.batches import Batch, fill_batches
 from streams.delivery.transaction import Outgoing
 from streams.delivery.transaction_driver import TransactionDriver
 from streams.delivery.transaction_protocol import (
+    FencedInstanceIdError,
     FiveRequests,
     ThreeRequests,
     TransactionAbortable,
@@ -61,6 +65,7 @@ class Brokers:
         producer._sender._coordinator_dead = lambda _: None
         producer._txn_manager.set_pid_and_epoch(41, 3)
         self.producer = producer
+        self.offsets: list[Any] = []  # requests that add offsets
 
     def answer(self, request: int, *answers: Any) -> None:
         """Answer the next requests of this kind: a code, a dictionary of codes by topic, or an exception."""
@@ -101,6 +106,7 @@ class Brokers:
             ]
             return SimpleNamespace(errors=errors)
         if kind == COMMIT_OFFSET:
+            self.offsets.append(sent)
             errors = [("actions", [(0, code("actions"))])]
             with_tags = [("actions", [(0, code("actions"), {})], {})]
             return SimpleNamespace(errors=errors, topics=with_tags)
@@ -140,6 +146,12 @@ async def driver(brokers: Brokers, version: type[FiveRequests | ThreeRequests]) 
     return driver
 
 
+async def commit(driver: TransactionDriver) -> None:
+    """Commit an offset, and with it what was written."""
+    await driver.add_offsets({PLACE: OFFSET})
+    await driver.commit()
+
+
 in_both_versions = pytest.mark.parametrize("version", VERSIONS)
 to_each_coordinator = pytest.mark.parametrize(
     ("version", "request_key"),
@@ -155,7 +167,7 @@ async def test_a_refusal_that_passes_is_asked_again(
     """Coordinator moved, loading or away, markers not written yet, topic not known yet: it is asked again."""
     brokers.answer(request_key, code, code)
     assert await driver.write(brokers.batches(("emails", 0, b"one"))) == [None]
-    await driver.commit(PLACE, OFFSET)
+    await commit(driver)
     usual = VERSIONS[version]
     assert brokers.asked == [each for each in usual for _ in range(3 if each == request_key else 1)]
     assert brokers.ended[-1:] == [True]
@@ -168,7 +180,7 @@ async def test_a_coordinator_whose_answer_is_lost_is_looked_for_and_asked_again(
     """Each of these requests may be repeated: the coordinator answers the second one as the first."""
     brokers.answer(request_key, KafkaConnectionError("gone"))
     assert await driver.write(brokers.batches(("emails", 0, b"one"))) == [None]
-    await driver.commit(PLACE, OFFSET)
+    await commit(driver)
     assert brokers.lookups == len(VERSIONS[version])  # no coordinator takes batches
 
 
@@ -201,12 +213,47 @@ async def test_a_refusal_that_lasts_is_raised_with_what_it_is_about(
 
     async def transaction() -> None:
         await driver.write(brokers.batches(("a", 0, b"one"), ("b", 0, b"two")))
-        await driver.commit(PLACE, OFFSET)
+        await commit(driver)
 
     with pytest.raises(error) as raised:
         await transaction()
     assert about is None or raised.value.args == (about,)
     assert brokers.asked[-1] == request_key
+
+
+@pytest.mark.parametrize("version", [ThreeRequests])
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (22, IllegalGenerationError),
+        (25, UnknownMemberIdError),
+        (27, RebalanceInProgressError),
+        (82, FencedInstanceIdError),
+    ],
+)
+async def test_offsets_of_several_partitions_go_as_a_member_s_and_who_is_none_is_refused(
+    brokers: Brokers, driver: TransactionDriver, code: int, error: Any
+) -> None:
+    """One request has all offsets and the membership; what the coordinator says against it is raised."""
+    assert driver.takes_membership
+    offsets = {PLACE: OFFSET, TopicPartition("actions", 1): OffsetAndMetadata(9, "cs1")}
+    await driver.add_offsets(offsets, (5, "worker-0-abc", "worker-0"))
+    sent = brokers.offsets[-1]
+    assert (sent.generation_id, sent.member_id, sent.group_instance_id) == (5, "worker-0-abc", "worker-0")
+    ((topic, partitions, _),) = sent.topics
+    assert (topic, [(number, at, text) for number, at, _, text, _ in partitions]) == (
+        "actions",
+        [(0, OFFSET.offset, OFFSET.metadata), (1, 9, "cs1")],
+    )
+    brokers.answer(COMMIT_OFFSET, code)
+    with pytest.raises(error):
+        await driver.add_offsets(offsets, (5, "worker-0-abc", None))
+    assert brokers.ended == []
+
+
+async def test_version_1_has_no_place_for_a_membership(driver: TransactionDriver) -> None:
+    """There each partition commits alone, fenced by its transactional.id."""
+    assert not driver.takes_membership
 
 
 @in_both_versions
@@ -281,7 +328,7 @@ async def test_an_offset_alone_asks_for_no_partition(
 ) -> None:
     """Actions that ask for no email move the offset, and nothing is produced."""
     assert await driver.write([]) == []
-    await driver.commit(PLACE, OFFSET)
+    await commit(driver)
     assert brokers.asked == [each for each in VERSIONS[version] if each not in (ADD, PRODUCE)]
 
 
@@ -292,7 +339,7 @@ async def test_in_version_2_each_transaction_has_an_epoch_of_its_own(
     """The answer to EndTxn names the next epoch; it counts from 0 in each partition (KIP-890)."""
     for _ in range(2):
         await driver.write(brokers.batches(("emails", 0, b"one"), ("emails", 0, b"two")))
-        await driver.commit(PLACE, OFFSET)
+        await commit(driver)
     epochs = [(int.from_bytes(batch[51:53], "big"), batch[53:57]) for *_, batch in brokers.produced]
     assert epochs == [(3, bytes(4)), (4, bytes(4))]
 
@@ -312,9 +359,9 @@ async def test_a_transaction_that_may_be_committed_is_not_aborted(
     """Once the end was asked for, nobody knows how it ends; the next epoch finds out."""
     held = asyncio.Event()
     brokers.answer(END, held)
-    commit = asyncio.create_task(driver.commit(PLACE, OFFSET))
+    committing = asyncio.create_task(commit(driver))
     await until(lambda: END in brokers.asked)
-    commit.cancel()
+    committing.cancel()
     await driver.abort()
     assert brokers.ended == []
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
@@ -67,6 +67,7 @@ class Driver:
         self.producer = producer
         self._broker = broker
         self._open: list[tuple[Place, bytes, int]] = []
+        self._offsets: dict[TopicPartition, Position] = {}
 
     async def start(self) -> None:
         """Connect to nothing."""
@@ -86,14 +87,18 @@ class Driver:
             self._open.append(((topic, partition), raw, count))
         return results
 
-    async def commit(self, place: TopicPartition, offset: OffsetAndMetadata) -> None:
+    async def add_offsets(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], member: None) -> None:
+        assert member is None, "this broker has no group"
+        self._offsets = {place: Position(*offset) for place, offset in offsets.items()}
+
+    async def commit(self) -> None:
         for to, raw, count in self._open:
             self._broker.keep(to, raw, count)
         self._open = []
-        self._broker.positions[place] = Position(*offset)
+        self._broker.positions |= self._offsets
 
     async def abort(self) -> None:
-        self._open = []
+        self._open, self._offsets = [], {}
 
 
 class Producer(AIOKafkaProducer):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.subscription_state import SubscriptionState
 
-from streams.kafka.client_state import coordinator_is_known, fetch_position
+from streams.kafka.client_state import Membership, coordinator_is_known, fetch_position, membership
 
 PARTITION = TopicPartition("actions", 0)
 
@@ -50,6 +52,35 @@ async def test_one_that_has_not_connected_knows_nothing() -> None:
     finally:
         await made.stop()
     assert fetch_position(made, PARTITION) is None
+
+
+@dataclass
+class Coordinator:
+    """What a consumer's coordinator knows of its own membership."""
+
+    generation: int = 5
+    member_id: str = "worker-0-abc"
+    _group_instance_id: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "expected"),
+    [
+        (None, None),
+        (Coordinator(), Membership(5, "worker-0-abc", None)),
+        (Coordinator(_group_instance_id="worker-0"), Membership(5, "worker-0-abc", "worker-0")),
+        (Coordinator(generation=6), None),
+        (Coordinator(member_id=""), None),
+        (Coordinator(generation=-1, member_id=""), None),
+    ],
+)
+def test_the_membership_is_that_of_one_generation(
+    coordinator: Coordinator | None, expected: Membership | None
+) -> None:
+    """A consumer that has joined anew, or was thrown out, is no member of the earlier generation."""
+    consumer = SimpleNamespace(_coordinator=coordinator)
+    assert membership(consumer, 5) == expected
+    assert membership(None, 5) is None
 
 
 async def test_the_position_is_that_of_the_assignment(subscription: SubscriptionState) -> None:
