@@ -189,7 +189,7 @@ class KafkaTransactions:
     async def commit_together(self, parts: Sequence[Part]) -> None:
         """Write and commit the parts of several partitions in a transaction of this one, all or nothing."""
         driver, correction = self._driver, self._clock.correction()
-        if driver is None or self._answer_lost:
+        if driver is None or self._answer_lost or any(part.withdrawn for part in parts):
             raise NotBegun
         batches: list[Batch] = []
         try:
