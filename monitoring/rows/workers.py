@@ -58,8 +58,8 @@ def partitions() -> list[Any]:
             Query("sum by (instance) (confirmation_actions_in_flight{WORKERS})", "{{instance}}"),
         ),
         lines(
-            "Transactions",
-            "Committed, a second. Each has as many emails as were ready.",
+            "Commits of partitions",
+            "A second. Each has as many emails as were ready; partitions may share a transaction.",
             "ops",
             Query(
                 "sum by (instance) "
