@@ -80,7 +80,7 @@ async def commit(slots: CommitSlots, transactions: Any, offset: int, results: in
 async def test_a_free_slot_is_had_at_once() -> None:
     """A lane that shares nothing waits for nothing."""
     slots = CommitSlots(at_once=1, rest=60, longest=60, gather=60)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await commit(slots, one := Alone(), 7)
     assert one.alone == [7]
 
@@ -88,7 +88,7 @@ async def test_a_free_slot_is_had_at_once() -> None:
 async def test_one_that_may_share_and_has_much_waits_for_nobody() -> None:
     """With as many results as a common transaction takes, there is nobody to wait for."""
     slots = CommitSlots(at_once=1, rest=60, longest=60, gather=60, together=10)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await commit(slots, one := Sharing(0), 7, results=10)
     assert one.alone == [7]
 
@@ -134,7 +134,7 @@ async def test_a_transaction_that_hangs_does_not_hold_up_the_others_for_ever() -
 
     hanging = asyncio.create_task(hang())
     await asyncio.sleep(0)
-    async with asyncio.timeout(5), slots.slot(Alone(), one):
+    async with asyncio.timeout(30), slots.slot(Alone(), one):
         done.set()
         await hanging
         with pytest.raises(TimeoutError):
@@ -149,7 +149,7 @@ async def test_a_slot_is_given_back_whatever_happens(failure: type[BaseException
     with pytest.raises(failure):
         async with slots.slot(Alone(), one):
             raise failure("x")
-    async with asyncio.timeout(1), slots.slot(Alone(), one):
+    async with asyncio.timeout(30), slots.slot(Alone(), one):
         pass
 
 
@@ -160,7 +160,7 @@ async def test_a_lane_that_is_closed_gives_its_slot_back() -> None:
     closed = asyncio.create_task(commit(slots, hanging, 1))
     await asyncio.sleep(0)
     closed.cancel()
-    async with asyncio.timeout(1), slots.slot(Alone(), one):
+    async with asyncio.timeout(30), slots.slot(Alone(), one):
         pass
 
 
@@ -172,7 +172,7 @@ async def test_who_no_longer_waits_takes_no_slot() -> None:
         waits, follows = (asyncio.create_task(commit(slots, each, 1)) for each in (gone, next_one))
         await asyncio.sleep(0)
         waits.cancel()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await follows
     assert (gone.alone, next_one.alone) == ([], [1])
 
@@ -188,7 +188,7 @@ async def test_who_is_closed_in_the_moment_of_getting_a_slot_gives_it_back(turns
         await asyncio.sleep(0)
     waits.cancel()
     await asyncio.wait({waits})
-    async with asyncio.timeout(1), slots.slot(Alone(), one):
+    async with asyncio.timeout(30), slots.slot(Alone(), one):
         pass
 
 
@@ -199,7 +199,7 @@ async def test_lanes_that_wait_at_the_same_moment_commit_together() -> None:
     """One transaction, led by the first of them, has the parts of all; the lanes go on together."""
     slots = CommitSlots(at_once=4, gather=0.01)
     lanes = [Sharing(number) for number in range(3)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(*(commit(slots, lane, 10 + number) for number, lane in enumerate(lanes)))
     assert [lane.together for lane in lanes] == [[[10, 11, 12]], [], []]
     assert [part.place.partition for part in lanes[0].parts] == [0, 1, 2]
@@ -211,7 +211,7 @@ async def test_lanes_of_two_generations_do_not_commit_together() -> None:
     slots = CommitSlots(at_once=4, gather=0.01)
     lanes = [Sharing(number) for number in range(3)]
     lanes[1].membership = (4, "worker-0-abc", None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(*(commit(slots, lane, number) for number, lane in enumerate(lanes)))
     assert [lane.together for lane in lanes] == [[[0, 2]], [], []]
     assert lanes[1].alone == [1]
@@ -220,7 +220,7 @@ async def test_lanes_of_two_generations_do_not_commit_together() -> None:
 async def test_one_that_may_share_and_finds_nobody_commits_alone() -> None:
     """It is an ordinary transaction then, without the membership of the group."""
     slots = CommitSlots(at_once=1, gather=0.001)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await commit(slots, one := Sharing(0), 7)
     assert (one.alone, one.together) == ([7], [])
 
@@ -229,7 +229,7 @@ async def test_a_common_transaction_has_no_more_than_so_many_results() -> None:
     """Who would make it too large has a slot of its own; one that waits behind it and has less goes along."""
     slots = CommitSlots(at_once=4, gather=0.01, together=10)
     lanes = [Sharing(number) for number in range(4)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(
             commit(slots, lanes[0], 0, results=4),
             commit(slots, lanes[1], 1, results=8),
@@ -245,7 +245,7 @@ async def test_who_may_not_share_now_commits_alone_beside_the_others() -> None:
     slots = CommitSlots(at_once=1, rest=0.0)
     lanes: list[Any] = [Sharing(0), Sharing(1), Alone(), Sharing(3)]
     lanes[1].membership = None
-    async with asyncio.timeout(5), asyncio.TaskGroup() as all_lanes, slots.slot(Alone(), one):
+    async with asyncio.timeout(30), asyncio.TaskGroup() as all_lanes, slots.slot(Alone(), one):
         for number, lane in enumerate(lanes):
             all_lanes.create_task(commit(slots, lane, number))
         await asyncio.sleep(0)
@@ -259,14 +259,14 @@ async def test_a_common_transaction_that_fails_is_tried_alone_by_each(failure: E
     slots = CommitSlots(at_once=1, gather=0.01)
     lanes = [Sharing(number) for number in range(3)]
     lanes[0].failure = failure
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         ended = await asyncio.gather(
             *(commit(slots, lane, number) for number, lane in enumerate(lanes)), return_exceptions=True
         )
     assert ended[0] is failure
     assert [type(each) for each in ended[1:]] == [NotTogether, NotTogether]
     assert [lane.went_alone for lane in lanes] == [1, 1, 1]
-    async with asyncio.timeout(5), slots.slot(Alone(), one):
+    async with asyncio.timeout(30), slots.slot(Alone(), one):
         pass
 
 
@@ -275,7 +275,7 @@ async def test_what_cannot_begin_together_each_commits_alone() -> None:
     slots = CommitSlots(at_once=1, gather=0.01)
     lanes = [Sharing(number) for number in range(3)]
     lanes[0].failure = NotBegun()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(*(commit(slots, lane, number) for number, lane in enumerate(lanes)))
     assert [lane.alone for lane in lanes] == [[0], [1], [2]]
     assert [lane.went_alone for lane in lanes] == [1, 1, 1]
@@ -286,7 +286,7 @@ async def test_a_worker_that_is_fenced_is_so_with_all_its_lanes() -> None:
     slots = CommitSlots(at_once=1, gather=0.01)
     lanes = [Sharing(number) for number in range(3)]
     lanes[0].failure = Fenced("IllegalGenerationError")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         ended = await asyncio.gather(
             *(commit(slots, lane, number) for number, lane in enumerate(lanes)), return_exceptions=True
         )
@@ -297,7 +297,7 @@ async def test_one_transaction_has_so_many_lanes_at_most() -> None:
     """The group's offsets have to fit into one batch, with their metadata."""
     slots = CommitSlots(at_once=4, gather=0.01)
     lanes = [Sharing(number) for number in range(MOST_LANES + 3)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(*(commit(slots, lane, number) for number, lane in enumerate(lanes)))
     assert [len(offsets) for lane in lanes for offsets in lane.together] == [MOST_LANES, 3]
 
@@ -311,7 +311,7 @@ async def test_one_that_leaves_without_a_part_holds_nobody_up() -> None:
         async with slots.slot(gone := Sharing(1), one, gone):
             await asyncio.sleep(0.001)  # the others have their parts by now
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(commit(slots, first, 1), leave(), commit(slots, last, 3))
     assert first.together == [[1, 3]]
 
@@ -340,7 +340,7 @@ async def test_a_leader_that_is_closed_leaves_the_others_to_themselves() -> None
     leads, waits = (asyncio.create_task(commit(slots, each, 1)) for each in (leader, other))
     await happens(lambda: len(leader.parts) == 2)
     leads.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(NotTogether):
             await waits
         async with slots.slot(Alone(), one):
@@ -365,6 +365,6 @@ async def test_a_leader_that_is_closed_before_all_have_their_parts_is_nobody_s_l
     leads.cancel()
     await asyncio.wait({leads})
     may_come.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await waits
     assert (leader.together, leader.alone, late.alone) == ([], [], [1])

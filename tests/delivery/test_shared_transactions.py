@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from streams.delivery import transaction_driver
+from streams.delivery import kafka_transaction, transaction_driver
 from streams.delivery.commit_slots import CommitSlots
 from streams.delivery.kafka_transaction import ALWAYS, KafkaTransactions
 from streams.delivery.offsets import Offsets
@@ -140,7 +140,7 @@ class Group(Cluster):
 
     async def positions(self) -> list[Position]:
         """What is committed for each partition, once its markers are written."""
-        async with asyncio.timeout(5):  # nothing is left undecided
+        async with asyncio.timeout(60):  # nothing is left undecided
             return [await self.offsets.decided(self.place._replace(partition=number)) for number in (0, 1)]
 
 
@@ -173,9 +173,14 @@ def proxy(kafka: EmbeddedKafka) -> Iterator[KafkaProxy]:
 
 @pytest.fixture
 async def group(
-    kafka: EmbeddedKafka, unique_name: Callable[[str], str], proxy: KafkaProxy
+    kafka: EmbeddedKafka,
+    unique_name: Callable[[str], str],
+    proxy: KafkaProxy,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Group]:
     """A group with one member; nothing that asyncio logs as an error may happen in it."""
+    # A busy machine is no broker that does not answer.
+    monkeypatch.setattr(kafka_transaction, "_TOGETHER_WITHIN", 60.0)
     accidents: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: accidents.append(context["message"]))
     async with grouped(kafka, unique_name("shared"), proxy) as made:
@@ -534,15 +539,15 @@ async def test_offsets_of_a_dead_leader_that_come_late_commit_nothing(
     group: Group, proxy: KafkaProxy
 ) -> None:
     """The successor found the old offset and wrote the records itself: they are there once."""
-    leader = group.lane(0, connection=group.proxied)
+    leader = group.lane(0, connection=group.proxied, transaction_timeout=120.0)
     await leader.open()
     offsets = held(proxy, Api.TXN_OFFSET_COMMIT, leader)
     parts = [group.part(0, b"a"), group.part(1, b"b")]
     commits = asyncio.create_task(leader.commit_together(parts))
     await bitten(offsets)
     await dies(leader, commits)
-    other = group.lane(1)
-    async with asyncio.timeout(5):  # long before the transaction's time is over
+    other = group.lane(1, transaction_timeout=120.0)
+    async with asyncio.timeout(60):  # long before the transaction's time is over
         assert await other.open() == NOTHING
     await answer_to(offsets)
     await alone(other, parts[1])
@@ -671,7 +676,7 @@ async def test_a_lane_that_leaves_without_a_part_does_not_hold_up_the_other(
         async with slots.slot(two, lambda: 1, two):
             await comes.wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(commit(), leave())
     assert (ends(proxy, one), ends(proxy, two)) == ([True], [])
     assert await group.positions() == [committed(part), NOTHING]
