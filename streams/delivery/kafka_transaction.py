@@ -182,9 +182,9 @@ class KafkaTransactions:
         may_share = self._driver is not None and not (self._alone or self._answer_lost or self._cuts)
         return self._membership if may_share else None
 
-    def go_alone(self, commits: int = _ALONE) -> None:
-        """Commit alone so many times: what has failed together may fail again."""
-        self._alone = max(self._alone, commits)
+    def go_alone(self) -> None:
+        """Commit alone for a while: what has failed together may fail again."""
+        self._alone = max(self._alone, _ALONE)
 
     async def commit_together(self, parts: Sequence[Part]) -> None:
         """Write and commit the parts of several partitions in a transaction of this one, all or nothing."""

@@ -40,10 +40,10 @@ from aiokafka.structs import OffsetAndMetadata
 from streams.delivery.batches import Batch
 from streams.delivery.transaction import Membership
 from streams.delivery.transaction_protocol import (
-    ByTopic,
     FiveRequests,
     Identity,
     TransactionProtocol,
+    by_topic,
     features_request,
     spoken,
 )
@@ -124,7 +124,7 @@ class TransactionDriver:
         if not unsent:
             return results
         self._open = True
-        partitions = _by_topic((place, place.partition) for place in unsent)
+        partitions = by_topic((place, place.partition) for place in unsent)
         if request := self._protocol.add_partitions(self.identity, partitions):
             await self._ask_transaction_coordinator(request, _codes_by_topic)
         said: set[str] = set()
@@ -252,7 +252,7 @@ class TransactionDriver:
         request = self._protocol.produce(
             self.identity,
             self._sender._request_timeout_ms,
-            _by_topic((place, (place.partition, unsent[place][0].sealed)) for place in places),
+            by_topic((place, (place.partition, unsent[place][0].sealed)) for place in places),
         )
         self._unanswered += 1
         try:
@@ -329,13 +329,6 @@ def _topics_with(error: Any, answer: Any) -> set[str]:
     """Return the topics of which a coordinator's answer has this error; none where it speaks of no topic."""
     by_topic = getattr(answer, "errors", ())
     return {topic for topic, partitions in by_topic for _, code in partitions if for_code(code) is error}
-
-
-def _by_topic(parts: Iterable[tuple[TopicPartition, Any]]) -> ByTopic:
-    topics: dict[str, list[Any]] = defaultdict(list)
-    for place, part in parts:
-        topics[place.topic].append(part)
-    return list(topics.items())
 
 
 def _code(answer: Any) -> Iterable[int]:

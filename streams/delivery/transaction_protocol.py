@@ -10,7 +10,7 @@ is at 2; that each broker knows the requests is not enough.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -110,10 +110,7 @@ class FiveRequests:
     def commit_offsets(self, who: Identity, group: str, offsets: Offsets, member: Membership | None) -> Any:
         """Return the request that commits offsets with the transaction; it has no place for a member."""
         assert member is None, "takes_membership says so"
-        topics = [
-            (topic, [(partition, at.offset, at.metadata) for partition, at in partitions])
-            for topic, partitions in _by_topic(offsets)
-        ]
+        topics = by_topic((place, (place.partition, at.offset, at.metadata)) for place, at in offsets.items())
         return TxnOffsetCommitRequest(who.transactional_id, group, who.producer_id, who.epoch, topics)
 
     def offset_codes(self, answer: Any) -> list[int]:
@@ -156,14 +153,10 @@ class ThreeRequests:
 
     def commit_offsets(self, who: Identity, group: str, offsets: Offsets, member: Membership | None) -> Any:
         """Return the request that commits offsets with the transaction."""
-        topics = [
-            (
-                topic,
-                [(partition, at.offset, -1, at.metadata, NO_TAGS) for partition, at in partitions],
-                NO_TAGS,
-            )
-            for topic, partitions in _by_topic(offsets)
-        ]
+        partitions = by_topic(
+            (place, (place.partition, at.offset, -1, at.metadata, NO_TAGS)) for place, at in offsets.items()
+        )
+        topics = [(topic, offsets_of, NO_TAGS) for topic, offsets_of in partitions]
         # A command that is no member is fenced by its transactional.id alone, as in version 1.
         generation, member_id, instance_id = member or (-1, "", None)
         return InOneVersion(
@@ -192,10 +185,11 @@ class ThreeRequests:
 TransactionProtocol = FiveRequests | ThreeRequests
 
 
-def _by_topic(offsets: Offsets) -> ByTopic:
+def by_topic(parts: Iterable[tuple[TopicPartition, Any]]) -> ByTopic:
+    """Put together what belongs to partitions of the same topic."""
     topics: dict[str, list[Any]] = defaultdict(list)
-    for place, offset in offsets.items():
-        topics[place.topic].append((place.partition, offset))
+    for place, part in parts:
+        topics[place.topic].append(part)
     return list(topics.items())
 
 

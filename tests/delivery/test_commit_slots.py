@@ -316,13 +316,19 @@ async def test_one_that_leaves_without_a_part_holds_nobody_up() -> None:
     assert first.together == [[1, 3]]
 
 
+async def under_way(slots: CommitSlots, leader: Sharing, other: Sharing) -> list[asyncio.Task[None]]:
+    """Let two lanes commit together, as far as the leader's transaction, which does not end yet."""
+    leader.may_end.clear()
+    tasks = [asyncio.create_task(commit(slots, each, 1)) for each in (leader, other)]
+    await happens(lambda: len(leader.parts) == 2)
+    return tasks
+
+
 async def test_a_part_whose_lane_is_closed_is_withdrawn() -> None:
     """Whoever leads learns it before the end; the other lanes are told that it failed."""
     slots = CommitSlots(at_once=1, gather=0.01)
     leader, closed = Sharing(0), Sharing(1)
-    leader.may_end.clear()
-    leads, waits = (asyncio.create_task(commit(slots, each, 1)) for each in (leader, closed))
-    await happens(lambda: len(leader.parts) == 2)
+    leads, waits = await under_way(slots, leader, closed)
     waits.cancel()
     await asyncio.wait({waits})
     assert [part.withdrawn for part in leader.parts] == [False, True]
@@ -336,9 +342,7 @@ async def test_a_leader_that_is_closed_leaves_the_others_to_themselves() -> None
     """Nobody waits for a transaction that nobody ends."""
     slots = CommitSlots(at_once=1, gather=0.01)
     leader, other = Sharing(0), Sharing(1)
-    leader.may_end.clear()
-    leads, waits = (asyncio.create_task(commit(slots, each, 1)) for each in (leader, other))
-    await happens(lambda: len(leader.parts) == 2)
+    leads, waits = await under_way(slots, leader, other)
     leads.cancel()
     async with asyncio.timeout(30):
         with pytest.raises(NotTogether):

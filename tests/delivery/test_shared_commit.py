@@ -295,7 +295,8 @@ async def story(seed: int) -> Cluster:
         await each.leave()
     if leaving:
         await asyncio.wait(leaving)
-    await asyncio.sleep(2 * LATEST)  # what is still on its way does no harm
+    if cluster.on_their_way:
+        await asyncio.wait(cluster.on_their_way)  # it does no harm
     return cluster
 
 
