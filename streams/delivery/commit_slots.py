@@ -33,7 +33,7 @@ class CommitSlots:
         at_once: int = 4,
         rest: float = 0.004,
         longest: float = 0.1,
-        gather: float = 0.002,
+        gather: int = 3,
         together: int = 1_000,
     ) -> None:
         """Make the slots.
@@ -44,14 +44,17 @@ class CommitSlots:
                 else.
             longest: seconds after which a slot is handed on although its transaction is still under way: a
                 broker that does not answer delays those that have a part in it, and no others.
-            gather: seconds that a lane waits for others though a slot is free, where it may share one: a
-                fetch brings records of several partitions, and hands them over one after the other.
+            gather: turns of the event loop without a further lane, for which a lane that may share waits for
+                others though a slot is free; 0: it does not wait. A fetch brings records of several
+                partitions, which are handed over one after the other, a turn for each. Turns and not seconds:
+                they become longer when the machine is busy, and as short as possible when it is not.
             together: results that a transaction of several lanes has, at most.
         """
         self._free = at_once
         self._rest = rest
         self._longest = longest
         self._gather = gather
+        self._turns: int | None = None  # since the last lane asked; None: no lane waits for others
         self._together = together
         self._queue: deque[Seat] = deque()
 
@@ -69,11 +72,24 @@ class CommitSlots:
 
     def _ask(self, seat: Seat) -> None:
         self._queue.append(seat)
-        if self._free:
-            if self._gather and seat.sharing and seat.results() < self._together:
-                asyncio.get_running_loop().call_later(self._gather, self._hand_out)
-            else:
-                self._hand_out()
+        if not self._free:
+            return
+        if not (self._gather and seat.sharing and seat.results() < self._together):
+            self._hand_out()
+        elif self._turns is None:
+            self._turns = 0
+            asyncio.get_running_loop().call_soon(self._turn)
+        else:
+            self._turns = 0
+
+    def _turn(self) -> None:
+        assert self._turns is not None
+        self._turns += 1
+        if self._turns <= self._gather:
+            asyncio.get_running_loop().call_soon(self._turn)
+        else:
+            self._turns = None
+            self._hand_out()
 
     def _hand_out(self) -> None:
         while self._free and self._queue:

@@ -83,7 +83,7 @@ class Lane:
         self._clock = clock
         self._on_crash = on_crash
         self._limits = LaneLimits() if limits is None else limits
-        self._slots = CommitSlots(rest=0.0, gather=0.0) if slots is None else slots
+        self._slots = CommitSlots(rest=0.0, gather=0) if slots is None else slots
         self._tracker = OffsetTracker(0)
         self._committed = 0
         self._inbox: deque[Record] = deque()
@@ -359,7 +359,7 @@ class Lane:
         self._held_bytes -= self._bytes_of(entries)
         if offset != self._committed:
             self._committed, self._moved_at = offset, self._clock()
-        if self._tracker.awaiting_lookup <= self._wakes_at:
+        if self._tracker.awaiting_lookup <= self._wakes_at and (self._ready or self._has_more()):
             self._wake.set()  # there is room again
         if self._state is not LaneState.CLOSED:  # else they are counted already, as the successor's to decide
             self._observer.committed(self.partition, entries)

@@ -51,6 +51,7 @@ class ChunkConsumer(driver.Consumer):
         self.rounds = 0
         self._no_fetch = asyncio.Event()  # set while none is under way
         self._no_fetch.set()
+        self._delivery: asyncio.Timeout | None = None  # of handing over; `stop_flow` ends it
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> ChunkConsumerThread:
@@ -181,7 +182,6 @@ class ChunkConsumer(driver.Consumer):
                     records, active = await self._wait_next_records(_WAIT_WHILE_HELD if self._held else _WAIT)
                 finally:
                     self._no_fetch.set()
-                await asyncio.sleep(0)
                 if records is None or self.should_stop:
                     continue
                 if not self.flow_active:
@@ -195,9 +195,7 @@ class ChunkConsumer(driver.Consumer):
                             extra={"event": "seek_failed"},
                         )
                 elif records and generation == self.app.consumer_generation_id:
-                    await self.wait_first(
-                        self._deliver(records, active, generation), self.suspend_flow.wait()
-                    )
+                    await self._deliver_in_flow(records, active, generation)
                 self.rounds += 1
                 self.diag.unset_flag(CONSUMER_FETCHING)
         except self.consumer_stopped_errors:
@@ -217,6 +215,26 @@ class ChunkConsumer(driver.Consumer):
             await self.sleep(_WAIT_WHILE_HELD)  # stock sleeps a whole second
             return {}, partitions
         return await self._getmany(active_partitions=partitions, timeout=timeout), partitions
+
+    async def _deliver_in_flow(
+        self, records: Mapping[Any, Any], active: set[TP] | None, generation: int
+    ) -> None:
+        try:
+            async with asyncio.timeout(None) as delivery:
+                self._delivery = delivery
+                await self._deliver(records, active, generation)
+        except TimeoutError:
+            if not delivery.expired():
+                raise
+        finally:
+            self._delivery = None
+
+    def stop_flow(self) -> None:
+        """Hand over nothing more, and wait no longer for a place in an agent's queue."""
+        super().stop_flow()
+        delivery, self._delivery = self._delivery, None
+        if delivery is not None:
+            delivery.reschedule(self.loop.time())
 
     async def _deliver(self, records: Mapping[Any, Any], active: set[TP] | None, generation: int) -> None:
         one_by_one: dict[TP, Any] = {}

@@ -85,7 +85,7 @@ class ChangelogOwner:
 class ChunkRecovery(Recovery):
     """Restores the table's partitions after each assignment, until the next revocation."""
 
-    #: Seconds without a chunk after which the consumer's position is looked at.
+    #: Seconds without a chunk after which the consumer's position is looked at, while the table is restored.
     IDLE = 0.1
     #: Seconds after an error of Kafka until the recovery begins anew.
     RETRY_AFTER = 1.0
@@ -97,6 +97,8 @@ class ChunkRecovery(Recovery):
         self._recovering: asyncio.Task[None] | None = None
         #: The consumer's rounds when an end was first seen to be passed, by partition, generation and offset.
         self._passed: dict[tuple[TP, int, int], int] = {}
+        self._restoring = asyncio.Event()  # set while the table is restored
+        self._chunks_taken = 0
 
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """End the recovery that is under way: no line of it runs any more. An assignment begins another."""
@@ -187,20 +189,35 @@ class ChunkRecovery(Recovery):
         self.signal_recovery_end.clear()
         self._passed.clear()
         super()._set_recovery_started()
+        self._restoring.set()
+
+    def _set_recovery_ended(self) -> None:
+        self._restoring.clear()
+        super()._set_recovery_ended()
 
     @Service.task
     async def _slurp_changelogs(self) -> None:  # the name of the stock task, which is thereby replaced
         chunks = self.tables.changelog_queue
         while not self.should_stop:
-            try:
-                event = await asyncio.wait_for(chunks.get(), self.IDLE)
-            except TimeoutError:
+            event = await chunks.get()
+            self._chunks_taken += 1
+            self._restore(event.value)
+            self._end_if_restored()
+
+    @Service.task
+    async def _look_for_empty_ends(self) -> None:
+        while not self.should_stop:
+            await self._restoring.wait()
+            taken = self._chunks_taken
+            await asyncio.sleep(self.IDLE)
+            if taken == self._chunks_taken:
                 await self._pass_over_empty_ends()
-            else:
-                self._restore(event.value)
-            if self.in_recovery and not self.need_recovery():
-                self._set_recovery_ended()
-                self.signal_recovery_end.set()
+                self._end_if_restored()
+
+    def _end_if_restored(self) -> None:
+        if self.in_recovery and not self.need_recovery():
+            self._set_recovery_ended()
+            self.signal_recovery_end.set()
 
     def _restore(self, chunk: Chunk) -> None:
         tp = TP(chunk.topic, chunk.partition)

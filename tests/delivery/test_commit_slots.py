@@ -79,7 +79,7 @@ async def commit(slots: CommitSlots, transactions: Any, offset: int, results: in
 
 async def test_a_free_slot_is_had_at_once() -> None:
     """A lane that shares nothing waits for nothing."""
-    slots = CommitSlots(at_once=1, rest=60, longest=60, gather=60)
+    slots = CommitSlots(at_once=1, rest=60, longest=60, gather=10**9)
     async with asyncio.timeout(30):
         await commit(slots, one := Alone(), 7)
     assert one.alone == [7]
@@ -87,7 +87,7 @@ async def test_a_free_slot_is_had_at_once() -> None:
 
 async def test_one_that_may_share_and_has_much_waits_for_nobody() -> None:
     """With as many results as a common transaction takes, there is nobody to wait for."""
-    slots = CommitSlots(at_once=1, rest=60, longest=60, gather=60, together=10)
+    slots = CommitSlots(at_once=1, rest=60, longest=60, gather=10**9, together=10)
     async with asyncio.timeout(30):
         await commit(slots, one := Sharing(0), 7, results=10)
     assert one.alone == [7]
@@ -197,7 +197,7 @@ async def test_who_is_closed_in_the_moment_of_getting_a_slot_gives_it_back(turns
 
 async def test_lanes_that_wait_at_the_same_moment_commit_together() -> None:
     """One transaction, led by the first of them, has the parts of all; the lanes go on together."""
-    slots = CommitSlots(at_once=4, gather=0.01)
+    slots = CommitSlots(at_once=4)
     lanes = [Sharing(number) for number in range(3)]
     async with asyncio.timeout(30):
         await asyncio.gather(*(commit(slots, lane, 10 + number) for number, lane in enumerate(lanes)))
@@ -206,9 +206,22 @@ async def test_lanes_that_wait_at_the_same_moment_commit_together() -> None:
     assert [lane.alone for lane in lanes] == [[], [], []]
 
 
+async def test_lanes_that_ask_one_turn_of_the_event_loop_after_the_other_commit_together() -> None:
+    """Each that asks begins the count of turns anew; one that asks after it has a slot of its own."""
+    slots = CommitSlots(at_once=4, gather=2)
+    lanes = [Sharing(number) for number in range(4)]
+    async with asyncio.timeout(30), asyncio.TaskGroup() as all_lanes:
+        for number, turns in enumerate((2, 2, 6, 0)):
+            all_lanes.create_task(commit(slots, lanes[number], number))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    assert [lane.together for lane in lanes] == [[[0, 1, 2]], [], [], []]
+    assert [lane.alone for lane in lanes] == [[], [], [], [3]]
+
+
 async def test_lanes_of_two_generations_do_not_commit_together() -> None:
     """A lane of an assignment that is over has no part in what a member of the next one commits."""
-    slots = CommitSlots(at_once=4, gather=0.01)
+    slots = CommitSlots(at_once=4)
     lanes = [Sharing(number) for number in range(3)]
     lanes[1].membership = (4, "worker-0-abc", None)
     async with asyncio.timeout(30):
@@ -219,7 +232,7 @@ async def test_lanes_of_two_generations_do_not_commit_together() -> None:
 
 async def test_one_that_may_share_and_finds_nobody_commits_alone() -> None:
     """It is an ordinary transaction then, without the membership of the group."""
-    slots = CommitSlots(at_once=1, gather=0.001)
+    slots = CommitSlots(at_once=1)
     async with asyncio.timeout(30):
         await commit(slots, one := Sharing(0), 7)
     assert (one.alone, one.together) == ([7], [])
@@ -227,7 +240,7 @@ async def test_one_that_may_share_and_finds_nobody_commits_alone() -> None:
 
 async def test_a_common_transaction_has_no_more_than_so_many_results() -> None:
     """Who would make it too large has a slot of its own; one that waits behind it and has less goes along."""
-    slots = CommitSlots(at_once=4, gather=0.01, together=10)
+    slots = CommitSlots(at_once=4, together=10)
     lanes = [Sharing(number) for number in range(4)]
     async with asyncio.timeout(30):
         await asyncio.gather(
@@ -256,7 +269,7 @@ async def test_who_may_not_share_now_commits_alone_beside_the_others() -> None:
 @pytest.mark.parametrize("failure", [NotTogether(), TransactionFailed("Down"), RuntimeError("a bug")])
 async def test_a_common_transaction_that_fails_is_tried_alone_by_each(failure: Exception) -> None:
     """Its leader is told why; the others that each has to look for itself; for a while none shares."""
-    slots = CommitSlots(at_once=1, gather=0.01)
+    slots = CommitSlots(at_once=1)
     lanes = [Sharing(number) for number in range(3)]
     lanes[0].failure = failure
     async with asyncio.timeout(30):
@@ -272,7 +285,7 @@ async def test_a_common_transaction_that_fails_is_tried_alone_by_each(failure: E
 
 async def test_what_cannot_begin_together_each_commits_alone() -> None:
     """Nothing was sent: no lane has to look at what is committed."""
-    slots = CommitSlots(at_once=1, gather=0.01)
+    slots = CommitSlots(at_once=1)
     lanes = [Sharing(number) for number in range(3)]
     lanes[0].failure = NotBegun()
     async with asyncio.timeout(30):
@@ -283,7 +296,7 @@ async def test_what_cannot_begin_together_each_commits_alone() -> None:
 
 async def test_a_worker_that_is_fenced_is_so_with_all_its_lanes() -> None:
     """None of them takes its partition back from a successor at once: each waits for the rebalance."""
-    slots = CommitSlots(at_once=1, gather=0.01)
+    slots = CommitSlots(at_once=1)
     lanes = [Sharing(number) for number in range(3)]
     lanes[0].failure = Fenced("IllegalGenerationError")
     async with asyncio.timeout(30):
@@ -295,7 +308,7 @@ async def test_a_worker_that_is_fenced_is_so_with_all_its_lanes() -> None:
 
 async def test_one_transaction_has_so_many_lanes_at_most() -> None:
     """The group's offsets have to fit into one batch, with their metadata."""
-    slots = CommitSlots(at_once=4, gather=0.01)
+    slots = CommitSlots(at_once=4)
     lanes = [Sharing(number) for number in range(MOST_LANES + 3)]
     async with asyncio.timeout(30):
         await asyncio.gather(*(commit(slots, lane, number) for number, lane in enumerate(lanes)))
@@ -304,7 +317,7 @@ async def test_one_transaction_has_so_many_lanes_at_most() -> None:
 
 async def test_one_that_leaves_without_a_part_holds_nobody_up() -> None:
     """A lane that finds nothing to commit any more, or fails before, leaves the slot to the others."""
-    slots = CommitSlots(at_once=1, gather=0.01)
+    slots = CommitSlots(at_once=1)
     first, last = Sharing(0), Sharing(2)
 
     async def leave() -> None:
@@ -326,7 +339,7 @@ async def under_way(slots: CommitSlots, leader: Sharing, other: Sharing) -> list
 
 async def test_a_part_whose_lane_is_closed_is_withdrawn() -> None:
     """Whoever leads learns it before the end; the other lanes are told that it failed."""
-    slots = CommitSlots(at_once=1, gather=0.01)
+    slots = CommitSlots(at_once=1)
     leader, closed = Sharing(0), Sharing(1)
     leads, waits = await under_way(slots, leader, closed)
     waits.cancel()
@@ -340,7 +353,7 @@ async def test_a_part_whose_lane_is_closed_is_withdrawn() -> None:
 
 async def test_a_leader_that_is_closed_leaves_the_others_to_themselves() -> None:
     """Nobody waits for a transaction that nobody ends."""
-    slots = CommitSlots(at_once=1, gather=0.01)
+    slots = CommitSlots(at_once=1)
     leader, other = Sharing(0), Sharing(1)
     leads, waits = await under_way(slots, leader, other)
     leads.cancel()
@@ -353,7 +366,7 @@ async def test_a_leader_that_is_closed_leaves_the_others_to_themselves() -> None
 
 async def test_a_leader_that_is_closed_before_all_have_their_parts_is_nobody_s_leader() -> None:
     """Nothing was sent: who comes with its part afterwards commits alone."""
-    slots = CommitSlots(at_once=1, gather=0.01)
+    slots = CommitSlots(at_once=1)
     leader, late = Sharing(0), Sharing(1)
     leads_now, may_come = asyncio.Event(), asyncio.Event()
 

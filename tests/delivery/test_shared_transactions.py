@@ -332,7 +332,7 @@ async def test_lanes_of_two_generations_do_not_commit_together(group: Group, pro
     old, new = await group.lanes()
     await group.joined()
     await new.open()
-    slots = CommitSlots(gather=0.01)
+    slots = CommitSlots()
     parts = [group.part(0, b"a"), group.part(1, b"b")]
     ended = await asyncio.gather(
         *(seated(slots, *each) for each in zip((old, new), parts, strict=True)), return_exceptions=True
@@ -380,7 +380,7 @@ async def test_who_is_no_member_shares_nothing(group: Group, proxy: KafkaProxy) 
     command = group.lane(1, connection=group.proxied, member=None)
     await opened(lane, command)
     assert command.membership is None
-    slots = CommitSlots(gather=0.01)
+    slots = CommitSlots()
     parts = [group.part(0, b"a"), group.part(1, b"b")]
     await asyncio.gather(*(seated(slots, *each) for each in zip((lane, command), parts, strict=True)))
     assert (ends(proxy, lane), ends(proxy, command)) == ([True], [True])
@@ -395,7 +395,7 @@ async def test_a_person_s_decision_fences_a_lane_that_never_shares(group: Group)
     await command.open()
     decision = Part(group.place._replace(partition=1), [], 7, "a person's decision")
     await alone(command, decision)
-    slots = CommitSlots(gather=0.01)
+    slots = CommitSlots()
     parts = [group.part(0, b"a"), group.part(1, b"b")]
     ended = await asyncio.gather(
         *(seated(slots, *each) for each in zip(lanes, parts, strict=True)), return_exceptions=True
@@ -422,7 +422,7 @@ async def test_a_cluster_of_the_older_protocol_shares_nothing(
     monkeypatch.setattr(transaction_driver, "spoken", lambda _: FiveRequests())
     one, two = await group.lanes()
     assert (one.membership, two.membership) == (None, None)
-    slots = CommitSlots(gather=0.01)
+    slots = CommitSlots()
     await asyncio.gather(seated(slots, one, group.part(0, b"a")), seated(slots, two, group.part(1, b"b")))
     assert await group.written() == [[b"a"], [b"b"]]
 
@@ -649,7 +649,7 @@ async def test_a_record_that_cannot_be_written_is_its_own_partition_s_fault(
 async def test_lanes_that_have_one_slot_make_one_transaction(group: Group, proxy: KafkaProxy) -> None:
     """Both are committed by one end of a transaction, again and again."""
     lanes = await group.lanes()
-    slots = CommitSlots(gather=0.01)
+    slots = CommitSlots()
     for offset in (1, 2, 3):
         parts = [group.part(number, b"%d" % offset, offset) for number in (0, 1)]
         await asyncio.gather(*(seated(slots, lane, part) for lane, part in zip(lanes, parts, strict=True)))
@@ -663,7 +663,7 @@ async def test_a_lane_that_leaves_without_a_part_does_not_hold_up_the_other(
 ) -> None:
     """It has nothing to commit any more, and the other one's transaction is an ordinary one."""
     one, two = await group.lanes()
-    slots = CommitSlots(at_once=1, gather=0.01, longest=60)  # so both have the same
+    slots = CommitSlots(at_once=1, longest=60)  # so both have the same
     comes = asyncio.Event()
     part = group.part(0, b"a")
 
@@ -688,7 +688,7 @@ async def test_a_lane_that_is_cancelled_before_the_offsets_are_there_takes_its_p
 ) -> None:
     """Nothing of the common transaction is committed, and each goes on from the old offset, alone."""
     lanes = await group.lanes()
-    slots = CommitSlots(gather=0.01)
+    slots = CommitSlots()
     offsets = held(proxy, Api.TXN_OFFSET_COMMIT, lanes[0])
     parts = [group.part(0, b"a"), group.part(1, b"b")]
     tasks = [asyncio.create_task(seated(slots, *each)) for each in zip(lanes, parts, strict=True)]
@@ -712,7 +712,7 @@ async def test_a_lane_that_is_cancelled_while_the_end_is_on_its_way_finds_it_com
 ) -> None:
     """Whoever opens the partition that did not lead waits until the end has arrived."""
     lanes = await group.lanes()
-    slots = CommitSlots(gather=0.01)
+    slots = CommitSlots()
     end = held(proxy, Api.END_TXN, lanes[0])
     parts = [group.part(0, b"a"), group.part(1, b"b")]
     tasks = [asyncio.create_task(seated(slots, *each)) for each in zip(lanes, parts, strict=True)]
@@ -763,7 +763,7 @@ async def test_whatever_befalls_a_request_of_a_common_transaction_each_record_is
     async def suffer(fault: Fault) -> None:
         async with grouped(kafka, unique_name("shared"), proxy) as group:
             lanes = await group.lanes(transaction_timeout=2.0)
-            slots = CommitSlots(gather=0.01)
+            slots = CommitSlots()
             rule = proxy.add(api, fault, where=of_transactional_id(lanes[0].transactional_id))
             for offset in (1, 2, 3):
                 parts = [group.part(number, b"%d" % offset, offset) for number in (0, 1)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
@@ -29,7 +29,7 @@ from streams.delivery.offsets import Extent
 from streams.kafka.chunks import Chunk
 from streams.kafka.flow import FlowControl
 from streams.messages.unreadable import UnreadableRecords
-from streams.statuses.recovery import ChangelogOwner, ChunkTables
+from streams.statuses.recovery import ChangelogOwner, ChunkRecovery, ChunkTables
 from streams.statuses.row import Row, encode_row
 from streams.statuses.table import rows_of
 from tests.statuses.fake_changelog import CHANGELOG, faust_table
@@ -284,11 +284,13 @@ async def test_any_chunks_come_to_what_a_simple_fold_has(tmp_path: Path) -> None
 
 @pytest.fixture
 async def running(bench: Bench) -> AsyncIterator[Bench]:
-    """A bench whose task takes chunks from the queue."""
+    """A bench whose tasks take chunks from the queue, and look at positions."""
     bench.recovery.IDLE = 0.01
-    task = asyncio.create_task(type(bench.recovery)._slurp_changelogs.fun(bench.recovery))
+    services = (ChunkRecovery._slurp_changelogs, ChunkRecovery._look_for_empty_ends)
+    tasks = [asyncio.create_task(cast(Any, service).fun(bench.recovery)) for service in services]
     yield bench
-    task.cancel()
+    for task in tasks:
+        task.cancel()
 
 
 async def give(bench: Bench, *offsets: int) -> None:
