@@ -6,9 +6,8 @@ Assignment, rebalance, commit loop and flow control are stock Faust, and so are 
 import asyncio
 import logging
 import math
-from collections import Counter, defaultdict, deque
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any, cast
 
 from aiokafka import TopicPartition
@@ -21,12 +20,13 @@ from faust.types.tuples import ConsumerMessage, Message
 from streams.kafka.chunks import Chunk, ChunkSchema, schema_of
 from streams.kafka.client_state import Membership, coordinator_is_known, fetch_position, membership
 from streams.kafka.consumer_thread import ChunkConsumerThread
+from streams.kafka.delivered_chunks import DeliveredChunks
 
 log = logging.getLogger(__name__)
 
-#: Seconds a fetch may wait for records: with every partition open, and while one is held back. A rebalance
-#: waits for a fetch that is under way.
-_WAIT, _WAIT_WHILE_HELD = 0.2, 0.02
+#: Seconds that a fetch may wait for records. It ends at once when the flow stops or a partition is resumed; a
+#: partition that its owner holds back waits for its end, and a recovery for the end of two.
+_WAIT, _WAIT_WHILE_RESTORING, _WAIT_WHILE_HELD = 1.0, 0.2, 0.02
 #: Seconds that a rebalance waits for a fetch in the worst case.
 _FETCH_ENDS_WITHIN = 2.0
 #: Chunks of a topic without an owner that its agent may have before it. Faust drops a topic's `maxsize`: the
@@ -41,8 +41,7 @@ class ChunkConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what Faust's consumer takes."""
-        #: Chunks handed over and not committed yet, per partition without an owner, in offset order.
-        self._delivered: dict[TP, deque[Chunk]] = defaultdict(deque)
+        self._delivered = DeliveredChunks()  # of partitions without an owner
         #: Where partitions are read from in the next round, whatever was read of them before.
         self._read_from: dict[TP, int] = {}
         #: As which this worker has, or had last, its partitions; None: it had none yet.
@@ -69,9 +68,7 @@ class ChunkConsumer(driver.Consumer):
 
     def unsettled_chunks(self, tp: TP, before: float = math.inf) -> int:
         """Chunks of `tp` that were handed over and not settled, and begin before this offset."""
-        return sum(
-            not chunk.settled and chunk.records[0].offset < before for chunk in self._delivered.get(tp, ())
-        )
+        return self._delivered.unsettled(tp, before)
 
     @property
     def coordinated(self) -> bool:
@@ -115,8 +112,7 @@ class ChunkConsumer(driver.Consumer):
         self.membership = membership(self._thread._consumer, generation_id)
         # How far the last generation had read says nothing about this one: Faust lets us fetch before it
         # seeks, and what it takes to be read already would be passed over.
-        for tp in assigned:
-            self._read_offset[tp] = None
+        self._read_offset.update(dict.fromkeys(assigned))
         for schema, partitions in self._owned(assigned):
             assert schema.owner is not None
             await schema.owner.assigned(partitions, generation_id)
@@ -126,16 +122,15 @@ class ChunkConsumer(driver.Consumer):
         """Forget what was handed over, and let the owners finish, before the group goes on without us."""
         # First of all: Faust acknowledges an event that it skips because of the rebalance.
         for tp in revoked:
-            self._delivered.pop(tp, None)
+            self._delivered.forget(tp)
             self._read_from.pop(tp, None)
         await super().on_partitions_revoked(revoked)  # stops the flow
         # A fetch that goes on into the next generation would return records of that one, dropped as old.
         try:
             await asyncio.wait_for(self._no_fetch.wait(), _FETCH_ENDS_WITHIN)
         except TimeoutError:
-            log.warning(
-                "a fetch did not end before the rebalance", extra={"event": "fetch_outlives_rebalance"}
-            )
+            event = {"event": "fetch_outlives_rebalance"}
+            log.warning("a fetch did not end before the rebalance", extra=event)
         for schema, partitions in self._owned(revoked):
             assert schema.owner is not None
             await schema.owner.revoked(partitions)
@@ -151,22 +146,18 @@ class ChunkConsumer(driver.Consumer):
     def _open_partitions(self) -> set[TP]:
         # Faust pauses and resumes by changing its own set of active partitions in place: it stays untouched.
         active: set[TP] = self._get_active_partitions()
-        closed = set()
-        waiting: Counter[str] = Counter()
-        for tp in self._delivered:
-            waiting[tp.topic] += self.unsettled_chunks(tp)
+        waiting = self._delivered.unsettled_by_topic()
         schemas = {topic: self._schema(topic) for topic in {tp.topic for tp in active}}
-        for tp in active:
-            schema = schemas[tp.topic]
-            owner = None if schema is None else schema.owner
-            if waiting[tp.topic] >= _WAITING_CHUNKS or not (owner is None or owner.accepts(tp.partition)):
-                closed.add(tp)
-        self._held = bool(closed)
-        return active - closed
+        owners = {topic: None if schema is None else schema.owner for topic, schema in schemas.items()}
+        return {
+            tp
+            for tp in active
+            if waiting[tp.topic] < _WAITING_CHUNKS
+            and ((owner := owners[tp.topic]) is None or owner.accepts(tp.partition))
+        }
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        # The stock loop, but the race against a rebalance is run once a fetched set, not once a message.
-        self._held = False
+        # The stock loop, but what stops the flow is looked at once a fetched set, and not once a message.
         try:
             while not (self.should_stop or fetcher.should_stop):
                 self.diag.set_flag(CONSUMER_FETCHING)
@@ -179,21 +170,18 @@ class ChunkConsumer(driver.Consumer):
                 generation = self.app.consumer_generation_id
                 self._no_fetch.clear()
                 try:
-                    records, active = await self._wait_next_records(_WAIT_WHILE_HELD if self._held else _WAIT)
+                    records, active = await self._next_records()
                 finally:
                     self._no_fetch.set()
-                if records is None or self.should_stop:
+                if self.should_stop:
                     continue
                 if not self.flow_active:
                     try:
                         await self.perform_seek()
                     except Exception as exc:
                         # A healthy start may meet it; the flow resumes with a seek of its own.
-                        log.debug(
-                            "seeking while the flow is stopped: %s",
-                            type(exc).__name__,
-                            extra={"event": "seek_failed"},
-                        )
+                        name = type(exc).__name__
+                        log.debug("seeking while stopped: %s", name, extra={"event": "seek_failed"})
                 elif records and generation == self.app.consumer_generation_id:
                     await self._deliver_in_flow(records, active, generation)
                 self.rounds += 1
@@ -207,13 +195,16 @@ class ChunkConsumer(driver.Consumer):
         finally:
             self.diag.unset_flag(CONSUMER_FETCHING)
 
-    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
+    async def _next_records(self) -> tuple[Any, set[TP]]:
         if not self.flow_active:
             await self.wait(cast(Any, self.can_resume_flow))  # mode types its own Event only
         partitions = self._open_partitions()
         if not partitions:
             await self.sleep(_WAIT_WHILE_HELD)  # stock sleeps a whole second
             return {}, partitions
+        timeout = _WAIT_WHILE_RESTORING if self.app.in_recovery else _WAIT
+        if len(partitions) < len(self._get_active_partitions()):
+            timeout = _WAIT_WHILE_HELD
         return await self._getmany(active_partitions=partitions, timeout=timeout), partitions
 
     async def _deliver_in_flow(
@@ -232,9 +223,15 @@ class ChunkConsumer(driver.Consumer):
     def stop_flow(self) -> None:
         """Hand over nothing more, and wait no longer for a place in an agent's queue."""
         super().stop_flow()
+        self._thread.end_fetch()
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
             delivery.reschedule(self.loop.time())
+
+    def resume_partitions(self, tps: Any) -> None:
+        """Read these partitions from the next fetch on, which begins now."""
+        super().resume_partitions(tps)
+        self._thread.end_fetch()
 
     async def _deliver(self, records: Mapping[Any, Any], active: set[TP] | None, generation: int) -> None:
         one_by_one: dict[TP, Any] = {}
@@ -294,16 +291,13 @@ class ChunkConsumer(driver.Consumer):
             tp=tp,
             generation_id=chunk.generation,
         )
-        delivered = self._delivered[tp] if schema.owner is None else None
-        if delivered is not None:
-            delivered.append(chunk)
+        if schema.owner is None:
+            self._delivered.add(tp, chunk)
         try:
             await self.callback(message)
         except asyncio.CancelledError:
             # Suspended while the queue was full: not handed over, and read again after the seek.
-            if delivered is not None:
-                with suppress(ValueError):
-                    delivered.remove(chunk)
+            self._delivered.take_back(tp, chunk)
             if self.flow_active:
                 raise
             return
@@ -312,18 +306,13 @@ class ChunkConsumer(driver.Consumer):
     # -- the offsets that Faust commits -----------------------------------------------------------------
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        for tp, chunks in list(self._delivered.items()):
-            if chunks and chunks[0].settled and (topics is None or tp in topics or tp.topic in topics):
-                yield tp
+        settled = self._delivered.to_commit()
+        return (tp for tp in settled if topics is None or tp in topics or tp.topic in topics)
 
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()
         self._acked_index[tp].clear()
-        chunks = self._delivered[tp]
-        offset = None
-        while chunks and chunks[0].settled:
-            offset = chunks.popleft().next_offset
-        return offset
+        return self._delivered.pop_settled(tp)
 
     def ack(self, message: Message) -> bool:
         """Count nothing for a chunk: Faust also acknowledges events that it skips."""
@@ -336,6 +325,7 @@ class ChunkConsumer(driver.Consumer):
     def read_from(self, tp: TP, offset: int) -> None:
         """Let the next round of fetching read `tp` from `offset` on. Never waits."""
         self._read_from[tp] = offset
+        self._thread.end_fetch()
 
     async def _go_where_told(self) -> None:
         # Between two rounds: nothing is being fetched or handed over that would be taken for what follows.
@@ -344,21 +334,16 @@ class ChunkConsumer(driver.Consumer):
             try:
                 await self.seek_wait({tp: offset})
             except (KafkaError, TimeoutError) as exc:  # not ours any more: a rebalance is near
-                log.warning(
-                    "partition %d of %s cannot be read from offset %d: %s",
-                    tp.partition,
-                    tp.topic,
-                    offset,
-                    type(exc).__name__,
-                    extra={"event": "seek_failed", "topic": tp.topic, "partition": tp.partition},
-                )
+                about = {"event": "seek_failed", "topic": tp.topic, "partition": tp.partition}
+                text = "partition %d of %s cannot be read from offset %d: %s"
+                log.warning(text, tp.partition, tp.topic, offset, type(exc).__name__, extra=about)
 
     async def seek(self, partition: TP, offset: int) -> None:
         """Go to `offset`; what was handed over of the partition no longer counts."""
-        self._delivered.pop(partition, None)
+        self._delivered.forget(partition)
         await super().seek(partition, offset)
 
     async def perform_seek(self) -> None:
         """Go to the committed offsets; what was handed over no longer counts."""
-        self._delivered.clear()
+        self._delivered.forget_all()
         await super().perform_seek()

@@ -35,6 +35,8 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     _beat_at: float | None = None  # when its event loop turned last; None: it has not begun
     _membership: GroupMembership | None = None  # None: it has not begun
+    _fetch_is_over = False  # nobody waits any more for the fetch under way
+    _fetch_ends: asyncio.Timeout | None = None  # of the fetch under way
 
     @property
     def group_fault(self) -> str | None:
@@ -115,14 +117,26 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             self.thread_loop.call_soon_threadsafe(self._consumer._client.force_metadata_update)
 
     async def getmany(self, active_partitions: Any, timeout: float) -> Any:
-        """Fetch the next records, for at most `timeout` seconds.
+        """Fetch the next records within `timeout` seconds. Called in the app's event loop, one at a time.
 
         It does not go through the queue of calls that Faust has for its thread: two tasks, seven futures and
         as many turns of two event loops for each fetch, as often as actions come.
         """
         consumer = self._ensure_consumer()
+        self._fetch_is_over = False
         fetch = self._fetch_records(consumer, active_partitions, timeout, consumer._max_poll_records)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(fetch, self.thread_loop))
+
+    def end_fetch(self) -> None:
+        """Let the fetch under way end now, with nothing. Called in the app's event loop; never waits."""
+        self._fetch_is_over = True
+        with suppress(RuntimeError):  # the thread's loop is closed
+            self.thread_loop.call_soon_threadsafe(self._end_fetch)
+
+    def _end_fetch(self) -> None:
+        ends, self._fetch_ends = self._fetch_ends, None
+        if ends is not None and not ends.expired():
+            ends.reschedule(0.0)
 
     async def _fetch_records(
         self,
@@ -131,13 +145,17 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> Any:
+        if self._fetch_is_over:
+            return {}
         # Whatever its timeout, aiokafka's fetch waits for the end of a rebalance. A rebalance waits for ours
         # (see `on_partitions_revoked`): the two would wait for each other. Cancelled, it has taken nothing.
         try:
-            async with asyncio.timeout((timeout or 0.0) + _FETCH_SLACK):
+            async with asyncio.timeout((timeout or 0.0) + _FETCH_SLACK) as self._fetch_ends:
                 return await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         except TimeoutError:
             return {}
+        finally:
+            self._fetch_ends = None
 
     def _coordination_ended(self, coordination: asyncio.Task[None]) -> None:
         if not coordination.cancelled() and (exc := coordination.exception()) is not None:

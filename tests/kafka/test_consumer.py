@@ -283,6 +283,32 @@ async def test_a_revocation_waits_for_the_fetch_under_way(bench: Bench) -> None:
         await asyncio.wait_for(revoking, 5)
 
 
+@pytest.mark.parametrize("topic", [PLAIN, STOCK])
+async def test_a_stopped_flow_waits_for_no_place_in_an_agent_s_queue(bench: Bench, topic: str) -> None:
+    """What is being handed over when the flow stops is dropped, and read again after the seek."""
+    bench.full = asyncio.Event()
+    bench.consumer._to_message = lambda _, record: record  # type: ignore[method-assign]  # records are fakes
+    fetched = [{TP(topic, 0): records(topic, 0, 1)}]
+
+    async def fetch() -> dict[TP, Any]:
+        await asyncio.sleep(0.001)
+        return fetched.pop() if fetched else {}
+
+    async with draining(bench, fetch):
+        bench.consumer._set_active_tps({TP(topic, 0)})
+        await happens(lambda: not fetched and bench.consumer._delivery is not None)
+        bench.consumer.stop_flow()
+        bench.consumer.stop_flow()  # once more: a worker that stops in the middle of a rebalance
+        await asyncio.wait_for(bench.consumer.on_partitions_revoked({TP(topic, 0)}), 5)
+        await happens(lambda: bench.consumer._delivery is None)
+        bench.full.set()
+        bench.consumer.resume_flow()
+        rounds = bench.consumer.rounds
+        await happens(lambda: bench.consumer.rounds > rounds + 1)
+    assert bench.delivered == []
+    assert not bench.consumer._read_offset.get(TP(topic, 0))
+
+
 async def test_a_flow_that_is_resumed_and_stopped_at_once_holds_up_no_rebalance(bench: Bench) -> None:
     """A rebalance right behind another one's end does not wait for a fetch that waits for its own end."""
     bench.consumer.stop_flow()
@@ -573,6 +599,41 @@ async def test_a_real_partition_is_read_from_where_its_owner_says(
         assert seen[owned, 0] == [*range(250), *range(100, 250)]
         assert seen[owned, 1] == list(range(250))
         assert reading.app.consumer.fetch_position(TP(owned, 0)) == (250, 250)
+
+
+@pytest.mark.kafka
+async def test_a_fetch_that_waits_ends_when_the_flow_stops_or_something_else_is_to_be_read(
+    kafka: EmbeddedKafka,
+    unique_name: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long it would wait for records: neither a rebalance nor a partition waits for its end."""
+    monkeypatch.setattr("streams.kafka.consumer._WAIT", 600.0)
+    group = unique_name("ends")
+    owned, plain = f"{group}-owned", f"{group}-plain"
+    await make_topics(kafka.bootstrap_servers, 1, owned, plain)
+    reading = Reading(kafka.bootstrap_servers, group, tmp_path)
+    reading.owner.accepting = {0}
+    async with reading.started():
+        consumer = reading.app.consumer
+        await happens(consumer.assignment)
+        for change in (
+            lambda: consumer.read_from(TP(owned, 0), 0),
+            lambda: consumer.resume_partitions({TP(plain, 0)}),
+        ):
+            await happens(lambda: not consumer._no_fetch.is_set())
+            await asyncio.sleep(0.2)  # it waits by now
+            rounds = consumer.rounds
+            change()
+            await happens(lambda rounds=rounds: consumer.rounds > rounds)  # type: ignore[misc]
+        await happens(lambda: not consumer._no_fetch.is_set())
+        consumer.stop_flow()
+        await happens(consumer._no_fetch.is_set)
+        consumer.resume_flow()
+        async with producing(kafka.bootstrap_servers) as producer:
+            await producer.send_and_wait(owned, b"", partition=0)
+        await happens(lambda: len(reading.offsets_seen.get((owned, 0), ())) == 1)
 
 
 @pytest.mark.kafka
