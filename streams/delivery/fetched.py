@@ -178,7 +178,7 @@ class Passes(Protocol):
         """Return the records of a fetch from an offset on."""
         ...
 
-    def new_batch(self) -> EmailsBatch:
+    def new_batch(self, fetched: Fetched) -> EmailsBatch:
         """Return a batch without emails."""
         ...
 

@@ -144,7 +144,7 @@ class FetchedLane(Lane):
     def _go_on(self, fetched: Fetched, over: Pass, room: int) -> int:
         self._put_in()
         if self._batch is None:
-            self._batch = self._passes.new_batch()
+            self._batch = self._passes.new_batch(fetched)
         first = max(self._tracker.position, fetched.first_offset)
         step = over.go_on(self._batch, room)
         if step.taken:

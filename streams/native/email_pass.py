@@ -22,7 +22,7 @@ from streams.native.letters import GROUNDS, letters_of, number_of
 from streams.native.library import Aborted, Decide, Partition, Pass, Span, Tally, View
 from streams.native.status_index import PartitionStatuses, StatusIndex
 
-#: Slots for organisations (half of them are used), and for timestamps, between two calls of `counted`.
+#: Most slots for organisations (half of them are used), and for timestamps, between two calls of `counted`.
 _TALLIES, _SPANS = 512, 1_024
 # Their fields; ctypes would make an object for each.
 _TALLY, _SPAN = struct.Struct("3q"), struct.Struct("2q")
@@ -96,6 +96,8 @@ class NativePartition:
         """
         self.library = library
         self.writer = writer
+        #: Of a pass before its first step.
+        self.no_batch = EmailBatch(library, 0)
         self._index, self._statuses = index, statuses
         self._decide = Decide(partial(_number, without_asking))
         asks, repeats = ASKS_FOR_CONFIRMATION.encode(), (repeats_at or "").encode()
@@ -133,6 +135,7 @@ class NativePass:
         timestamp_ms: int,
         inflate: Callable[[int, int], bytes | memoryview],
         most_emails: int,
+        most_records: int = _SPANS,
     ) -> None:
         """Begin a pass.
 
@@ -147,12 +150,16 @@ class NativePass:
             inflate: returns the records of the compressed batch between two bytes of `fetched`, or raises
                 any exception.
             most_emails: that `batch` may have.
+            most_records: that `fetched` has, as far as is known; with more, the pass may stop earlier.
         """
         self.batch = batch
         self._partition, self._fetched, self._inflate = partition, fetched, inflate
         transactions = [Aborted(producer_id, first) for producer_id, first in sorted(aborted)]
         self._aborted = (Aborted * len(transactions))(*transactions)
-        self._tallies, self._spans = (Tally * _TALLIES)(), (Span * _SPANS)()
+        # To clear and to look through all slots that a large fetch needs takes longer than a few records.
+        tally_slots = min(_TALLIES, 2 << most_records.bit_length())
+        span_slots = min(_SPANS, 1 << most_records.bit_length())
+        self._tallies, self._spans = (Tally * tally_slots)(), (Span * span_slots)()
         self._records = b""  # of an inflated batch
         moment = partition.writer.moment(decided_at)
         self._state = Pass(
@@ -167,9 +174,9 @@ class NativePass:
             timestamp_ms=timestamp_ms,
             batch=ctypes.pointer(batch.state),
             tallies=self._tallies,
-            tally_slots=_TALLIES,
+            tally_slots=tally_slots,
             spans=self._spans,
-            span_slots=_SPANS,
+            span_slots=span_slots,
             most_emails=most_emails,
             next_offset=next_offset,
         )

@@ -25,6 +25,11 @@ from streams.native.fetches import records_in
 #: are not tried.
 _MANY, _UNTRIED = 32, 7
 
+#: Bytes of memory that a batch of emails has for each byte that was fetched, and on top of that; up to what a
+#: batch may have. An email is rarely larger than three actions. Memory is cleared before it is used: to clear
+#: a megabyte for each handful of actions would push all else out of the processor's cache.
+_ROOM_FOR_EACH, _ROOM_MORE = 4, 16_384
+
 #: Is told the path that actions took ("native" or "python"), why not the native one ("" where it did), and
 #: how many.
 CountPaths = Callable[[str, str, int], None]
@@ -104,13 +109,14 @@ class NativePasses:
         native = NativePass(
             self._partition,
             fetched.raw,
-            EmailBatch(self._partition.library, 0),  # each step brings its own
+            self._partition.no_batch,  # each step brings its own
             next_offset=next_offset,
             aborted=fetched.aborted,
             decided_at=now,
             timestamp_ms=int(now * 1000),
             inflate=lambda begin, _: fetched.inflated[begin],
             most_emails=0,
+            most_records=fetched.count,
         )
         return _Pass(self, fetched, native)
 
@@ -118,10 +124,12 @@ class NativePasses:
         """Return the records of a fetch from an offset on."""
         return records_in(fetched, self._place, next_offset)
 
-    def new_batch(self) -> EmailsBatch:
-        """Return a batch without emails."""
+    def new_batch(self, fetched: Fetched) -> EmailsBatch:
+        """Return a batch without emails, which a pass over `fetched` will probably not fill."""
         assert self._partition is not None, "a pass has begun"
-        return ProduceBatch(EmailBatch(self._partition.library, self._room()))
+        size = len(fetched.raw) + sum(map(len, fetched.inflated.values()))
+        room = min(self._room(), _ROOM_MORE + _ROOM_FOR_EACH * size)
+        return ProduceBatch(EmailBatch(self._partition.library, room))
 
     def now_ms(self) -> int:
         """Return the time for an email's record, milliseconds since the epoch."""

@@ -97,6 +97,10 @@ class IndexedRows:
         """Walk over the keys of a partition."""
         return self._rows.keys(partition)
 
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Walk over the keys and the raw rows of a partition. They are not noted: they may be old by then."""
+        return self._rows.items(partition)
+
     def away(self, partition: int) -> str | None:
         """Return why the partition's store cannot be used now, or None."""
         return self._rows.away(partition)

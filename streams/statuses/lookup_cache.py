@@ -15,7 +15,7 @@ from itertools import islice
 from aiokafka.errors import KafkaError
 
 from streams.messages.decode import LookupOutcome, Outcome
-from streams.statuses.row import Row
+from streams.statuses.row import Row, has_expired
 from streams.statuses.table import StatusTable, StoreAway
 
 log = logging.getLogger(__name__)
@@ -109,10 +109,13 @@ class LookupCache:
     async def _sweep_one(self, partition: int) -> None:
         # In a frame of its own: until a walk over its keys is let go of, RocksDB keeps the partition's lock,
         # and a partition that left and came back could not be opened.
-        keys = self._statuses.rows.keys(partition)
-        while partition in self._partitions() and (some := list(islice(keys, self.SWEEP_SIZE))):
+        rows = self._statuses.rows.items(partition)
+        while partition in self._partitions() and (some := list(islice(rows, self.SWEEP_SIZE))):
+            now = self._now()
+            expired = [key for key, raw in some if has_expired(raw, now)]
             try:
-                await self._statuses.sweep(partition, some, self._now())
+                if expired:  # when they were read; the table looks again
+                    await self._statuses.sweep(partition, expired, now)
             except StoreAway:
                 return
             except KafkaError as exc:

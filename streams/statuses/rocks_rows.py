@@ -42,15 +42,19 @@ class RocksRows:
 
     def keys(self, partition: int) -> Iterator[bytes]:
         """Walk over the keys of a partition as they are now, as long as its store stays open."""
+        return (key for key, _ in self.items(partition))
+
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Walk over the keys and the raw rows of a partition, in the same way."""
         db = self._store._dbs.get(partition)
         if db is None:
             return
         try:
-            for key in db.keys():  # noqa: SIM118 - no dict
+            for key, raw in db.items():
                 if self._store._dbs.get(partition) is not db:
                     return
                 if key != self._store.offset_key:
-                    yield key
+                    yield key, raw
         except Exception as error:
             if self._store._dbs.get(partition) is db:
                 self._store.failed(partition, error)

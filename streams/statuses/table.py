@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from streams.statuses.row import Row, decode_row, encode_row, overwrites, subscribed_at
+from streams.statuses.row import Row, decode_row, encode_row, has_expired, overwrites, subscribed_at
 from streams.statuses.store_owner import SetAside
 
 #: A key, and the row that it should have; None forgets it.
@@ -47,6 +47,10 @@ class Rows(Protocol):
 
     def keys(self, partition: int) -> Iterator[bytes]:
         """Walk over the keys of a partition as they are now; what changes meanwhile may be missed."""
+        ...
+
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Walk over the keys and the raw rows of a partition, in the same way."""
         ...
 
     def away(self, partition: int) -> str | None:
@@ -95,6 +99,10 @@ class MemoryRows:
     def keys(self, partition: int) -> Iterator[bytes]:
         """Walk over a copy of the partition's keys."""
         return iter([key for key, place in self._partitions.items() if place == partition])
+
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Walk over a copy of the partition's keys, and the rows that they still have."""
+        return ((key, raw) for key in self.keys(partition) if (raw := self.get(partition, key)) is not None)
 
     def away(self, partition: int) -> str | None:  # noqa: ARG002 - port
         """Return None: memory is always there."""
@@ -174,7 +182,8 @@ class StatusTable:
             StoreAway: the store cannot be used now.
         """
         async with self._in_use(partition):
-            expired = {key: None for key in keys if _expired(self._row(partition, key), now)}
+            rows = ((key, self.rows.get(partition, key)) for key in keys)
+            expired = {key: None for key, raw in rows if raw is not None and has_expired(raw, now)}
             await self._write(partition, expired)
             return len(expired)
 
@@ -219,7 +228,3 @@ class StatusTable:
             return None if raw is None else decode_row(raw)
         except msgspec.DecodeError:
             return None  # damaged, or another program's: as good as missing, and the next row replaces it
-
-
-def _expired(row: Row | None, now: float) -> bool:
-    return row is not None and row.expires_at is not None and row.expires_at <= now

@@ -337,7 +337,7 @@ class FakePasses:
         records: Any = fetched.raw
         return [record for record in records if record.offset >= next_offset]
 
-    def new_batch(self) -> FakeBatch:
+    def new_batch(self, fetched: Fetched) -> FakeBatch:
         return FakeBatch(self._log.limits.get(EMAILS, 1 << 20))
 
     def now_ms(self) -> int:

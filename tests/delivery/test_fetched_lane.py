@@ -116,13 +116,13 @@ async def test_a_long_fetch_is_judged_in_slices(opened: Opens, monkeypatch: pyte
 
 
 async def test_a_lane_without_work_has_no_batch(opened: Opens) -> None:
-    """A batch has the memory of a whole one from the start: none is kept for a pass that wrote nothing."""
+    """A batch has its memory from the start: none is kept for a pass that wrote nothing."""
     bench = await opened()
     passes: Any = bench.lane
     new_batch, made = passes._passes.new_batch, WeakSet[Any]()
 
-    def noted() -> FakeBatch:
-        made.add(batch := new_batch())
+    def noted(fetched: Fetched) -> FakeBatch:
+        made.add(batch := new_batch(fetched))
         return batch  # type: ignore[no-any-return]  # a fake's
 
     passes._passes.new_batch = noted

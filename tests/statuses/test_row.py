@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.statuses.row import Row, decode_row, encode_row, overwrites, subscribed_at
+from streams.statuses.row import Row, decode_row, encode_row, has_expired, overwrites, subscribed_at
 
 times = st.floats(min_value=0, max_value=4e9, allow_nan=False) | st.integers(0, 5).map(float)
 crm_rows = st.builds(Row, st.booleans(), times)
@@ -50,6 +50,13 @@ def test_an_answer_is_believed_until_it_expires(row: Row, now: float) -> None:
     """Before the expiry an answer counts; at it and after it the status is missing."""
     assert row.expires_at is not None
     assert subscribed_at(row, now) is (row.subscribed if now < row.expires_at else None)
+
+
+@given(rows, times)
+def test_a_row_has_expired_when_it_says_nothing_any_more(row: Row, now: float) -> None:
+    """The raw row is looked at as the decoded one is; what is no row has not expired, and stays."""
+    assert has_expired(encode_row(row), now) is (subscribed_at(row, now) is None)
+    assert not has_expired(b"[true,2.0,1.0", math.inf)
 
 
 def test_a_missing_row_is_a_missing_status() -> None:
