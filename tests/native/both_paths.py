@@ -81,6 +81,7 @@ def natively(
     of_library: Any = None,
     room: int = BATCH_ROOM,
     most_emails: int = 1 << 31,
+    most_records: int = 1 << 10,
 ) -> NativelyJudged:
     """Return what both paths together make of a log."""
     made = of_library or library()
@@ -94,6 +95,7 @@ def natively(
         next_offset=next_offset,
         aborted=aborted,
         most_emails=most_emails,
+        most_records=most_records,
     )
     while (stop := run.go_on()) not in (Stop.END, Stop.BATCH):
         if stop is Stop.NO_ROOM:

@@ -118,6 +118,7 @@ def native_pass(
     repeats_at: str | None = None,
     without_asking: WithoutAsking | None = None,
     most_emails: int = 1 << 31,
+    most_records: int = 1 << 10,
 ) -> NativePass:
     """Return a pass over `log` that has not begun."""
     made = of_library or library()
@@ -138,4 +139,5 @@ def native_pass(
         timestamp_ms=NOW_MS,
         inflate=lambda begin, end: inflated_records(memoryview(log)[begin:end]),
         most_emails=most_emails,
+        most_records=most_records,
     )

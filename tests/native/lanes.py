@@ -85,6 +85,22 @@ class Taken:
         self.delays = metrics._delay.counts
 
 
+def native_passes(statuses: KnownStatuses, judge: Any, metrics: Metrics) -> NativePasses:
+    """Return the passes of a lane whose batches have 20,000 bytes at most."""
+    made = library()
+    return NativePasses(
+        lambda: NativePartition(
+            made, EmailWriter(TOPIC, PARTITION), statuses.index, statuses.known, judge.without_asking, None
+        ),
+        TopicPartition(TOPIC, PARTITION),
+        emails_topic="emails",
+        room=lambda: 20_000,
+        understood=judge.understood,
+        now=lambda: NOW,
+        count=metrics.judged,
+    )
+
+
 async def taken(
     fetches: Sequence[Fetch], statuses: KnownStatuses, endings: Iterable[str] = (), *, natively: bool
 ) -> Taken:
@@ -94,23 +110,7 @@ async def taken(
     crashes: list[Exception] = []
     more: dict[str, Any] = {}
     if natively:
-        made = library()
-        more["passes"] = NativePasses(
-            lambda: NativePartition(
-                made,
-                EmailWriter(TOPIC, PARTITION),
-                statuses.index,
-                statuses.known,
-                judge.without_asking,
-                None,
-            ),
-            TopicPartition(TOPIC, PARTITION),
-            emails_topic="emails",
-            room=lambda: 20_000,
-            understood=judge.understood,
-            now=lambda: NOW,
-            count=metrics.judged,
-        )
+        more["passes"] = native_passes(statuses, judge, metrics)
     lane = (FetchedLane if natively else Lane)(
         PARTITION,
         port,

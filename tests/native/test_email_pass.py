@@ -266,13 +266,14 @@ def test_everything_is_counted_by_letter_reason_and_organisation() -> None:
     assert run.counted() == ({}, [])
 
 
-def test_more_organisations_and_timestamps_than_there_is_room_for_are_counted_too() -> None:
+@pytest.mark.parametrize("most_records", [0, 3, 1_024, 1 << 20])
+def test_more_organisations_and_timestamps_than_there_is_room_for_are_counted_too(most_records: int) -> None:
     """The pass stops for its counts to be taken, and none is lost."""
     values = [action(orgId=org - 500, contact={"contactRef": "a", "email": "b"}) for org in range(1_000)]
     statuses = known(values)
     for step in (0, 1):
         records = [Sent(AT + step * at, None, value, []) for at, value in enumerate(values * 2)]
-        assert differences(batches(records, 0, 0, 400), statuses) == []
+        assert differences(batches(records, 0, 0, 400), statuses, most_records=most_records) == []
 
 
 def test_emails_that_never_fit_fill_no_table() -> None:

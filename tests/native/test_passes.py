@@ -6,10 +6,13 @@ import random
 
 import pytest
 
+from streams.delivery.fetched import Fetched
+from streams.native.email_batch import ProduceBatch
+from streams.observability.metrics import Metrics
 from tests.fuzz.mutations import ACTIONS, good_action, strange
 from tests.fuzz.wire import CODECS, batches
-from tests.native.built import KnownStatuses, NoLookups
-from tests.native.lanes import Fetch, Taken, taken
+from tests.native.built import KnownStatuses, NoLookups, processor
+from tests.native.lanes import Fetch, Taken, native_passes, taken
 
 pytestmark = pytest.mark.usefixtures("virtual_time")
 
@@ -75,3 +78,15 @@ async def test_where_hardly_a_record_is_usual_only_one_fetch_in_eight_is_tried()
     found = await taken(fetches, KnownStatuses(), natively=True)
     same(await taken(fetches, KnownStatuses(), natively=False), found)
     assert found.judged == {("python", "status"): 80, ("python", "unusual"): 400}
+
+
+async def test_a_batch_has_memory_for_what_was_fetched_and_no_more_than_it_may_have() -> None:
+    """To clear as much as a whole batch may have would cost more than a handful of actions."""
+    statuses, metrics = KnownStatuses(), Metrics("actions", "statuses")
+    passes = native_passes(statuses, processor(statuses), metrics)
+    for size, inflated, expected in ((100, 0, 16_784), (100, 50, 16_984), (1_000, 0, 20_000)):
+        fetched = Fetched(bytes(size), (), 0, 1, 1, 0, {0: bytes(inflated)})
+        assert passes.begin(fetched, 0) is not None
+        batch = passes.new_batch(fetched)
+        assert isinstance(batch, ProduceBatch)
+        assert batch.emails.state.room == expected
