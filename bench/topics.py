@@ -25,7 +25,10 @@ class Topics:
     def __init__(self, bootstrap_servers: str) -> None:
         """Connect to a broker that runs."""
         self.bootstrap_servers = bootstrap_servers
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+        self._connect()
+
+    def _connect(self) -> None:
+        self._admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
 
     def make(self, name: str, partitions: int, **config: str) -> None:
         """Make a topic; `config` has Kafka's names with underscores for dots.
@@ -118,7 +121,7 @@ class Topics:
             found = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED)
             return {place.partition: each.result(_ADMIN_SECONDS).offset for place, each in found.items()}
 
-        return _patiently(ask)
+        return self._patiently(ask)
 
     def committed(self, group: str, name: str, partitions: int) -> dict[int, int]:
         """The offsets that a group has committed; 0 where it has none."""
@@ -129,7 +132,22 @@ class Topics:
             found = asked[group].result(_ADMIN_SECONDS).topic_partitions
             return {place.partition: max(0, place.offset) for place in found}
 
-        return _patiently(ask)
+        return self._patiently(ask)
+
+    def _patiently(self, ask: Callable[[], dict[int, int]]) -> dict[int, int]:
+        """Ask again for a while: of a topic or group made just now, not every broker thread has heard.
+
+        Each time by a new client: one that has seen the topic without leaders may go on saying so.
+        """
+        until = time.monotonic() + _ADMIN_SECONDS
+        while True:
+            try:
+                return ask()
+            except KafkaException:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_AGAIN_AFTER)
+                self._connect()
 
     def owners(self, group: str, name: str) -> dict[int, str]:
         """The member of a group that has each partition of a topic; none while the group is not settled."""
@@ -145,15 +163,3 @@ class Topics:
             for place in member.assignment.topic_partitions
             if place.topic == name
         }
-
-
-def _patiently(ask: Callable[[], dict[int, int]]) -> dict[int, int]:
-    """Ask again for a while: of a topic or group made just now, not every broker thread has heard."""
-    until = time.monotonic() + _ADMIN_SECONDS
-    while True:
-        try:
-            return ask()
-        except KafkaException:
-            if time.monotonic() > until:
-                raise
-            time.sleep(_AGAIN_AFTER)
