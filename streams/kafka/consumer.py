@@ -129,8 +129,7 @@ class ChunkConsumer(driver.Consumer):
         try:
             await asyncio.wait_for(self._no_fetch.wait(), _FETCH_ENDS_WITHIN)
         except TimeoutError:
-            event = {"event": "fetch_outlives_rebalance"}
-            log.warning("a fetch did not end before the rebalance", extra=event)
+            log.warning("a fetch outlives a rebalance", extra={"event": "fetch_outlives_rebalance"})
         for schema, partitions in self._owned(revoked):
             assert schema.owner is not None
             await schema.owner.revoked(partitions)
@@ -180,8 +179,7 @@ class ChunkConsumer(driver.Consumer):
                         await self.perform_seek()
                     except Exception as exc:
                         # A healthy start may meet it; the flow resumes with a seek of its own.
-                        name = type(exc).__name__
-                        log.debug("seeking while stopped: %s", name, extra={"event": "seek_failed"})
+                        log.debug("seeking failed: %s", type(exc).__name__, extra={"event": "seek_failed"})
                 elif records and generation == self.app.consumer_generation_id:
                     await self._deliver_in_flow(records, active, generation)
                 self.rounds += 1
@@ -202,14 +200,11 @@ class ChunkConsumer(driver.Consumer):
         if not partitions:
             await self.sleep(_WAIT_WHILE_HELD)  # stock sleeps a whole second
             return {}, partitions
-        timeout = _WAIT_WHILE_RESTORING if self.app.in_recovery else _WAIT
-        if len(partitions) < len(self._get_active_partitions()):
-            timeout = _WAIT_WHILE_HELD
+        held = len(partitions) < len(self._get_active_partitions())
+        timeout = _WAIT_WHILE_HELD if held else _WAIT_WHILE_RESTORING if self.app.in_recovery else _WAIT
         return await self._getmany(active_partitions=partitions, timeout=timeout), partitions
 
-    async def _deliver_in_flow(
-        self, records: Mapping[Any, Any], active: set[TP] | None, generation: int
-    ) -> None:
+    async def _deliver_in_flow(self, records: Any, active: set[TP] | None, generation: int) -> None:
         try:
             async with asyncio.timeout(None) as delivery:
                 self._delivery = delivery
@@ -232,6 +227,12 @@ class ChunkConsumer(driver.Consumer):
         """Read these partitions from the next fetch on, which begins now."""
         super().resume_partitions(tps)
         self._thread.end_fetch()
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Read a partition again whose queue was full, from the next fetch on, which begins now."""
+        if tp in self._buffered_partitions:
+            super().on_buffer_drop(tp)
+            self._thread.end_fetch()
 
     async def _deliver(self, records: Mapping[Any, Any], active: set[TP] | None, generation: int) -> None:
         one_by_one: dict[TP, Any] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import aiokafka
@@ -88,6 +89,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         self.add_future(self._beat())
         await super().on_start()
         _commit_when_allowed(self._consumer)
+        _count_every_fetch(cast(Any, self._consumer)._subscription)
         fetcher = cast(Any, self._consumer)._fetcher
         read_in_pieces(fetcher._client)
         note_interruptions(fetcher._client, cast(Any, self.consumer).interrupted)
@@ -186,3 +188,23 @@ def _commit_when_allowed(consumer: Any) -> None:
             raise CommitFailedError("as if the group had already rebalanced") from exc
 
     consumer.commit = commit_or_not
+
+
+def _count_every_fetch(subscriptions: Any) -> None:
+    """Let a fetch that fails, or is ended, count as ended in aiokafka's `subscriptions`.
+
+    Else it goes on for ever there, and the time without a fetch, after which a worker leaves its group
+    (``max.poll.interval.ms``), never begins.
+    """
+    count = subscriptions.fetch_context
+
+    @contextmanager
+    def counted() -> Iterator[None]:
+        counting = count()
+        counting.__enter__()
+        try:
+            yield
+        finally:
+            counting.__exit__(None, None, None)
+
+    subscriptions.fetch_context = counted

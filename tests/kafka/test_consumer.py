@@ -309,6 +309,19 @@ async def test_a_stopped_flow_waits_for_no_place_in_an_agent_s_queue(bench: Benc
     assert not bench.consumer._read_offset.get(TP(topic, 0))
 
 
+async def test_a_partition_whose_queue_has_room_again_is_fetched_at_once(bench: Bench) -> None:
+    """The fetch under way is of the others: it ends, and the next one has it."""
+    place = TP(STOCK, 0)
+    bench.consumer._set_active_tps({place})
+    bench.consumer.on_buffer_drop(place)  # it was not full
+    assert not bench.consumer._thread._fetch_is_over
+    bench.consumer.on_buffer_full(place)
+    assert bench.consumer._open_partitions() == set()
+    bench.consumer.on_buffer_drop(place)
+    assert bench.consumer._open_partitions() == {place}
+    assert bench.consumer._thread._fetch_is_over
+
+
 async def test_a_flow_that_is_resumed_and_stopped_at_once_holds_up_no_rebalance(bench: Bench) -> None:
     """A rebalance right behind another one's end does not wait for a fetch that waits for its own end."""
     bench.consumer.stop_flow()
@@ -630,6 +643,10 @@ async def test_a_fetch_that_waits_ends_when_the_flow_stops_or_something_else_is_
         await happens(lambda: not consumer._no_fetch.is_set())
         consumer.stop_flow()
         await happens(consumer._no_fetch.is_set)
+        # None of them counts as a fetch that goes on: a worker that takes nothing for long leaves its group.
+        subscriptions = consumer._thread._consumer._subscription
+        assert subscriptions._fetch_count == 0
+        assert subscriptions.fetcher_idle_time > 0
         consumer.resume_flow()
         async with producing(kafka.bootstrap_servers) as producer:
             await producer.send_and_wait(owned, b"", partition=0)
