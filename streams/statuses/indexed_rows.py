@@ -12,10 +12,8 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Protocol
 
-import msgspec
-
 from streams.native.status_index import PartitionStatuses, StatusIndex
-from streams.statuses.row import decode_row
+from streams.statuses.row import stored_row
 from streams.statuses.store_owner import SetAside
 from streams.statuses.table import Rows
 
@@ -85,11 +83,7 @@ class IndexedRows:
             return
         known: dict[bytes, tuple[bool, float | None]] = {}
         for key, raw in raw_rows.items():
-            try:
-                row = None if raw is None else decode_row(raw)
-            except msgspec.DecodeError:
-                row = None
-            if row is not None:
+            if (row := stored_row(raw)) is not None:
                 known[key] = row.subscribed, row.expires_at
         statuses.put(known)
 

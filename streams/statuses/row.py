@@ -36,15 +36,23 @@ def decode_row(raw: bytes) -> Row:
     return _decoder.decode(raw)
 
 
+def stored_row(raw: bytes | None) -> Row | None:
+    """Read a row from the store; None: it is missing.
+
+    One that is damaged, or another program's, is as good as missing: the next row replaces it.
+    """
+    try:
+        return None if raw is None else decode_row(raw)
+    except msgspec.DecodeError:
+        return None
+
+
 def has_expired(raw: bytes, now: float) -> bool:
     """Whether a row as it stands in the store says nothing any more at `now` (seconds since the epoch)."""
     if raw.endswith(_STAYS):  # most rows: they need not be decoded
         return False
-    try:
-        row = decode_row(raw)
-    except msgspec.DecodeError:
-        return False
-    return row.expires_at is not None and row.expires_at <= now
+    row = stored_row(raw)
+    return row is not None and subscribed_at(row, now) is None
 
 
 def row_of(key: bytes | None, value: bytes | None, latest: float) -> Row | None:

@@ -13,9 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-import msgspec
-
-from streams.statuses.row import Row, decode_row, encode_row, has_expired, overwrites, subscribed_at
+from streams.statuses.row import Row, encode_row, has_expired, overwrites, stored_row, subscribed_at
 from streams.statuses.store_owner import SetAside
 
 #: A key, and the row that it should have; None forgets it.
@@ -223,8 +221,4 @@ class StatusTable:
         self.rows.put(partition, raw, offset)
 
     def _row(self, partition: int, key: bytes) -> Row | None:
-        raw = self.rows.get(partition, key)
-        try:
-            return None if raw is None else decode_row(raw)
-        except msgspec.DecodeError:
-            return None  # damaged, or another program's: as good as missing, and the next row replaces it
+        return stored_row(self.rows.get(partition, key))
