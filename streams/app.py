@@ -259,8 +259,8 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     async def confirm(stream: Any) -> None:
         """Every action gets its email: hand each chunk to its partition's lane."""
         async for event in stream.noack().events():
-            chunk = event.value
-            lanes.offer(chunk.partition, chunk.generation, chunk.records, chunk.since)
+            for chunk in event.value:
+                lanes.offer(chunk.partition, chunk.generation, chunk.records, chunk.since)
 
     @app.agent(
         app.topic(names.rekeyed, schema=ChunkSchema(settings.chunk_records, rekeyed_lanes)),
@@ -270,16 +270,17 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     async def confirm_rekeyed(stream: Any) -> None:
         """The same for actions that had to be moved to the partition of their supporter's status first."""
         async for event in stream.noack().events():
-            chunk = event.value
-            records = [with_first_timestamp(record) for record in chunk.records]
-            rekeyed_lanes.offer(chunk.partition, chunk.generation, records, chunk.since)
+            for chunk in event.value:
+                chunk.records = list(map(with_first_timestamp, chunk.records))
+                rekeyed_lanes.offer(chunk.partition, chunk.generation, chunk.records, chunk.since)
 
     @app.agent(app.topic(names.statuses, schema=ChunkSchema(settings.chunk_records)), name="ingest_statuses")
     @endless
     async def ingest_statuses(stream: Any) -> None:
         """What the CRM knows goes into the table."""
         async for event in stream.noack().events():
-            await ingest.ingest(event.value)
+            for chunk in event.value:
+                await ingest.ingest(chunk)
 
     ending.handed_over = partial(metrics.total, RELEASED, why=Release.HANDED_OVER)
     ending.in_flight = lambda: lanes.in_flight + rekeyed_lanes.in_flight

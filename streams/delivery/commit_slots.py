@@ -33,7 +33,7 @@ class CommitSlots:
         at_once: int = 4,
         rest: float = 0.004,
         longest: float = 0.1,
-        gather: int = 3,
+        gather: int = 1,
         together: int = 1_000,
     ) -> None:
         """Make the slots.
@@ -45,9 +45,9 @@ class CommitSlots:
             longest: seconds after which a slot is handed on although its transaction is still under way: a
                 broker that does not answer delays those that have a part in it, and no others.
             gather: turns of the event loop without a further lane, for which a lane that may share waits for
-                others though a slot is free; 0: it does not wait. A fetch brings records of several
-                partitions, which are handed over one after the other, a turn for each. Turns and not seconds:
-                they become longer when the machine is busy, and as short as possible when it is not.
+                others though a slot is free; 0: it does not wait. What a fetch brings of some partitions is
+                handed over together, so that their lanes wake in the same turn. Turns and not seconds: they
+                become longer when the machine is busy, and as short as possible when it is not.
             together: results that a transaction of several lanes has, at most.
         """
         self._free = at_once
@@ -85,7 +85,7 @@ class CommitSlots:
     def _turn(self) -> None:
         assert self._turns is not None
         self._turns += 1
-        if self._turns <= self._gather:
+        if self._turns < self._gather:
             asyncio.get_running_loop().call_soon(self._turn)
         else:
             self._turns = None

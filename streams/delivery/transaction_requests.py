@@ -6,6 +6,8 @@ tags (KIP-482).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 from aiokafka.errors import IncompatibleBrokerVersion
@@ -20,8 +22,10 @@ from aiokafka.protocol.types import (
     Int64,
     Schema,
     TaggedFields,
-    UnsignedVarInt32,
 )
+
+from streams.delivery import transaction_wire as wire
+from streams.delivery.transaction_wire import WithoutTags
 
 NO_TAGS: dict[int, bytes] = {}
 _TEXT = CompactString("utf-8")
@@ -47,11 +51,25 @@ class InOneVersion:
         return self._struct
 
 
-class ProduceResponse_v12(Response):  # type: ignore[misc]  # aiokafka ships no types
+class _UsualAnswer(Response):  # type: ignore[misc]  # aiokafka ships no types
+    """An answer that is nearly always of one form, and is read by its schema where it is not."""
+
+    #: Reads the body from a byte on; None: it is of another form.
+    usual: Callable[[bytes, int], tuple[Any, ...] | None]
+
+    @classmethod
+    def decode(cls, frame: BytesIO) -> Any:
+        """Read the answer's body (called by aiokafka's connection)."""
+        values = cls.usual(frame.getvalue(), frame.tell())
+        return super().decode(frame) if values is None else cls(*values)
+
+
+class ProduceResponse_v12(_UsualAnswer):
     """What a leader says of each batch."""
 
     API_KEY = 0
     API_VERSION = 12
+    usual = staticmethod(wire.read_written)
     SCHEMA = Schema(
         (
             "topics",
@@ -81,7 +99,7 @@ class ProduceResponse_v12(Response):  # type: ignore[misc]  # aiokafka ships no 
     )
 
 
-class ProduceRequest_v12(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+class ProduceRequest_v12(WithoutTags, RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
     """Batches of several partitions with the same leader."""
 
     API_KEY = 0
@@ -107,26 +125,16 @@ class ProduceRequest_v12(RequestStruct):  # type: ignore[misc]  # aiokafka ships
     )
 
     def encode(self) -> bytes:
-        """Return the request's bytes, copying each batch once; by the schema it would be copied six times."""
-        parts = [
-            _TEXT.encode(self.transactional_id),
-            Int16.encode(self.required_acks),
-            Int32.encode(self.timeout),
-            UnsignedVarInt32.encode(len(self.topics) + 1),
-        ]
-        for topic, partitions, _ in self.topics:
-            parts += (_TEXT.encode(topic), UnsignedVarInt32.encode(len(partitions) + 1))
-            for partition, batch, _ in partitions:
-                parts += (Int32.encode(partition), UnsignedVarInt32.encode(len(batch) + 1), batch, b"\0")
-            parts.append(b"\0")  # no tags
-        return b"".join((*parts, b"\0"))
+        """Return the request's bytes, as its schema gives them."""
+        return wire.produce(self.transactional_id, self.required_acks, self.timeout, self.topics)
 
 
-class TxnOffsetCommitResponse_v5(Response):  # type: ignore[misc]  # aiokafka ships no types
+class TxnOffsetCommitResponse_v5(_UsualAnswer):
     """What the group coordinator says of each offset."""
 
     API_KEY = 28
     API_VERSION = 5
+    usual = staticmethod(wire.read_committed)
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         (
@@ -144,7 +152,7 @@ class TxnOffsetCommitResponse_v5(Response):  # type: ignore[misc]  # aiokafka sh
     )
 
 
-class TxnOffsetCommitRequest_v5(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+class TxnOffsetCommitRequest_v5(WithoutTags, RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
     """Offsets that are committed with a transaction."""
 
     API_KEY = 28
@@ -178,6 +186,15 @@ class TxnOffsetCommitRequest_v5(RequestStruct):  # type: ignore[misc]  # aiokafk
         ),
         ("tags", TaggedFields),
     )
+
+    def encode(self) -> bytes:
+        """Return the request's bytes, as its schema gives them."""
+        return wire.commit_offsets(
+            (self.transactional_id, self.group_id),
+            (self.producer_id, self.producer_epoch),
+            (self.generation_id, self.member_id, self.group_instance_id),
+            self.topics,
+        )
 
 
 class OffsetFetchResponse_v7(Response):  # type: ignore[misc]  # aiokafka ships no types
@@ -228,11 +245,12 @@ class OffsetFetchRequest_v7(RequestStruct):  # type: ignore[misc]  # aiokafka sh
     )
 
 
-class EndTxnResponse_v5(Response):  # type: ignore[misc]  # aiokafka ships no types
+class EndTxnResponse_v5(_UsualAnswer):
     """The producer id and the epoch of the next transaction."""
 
     API_KEY = 26
     API_VERSION = 5
+    usual = staticmethod(wire.read_ended)
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         ("error_code", Int16),
@@ -242,7 +260,7 @@ class EndTxnResponse_v5(Response):  # type: ignore[misc]  # aiokafka ships no ty
     )
 
 
-class EndTxnRequest_v5(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+class EndTxnRequest_v5(WithoutTags, RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
     """A transaction's end."""
 
     API_KEY = 26
@@ -256,6 +274,10 @@ class EndTxnRequest_v5(RequestStruct):  # type: ignore[misc]  # aiokafka ships n
         ("commit", Boolean),
         ("tags", TaggedFields),
     )
+
+    def encode(self) -> bytes:
+        """Return the request's bytes, as its schema gives them."""
+        return wire.end(self.transactional_id, self.producer_id, self.producer_epoch, self.commit)
 
 
 #: The tag of the answer's features that the whole cluster has agreed on, and what is in it.

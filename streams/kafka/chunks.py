@@ -1,23 +1,29 @@
 """What an agent gets from this transport: a fetched chunk of one partition's records at a time.
 
 A stock Faust agent gets one message at a time, at some 200 µs each, and acknowledges it in a ``finally``,
-whatever became of it. Here a topic opts in with a :class:`ChunkSchema`, the agent receives :class:`Chunk`
-objects, and only `Chunk.settle` lets an offset be committed.
+whatever became of it. Here a topic opts in with a :class:`ChunkSchema`, the agent receives lists of
+:class:`Chunk` objects, each of another partition, and only `Chunk.settle` lets an offset be committed.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, cast
 
 import faust
 from faust.types import TP
+from faust.types.tuples import ConsumerMessage
 
 from streams.kafka.fetching import Gather
+
+#: Records of a topic's partitions that an agent gets at once: each time it has its own turn of the event
+#: loop, which costs more than a handful of records.
+TOGETHER = 500
 
 
 class Chunk:
     """Records of one partition, in offset order, fetched in one generation of the consumer group."""
 
-    __slots__ = ("generation", "next_offset", "partition", "records", "settled", "since", "topic")
+    __slots__ = ("generation", "next_offset", "partition", "records", "settled", "since", "topic", "tp")
 
     def __init__(
         self, topic_partition: TP, records: Sequence[Any], generation: int, since: int | None = None
@@ -28,6 +34,7 @@ class Chunk:
         record the log has nothing to read. None where that is not known: the first one after a rebalance.
         """
         self.since = since
+        self.tp = topic_partition
         self.topic: str = topic_partition.topic
         self.partition: int = topic_partition.partition
         self.records: Sequence[Any] = records
@@ -84,8 +91,8 @@ class ChunkSchema(faust.Schema[Any, Any]):
         """Return the decoder that Faust calls for each delivery."""
 
         async def decode(message: Any, **_: Any) -> Any:
-            chunk, message.value = message.value, None
-            return app.create_event(None, chunk, None, message)
+            chunks, message.value = message.value, None
+            return app.create_event(None, chunks, None, message)
 
         return decode
 
@@ -100,3 +107,53 @@ def schema_of(channels: Iterable[Any]) -> ChunkSchema | None:
         if found is None or schema.max_records < found.max_records:
             found = schema
     return found
+
+
+#: What was fetched of a partition: its schema, and records.
+Part = tuple[TP, ChunkSchema, Sequence[Any]]
+
+
+def in_turns(fetched: Iterable[Part]) -> Iterator[list[Part]]:
+    """Give what was fetched in the order in which agents get it: round robin over the partitions.
+
+    Each list is of one topic and has a partition once, with at most as many records as its schema says. All
+    of the list together have up to TOGETHER records, unless one alone has more.
+    """
+    turns = deque((tp, schema, records, 0) for tp, schema, records in fetched)
+    together: list[Part] = []
+    room = TOGETHER
+    while turns:
+        tp, schema, records, begin = turns.popleft()
+        end = begin + schema.max_records
+        if end < len(records):
+            turns.append((tp, schema, records, end))
+        part = records[begin:end]
+        count = sum(getattr(record, "count", 1) for record in part)
+        if together and (
+            count > room or together[0][0].topic != tp.topic or any(tp == other for other, _, _ in together)
+        ):
+            yield together
+            together, room = [], TOGETHER
+        together.append((tp, schema, part))
+        room -= count
+    if together:
+        yield together
+
+
+def message_of(chunks: list[Chunk]) -> ConsumerMessage:
+    """Return what Faust passes on to the agent, in the name of the first of these `chunks`."""
+    first = chunks[0]
+    last = first.records[-1]
+    return ConsumerMessage(
+        first.topic,
+        first.partition,
+        last.offset,
+        last.timestamp / 1000.0,
+        last.timestamp_type,
+        headers=None,
+        key=None,
+        value=cast(Any, chunks),  # undecoded: what the schema's decoder expects
+        checksum=None,
+        tp=first.tp,
+        generation_id=first.generation,
+    )

@@ -6,8 +6,7 @@ Assignment, rebalance, commit loop and flow control are stock Faust, and so are 
 import asyncio
 import logging
 import math
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, cast
 
 from aiokafka import TopicPartition
@@ -15,9 +14,9 @@ from aiokafka.errors import KafkaError
 from faust.transport.consumer import CONSUMER_FETCHING
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage, Message
+from faust.types.tuples import Message
 
-from streams.kafka.chunks import Chunk, ChunkSchema, schema_of
+from streams.kafka.chunks import Chunk, ChunkSchema, Part, in_turns, message_of, schema_of
 from streams.kafka.client_state import Membership, coordinator_is_known, fetch_position, membership
 from streams.kafka.consumer_thread import ChunkConsumerThread
 from streams.kafka.delivered_chunks import DeliveredChunks
@@ -144,7 +143,7 @@ class ChunkConsumer(driver.Consumer):
 
     def _open_partitions(self) -> set[TP]:
         # Faust pauses and resumes by changing its own set of active partitions in place: it stays untouched.
-        active: set[TP] = self._get_active_partitions()
+        active: set[TP] = self._active_partitions or self._get_active_partitions()
         waiting = self._delivered.unsettled_by_topic()
         schemas = {topic: self._schema(topic) for topic in {tp.topic for tp in active}}
         owners = {topic: None if schema is None else schema.owner for topic, schema in schemas.items()}
@@ -200,7 +199,7 @@ class ChunkConsumer(driver.Consumer):
         if not partitions:
             await self.sleep(_WAIT_WHILE_HELD)  # stock sleeps a whole second
             return {}, partitions
-        held = len(partitions) < len(self._get_active_partitions())
+        held = len(partitions) < len(self._active_partitions or ())
         timeout = _WAIT_WHILE_HELD if held else _WAIT_WHILE_RESTORING if self.app.in_recovery else _WAIT
         return await self._getmany(active_partitions=partitions, timeout=timeout), partitions
 
@@ -236,7 +235,7 @@ class ChunkConsumer(driver.Consumer):
 
     async def _deliver(self, records: Mapping[Any, Any], active: set[TP] | None, generation: int) -> None:
         one_by_one: dict[TP, Any] = {}
-        turns: deque[tuple[TP, ChunkSchema, deque[Any]]] = deque()
+        whole: list[Part] = []
         for tp, fetched in records.items():
             if active is not None and tp not in active and tp not in self._buffered_partitions:
                 continue
@@ -245,29 +244,35 @@ class ChunkConsumer(driver.Consumer):
             if schema is None:
                 one_by_one[tp] = fetched
             else:
-                turns.append((tp, schema, deque(fetched)))
+                whole.append((tp, schema, fetched))
         for count, (tp, record) in enumerate(self.scheduler.iterate(one_by_one), 1):
-            if not self.flow_active or self.app.consumer_generation_id != generation:
+            if not self._is_current(generation):
                 return
             await self._deliver_one(tp, record)
             if count % 100 == 0:
                 await asyncio.sleep(0)
-        while turns:  # round robin over the partitions
-            if not self.flow_active or self.app.consumer_generation_id != generation:
+        for turn in in_turns(whole):
+            if not self._is_current(generation):
                 return
-            tp, schema, waiting = turns.popleft()
-            chunk = [waiting.popleft() for _ in range(min(schema.max_records, len(waiting)))]
-            if waiting:
-                turns.append((tp, schema, waiting))
+            chunks = [chunk async for chunk in self._unread(turn, generation)]
+            if chunks and self._is_current(generation):
+                await self._deliver_chunks(turn[0][1], chunks)
+
+    def _is_current(self, generation: int) -> bool:
+        return self.flow_active and bool(self.app.consumer_generation_id == generation)
+
+    async def _unread(self, turn: list[Part], generation: int) -> AsyncIterator[Chunk]:
+        for tp, schema, records in turn:
             position = self._read_offset[tp]
-            if position is not None and chunk[0].offset < position:
-                chunk = [record for record in chunk if record.offset >= position]
-            if chunk:
-                if schema.owner is not None and schema.owner.is_doubted(tp.partition):
-                    first = getattr(chunk[0], "first_offset", chunk[0].offset)  # of what stands for many
-                    await self.seek(tp, first if position is None else position)
-                    continue
-                await self._deliver_chunk(tp, schema, Chunk(tp, chunk, generation, position))
+            if position is not None and records[0].offset < position:
+                records = [record for record in records if record.offset >= position]
+            if not records:
+                continue
+            if schema.owner is not None and schema.owner.is_doubted(tp.partition):
+                first = getattr(records[0], "first_offset", records[0].offset)  # of what stands for many
+                await self.seek(tp, first if position is None else position)
+            else:
+                yield Chunk(tp, records, generation, position)
 
     async def _deliver_one(self, tp: TP, record: Any) -> None:
         read = self._read_offset[tp]
@@ -277,32 +282,21 @@ class ChunkConsumer(driver.Consumer):
             await self.callback(self._to_message(tp, record))
             self._read_offset[tp] = record.offset
 
-    async def _deliver_chunk(self, tp: TP, schema: ChunkSchema, chunk: Chunk) -> None:
-        last = chunk.records[-1]
-        message = ConsumerMessage(
-            chunk.topic,
-            chunk.partition,
-            last.offset,
-            last.timestamp / 1000.0,
-            last.timestamp_type,
-            headers=None,
-            key=None,
-            value=cast(Any, chunk),  # undecoded: what the schema's decoder expects
-            checksum=None,
-            tp=tp,
-            generation_id=chunk.generation,
-        )
+    async def _deliver_chunks(self, schema: ChunkSchema, chunks: list[Chunk]) -> None:
         if schema.owner is None:
-            self._delivered.add(tp, chunk)
+            for chunk in chunks:
+                self._delivered.add(chunk)
         try:
-            await self.callback(message)
+            await self.callback(message_of(chunks))
         except asyncio.CancelledError:
             # Suspended while the queue was full: not handed over, and read again after the seek.
-            self._delivered.take_back(tp, chunk)
+            for chunk in chunks:
+                self._delivered.take_back(chunk)
             if self.flow_active:
                 raise
             return
-        self._read_offset[tp] = chunk.next_offset
+        for chunk in chunks:
+            self._read_offset[chunk.tp] = chunk.next_offset
 
     # -- the offsets that Faust commits -----------------------------------------------------------------
 

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, cast
 
 import aiokafka
 from aiokafka import TopicPartition
-from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, GroupAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.kafka.fetch_sessions import fetch_in_sessions
 from streams.kafka.fetching import follow_leaders, gather_batches, leave_records_bare, pace_fetches
+from streams.kafka.frames import read_frames
 from streams.kafka.group import GroupMembership
 from streams.kafka.interruptions import note_interruptions
-from streams.kafka.reading import read_in_pieces
 from streams.kafka.record_batches import read_any_batch
 from streams.kafka.static_membership import watch
 from streams.kafka.unserved import read_unserved
 
-#: Seconds that a fetch may take beyond its time-out.
-_FETCH_SLACK = 0.05
 #: Milliseconds the broker may hold a fetch that finds nothing. aiokafka keeps one fetch a broker in flight,
 #: so a partition that opens again waits for it: Faust's 1,500 ms would be the delay of an email.
 _FETCH_MAX_WAIT_MS = 50
@@ -37,7 +35,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     _beat_at: float | None = None  # when its event loop turned last; None: it has not begun
     _membership: GroupMembership | None = None  # None: it has not begun
     _fetch_is_over = False  # nobody waits any more for the fetch under way
-    _fetch_ends: asyncio.Timeout | None = None  # of the fetch under way
+    _records_come: asyncio.Future[None] | None = None  # what the fetch under way waits for
 
     @property
     def group_fault(self) -> str | None:
@@ -56,6 +54,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         read_any_batch()
+        read_frames()
         conf = self.app.conf
         self._assignor = self.app.assignor
         return aiokafka.AIOKafkaConsumer(
@@ -89,9 +88,8 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         self.add_future(self._beat())
         await super().on_start()
         _commit_when_allowed(self._consumer)
-        _count_every_fetch(cast(Any, self._consumer)._subscription)
         fetcher = cast(Any, self._consumer)._fetcher
-        read_in_pieces(fetcher._client)
+        fetch_in_sessions(fetcher)
         note_interruptions(fetcher._client, cast(Any, self.consumer).interrupted)
         pace_fetches(fetcher, self._is_taken)
         follow_leaders(fetcher)
@@ -126,8 +124,23 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         """
         consumer = self._ensure_consumer()
         self._fetch_is_over = False
-        fetch = self._fetch_records(consumer, active_partitions, timeout, consumer._max_poll_records)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(fetch, self.thread_loop))
+        loop = asyncio.get_running_loop()
+        fetched: asyncio.Future[Any] = loop.create_future()
+
+        def hand_back(fetch: asyncio.Task[Any]) -> None:
+            with suppress(RuntimeError):  # the app's loop is closed
+                loop.call_soon_threadsafe(_pass_on, fetch, fetched)
+
+        def begin() -> None:
+            fetch = self._fetch_records(consumer, active_partitions, timeout, consumer._max_poll_records)
+            asyncio.ensure_future(fetch).add_done_callback(hand_back)
+
+        self.thread_loop.call_soon_threadsafe(begin)
+        try:
+            return await fetched
+        except asyncio.CancelledError:
+            self.end_fetch()
+            raise
 
     def end_fetch(self) -> None:
         """Let the fetch under way end now, with nothing. Called in the app's event loop; never waits."""
@@ -136,9 +149,9 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             self.thread_loop.call_soon_threadsafe(self._end_fetch)
 
     def _end_fetch(self) -> None:
-        ends, self._fetch_ends = self._fetch_ends, None
-        if ends is not None and not ends.expired():
-            ends.reschedule(0.0)
+        self._fetch_is_over = True
+        if self._records_come is not None and not self._records_come.done():
+            self._records_come.set_result(None)
 
     async def _fetch_records(
         self,
@@ -147,17 +160,29 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> Any:
-        if self._fetch_is_over:
-            return {}
-        # Whatever its timeout, aiokafka's fetch waits for the end of a rebalance. A rebalance waits for ours
-        # (see `on_partitions_revoked`): the two would wait for each other. Cancelled, it has taken nothing.
+        fetcher = cast(Any, consumer)._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        counted = fetcher._subscriptions.fetch_context()
+        counted.__enter__()
+        ends = self.thread_loop.call_later(timeout or 0.0, self._end_fetch)
         try:
-            async with asyncio.timeout((timeout or 0.0) + _FETCH_SLACK) as self._fetch_ends:
-                return await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        except TimeoutError:
+            # While a rebalance is under way, aiokafka would wait for its end, whatever the timeout. A
+            # rebalance waits for our fetch (see `on_partitions_revoked`): the two would wait for each other.
+            while not (self._fetch_is_over or fetcher._closed):
+                if not fetcher._subscriptions.reassignment_in_progress:
+                    records = await fetcher.fetched_records(active_partitions, 0, max_records)
+                    if records:
+                        return records
+                self._records_come = fetcher._create_fetch_waiter()
+                await self._records_come
             return {}
         finally:
-            self._fetch_ends = None
+            self._records_come = None
+            ends.cancel()
+            # Not by `with`: aiokafka does not count the end of a fetch that fails, and would believe for ever
+            # that one is under way: max.poll.interval.ms would hold no more.
+            counted.__exit__(None, None, None)
 
     def _coordination_ended(self, coordination: asyncio.Task[None]) -> None:
         if not coordination.cancelled() and (exc := coordination.exception()) is not None:
@@ -190,21 +215,12 @@ def _commit_when_allowed(consumer: Any) -> None:
     consumer.commit = commit_or_not
 
 
-def _count_every_fetch(subscriptions: Any) -> None:
-    """Let a fetch that fails, or is ended, count as ended in aiokafka's `subscriptions`.
-
-    Else it goes on for ever there, and the time without a fetch, after which a worker leaves its group
-    (``max.poll.interval.ms``), never begins.
-    """
-    count = subscriptions.fetch_context
-
-    @contextmanager
-    def counted() -> Iterator[None]:
-        counting = count()
-        counting.__enter__()
-        try:
-            yield
-        finally:
-            counting.__exit__(None, None, None)
-
-    subscriptions.fetch_context = counted
+def _pass_on(fetch: asyncio.Task[Any], fetched: asyncio.Future[Any]) -> None:
+    if fetched.done():  # nobody waits any more
+        return
+    if fetch.cancelled():
+        fetched.cancel()
+    elif (exc := fetch.exception()) is not None:
+        fetched.set_exception(exc)
+    else:
+        fetched.set_result(fetch.result())

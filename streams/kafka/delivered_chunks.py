@@ -16,14 +16,14 @@ class DeliveredChunks:
         """Begin with none."""
         self._chunks: dict[TP, deque[Chunk]] = defaultdict(deque)
 
-    def add(self, tp: TP, chunk: Chunk) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Note that `chunk` is handed over, behind all others of its partition."""
-        self._chunks[tp].append(chunk)
+        self._chunks[chunk.tp].append(chunk)
 
-    def take_back(self, tp: TP, chunk: Chunk) -> None:
+    def take_back(self, chunk: Chunk) -> None:
         """Note that `chunk` was not handed over. It may have been forgotten meanwhile."""
-        if chunk in self._chunks[tp]:
-            self._chunks[tp].remove(chunk)
+        if chunk in self._chunks[chunk.tp]:
+            self._chunks[chunk.tp].remove(chunk)
 
     def forget(self, tp: TP) -> None:
         """Forget the chunks of a partition: they count no longer."""

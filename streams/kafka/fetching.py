@@ -14,9 +14,6 @@ waits for its end. Where all of the broker's partitions are in it, and are read 
 waiting: then it may take longer, and a worker that has nothing to do asks twice a second, and not 15 times.
 What begins to be read meanwhile, after a rebalance, waits for its end.
 
-aiokafka also names every assigned partition in every fetch request (it has no fetch sessions, KIP-227), so
-each one lengthens the pause.
-
 The leaders: where a partition without a committed offset begins, only its leader knows. aiokafka goes on
 asking a broker that is no longer the leader until it next reads the metadata, which is after five minutes;
 and its request holds up every other partition that the same broker is asked about.
@@ -33,6 +30,8 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import KafkaError
 
+from streams.kafka.fetch_sessions import Fetch
+
 #: Takes the bytes of a fetch, the aborted transactions as (producer id, first offset), and the offset from
 #: which it is read. Returns what is handed over for all of it: its `offset` is the last one that it stands
 #: for, its `count` that of its records. None: it is read record by record.
@@ -46,8 +45,6 @@ IDLE_WAIT_MS = 500
 LOOK_EVERY = 1.0
 #: Seconds between the end of a fetch and the next one from the same broker, at least.
 PAUSE = 0.015
-#: The same for each partition in the request; more than PAUSE at more than a hundred.
-PAUSE_PER_PARTITION = 0.0002
 #: Records in a request's partitions together, from where it began, that are a backlog: then only the latter
 #: counts.
 BACKLOG = 1_000
@@ -56,56 +53,51 @@ BACKLOG = 1_000
 def pace_fetches(fetcher: Any, is_taken: Callable[[TopicPartition], bool]) -> None:
     """Make an aiokafka `fetcher` pause between two fetches from one broker, unless there is a backlog.
 
-    `is_taken` says whether anybody takes what is fetched of an assigned partition.
+    It has to fetch in sessions (:func:`streams.kafka.fetch_sessions.fetch_in_sessions`). `is_taken` says
+    whether anybody takes what is fetched of an assigned partition.
     """
     fetch = fetcher._proc_fetch_request
     fetcher._fetcher_timeout = LOOK_EVERY
     ready_at: dict[int, float] = {}
 
-    async def fetch_paced(assignment: Any, node_id: int, request: Any) -> Any:
+    async def fetch_paced(assignment: Any, node_id: int, request: Fetch) -> Any:
         loop = asyncio.get_running_loop()
         try:
             if (wait := ready_at.get(node_id, 0.0) - loop.time()) > 0:
                 await asyncio.sleep(wait)
             if _is_whole(fetcher, assignment, node_id, request, is_taken):
-                request._max_wait_ms = IDLE_WAIT_MS
+                request.wait = IDLE_WAIT_MS
             return await fetch(assignment, node_id, request)
         except asyncio.CancelledError:
             # The fetcher closes. It awaits each fetch that it has cancelled and expects an answer: an
             # exception would end the close half-way, and the worker's stop would wait until its time-out.
             return False
         finally:
-            pause = PAUSE_PER_PARTITION * sum(len(parts) for _, parts in request.topics)
-            if not _backlogged(assignment, request):
-                pause = max(pause, PAUSE)
-            ready_at[node_id] = loop.time() + pause
+            if not _backlogged(request):
+                ready_at[node_id] = loop.time() + PAUSE
 
     fetcher._proc_fetch_request = fetch_paced
 
 
 def _is_whole(
-    fetcher: Any, assignment: Any, node_id: int, request: Any, is_taken: Callable[[TopicPartition], bool]
+    fetcher: Any, assignment: Any, node_id: int, request: Fetch, is_taken: Callable[[TopicPartition], bool]
 ) -> bool:
     """Whether a request has all that is taken from this broker, from the ends of the logs as far as known."""
-    asked = set()
-    for topic, parts in request.topics:
-        for partition, offset, _ in parts:
-            state = assignment.state_value(place := TopicPartition(topic, partition))
-            if state is None or state.highwater != offset:
-                return False
-            asked.add(place)
-    return not any(
-        is_taken(place) and fetcher._select_read_replica(place) == node_id for place in assignment.tps - asked
-    )
+    for _, state, offset in request.asked:
+        if state.highwater != offset:
+            return False
+    if len(request.asked) == len(assignment.tps):
+        return True
+    lacking = assignment.tps - {place for place, _, _ in request.asked}
+    return not any(is_taken(place) and fetcher._select_read_replica(place) == node_id for place in lacking)
 
 
-def _backlogged(assignment: Any, request: Any) -> bool:
+def _backlogged(request: Fetch) -> bool:
     waiting = 0
-    for topic, parts in request.topics:
-        for partition, offset, _ in parts:
-            state = assignment.state_value(TopicPartition(topic, partition))  # None: not ours any more
-            if state is not None and state.highwater is not None:
-                waiting += max(0, state.highwater - offset)
+    for _, state, offset in request.asked:
+        end = state.highwater
+        if end is not None and end > offset:
+            waiting += end - offset
     return waiting >= BACKLOG
 
 

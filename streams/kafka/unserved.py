@@ -21,6 +21,7 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import CorruptRecordException, KafkaError, NoError
 from aiokafka.protocol.fetch import FetchRequest
 
+from streams.kafka.fetch_sessions import asked_in
 from streams.kafka.record_batches import PartitionRecords, batches_behind
 
 log = logging.getLogger(__name__)
@@ -56,21 +57,19 @@ def read_unserved(fetcher: Any, clock: Callable[[], float] = time.monotonic) -> 
     async def fetch_or_reach(assignment: Any, node_id: int, request: Any) -> Any:
         got = await fetch(assignment, node_id, request)
         now = clock()
-        for topic, partitions in request.topics:
-            for partition, offset, _ in partitions:
-                tp = TopicPartition(topic, partition)
-                if not _lacks(fetcher, assignment, tp, offset):
-                    nothing_since.pop(tp, None)
-                    continue
-                asked, since = nothing_since.setdefault(tp, (offset, now))
-                if asked == offset and now - since < NOTHING_FOR:
-                    continue
-                nothing_since[tp] = offset, now
-                if asked == offset:
-                    try:
-                        got = await _reach(fetcher, assignment, node_id, tp, offset) or got
-                    except (KafkaError, asyncio.CancelledError):
-                        return got  # asked again, or the fetcher closes and expects an answer
+        for tp, state, offset in asked_in(request, assignment):
+            if state.lso == offset or not _lacks(fetcher, assignment, tp, offset):
+                nothing_since.pop(tp, None)
+                continue
+            asked, since = nothing_since.setdefault(tp, (offset, now))
+            if asked == offset and now - since < NOTHING_FOR:
+                continue
+            nothing_since[tp] = offset, now
+            if asked == offset:
+                try:
+                    got = await _reach(fetcher, assignment, node_id, tp, offset) or got
+                except (KafkaError, asyncio.CancelledError):
+                    return got  # asked again, or the fetcher closes and expects an answer
         return got
 
     fetcher._proc_fetch_request = fetch_or_reach

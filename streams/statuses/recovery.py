@@ -201,7 +201,8 @@ class ChunkRecovery(Recovery):
         while not self.should_stop:
             event = await chunks.get()
             self._chunks_taken += 1
-            self._restore(event.value)
+            for chunk in event.value:
+                self._restore(chunk)
             self._end_if_restored()
 
     @Service.task

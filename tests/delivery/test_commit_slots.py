@@ -208,7 +208,7 @@ async def test_lanes_that_wait_at_the_same_moment_commit_together() -> None:
 
 async def test_lanes_that_ask_one_turn_of_the_event_loop_after_the_other_commit_together() -> None:
     """Each that asks begins the count of turns anew; one that asks after it has a slot of its own."""
-    slots = CommitSlots(at_once=4, gather=2)
+    slots = CommitSlots(at_once=4, gather=3)
     lanes = [Sharing(number) for number in range(4)]
     async with asyncio.timeout(30), asyncio.TaskGroup() as all_lanes:
         for number, turns in enumerate((2, 2, 6, 0)):

@@ -192,7 +192,7 @@ class Worker:
     def __init__(self, cluster: Cluster, partitions: set[int]) -> None:
         self.cluster = cluster
         self.generation = cluster.generation
-        self.slots = CommitSlots(at_once=2, rest=0.002, longest=0.02)
+        self.slots = CommitSlots(at_once=2, rest=0.002, longest=0.02, gather=4)
         self.lanes: dict[int, Lane] = {}
         self.leaving: set[asyncio.Task[Any]] = set()
         self.opening = {number: asyncio.create_task(self._open(number)) for number in partitions}

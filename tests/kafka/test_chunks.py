@@ -1,18 +1,21 @@
 """What an agent gets from the transport."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import faust
 import pytest
 from faust.types import TP
 
-from streams.kafka.chunks import Chunk, ChunkSchema, schema_of
+from streams.kafka.chunks import TOGETHER, Chunk, ChunkSchema, in_turns, message_of, schema_of
 
 
 @dataclass(frozen=True)
 class FakeRecord:
     offset: int
+    timestamp: int = 7_000
+    timestamp_type: int = 0
 
 
 @dataclass
@@ -56,17 +59,61 @@ def test_a_topic_of_which_somebody_wants_single_messages_has_no_chunks(others: l
     assert schema_of(others) is None
 
 
-async def test_the_chunk_reaches_the_agent_as_the_event_s_value() -> None:
-    """The decoder hands the chunk on undecoded, and the message keeps no second reference to it."""
+async def test_chunks_reach_the_agent_as_the_event_s_value() -> None:
+    """The decoder hands them on undecoded, and the message keeps no second reference to them."""
     app = faust.App("test", env={}, broker="kafka://127.0.0.1:1", store="memory://")
     topic = app.topic("statuses", schema=ChunkSchema(10))
-    chunk = Chunk(TP("statuses", 2), [FakeRecord(4)], 7)
-
-    class Message:
-        value = chunk
-
-    message: Any = Message()
-    event = await topic.decode(message)
-    assert event.value is chunk
+    chunks = [Chunk(TP("statuses", number), [FakeRecord(4)], 7) for number in (2, 5)]
+    message = message_of(chunks)
+    assert (message.tp, message.offset, message.generation_id) == (TP("statuses", 2), 4, 7)
+    event: Any = await topic.decode(message)
+    assert event.value is chunks
     assert event.message is message
     assert message.value is None
+
+
+def turns(schema: ChunkSchema, **counts: list[int]) -> list[list[tuple[str, int, int]]]:
+    """Return topic, partition and number of records of what is handed over together, in order.
+
+    `counts`: by topic, the records of each partition.
+    """
+    fetched = [
+        (TP(topic, partition), schema, [FakeRecord(offset) for offset in range(count)])
+        for topic, of_partitions in counts.items()
+        for partition, count in enumerate(of_partitions)
+    ]
+    return [[(tp.topic, tp.partition, len(part)) for tp, _, part in each] for each in in_turns(fetched)]
+
+
+def test_a_handful_of_each_partition_goes_together() -> None:
+    """Of one topic, and up to a number of records."""
+    assert turns(ChunkSchema(1_000), actions=[2, 1, 3], statuses=[1]) == [
+        [("actions", 0, 2), ("actions", 1, 1), ("actions", 2, 3)],
+        [("statuses", 0, 1)],
+    ]
+    assert turns(ChunkSchema(1_000), actions=[TOGETHER - 1, 1, 1]) == [
+        [("actions", 0, TOGETHER - 1), ("actions", 1, 1)],
+        [("actions", 2, 1)],
+    ]
+
+
+def test_what_stands_for_many_counts_as_many() -> None:
+    """A fetch that is handed over as one has as many records as it says."""
+    whole = SimpleNamespace(count=TOGETHER)
+    parts = [(TP("actions", number), ChunkSchema(1_000), [whole]) for number in (0, 1)]
+    assert list(in_turns(parts)) == [[parts[0]], [parts[1]]]
+
+
+def test_partitions_with_more_than_a_chunk_take_turns() -> None:
+    """Each has at most a chunk at a time, so that the agent is never long with one of them."""
+    assert turns(ChunkSchema(TOGETHER), actions=[TOGETHER + 2, 1, TOGETHER]) == [
+        [("actions", 0, TOGETHER)],
+        [("actions", 1, 1)],
+        [("actions", 2, TOGETHER)],
+        [("actions", 0, 2)],
+    ]
+    assert turns(ChunkSchema(2), actions=[5, 1]) == [
+        [("actions", 0, 2), ("actions", 1, 1)],
+        [("actions", 0, 2)],
+        [("actions", 0, 1)],
+    ]

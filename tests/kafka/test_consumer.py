@@ -69,6 +69,7 @@ class Bench:
         self.owner = FakeOwner({0, 1})
         self.app = faust.App("test", env={}, broker=f"{SCHEME}://127.0.0.1:1", store="memory://")
         self.delivered: list[Any] = []
+        self.handed_over = 0  # times
         self.full: asyncio.Event | None = None  # the agent's queue has no room until it is set
         nobody: Any = self._nobody
         consumer = self.app.transport.create_consumer(
@@ -86,7 +87,8 @@ class Bench:
     async def _callback(self, message: Any) -> None:
         if self.full is not None:
             await self.full.wait()
-        self.delivered.append(message.value if isinstance(message.value, Chunk) else message)
+        self.delivered += message.value if isinstance(message.value, list) else [message]
+        self.handed_over += 1
 
     async def _nobody(self, *_: Any) -> None:
         pass
@@ -124,6 +126,14 @@ async def test_partitions_take_turns_chunk_by_chunk() -> None:
     bench = Bench(chunk=2)
     await bench.deliver(*records(PLAIN, 0, 1, 2, 3, 4, 5), *records(PLAIN, 1, 8), *records(PLAIN, 2, 6, 7, 9))
     assert bench.offsets() == [(0, [1, 2]), (1, [8]), (2, [6, 7]), (0, [3, 4]), (2, [9]), (0, [5])]
+
+
+async def test_a_handful_of_several_partitions_is_handed_over_at_once() -> None:
+    """The agent has one turn for all of it."""
+    bench = Bench(chunk=100)
+    await bench.deliver(*records(PLAIN, 0, 1, 2), *records(PLAIN, 1, 8), *records(OWNED, 1, 6))
+    assert bench.offsets() == [(0, [1, 2]), (1, [8]), (1, [6])]
+    assert bench.handed_over == 2
 
 
 async def test_what_was_delivered_is_not_delivered_again() -> None:
@@ -434,7 +444,7 @@ async def test_a_partition_is_read_from_another_offset_between_two_rounds_only(b
         sought.set()
 
     async def take(message: Any) -> None:
-        bench.delivered.append(message.value)
+        bench.delivered += message.value
         if len(bench.delivered) == 1:
             bench.consumer.read_from(place, 2)
 
@@ -512,11 +522,12 @@ class Reading:
             async for event in stream.noack().events():
                 self._take(self.plain, event.value)
 
-    def _take(self, chunks: list[Chunk], chunk: Chunk) -> None:
-        chunks.append(chunk)
-        seen = self.offsets_seen.setdefault((chunk.topic, chunk.partition), [])
-        seen += [record.offset for record in chunk.records]
-        self.values |= {record.value for record in chunk.records}
+    def _take(self, chunks: list[Chunk], together: list[Chunk]) -> None:
+        chunks += together
+        for chunk in together:
+            seen = self.offsets_seen.setdefault((chunk.topic, chunk.partition), [])
+            seen += [record.offset for record in chunk.records]
+            self.values |= {record.value for record in chunk.records}
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[Reading]:

@@ -23,8 +23,8 @@ def delivered() -> DeliveredChunks:
 def test_an_offset_passes_no_chunk_that_is_not_settled(delivered: DeliveredChunks) -> None:
     """A later chunk that is settled waits for the one before it."""
     first, second = chunk(HERE, 1, 2), chunk(HERE, 5)
-    delivered.add(HERE, first)
-    delivered.add(HERE, second)
+    delivered.add(first)
+    delivered.add(second)
     second.settle()
     assert (list(delivered.to_commit()), delivered.pop_settled(HERE)) == ([], None)
     first.settle()
@@ -35,8 +35,8 @@ def test_an_offset_passes_no_chunk_that_is_not_settled(delivered: DeliveredChunk
 def test_what_is_not_settled_is_counted(delivered: DeliveredChunks) -> None:
     """By partition, up to an offset, and by topic."""
     settled = chunk(HERE, 1)
-    for tp, each in ((HERE, settled), (HERE, chunk(HERE, 4, 5)), (THERE, chunk(THERE, 9))):
-        delivered.add(tp, each)
+    for each in (settled, chunk(HERE, 4, 5), chunk(THERE, 9)):
+        delivered.add(each)
     settled.settle()
     assert [delivered.unsettled(HERE, before) for before in (4, 5)] == [0, 1]
     assert delivered.unsettled_by_topic() == {"status": 2}
@@ -45,13 +45,13 @@ def test_what_is_not_settled_is_counted(delivered: DeliveredChunks) -> None:
 def test_what_is_forgotten_counts_no_longer(delivered: DeliveredChunks) -> None:
     """One chunk that was not handed over, all of a partition, and everything."""
     one, other = chunk(HERE, 1), chunk(HERE, 2)
-    delivered.add(HERE, one)
-    delivered.add(HERE, other)
-    delivered.add(THERE, chunk(THERE, 3))
-    delivered.take_back(HERE, other)
+    delivered.add(one)
+    delivered.add(other)
+    delivered.add(chunk(THERE, 3))
+    delivered.take_back(other)
     assert delivered.unsettled(HERE) == 1
     delivered.forget(HERE)
-    delivered.take_back(HERE, one)
+    delivered.take_back(one)
     assert delivered.unsettled_by_topic() == {"status": 1}
     delivered.forget_all()
     assert not +delivered.unsettled_by_topic()

@@ -20,7 +20,6 @@ from streams.kafka.fetching import (
     BACKLOG,
     IDLE_WAIT_MS,
     PAUSE,
-    PAUSE_PER_PARTITION,
     follow_leaders,
     gather_batches,
     leave_records_bare,
@@ -56,24 +55,30 @@ class Fetcher:
         return place.partition % 2  # broker 0 leads the even ones
 
 
-class Assignment:
-    """Every partition's log ends at the same offset."""
-
-    def __init__(self, highwater: int | None = 0) -> None:
-        self._state = SimpleNamespace(highwater=highwater)
-
-    def state_value(self, place: TopicPartition) -> Any:
-        return None if place.partition == 0 else self._state  # the first one was taken away meanwhile
-
-
 def paced(failure: type[Exception] | None = None, seconds: float = 0) -> Fetcher:
     fetcher = Fetcher(failure, seconds)
     pace_fetches(fetcher, lambda place: place.topic != "restored")
     return fetcher
 
 
-def request(partitions: int) -> Any:
-    return SimpleNamespace(topics=[("actions", [(number, 0, 1) for number in range(partitions)])])
+def asked(ends: dict[int, int | None], offset: int = 0) -> Any:
+    """A fetch of these partitions, all from one offset; of each, the end of its log that is known."""
+    return SimpleNamespace(
+        asked=[
+            (TopicPartition("actions", number), SimpleNamespace(highwater=end), offset)
+            for number, end in ends.items()
+        ],
+        wait=50,
+    )
+
+
+def request(partitions: int, highwater: int | None = 0) -> Any:
+    """Every partition's log ends at the same offset."""
+    return asked(dict.fromkeys(range(partitions), highwater))
+
+
+def assigned(partitions: int) -> Any:
+    return SimpleNamespace(tps={TopicPartition("actions", number) for number in range(partitions)})
 
 
 @pytest.mark.parametrize("highwater", [None, (BACKLOG - 1) // 3])
@@ -83,39 +88,51 @@ async def test_what_trickles_in_is_gathered(highwater: int | None) -> None:
     fetcher = paced()
     begin = asyncio.get_running_loop().time()
     for _ in range(2):
-        assert await fetcher._proc_fetch_request(Assignment(highwater), 0, request(4))
+        assert await fetcher._proc_fetch_request(assigned(3), 0, request(3, highwater))
     first, second = fetcher.asked_at
     assert first - begin < PAUSE
     assert second - first >= PAUSE * 0.99
 
 
 @pytest.mark.usefixtures("virtual_time")
-async def test_the_more_partitions_the_longer_the_pause() -> None:
-    """With many, the next fetch from a broker waits as long as the last one's partitions are worth."""
+async def test_the_pause_does_not_grow_with_the_partitions() -> None:
+    """However many a fetch asks for, the next one from the broker begins after the same pause."""
     fetcher = paced()
-    for partitions in (400, 1, 1):
-        assert await fetcher._proc_fetch_request(Assignment(), 0, request(partitions))
+    for _ in range(3):
+        assert await fetcher._proc_fetch_request(assigned(4_000), 0, request(4_000))
     first, second, third = fetcher.asked_at
-    assert second - first >= 400 * PAUSE_PER_PARTITION * 0.99
-    assert third - second < 400 * PAUSE_PER_PARTITION
+    assert second - first == pytest.approx(PAUSE)
+    assert third - second == pytest.approx(PAUSE)
 
 
 @pytest.mark.usefixtures("virtual_time")
 async def test_a_backlog_is_not_waited_for() -> None:
-    """Where the partitions together have more than a pause would gather, only their number counts."""
+    """Where the partitions together have as much as a pause would gather, there is none."""
     fetcher = paced()
     for _ in range(11):
-        assert await fetcher._proc_fetch_request(Assignment(BACKLOG // 3 + 1), 0, request(4))
-    assert 40 * PAUSE_PER_PARTITION * 0.99 <= fetcher.asked_at[-1] - fetcher.asked_at[0] < 10 * PAUSE
+        assert await fetcher._proc_fetch_request(assigned(4), 0, request(4, BACKLOG // 4))
+    assert fetcher.asked_at[-1] == fetcher.asked_at[0]
+
+
+@pytest.mark.usefixtures("virtual_time")
+async def test_what_is_read_does_not_lessen_a_backlog() -> None:
+    """A log that ends before the offset asked for, as one that was cut, counts as read."""
+    fetcher = paced()
+    ends = {0: 0, 1: 5_000 + BACKLOG}
+    for _ in range(2):
+        assert await fetcher._proc_fetch_request(assigned(2), 0, asked(ends, offset=5_000))
+    first, second = fetcher.asked_at
+    assert second == first
 
 
 @pytest.mark.usefixtures("virtual_time")
 async def test_brokers_do_not_wait_for_each_other() -> None:
     """A pause concerns one broker."""
     fetcher = paced()
-    await fetcher._proc_fetch_request(Assignment(), 0, request(100_000))
-    async with asyncio.timeout(100_000 * PAUSE_PER_PARTITION / 2):
-        await fetcher._proc_fetch_request(Assignment(), 1, request(1))
+    for node_id in (0, 1):
+        await fetcher._proc_fetch_request(assigned(1), node_id, request(1))
+    first, second = fetcher.asked_at
+    assert second == first
 
 
 @pytest.mark.usefixtures("virtual_time")
@@ -124,7 +141,7 @@ async def test_a_failed_fetch_is_paused_after_too() -> None:
     fetcher = paced(FetchFailed)
     for _ in range(2):
         with pytest.raises(FetchFailed):
-            await fetcher._proc_fetch_request(Assignment(), 0, request(100))
+            await fetcher._proc_fetch_request(assigned(100), 0, request(100))
     assert fetcher.asked_at[1] - fetcher.asked_at[0] >= PAUSE * 0.99
 
 
@@ -134,23 +151,26 @@ async def test_a_cancelled_fetch_has_found_nothing(asked_before: int) -> None:
     """The fetcher's close awaits what it has cancelled, and goes on."""
     fetcher = paced(seconds=0 if asked_before else 60)
     for _ in range(asked_before):
-        await fetcher._proc_fetch_request(Assignment(), 0, request(300_000))
-    fetch = asyncio.create_task(fetcher._proc_fetch_request(Assignment(), 0, request(1)))
+        await fetcher._proc_fetch_request(assigned(1), 0, request(1))
+    begin = asyncio.get_running_loop().time()
+    fetch = asyncio.create_task(fetcher._proc_fetch_request(assigned(1), 0, request(1)))
     await asyncio.sleep(0)
     fetch.cancel()
     assert await fetch is False
+    assert asyncio.get_running_loop().time() == begin
+    assert len(fetcher.asked_at) == 1
 
 
 @pytest.mark.parametrize(
-    ("assigned", "ends", "waits_long"),
+    ("of", "ends", "waits_long"),
     [
-        ({("actions", 2), ("actions", 4)}, {2: 7, 4: 9}, True),
-        ({("actions", 2), ("actions", 4), ("actions", 1)}, {2: 7, 4: 9}, True),
-        ({("actions", 2), ("actions", 4), ("restored", 6)}, {2: 7, 4: 9}, True),
-        ({("actions", 2), ("actions", 4), ("actions", 6)}, {2: 7, 4: 9}, False),
-        ({("actions", 2), ("actions", 4)}, {2: 7, 4: 10}, False),
+        ({("actions", 2), ("actions", 4)}, {2: 7, 4: 7}, True),
+        ({("actions", 2), ("actions", 4), ("actions", 1)}, {2: 7, 4: 7}, True),
+        ({("actions", 2), ("actions", 4), ("restored", 6)}, {2: 7, 4: 7}, True),
+        ({("actions", 2), ("actions", 4), ("actions", 6)}, {2: 7, 4: 7}, False),
+        ({("actions", 2), ("actions", 4)}, {2: 7, 4: 8}, False),
+        ({("actions", 2), ("actions", 4)}, {2: 7, 4: 6}, False),
         ({("actions", 2), ("actions", 4)}, {2: 7, 4: None}, False),
-        ({("actions", 2)}, {2: 7}, False),
     ],
     ids=[
         "all is read",
@@ -158,23 +178,19 @@ async def test_a_cancelled_fetch_has_found_nothing(asked_before: int) -> None:
         "what it lacks nobody takes",
         "one is not asked for yet",
         "one has more to read",
+        "one was cut",
         "an end is not known",
-        "one was taken away",
     ],
 )
 @pytest.mark.usefixtures("virtual_time")
 async def test_only_where_all_is_read_a_fetch_waits_long(
-    assigned: set[tuple[str, int]], ends: dict[int, int | None], waits_long: bool
+    of: set[tuple[str, int]], ends: dict[int, int | None], waits_long: bool
 ) -> None:
     """A fetch holds up what is not in it, so it may wait long only where nothing else can have a record."""
-    states = {
-        place: SimpleNamespace(highwater=ends.get(place.partition))
-        for place in (TopicPartition(*each) for each in assigned)
-    }
-    assignment = SimpleNamespace(tps=frozenset(states), state_value=states.get)
-    asked = SimpleNamespace(topics=[("actions", [(2, 7, 1), (4, 9, 1)])], _max_wait_ms=50)
-    await paced()._proc_fetch_request(assignment, 0, asked)
-    assert asked._max_wait_ms == (IDLE_WAIT_MS if waits_long else 50)
+    assignment = SimpleNamespace(tps=frozenset(TopicPartition(*each) for each in of))
+    fetch = asked(ends, offset=7)
+    await paced()._proc_fetch_request(assignment, 0, fetch)
+    assert fetch.wait == (IDLE_WAIT_MS if waits_long else 50)
 
 
 class Client:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.kafka.fetch_sessions import fetch_in_sessions
 from streams.kafka.fetching import hand_over_stand_ins
 from streams.kafka.record_batches import read_any_batch
 from streams.kafka.unserved import read_unserved
@@ -32,7 +33,9 @@ async def written(kafka: EmbeddedKafka, topic: str) -> None:
             await (await producer.send_batch(batch, topic, partition=0))
 
 
-async def read(kafka: EmbeddedKafka, topic: str, begin: int) -> tuple[list[int], list[int]]:
+async def read(
+    kafka: EmbeddedKafka, topic: str, begin: int, in_sessions: bool = False
+) -> tuple[list[int], list[int]]:
     """Read to the end; return the offsets that were read, and those that cannot be."""
     read_any_batch()
     sound: list[int] = []
@@ -40,6 +43,8 @@ async def read(kafka: EmbeddedKafka, topic: str, begin: int) -> tuple[list[int],
     async with AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap_servers, isolation_level="read_committed"
     ) as consumer:
+        if in_sessions:
+            fetch_in_sessions(consumer._fetcher)
         read_unserved(consumer._fetcher)
         hand_over_stand_ins(consumer._fetcher)
         partition = TopicPartition(topic, 0)
@@ -59,6 +64,7 @@ async def read(kafka: EmbeddedKafka, topic: str, begin: int) -> tuple[list[int],
     return sound, lost
 
 
+@pytest.mark.parametrize("in_sessions", [False, True], ids=["each named", "in sessions"])
 @pytest.mark.parametrize("how", [flip_last, wrong_length, no_length])
 @pytest.mark.parametrize(("number", "begin"), [(0, 0), (1, 0), (1, 2), (1, 3), (2, 0), (2, 4), (2, 5)])
 async def test_a_damaged_batch_is_met_and_passed_over_wherever_a_reader_begins(
@@ -67,12 +73,13 @@ async def test_a_damaged_batch_is_met_and_passed_over_wherever_a_reader_begins(
     how: Callable[[bytearray], None],
     number: int,
     begin: int,
+    in_sessions: bool,
 ) -> None:
     """Each offset is read, or is known not to be; none is passed over in silence, and the reader gets on."""
     topic = unique_name("damaged")
     await written(kafka, topic)
     damage(segment(kafka, topic), number, how)
-    sound, lost = await read(kafka, topic, begin)
+    sound, lost = await read(kafka, topic, begin, in_sessions)
     wanted = list(range(begin, 2 * COUNT))
     assert sorted(sound + lost) == wanted
     unreachable = number == 0 and how is not flip_last  # no answer begins before the first batch of the log

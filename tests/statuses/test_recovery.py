@@ -297,7 +297,7 @@ async def give(bench: Bench, *offsets: int) -> None:
     """Let the consumer hand over one chunk of the changelog, read in the present generation."""
     records = [FakeRecord(offset, b"key-%d" % offset, YES) for offset in offsets]
     chunk = Chunk(TP(CHANGELOG, 0), records, bench.app.consumer_generation_id)
-    await bench.tables.changelog_queue.put(SimpleNamespace(value=chunk))
+    await bench.tables.changelog_queue.put(SimpleNamespace(value=[chunk]))
 
 
 async def ended(bench: Bench) -> None:
