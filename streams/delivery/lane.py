@@ -314,7 +314,8 @@ class Lane:
                     self._wake.set()
                 if not await self._commit():
                     return
-                await asyncio.sleep(0)
+                if self._wake.is_set():  # else it waits anyway
+                    await asyncio.sleep(0)
         except Exception as exc:
             self.commit_failure = type(exc).__name__
             self._on_crash(exc)

@@ -72,25 +72,25 @@ class Seat:
 
 
 class _End(Enum):
-    """What came of a common transaction."""
+    """What came of a common transaction, for a lane that has a part in it."""
 
     COMMITTED = auto()
     NOT_BEGUN = auto()  # each commits alone
     FENCED = auto()
     UNKNOWN = auto()
+    LEAD = auto()  # nothing yet: this lane is to commit
 
 
 class SharedCommit:
-    """Of the lanes that have one slot. The first that has its part leads, and the others wait for it."""
+    """Of the lanes that have one slot. The last one that has its part commits, and the others wait for it."""
 
     def __init__(self, seats: Sequence[Seat], give_back: Callable[[], None]) -> None:
         """Let these `seats` have a slot. `give_back` is called when all have left."""
         self._give_back = give_back
         self._seated = set(seats)
         self._missing = set(seats)  # neither has its part nor has left
-        self._complete = asyncio.Event()
         self._parts: list[Part] = []
-        self._ended: asyncio.Future[_End] = asyncio.get_running_loop().create_future()
+        self._waiting: list[asyncio.Future[_End]] = []  # of the lanes with a part, but the one that commits
         for seat in seats:
             seat.taken.set_result(self)
 
@@ -101,12 +101,13 @@ class SharedCommit:
             await seat.transactions.commit(records, offset, metadata)
             return
         part = Part(sharing.topic_partition, records, offset, metadata)
-        leads = not self._parts
         self._parts.append(part)
-        self._have(seat)
+        self._missing.discard(seat)
         end = _End.UNKNOWN
         try:
-            end = await (self._lead(sharing) if leads else asyncio.shield(self._ended))
+            end = await self._turn() if self._missing else _End.LEAD
+            if end is _End.LEAD:
+                end = await self._lead(sharing)
         finally:
             if end is not _End.COMMITTED:
                 part.withdrawn = True  # its lane finds out what is committed, and goes on from there
@@ -119,13 +120,24 @@ class SharedCommit:
         elif end is _End.UNKNOWN:
             raise NotTogether
 
+    async def _turn(self) -> _End:
+        """Wait until it is known what a lane with a part has to do."""
+        known: asyncio.Future[_End] = asyncio.get_running_loop().create_future()
+        self._waiting.append(known)
+        try:
+            return await known
+        except asyncio.CancelledError:
+            if known.done() and not known.cancelled() and known.result() is _End.LEAD:
+                self._let_lead()  # this lane is closed in the moment in which it is to lead
+            raise
+
     async def _lead(self, transactions: SharedPort) -> _End:
         end = _End.NOT_BEGUN
         try:
-            await self._complete.wait()
-            if len(self._parts) > 1:
+            parts = [part for part in self._parts if not part.withdrawn]
+            if len(parts) > 1:
                 end = _End.UNKNOWN
-                await transactions.commit_together(self._parts)
+                await transactions.commit_together(parts)
                 end = _End.COMMITTED
         except NotBegun:
             end = _End.NOT_BEGUN
@@ -133,17 +145,23 @@ class SharedCommit:
             end = _End.FENCED
             raise
         finally:  # also where this lane is closed
-            self._ended.set_result(end)
+            for each in self._waiting:
+                if not each.done():
+                    each.set_result(end)
         return end
+
+    def _let_lead(self) -> None:
+        for each in self._waiting:
+            if not each.done():
+                each.set_result(_End.LEAD)
+                return
 
     def leave(self, seat: Seat) -> None:
         """Take a lane's place back; the last one gives back the slot."""
-        self._have(seat)
+        if seat in self._missing:
+            self._missing.discard(seat)
+            if not self._missing:
+                self._let_lead()
         self._seated.discard(seat)
         if not self._seated:
             self._give_back()
-
-    def _have(self, seat: Seat) -> None:
-        self._missing.discard(seat)
-        if not self._missing:
-            self._complete.set()

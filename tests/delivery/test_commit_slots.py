@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -196,13 +197,13 @@ async def test_who_is_closed_in_the_moment_of_getting_a_slot_gives_it_back(turns
 
 
 async def test_lanes_that_wait_at_the_same_moment_commit_together() -> None:
-    """One transaction, led by the first of them, has the parts of all; the lanes go on together."""
+    """One transaction, led by the last of them, has the parts of all; the lanes go on together."""
     slots = CommitSlots(at_once=4)
     lanes = [Sharing(number) for number in range(3)]
     async with asyncio.timeout(30):
         await asyncio.gather(*(commit(slots, lane, 10 + number) for number, lane in enumerate(lanes)))
-    assert [lane.together for lane in lanes] == [[[10, 11, 12]], [], []]
-    assert [part.place.partition for part in lanes[0].parts] == [0, 1, 2]
+    assert [lane.together for lane in lanes] == [[], [], [[10, 11, 12]]]
+    assert [part.place.partition for part in lanes[2].parts] == [0, 1, 2]
     assert [lane.alone for lane in lanes] == [[], [], []]
 
 
@@ -215,7 +216,7 @@ async def test_lanes_that_ask_one_turn_of_the_event_loop_after_the_other_commit_
             all_lanes.create_task(commit(slots, lanes[number], number))
             for _ in range(turns):
                 await asyncio.sleep(0)
-    assert [lane.together for lane in lanes] == [[[0, 1, 2]], [], [], []]
+    assert [lane.together for lane in lanes] == [[], [], [[0, 1, 2]], []]
     assert [lane.alone for lane in lanes] == [[], [], [], [3]]
 
 
@@ -226,7 +227,7 @@ async def test_lanes_of_two_generations_do_not_commit_together() -> None:
     lanes[1].membership = (4, "worker-0-abc", None)
     async with asyncio.timeout(30):
         await asyncio.gather(*(commit(slots, lane, number) for number, lane in enumerate(lanes)))
-    assert [lane.together for lane in lanes] == [[[0, 2]], [], []]
+    assert [lane.together for lane in lanes] == [[], [], [[0, 2]]]
     assert lanes[1].alone == [1]
 
 
@@ -249,7 +250,7 @@ async def test_a_common_transaction_has_no_more_than_so_many_results() -> None:
             commit(slots, lanes[2], 2, results=5),
             commit(slots, lanes[3], 3, results=1),
         )
-    assert [lane.together for lane in lanes] == [[[0, 2, 3]], [], [], []]
+    assert [lane.together for lane in lanes] == [[], [], [], [[0, 2, 3]]]
     assert [lane.alone for lane in lanes] == [[], [1], [], []]
 
 
@@ -262,7 +263,7 @@ async def test_who_may_not_share_now_commits_alone_beside_the_others() -> None:
         for number, lane in enumerate(lanes):
             all_lanes.create_task(commit(slots, lane, number))
         await asyncio.sleep(0)
-    assert lanes[0].together == [[0, 3]]
+    assert lanes[3].together == [[0, 3]]
     assert [lane.alone for lane in lanes] == [[], [1], [2], []]
 
 
@@ -271,13 +272,13 @@ async def test_a_common_transaction_that_fails_is_tried_alone_by_each(failure: E
     """Its leader is told why; the others that each has to look for itself; for a while none shares."""
     slots = CommitSlots(at_once=1)
     lanes = [Sharing(number) for number in range(3)]
-    lanes[0].failure = failure
+    lanes[2].failure = failure
     async with asyncio.timeout(30):
         ended = await asyncio.gather(
             *(commit(slots, lane, number) for number, lane in enumerate(lanes)), return_exceptions=True
         )
-    assert ended[0] is failure
-    assert [type(each) for each in ended[1:]] == [NotTogether, NotTogether]
+    assert ended[2] is failure
+    assert [type(each) for each in ended[:2]] == [NotTogether, NotTogether]
     assert [lane.went_alone for lane in lanes] == [1, 1, 1]
     async with asyncio.timeout(30), slots.slot(Alone(), one):
         pass
@@ -287,7 +288,7 @@ async def test_what_cannot_begin_together_each_commits_alone() -> None:
     """Nothing was sent: no lane has to look at what is committed."""
     slots = CommitSlots(at_once=1)
     lanes = [Sharing(number) for number in range(3)]
-    lanes[0].failure = NotBegun()
+    lanes[2].failure = NotBegun()
     async with asyncio.timeout(30):
         await asyncio.gather(*(commit(slots, lane, number) for number, lane in enumerate(lanes)))
     assert [lane.alone for lane in lanes] == [[0], [1], [2]]
@@ -298,7 +299,7 @@ async def test_a_worker_that_is_fenced_is_so_with_all_its_lanes() -> None:
     """None of them takes its partition back from a successor at once: each waits for the rebalance."""
     slots = CommitSlots(at_once=1)
     lanes = [Sharing(number) for number in range(3)]
-    lanes[0].failure = Fenced("IllegalGenerationError")
+    lanes[2].failure = Fenced("IllegalGenerationError")
     async with asyncio.timeout(30):
         ended = await asyncio.gather(
             *(commit(slots, lane, number) for number, lane in enumerate(lanes)), return_exceptions=True
@@ -332,9 +333,9 @@ async def test_one_that_leaves_without_a_part_holds_nobody_up() -> None:
 async def under_way(slots: CommitSlots, leader: Sharing, other: Sharing) -> list[asyncio.Task[None]]:
     """Let two lanes commit together, as far as the leader's transaction, which does not end yet."""
     leader.may_end.clear()
-    tasks = [asyncio.create_task(commit(slots, each, 1)) for each in (leader, other)]
+    waits, leads = (asyncio.create_task(commit(slots, each, 1)) for each in (other, leader))
     await happens(lambda: len(leader.parts) == 2)
-    return tasks
+    return [leads, waits]
 
 
 async def test_a_part_whose_lane_is_closed_is_withdrawn() -> None:
@@ -344,7 +345,7 @@ async def test_a_part_whose_lane_is_closed_is_withdrawn() -> None:
     leads, waits = await under_way(slots, leader, closed)
     waits.cancel()
     await asyncio.wait({waits})
-    assert [part.withdrawn for part in leader.parts] == [False, True]
+    assert [part.withdrawn for part in leader.parts] == [True, False]
     leader.failure = NotTogether()
     leader.may_end.set()
     with pytest.raises(NotTogether):
@@ -364,24 +365,54 @@ async def test_a_leader_that_is_closed_leaves_the_others_to_themselves() -> None
             pass
 
 
-async def test_a_leader_that_is_closed_before_all_have_their_parts_is_nobody_s_leader() -> None:
+@dataclass
+class Late:
+    """A lane that has a slot, and its part later or never."""
+
+    lane: Sharing
+    may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    seated: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def come(self, slots: CommitSlots, *part: int) -> None:
+        async with slots.slot(self.lane, one, self.lane) as seat:
+            self.seated.set()
+            await self.may_go_on.wait()
+            for offset in part:
+                await seat.commit([], offset, "")
+
+
+async def test_a_lane_that_is_closed_before_all_have_their_parts_has_none() -> None:
     """Nothing was sent: who comes with its part afterwards commits alone."""
     slots = CommitSlots(at_once=1)
-    leader, late = Sharing(0), Sharing(1)
-    leads_now, may_come = asyncio.Event(), asyncio.Event()
-
-    async def come_late() -> None:
-        async with slots.slot(late, one, late) as seat:
-            leads_now.set()
-            await may_come.wait()
-            await seat.commit([], 1, "")
-
-    leads, waits = asyncio.create_task(commit(slots, leader, 1)), asyncio.create_task(come_late())
-    await leads_now.wait()
+    closed, late = Sharing(0), Late(Sharing(1))
+    waits, comes = asyncio.create_task(commit(slots, closed, 1)), asyncio.create_task(late.come(slots, 1))
+    await late.seated.wait()
     await asyncio.sleep(0)
-    leads.cancel()
-    await asyncio.wait({leads})
-    may_come.set()
+    waits.cancel()
+    await asyncio.wait({waits})
+    late.may_go_on.set()
     async with asyncio.timeout(30):
-        await waits
-    assert (leader.together, leader.alone, late.alone) == ([], [], [1])
+        await comes
+    assert (closed.together, closed.alone, late.lane.alone) == ([], [], [1])
+
+
+async def test_one_that_is_closed_in_the_moment_in_which_it_is_to_lead_leaves_that_to_the_next() -> None:
+    """The others do not wait for it."""
+    slots = CommitSlots(at_once=1)
+    closed, others, late = Sharing(0), [Sharing(1), Sharing(2)], Late(Sharing(3))
+    tasks = [asyncio.create_task(commit(slots, each, 1)) for each in (closed, *others)]
+
+    async def leave_and_close() -> None:
+        await late.come(
+            slots
+        )  # without a part: the first of them is told to lead, and has not had its turn yet
+        tasks[0].cancel()
+
+    leaves = asyncio.create_task(leave_and_close())
+    await late.seated.wait()
+    await asyncio.sleep(0)  # the three have their parts
+    late.may_go_on.set()
+    async with asyncio.timeout(30):
+        await asyncio.wait([*tasks, leaves])
+    assert tasks[0].cancelled()
+    assert (closed.together, [each.together for each in others]) == ([], [[[1, 1]], []])
