@@ -252,9 +252,9 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
 
         return run
 
-    chunks = ChunkSchema(settings.chunk_records, lanes, native and native.gather)
+    chunks = partial(ChunkSchema, settings.chunk_records)
 
-    @app.agent(app.topic(names.actions, schema=chunks), name="confirm")
+    @app.agent(app.topic(names.actions, schema=chunks(lanes, native and native.gather)), name="confirm")
     @endless
     async def confirm(stream: Any) -> None:
         """Every action gets its email: hand each chunk to its partition's lane."""
@@ -262,19 +262,16 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
             for chunk in event.value:
                 lanes.offer(chunk.partition, chunk.generation, chunk.records, chunk.since)
 
-    @app.agent(
-        app.topic(names.rekeyed, schema=ChunkSchema(settings.chunk_records, rekeyed_lanes)),
-        name="confirm_rekeyed",
-    )
+    @app.agent(app.topic(names.rekeyed, schema=chunks(rekeyed_lanes)), name="confirm_rekeyed")
     @endless
     async def confirm_rekeyed(stream: Any) -> None:
         """The same for actions that had to be moved to the partition of their supporter's status first."""
         async for event in stream.noack().events():
             for chunk in event.value:
-                chunk.records = list(map(with_first_timestamp, chunk.records))
-                rekeyed_lanes.offer(chunk.partition, chunk.generation, chunk.records, chunk.since)
+                records = [with_first_timestamp(record) for record in chunk.records]
+                rekeyed_lanes.offer(chunk.partition, chunk.generation, records, chunk.since)
 
-    @app.agent(app.topic(names.statuses, schema=ChunkSchema(settings.chunk_records)), name="ingest_statuses")
+    @app.agent(app.topic(names.statuses, schema=chunks()), name="ingest_statuses")
     @endless
     async def ingest_statuses(stream: Any) -> None:
         """What the CRM knows goes into the table."""

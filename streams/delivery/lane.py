@@ -310,7 +310,9 @@ class Lane:
                 self._wake.clear()
                 if self._bug is not None:
                     raise self._bug
-                if self._advance():
+                if not self._has_more():
+                    self._wakes_at = sys.maxsize
+                elif self._advance():
                     self._wake.set()
                 if not await self._commit():
                     return
@@ -390,12 +392,9 @@ class Lane:
             self._moved_at = self._clock()
             self.commit_failure = str(failure)
             self._observer.failed(self.partition, failure.kind)
-            log.warning(
-                "partition %d: a transaction failed (%s); opening again",
-                self.partition,
-                self.commit_failure,
-                extra={"event": "transaction_failed", "partition": self.partition},
-            )
+            about = {"event": "transaction_failed", "partition": self.partition}
+            text = "partition %d: a transaction failed (%s); opening again"
+            log.warning(text, self.partition, self.commit_failure, extra=about)
             if await self._closes_within(self._limits.pause_after(failure, self._failures)):
                 return None
             self._moved_at = self._clock()

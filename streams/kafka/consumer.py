@@ -239,9 +239,9 @@ class ChunkConsumer(driver.Consumer):
         for tp, fetched in records.items():
             if active is not None and tp not in active and tp not in self._buffered_partitions:
                 continue
-            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             schema = self._schema(tp.topic)
             if schema is None:
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 one_by_one[tp] = fetched
             else:
                 whole.append((tp, schema, fetched))

@@ -42,8 +42,9 @@ class DeliveredChunks:
     def unsettled_by_topic(self) -> Counter[str]:
         """Return how many chunks of each topic are not settled."""
         found: Counter[str] = Counter()
-        for tp in self._chunks:
-            found[tp.topic] += self.unsettled(tp)
+        for tp, chunks in self._chunks.items():
+            if chunks:
+                found[tp.topic] += self.unsettled(tp)
         return found
 
     def to_commit(self) -> Iterator[TP]:

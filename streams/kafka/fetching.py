@@ -138,9 +138,8 @@ def gather_batches(fetcher: Any, schema_of: Callable[[str], Any]) -> None:
 
     def gather(topic: str, records: Any) -> None:
         schema = schema_of(topic)
-        if schema is None or schema.gather is None or getattr(records, "is_gathered", False):
+        if schema is None or schema.gather is None:
             return
-        records.is_gathered = True
         # What reaches further than its answer stands for what the broker does not send.
         if records._records.reaches < 0:
             records._records_iterator = _gathered(records, schema.gather)
@@ -177,8 +176,11 @@ def _adapt_fetched(fetcher: Any, adapt: Callable[[str, Any], None]) -> None:
     async def fetch_and_adapt(assignment: Any, node_id: int, request: Any) -> Any:
         got = await fetch(assignment, node_id, request)
         for tp, result in fetcher._records.items() if got else ():
-            if type(result) is FetchResult and result.has_more():
-                adapt(tp.topic, result._partition_records)
+            if type(result) is FetchResult and (records := result._partition_records) is not None:
+                adapted = vars(records).setdefault("adapted", set())
+                if adapt not in adapted:  # what nobody takes yet stays from fetch to fetch
+                    adapted.add(adapt)
+                    adapt(tp.topic, records)
         return got
 
     fetcher._proc_fetch_request = fetch_and_adapt

@@ -209,7 +209,8 @@ class _Pass:
 
     def counted(self, many: Many) -> None:
         counted = self._native.counted()
-        many.outcomes.update(counted.outcomes)
+        for outcome, records in counted.outcomes.items():
+            many.outcomes[outcome] += records
         for timestamp, emails in counted.timestamps:
             many.timestamps[timestamp] += emails
 

@@ -22,7 +22,7 @@ from streams.actions.duplicates import DUPLICATE
 from streams.actions.outcomes import DeadLettered, Emailed, Ignored, Rekeyed
 from streams.delivery.fetched import Many
 from streams.delivery.lane import Lane
-from streams.delivery.results import Processed, Release
+from streams.delivery.results import Processed, RecordOutcome, Release
 from streams.delivery.timestamps import is_known
 from streams.messages.decode import ErrorClass, LookupOutcome
 from streams.messages.no_letter import NoLetter
@@ -80,6 +80,17 @@ class Histogram:
         """Cumulated counts, as Prometheus has them."""
         names = [*map(str, _BOUNDS), "+Inf"]
         return list(zip(names, accumulate(self.counts), strict=True))
+
+
+def _summed(entries: Sequence[Processed]) -> tuple[Counter[int], Counter[RecordOutcome]]:
+    """Return the timestamps of emails' records, and all outcomes, with their numbers."""
+    timestamps = Counter([record.timestamp for record, result in entries if isinstance(result[1], Emailed)])
+    outcomes = Counter([entry[1].outcome for entry in entries])
+    for many in [outcome for outcome in outcomes if isinstance(outcome, Many)]:
+        del outcomes[many]
+        timestamps.update(many.timestamps)
+        outcomes.update(many.outcomes)
+    return timestamps, outcomes
 
 
 class Metrics(Collector):
@@ -141,14 +152,12 @@ class Metrics(Collector):
         self._counts[TRANSACTIONS.name][()] += 1
         now = self._now()
         # Thousands of entries at once, and at most one timestamp a millisecond among them.
-        timestamps = Counter(
-            [record.timestamp for record, result in entries if isinstance(result[1], Emailed)]
-        )
-        outcomes = Counter([entry[1].outcome for entry in entries])
-        for many in [outcome for outcome in outcomes if isinstance(outcome, Many)]:
-            del outcomes[many]
-            timestamps.update(many.timestamps)
-            outcomes.update(many.outcomes)
+        timestamps: Mapping[int, int]
+        outcomes: Mapping[RecordOutcome, int]
+        if len(entries) == 1 and isinstance(alone := entries[0][1].outcome, Many):  # nearly always
+            timestamps, outcomes = alone.timestamps, alone.outcomes
+        else:
+            timestamps, outcomes = _summed(entries)
         for timestamp, count in timestamps.items():
             if is_known(timestamp, now):  # never at an unknown time
                 self._delay.observe((now - timestamp / 1000,), count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -203,6 +203,15 @@ async def seated(slots: CommitSlots, lane: KafkaTransactions, part: Part) -> Non
     """Commit a part as a lane does, with whoever has the same slot."""
     async with slots.slot(lane, lambda: len(part.records), lane) as seat:
         await seat.commit(part.records, part.offset, part.metadata)
+
+
+def led_by_the_first(
+    slots: CommitSlots, lanes: Sequence[KafkaTransactions], parts: Sequence[Part]
+) -> list[asyncio.Task[None]]:
+    """Let lanes commit together; the last one that has its part leads."""
+    pairs = list(zip(lanes, parts, strict=True))
+    tasks = [asyncio.create_task(seated(slots, *pair)) for pair in reversed(pairs)]
+    return tasks[::-1]
 
 
 def committed(part: Part) -> Position:
@@ -691,7 +700,7 @@ async def test_a_lane_that_is_cancelled_before_the_offsets_are_there_takes_its_p
     slots = CommitSlots()
     offsets = held(proxy, Api.TXN_OFFSET_COMMIT, lanes[0])
     parts = [group.part(0, b"a"), group.part(1, b"b")]
-    tasks = [asyncio.create_task(seated(slots, *each)) for each in zip(lanes, parts, strict=True)]
+    tasks = led_by_the_first(slots, lanes, parts)
     await bitten(offsets)
     tasks[leaving].cancel()
     await asyncio.wait({tasks[leaving]})
@@ -715,7 +724,7 @@ async def test_a_lane_that_is_cancelled_while_the_end_is_on_its_way_finds_it_com
     slots = CommitSlots()
     end = held(proxy, Api.END_TXN, lanes[0])
     parts = [group.part(0, b"a"), group.part(1, b"b")]
-    tasks = [asyncio.create_task(seated(slots, *each)) for each in zip(lanes, parts, strict=True)]
+    tasks = led_by_the_first(slots, lanes, parts)
     await bitten(end)
     tasks[leaving].cancel()
     await asyncio.wait({tasks[leaving]})
@@ -767,9 +776,9 @@ async def test_whatever_befalls_a_request_of_a_common_transaction_each_record_is
             rule = proxy.add(api, fault, where=of_transactional_id(lanes[0].transactional_id))
             for offset in (1, 2, 3):
                 parts = [group.part(number, b"%d" % offset, offset) for number in (0, 1)]
-                await asyncio.gather(
-                    *(in_spite_of_all(slots, *each) for each in zip(lanes, parts, strict=True))
-                )
+                # The one that asks last leads.
+                pairs = reversed(list(zip(lanes, parts, strict=True)))
+                await asyncio.gather(*(in_spite_of_all(slots, *each) for each in pairs))
             assert rule.hits == 1
             if isinstance(fault, HoldRequest):
                 await answer_to(rule)
