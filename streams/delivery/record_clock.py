@@ -40,7 +40,7 @@ class RecordClock:
 
     def now(self) -> float:
         """Return the time, in seconds since the epoch; NaN while the clock is known to be wrong."""
-        return math.nan if self.fault else self._now()
+        return math.nan if self._correction or self._before else self._now()
 
     @property
     def fault(self) -> str | None:

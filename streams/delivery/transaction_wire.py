@@ -228,6 +228,6 @@ def _topics_in(
             partitions = list(partition.iter_unpack(raw[at:end_of_partitions]))
             found.append((topic.decode(), partitions, {}))
             at = end_of_partitions + 1
-    except IndexError:
+    except (IndexError, UnicodeDecodeError):
         return None
     return (found, at) if topics else None

@@ -251,18 +251,21 @@ class ChunkConsumer(driver.Consumer):
             await self._deliver_one(tp, record)
             if count % 100 == 0:
                 await asyncio.sleep(0)
+        doubted: set[TP] = set()
         for turn in in_turns(whole):
             if not self._is_current(generation):
                 return
-            chunks = [chunk async for chunk in self._unread(turn, generation)]
+            chunks = [chunk async for chunk in self._unread(turn, generation, doubted)]
             if chunks and self._is_current(generation):
                 await self._deliver_chunks(turn[0][1], chunks)
 
     def _is_current(self, generation: int) -> bool:
         return self.flow_active and bool(self.app.consumer_generation_id == generation)
 
-    async def _unread(self, turn: list[Part], generation: int) -> AsyncIterator[Chunk]:
+    async def _unread(self, turn: list[Part], generation: int, doubted: set[TP]) -> AsyncIterator[Chunk]:
         for tp, schema, records in turn:
+            if tp in doubted:
+                continue  # also if it is trusted by now: it is read again from what came before
             position = self._read_offset[tp]
             if position is not None and records[0].offset < position:
                 records = [record for record in records if record.offset >= position]
@@ -270,6 +273,7 @@ class ChunkConsumer(driver.Consumer):
                 continue
             if schema.owner is not None and schema.owner.is_doubted(tp.partition):
                 first = getattr(records[0], "first_offset", records[0].offset)  # of what stands for many
+                doubted.add(tp)
                 await self.seek(tp, first if position is None else position)
             else:
                 yield Chunk(tp, records, generation, position)

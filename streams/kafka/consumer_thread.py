@@ -34,8 +34,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     _beat_at: float | None = None  # when its event loop turned last; None: it has not begun
     _membership: GroupMembership | None = None  # None: it has not begun
-    _fetch_is_over = False  # nobody waits any more for the fetch under way
-    _records_come: asyncio.Future[None] | None = None  # what the fetch under way waits for
+    _fetch: _Fetch | None = None  # the one under way
 
     @property
     def group_fault(self) -> str | None:
@@ -123,17 +122,16 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         as many turns of two event loops for each fetch, as often as actions come.
         """
         consumer = self._ensure_consumer()
-        self._fetch_is_over = False
         loop = asyncio.get_running_loop()
         fetched: asyncio.Future[Any] = loop.create_future()
+        fetch = self._fetch = _Fetch(cast(Any, consumer), active_partitions, timeout)
 
-        def hand_back(fetch: asyncio.Task[Any]) -> None:
+        def hand_back(fetching: asyncio.Task[Any]) -> None:
             with suppress(RuntimeError):  # the app's loop is closed
-                loop.call_soon_threadsafe(_pass_on, fetch, fetched)
+                loop.call_soon_threadsafe(_pass_on, fetching, fetched)
 
         def begin() -> None:
-            fetch = self._fetch_records(consumer, active_partitions, timeout, consumer._max_poll_records)
-            asyncio.ensure_future(fetch).add_done_callback(hand_back)
+            asyncio.ensure_future(fetch.run()).add_done_callback(hand_back)
 
         self.thread_loop.call_soon_threadsafe(begin)
         try:
@@ -144,45 +142,9 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     def end_fetch(self) -> None:
         """Let the fetch under way end now, with nothing. Called in the app's event loop; never waits."""
-        self._fetch_is_over = True
-        with suppress(RuntimeError):  # the thread's loop is closed
-            self.thread_loop.call_soon_threadsafe(self._end_fetch)
-
-    def _end_fetch(self) -> None:
-        self._fetch_is_over = True
-        if self._records_come is not None and not self._records_come.done():
-            self._records_come.set_result(None)
-
-    async def _fetch_records(
-        self,
-        consumer: aiokafka.AIOKafkaConsumer,
-        active_partitions: set[TP],
-        timeout: float | None = None,
-        max_records: int | None = None,
-    ) -> Any:
-        fetcher = cast(Any, consumer)._fetcher
-        if consumer._closed or fetcher._closed:
-            raise ConsumerStoppedError
-        counted = fetcher._subscriptions.fetch_context()
-        counted.__enter__()
-        ends = self.thread_loop.call_later(timeout or 0.0, self._end_fetch)
-        try:
-            # While a rebalance is under way, aiokafka would wait for its end, whatever the timeout. A
-            # rebalance waits for our fetch (see `on_partitions_revoked`): the two would wait for each other.
-            while not (self._fetch_is_over or fetcher._closed):
-                if not fetcher._subscriptions.reassignment_in_progress:
-                    records = await fetcher.fetched_records(active_partitions, 0, max_records)
-                    if records:
-                        return records
-                self._records_come = fetcher._create_fetch_waiter()
-                await self._records_come
-            return {}
-        finally:
-            self._records_come = None
-            ends.cancel()
-            # Not by `with`: aiokafka does not count the end of a fetch that fails, and would believe for ever
-            # that one is under way: max.poll.interval.ms would hold no more.
-            counted.__exit__(None, None, None)
+        if self._fetch is not None:
+            with suppress(RuntimeError):  # the thread's loop is closed
+                self.thread_loop.call_soon_threadsafe(self._fetch.end)
 
     def _coordination_ended(self, coordination: asyncio.Task[None]) -> None:
         if not coordination.cancelled() and (exc := coordination.exception()) is not None:
@@ -213,6 +175,57 @@ def _commit_when_allowed(consumer: Any) -> None:
             raise CommitFailedError("as if the group had already rebalanced") from exc
 
     consumer.commit = commit_or_not
+
+
+class _Fetch:
+    """One fetch. But for its making, all is called in the event loop of the consumer's thread."""
+
+    def __init__(self, consumer: Any, partitions: set[TP], timeout: float) -> None:
+        """Prepare to take what an aiokafka `consumer` has of `partitions`, within `timeout` seconds."""
+        self._consumer = consumer
+        self._partitions = partitions
+        self._timeout = timeout
+        self._is_over = False  # nobody waits for it any more
+        self._records_come: asyncio.Future[None] | None = None
+
+    def end(self) -> None:
+        """Let it end, with nothing."""
+        self._is_over = True
+        if self._records_come is not None and not self._records_come.done():
+            self._records_come.set_result(None)
+
+    async def run(self) -> Any:
+        """Return records by partition.
+
+        Raises:
+            ConsumerStoppedError: the consumer is closed.
+            KafkaError: what keeps aiokafka from fetching.
+        """
+        consumer, fetcher = self._consumer, self._consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        subscriptions = fetcher._subscriptions
+        counted = subscriptions.fetch_context()
+        counted.__enter__()
+        ends = asyncio.get_running_loop().call_later(self._timeout, self.end)
+        try:
+            # While a rebalance is under way, aiokafka would wait for its end, whatever the timeout. A
+            # rebalance waits for our fetch (see `on_partitions_revoked`): the two would wait for each other.
+            while not (self._is_over or fetcher._closed):
+                if not (
+                    subscriptions.reassignment_in_progress or self._partitions.isdisjoint(fetcher._records)
+                ):
+                    most = consumer._max_poll_records
+                    if records := await fetcher.fetched_records(self._partitions, 0, most):
+                        return records
+                self._records_come = fetcher._create_fetch_waiter()
+                await self._records_come
+            return {}
+        finally:
+            ends.cancel()
+            # Not by `with`: aiokafka does not count the end of a fetch that fails, and would believe for ever
+            # that one is under way: max.poll.interval.ms would hold no more.
+            counted.__exit__(None, None, None)
 
 
 def _pass_on(fetch: asyncio.Task[Any], fetched: asyncio.Future[Any]) -> None:

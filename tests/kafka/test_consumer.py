@@ -211,10 +211,26 @@ async def test_what_was_fetched_of_a_doubted_partition_is_fetched_again(bench: B
     bench.owner.interrupted(0)
     await bench.deliver(*records(OWNED, 0, 5, 6, 7, 8), *records(OWNED, 1, 1))
     assert bench.offsets() == [(0, [3, 4]), (1, [1])]
-    assert set(sought) == {(TP(OWNED, 0), 5)}
+    assert sought == [(TP(OWNED, 0), 5)]
     bench.owner.told.clear()
     await bench.deliver(*records(OWNED, 0, 5, 6))
     assert bench.offsets()[2:] == [(0, [5, 6])]
+
+
+async def test_a_partition_that_is_trusted_again_meanwhile_is_not_gone_on_with_in_its_midst(
+    bench: Bench,
+) -> None:
+    """What follows what is read again in the same fetch would pass over it."""
+
+    async def seek(_: TP, __: int) -> None:
+        bench.owner.told.clear()
+
+    bench.consumer._seek = seek  # type: ignore[method-assign]  # nobody is connected
+    bench.owner.interrupted(0)
+    await bench.deliver(*records(OWNED, 0, 5, 6, 7, 8))
+    assert (bench.delivered, bench.owner.is_doubted(0)) == ([], False)
+    await bench.deliver(*records(OWNED, 0, 5, 6, 7, 8))
+    assert bench.offsets() == [(0, [5, 6, 7]), (0, [8])]
 
 
 # -- what is fetched -------------------------------------------------------------------------------------
@@ -323,13 +339,20 @@ async def test_a_partition_whose_queue_has_room_again_is_fetched_at_once(bench: 
     """The fetch under way is of the others: it ends, and the next one has it."""
     place = TP(STOCK, 0)
     bench.consumer._set_active_tps({place})
+    ended = 0
+
+    def end_fetch() -> None:
+        nonlocal ended
+        ended += 1
+
+    bench.consumer._thread.end_fetch = end_fetch  # type: ignore[method-assign]  # nobody is connected
     bench.consumer.on_buffer_drop(place)  # it was not full
-    assert not bench.consumer._thread._fetch_is_over
+    assert ended == 0
     bench.consumer.on_buffer_full(place)
     assert bench.consumer._open_partitions() == set()
     bench.consumer.on_buffer_drop(place)
     assert bench.consumer._open_partitions() == {place}
-    assert bench.consumer._thread._fetch_is_over
+    assert ended == 1
 
 
 async def test_a_flow_that_is_resumed_and_stopped_at_once_holds_up_no_rebalance(bench: Bench) -> None:
