@@ -170,10 +170,12 @@ class KafkaTransactions:
             self._cuts = ()
             raise
         except TimeoutError as exc:
+            self.go_alone()
             # The client library asks for a topic that is not there until the time is over.
             await self._look()
             raise self._limits.missing() or self._named(exc) from None
         except Exception as exc:
+            self.go_alone()
             raise self._named(exc) from None
 
     @property
@@ -183,7 +185,7 @@ class KafkaTransactions:
         return self._membership if may_share else None
 
     def go_alone(self) -> None:
-        """Commit alone for a while: what has failed together may fail again."""
+        """Commit alone for a while: what has failed may fail again, and shall not concern others."""
         self._alone = max(self._alone, _ALONE)
 
     async def commit_together(self, parts: Sequence[Part]) -> None:
