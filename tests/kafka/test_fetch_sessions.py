@@ -754,6 +754,12 @@ class Reader:
                 await self._producer.send(place.topic, b"%d" % number, partition=place.partition)
         await self._producer.flush()
 
+    async def begin(self, places: list[TopicPartition], count: int = 1) -> None:
+        """Write so many numbers to each of these partitions, have them assigned, and read all."""
+        await self.write(places, count)
+        self.consumer.assign(places)
+        await self.all_of(places)
+
     async def take(self) -> None:
         for place, records in (await self.consumer.getmany(timeout_ms=20)).items():
             self.read.setdefault(place, []).extend(int(record.value) for record in records)
@@ -798,9 +804,7 @@ async def test_a_request_names_what_has_changed_and_all_arrives(
     topics = [unique_name("many"), unique_name("more")]
     places = [TopicPartition(topic, number) for topic in topics for number in range(20)]
     async with reading(kafka, *topics, partitions=20) as reader:
-        await reader.write(places, 3)
-        reader.consumer.assign(places)
-        await reader.all_of(places)
+        await reader.begin(places, 3)
         assert wire.requests[0][:2] == (0, FIRST)
         assert {place for _, _, named, _ in wire.requests for place in named} == set(places)
         await reader.until(wire.idle)
@@ -832,9 +836,7 @@ async def test_after_a_seek_it_is_read_from_there(
     topic = unique_name("sought")
     back, other = places = [TopicPartition(topic, number) for number in range(2)]
     async with reading(kafka, topic, partitions=2) as reader:
-        await reader.write(places, 5)
-        reader.consumer.assign(places)
-        await reader.all_of(places)
+        await reader.begin(places, 5)
         await reader.until(wire.idle)  # from now on, a fetch that finds nothing is under way
         for begin in (0, 3):
             reader.read[back] = []
@@ -854,9 +856,7 @@ async def test_a_paused_partition_is_forgotten_until_it_goes_on(
     topic = unique_name("paused")
     paused, other = places = [TopicPartition(topic, number) for number in range(2)]
     async with reading(kafka, topic, partitions=2) as reader:
-        await reader.write(places)
-        reader.consumer.assign(places)
-        await reader.all_of(places)
+        await reader.begin(places)
         await reader.until(wire.idle)
         reader.consumer.pause(paused)
         await reader.until(lambda: any(paused in forgotten for *_, forgotten in wire.requests))
@@ -916,9 +916,7 @@ async def test_a_session_that_the_broker_does_not_have_begins_again(
     topic = unique_name("evicted")
     places = [TopicPartition(topic, number) for number in range(5)]
     async with reading(kafka, topic, partitions=5) as reader:
-        await reader.write(places, 2)
-        reader.consumer.assign(places)
-        await reader.all_of(places)
+        await reader.begin(places, 2)
         await reader.until(wire.idle)
         wire.falsify = falsify
         await reader.write(places)
@@ -951,9 +949,7 @@ async def test_an_older_broker_is_asked_for_everything(
             return connection
 
         client._get_conn = connect_to_older
-        await reader.write(places, 2)
-        reader.consumer.assign(places)
-        await reader.all_of(places)
+        await reader.begin(places, 2)
         reader.read[places[0]] = []
         reader.consumer.seek(places[0], 1)
         await reader.write(places)
