@@ -183,8 +183,10 @@ def _mixed(scale: Scale) -> list[Case]:
 
 
 def _live(scale: Scale) -> list[Case]:
-    once = () if scale is QUICK else ("bare", "quix-100ms")
-    return [Case("", Workload(LIVE_MOST), ("ours", "kafka-streams-splice", *once), once=once, sustained=True)]
+    # The bare loop is in each round: one round of it alone would make a goal's verdict as noisy as that round.
+    peers = ("kafka-streams-splice",) if scale is QUICK else ("kafka-streams-splice", "bare", "quix-100ms")
+    once = ("quix-100ms",)
+    return [Case("", Workload(LIVE_MOST), ("ours", *peers), once=once, sustained=True)]
 
 
 def _hanging(_: Scale) -> list[Case]:
@@ -251,7 +253,7 @@ _ALL = [
     Scenario("known", "Every status known: a backlog is drained", "backlog", _known, 5, 7.4, 3, 1.5),
     Scenario("missing", "Every status missing, lookup answers in 5 ms", "backlog", _missing, 5, 3.3, 2, 0.4),
     Scenario("dead", "Lookup dead", "backlog", _dead, 5, 2.1, 2, 0.5),
-    Scenario("latency", _DELAY, "live", _live, 5, 5.2, 1, 0.7),
+    Scenario("latency", _DELAY, "live", _live, 5, 6.4, 1, 0.7),
     Scenario("partitions", "Partitions in one worker", "backlog", _partitions, 5, 2.4, 2, 0.4),
     Scenario("table", "Many statuses: memory and starts", "table", _table, 1, 1.0, 1, 0.3),
     Scenario("hanging", "Lookups hang", "hanging", _hanging, 5, 2.5),
