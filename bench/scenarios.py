@@ -183,7 +183,7 @@ def _mixed(scale: Scale) -> list[Case]:
 
 
 def _live(scale: Scale) -> list[Case]:
-    # The bare loop is in each round: one round of it alone would make a goal's verdict as noisy as that round.
+    # The bare loop is in each round: a verdict that rests on one round of it is as noisy as that round.
     peers = ("kafka-streams-splice",) if scale is QUICK else ("kafka-streams-splice", "bare", "quix-100ms")
     once = ("quix-100ms",)
     return [Case("", Workload(LIVE_MOST), ("ours", *peers), once=once, sustained=True)]
