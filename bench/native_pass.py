@@ -108,11 +108,9 @@ def natively(rows: dict[bytes, bool]) -> Callable[[int, bytes], int]:
             batch,
             next_offset=first,
             aborted=(),
-            decided_at=now,
-            timestamp_ms=int(now * 1000),
             inflate=lambda begin, end: inflated_records(memoryview(answer)[begin:end]),
-            most_emails=1 << 31,
         )
+        run.judge_at(now, int(now * 1000), 1 << 31)
         emails = 0
         while True:
             stop = run.go_on()

@@ -18,8 +18,9 @@ class EmailBatch:
     def __init__(self, library: Any, room: int) -> None:
         """Begin without emails; there is memory for `room` bytes."""
         self._library = library
-        self._bytes = bytearray(room)
-        self._first = (ctypes.c_char * room).from_buffer(self._bytes)
+        self._bytes = bytearray(max(room, 1))
+        # Of the first byte alone: an array of `room` bytes would be a type of its own, made for each size.
+        self._first = ctypes.c_char.from_buffer(self._bytes)
         self.state = Batch(ctypes.addressof(self._first), room)
 
     @property

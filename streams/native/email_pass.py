@@ -40,6 +40,10 @@ class Stop(IntEnum):
     NO_ROOM = 4  # the batch is full: it is taken away, and the pass goes on
 
 
+#: By number: a look-up of one step, where to call the class would be several.
+_STOPS = {int(each): each for each in Stop}
+
+
 class Why(IntEnum):
     """Why a record is not usual, as email_pass.h has it."""
 
@@ -131,13 +135,10 @@ class NativePass:
         *,
         next_offset: int,
         aborted: Iterable[tuple[int, int]],
-        decided_at: float,
-        timestamp_ms: int,
         inflate: Callable[[int, int], bytes | memoryview],
-        most_emails: int,
         most_records: int = _SPANS,
     ) -> None:
-        """Begin a pass.
+        """Begin a pass; `judge_at` comes before its first step.
 
         Args:
             partition: that `fetched` is of.
@@ -145,11 +146,8 @@ class NativePass:
             batch: where emails go.
             next_offset: records below it are passed over.
             aborted: producer id and first offset of each aborted transaction, as the broker lists them.
-            decided_at: seconds since the epoch.
-            timestamp_ms: of the emails' records, milliseconds since the epoch.
             inflate: returns the records of the compressed batch between two bytes of `fetched`, or raises
                 any exception.
-            most_emails: that `batch` may have.
             most_records: that `fetched` has, as far as is known; with more, the pass may stop earlier.
         """
         self.batch = batch
@@ -161,23 +159,17 @@ class NativePass:
         span_slots = min(_SPANS, 1 << most_records.bit_length())
         self._tallies, self._spans = (Tally * tally_slots)(), (Span * span_slots)()
         self._records = b""  # of an inflated batch
-        moment = partition.writer.moment(decided_at)
         self._state = Pass(
             partition=ctypes.pointer(partition.state),
             fetched=fetched,
             fetched_length=len(fetched),
             aborted=self._aborted,
             aborted_count=len(transactions),
-            moment=moment,
-            moment_length=len(moment),
-            now_ms=int(decided_at * 1000),
-            timestamp_ms=timestamp_ms,
             batch=ctypes.pointer(batch.state),
             tallies=self._tallies,
             tally_slots=tally_slots,
             spans=self._spans,
             span_slots=span_slots,
-            most_emails=most_emails,
             next_offset=next_offset,
         )
 
@@ -193,7 +185,13 @@ class NativePass:
         return state.other_stage + state.no_consent, state.tombstones
 
     def judge_at(self, decided_at: float, timestamp_ms: int, most_emails: int) -> None:
-        """Set anew for what follows what the pass began with."""
+        """Set what holds for the steps that follow.
+
+        Args:
+            decided_at: seconds since the epoch.
+            timestamp_ms: of the emails' records, milliseconds since the epoch.
+            most_emails: that the batch may have.
+        """
         state = self._state
         state.moment = moment = self._partition.writer.moment(decided_at)
         state.moment_length = len(moment)
@@ -204,7 +202,7 @@ class NativePass:
         """Go on from where the pass is, and return why it stopped."""
         run, state = self._partition.library.cs_run, self._state
         state.secret = self._partition.secret()
-        while (stop := run(state)) == Stop.COMPRESSED:
+        while (stop := _STOPS[run(state)]) is Stop.COMPRESSED:
             begin = state.at
             try:
                 self._records = bytes(self._inflate(begin, begin + state.header.bytes))
@@ -212,7 +210,7 @@ class NativePass:
                 return Stop.BATCH
             state.records = ctypes.cast(ctypes.c_char_p(self._records), ctypes.c_void_p)
             state.records_length = len(self._records)
-        return Stop(stop)
+        return stop
 
     def put_into(self, batch: EmailBatch) -> None:
         """Let further emails go into another batch."""

@@ -112,10 +112,7 @@ class NativePasses:
             self._partition.no_batch,  # each step brings its own
             next_offset=next_offset,
             aborted=fetched.aborted,
-            decided_at=now,
-            timestamp_ms=int(now * 1000),
             inflate=lambda begin, _: fetched.inflated[begin],
-            most_emails=0,
             most_records=fetched.count,
         )
         return _Pass(self, fetched, native)

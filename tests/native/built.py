@@ -122,7 +122,7 @@ def native_pass(
 ) -> NativePass:
     """Return a pass over `log` that has not begun."""
     made = of_library or library()
-    return NativePass(
+    begun = NativePass(
         NativePartition(
             made,
             writer or EmailWriter(TOPIC, PARTITION),
@@ -135,9 +135,8 @@ def native_pass(
         batch or EmailBatch(made, BATCH_ROOM),
         next_offset=next_offset,
         aborted=aborted,
-        decided_at=NOW,
-        timestamp_ms=NOW_MS,
         inflate=lambda begin, end: inflated_records(memoryview(log)[begin:end]),
-        most_emails=most_emails,
         most_records=most_records,
     )
+    begun.judge_at(NOW, NOW_MS, most_emails)
+    return begun
