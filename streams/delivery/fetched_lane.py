@@ -105,6 +105,9 @@ class FetchedLane(Lane):
             left -= done
         return True
 
+    def _room(self) -> int:
+        return min(super()._room(), self._limits.ready - len(self._ready) - self._ready_more)
+
     def _begin_next(self, most: int) -> int | None:
         """Do one step with what follows the inbox, of at most so many emails where a pass does it.
 
@@ -120,14 +123,10 @@ class FetchedLane(Lane):
         if self._processor.halted is not None:
             self._moved_at = self._clock()  # when a person lets it go on, it has not been stuck
             return None
-        limits, tracker = self._limits, self._tracker
-        room = min(
-            limits.ready - len(self._ready) - self._ready_more,
-            limits.uncommitted - self.uncommitted,
-        )
+        tracker, room = self._tracker, self._room()
         if (
             room <= 0
-            or self._held_bytes >= limits.uncommitted_bytes
+            or self._held_bytes >= self._limits.uncommitted_bytes
             or tracker.awaiting_lookup > MAX_AWAITING
             or not tracker.spans(first.offset)
         ):

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds for a transaction of several partitions: one that cannot be written must not delay the others much.
 _TOGETHER_WITHIN = 2.0
-#: Commits that follow alone after a shared one that failed.
+#: Commits that a partition makes alone after a failure, of its own or of a shared transaction.
 _ALONE = 100
 #: Of a partition that never shares a transaction.
 ALWAYS = sys.maxsize
@@ -124,6 +124,7 @@ class KafkaTransactions:
         try:
             async with asyncio.timeout(self._timeout):
                 driver = await self._renew()
+                self._membership = None  # the cluster may speak another protocol now
                 if self._member is not None and driver.takes_membership:
                     self._membership = self._member()
                     if self._membership is None:
@@ -215,6 +216,8 @@ class KafkaTransactions:
                 await driver.commit()
                 if batches:
                     self._clock.taken(correction)
+        except TimeoutError:  # alone, each has more time, and finds out how large its own may be
+            raise NotTogether from None
         except Exception as exc:
             raise self._named(exc) from None
 

@@ -97,7 +97,7 @@ class Lane:
         self._closing_begins = asyncio.Event()  # set from CLOSING on
         self._wake = asyncio.Event()  # the committer has something to do
         self._answered = asyncio.Event()  # a lookup ended
-        self._wakes_at = sys.maxsize  # with more lookups pending, answers gather
+        self._wakes_at = sys.maxsize  # while more lookups are under way, no answer wakes the committer
         self._bug: Exception | None = None  # what the committer reports, and ends with
         self._task: asyncio.Task[None] | None = None
         self._moved_at = clock()
@@ -184,7 +184,7 @@ class Lane:
     async def close(self, grace: float = 0.0) -> None:
         """Take nothing more, wait up to `grace` seconds for lookups, commit what is ready, disconnect.
 
-        The rest is the successor's. Waits at most `grace`, `close_within` and the time to disconnect.
+        The rest is the successor's. Waits at most `grace`, `close_within`, a second, and until disconnected.
         """
         self._state = LaneState.DRAINING
         self._release(Release.HANDED_OVER, len(self._inbox))
@@ -235,9 +235,8 @@ class Lane:
 
     def _advance(self) -> bool:
         """Process one slice of the inbox, as far as there is room; True when more can be processed."""
-        inbox, tracker, ready, limits = self._inbox, self._tracker, self._ready, self._limits
+        inbox, tracker, ready, room = self._inbox, self._tracker, self._ready, self._room()
         process, self._wakes_at = self._processor.process, sys.maxsize
-        room = min(limits.ready, limits.uncommitted - tracker.awaiting_lookup - len(self._writing))
         for _ in range(min(len(inbox), self.SLICE)):
             record = inbox[0]
             offset = record.offset
@@ -251,8 +250,8 @@ class Lane:
                 tracker.position = max(tracker.position, offset + 1)
                 continue
             if (
-                len(ready) >= room
-                or self._held_bytes >= limits.uncommitted_bytes
+                room <= 0
+                or self._held_bytes >= self._limits.uncommitted_bytes
                 or tracker.awaiting_lookup > MAX_AWAITING  # at this limit, known records still go through
                 or not tracker.spans(offset)
             ):
@@ -267,15 +266,19 @@ class Lane:
                 self._wakes_at = sys.maxsize if result is None else tracker.awaiting_lookup // 2
                 return False
             inbox.popleft()
+            room -= 1
             self._held_bytes += len(record.value or b"")
             if isinstance(result, Result):
                 tracker.position = offset + 1
                 ready.append(_new(Processed, (record, result)))
             else:
-                room -= 1
                 tracker.take(offset, record.timestamp)
                 result.answer.add_done_callback(partial(self._settle, record, result.conclude))
         return bool(inbox)
+
+    def _room(self) -> int:
+        limits = self._limits
+        return min(limits.ready - len(self._ready), limits.uncommitted - self.uncommitted)
 
     def _settle(
         self, record: Record, conclude: Callable[[asyncio.Future[Any]], Result], answer: asyncio.Future[Any]
@@ -325,8 +328,7 @@ class Lane:
     async def _commit(self) -> bool:
         """Write what is ready and how far the partition got, in one transaction.
 
-        Returns:
-            False when the lane closes after a failure: another one would claim what this one did not write.
+        False: the lane closes after a failure; another one would claim what this one did not write.
         """
         if not self._ready and self._tracker.commit_point()[0] == self._committed:
             return True
@@ -427,11 +429,7 @@ class Lane:
         try:
             return offset, decode(offset, position.metadata)
         except UnreadableMetadata as exc:
-            log.error(
-                "partition %d: commit metadata refused (%s)",
-                self.partition,
-                exc,
-                extra={"event": "commit_metadata_refused", "partition": self.partition},
-            )
+            about = {"event": "commit_metadata_refused", "partition": self.partition}
+            log.error("partition %d: commit metadata refused (%s)", self.partition, exc, extra=about)
             self._observer.metadata_refused(self.partition)
             return offset, []

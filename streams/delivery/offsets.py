@@ -63,7 +63,7 @@ class Offsets:
         return self._admin
 
     async def committed(self, topic_partition: TopicPartition) -> Position:
-        """Return what the group has committed for `place`."""
+        """Return what the group has committed for a partition."""
         return (await self.all_committed([topic_partition]))[topic_partition]
 
     async def decided(self, topic_partition: TopicPartition) -> Position:
@@ -100,7 +100,7 @@ class Offsets:
     async def all_committed(
         self, topic_partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, Position]:
-        """Return what the group has committed for each of `places`.
+        """Return what the group has committed for each of these partitions.
 
         Raises:
             KafkaError: the cluster cannot say. It never stands for "nothing was committed".
@@ -119,7 +119,7 @@ class Offsets:
         return positions
 
     async def extents(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Extent]:
-        """Return where each of `places` begins and ends."""
+        """Return where each of these partitions begins and ends."""
         wanted = list(topic_partitions)
         if self._consumer is None:
             await self.start()

@@ -91,6 +91,7 @@ class SharedCommit:
         self._missing = set(seats)  # neither has its part nor has left
         self._parts: list[Part] = []
         self._waiting: list[asyncio.Future[_End]] = []  # of the lanes with a part, but the one that commits
+        self._fenced_by = ""  # the failure's class
         for seat in seats:
             seat.taken.set_result(self)
 
@@ -116,7 +117,7 @@ class SharedCommit:
         if end is _End.NOT_BEGUN:
             await seat.transactions.commit(records, offset, metadata)
         elif end is _End.FENCED:
-            raise Fenced("ProducerFenced")
+            raise Fenced(self._fenced_by)
         elif end is _End.UNKNOWN:
             raise NotTogether
 
@@ -141,8 +142,8 @@ class SharedCommit:
                 end = _End.COMMITTED
         except NotBegun:
             end = _End.NOT_BEGUN
-        except Fenced:
-            end = _End.FENCED
+        except Fenced as exc:
+            end, self._fenced_by = _End.FENCED, exc.kind
             raise
         finally:  # also where this lane is closed
             for each in self._waiting:

@@ -172,14 +172,14 @@ class SharedPort(TransactionPort, Protocol):
         ...
 
     async def commit_together(self, parts: Sequence[Part]) -> None:
-        """Write and commit these `parts`, the first of which is its own, all or nothing.
+        """Write and commit these `parts`, one of which is its own, all or nothing.
 
         It commits only while no part is withdrawn. After an error each partition opens its transactions
         again, and finds there how it ended.
 
         Raises:
             NotBegun: they cannot be committed together, and nothing was sent.
-            NotTogether: one of them was refused, or withdrawn.
+            NotTogether: one of them was refused, or withdrawn, or they took too long.
             Fenced, TransactionFailed, Denied: as `commit`.
         """
         ...

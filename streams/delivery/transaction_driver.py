@@ -32,6 +32,7 @@ from aiokafka.errors import (
     RequestTimedOutError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
+    UnknownError,
     UnknownTopicOrPartitionError,
     for_code,
 )
@@ -42,6 +43,7 @@ from streams.delivery.transaction import Membership
 from streams.delivery.transaction_protocol import (
     FiveRequests,
     Identity,
+    OffsetsRefused,
     TransactionProtocol,
     by_topic,
     features_request,
@@ -173,12 +175,11 @@ class TransactionDriver:
         self._open = True
         if request := self._protocol.add_group(self.identity, self._group):
             await self._ask_transaction_coordinator(request, _code)
-        await self._ask(
-            CoordinationType.GROUP,
-            self._group,
-            self._protocol.commit_offsets(self.identity, self._group, offsets, member),
-            self._protocol.offset_codes,
-        )
+        codes = self._protocol.offset_codes
+        request = self._protocol.commit_offsets(self.identity, self._group, offsets, member)
+        answer = await self._ask(CoordinationType.GROUP, self._group, request, codes)
+        if len(codes(answer)) != len(offsets):  # to commit without one would write its emails again
+            raise UnknownError
 
     async def commit(self) -> None:
         """Commit the transaction: what was written, and the offsets.
@@ -264,6 +265,7 @@ class TransactionDriver:
             return [(place, lost) for place in places]
         self._unanswered -= 1
         found: list[tuple[TopicPartition, Any]] = []
+        unsaid = set(places)
         for topic, partitions, *_ in answer.topics:
             for partition, code, *_ in partitions:
                 answered = for_code(code)
@@ -271,8 +273,9 @@ class TransactionDriver:
                     self._client.force_metadata_update()
                 written = answered in (NoError, DuplicateSequenceNumber)
                 error = None if written else self._named(answered, {topic})
-                found.append((TopicPartition(topic, partition), error))
-        return found
+                found.append((place := TopicPartition(topic, partition), error))
+                unsaid.discard(place)
+        return [*found, *((place, RequestTimedOutError()) for place in unsaid)]
 
     async def _ask_transaction_coordinator(self, request: Any, codes: Callable[[Any], Iterable[int]]) -> Any:
         return await self._ask(CoordinationType.TRANSACTION, self.identity.transactional_id, request, codes)
@@ -303,7 +306,10 @@ class TransactionDriver:
                 return answer
             if lasting := errors.difference(_PASSES):
                 first = min(lasting, key=lambda each: str(each.__name__))
-                raise self._named(first, _topics_with(first, answer))
+                topics = _topics_with(first, answer)
+                if first is TopicAuthorizationFailedError and coordinator == CoordinationType.GROUP:
+                    first = OffsetsRefused
+                raise self._named(first, topics)
             if ConcurrentTransactions in errors:
                 await asyncio.sleep(markers)
                 markers = min(2 * markers, _MARKERS_AT_MOST)
@@ -313,22 +319,23 @@ class TransactionDriver:
             await asyncio.sleep(_AGAIN_AFTER)
 
     def _named(self, error: Any, topics: set[str]) -> Any:
-        """Return an error that does not pass, with what it is about: an id, a group, or these topics."""
+        """Return an error of this class, with what it is about: an id, a group, or these topics."""
         if error is InvalidProducerEpoch:
             return ProducerFenced()
         if error is TransactionalIdAuthorizationFailed:
             return error(self.identity.transactional_id)
         if error is GroupAuthorizationFailedError:
             return error(self._group)
-        if error is TopicAuthorizationFailedError:
+        if issubclass(error, TopicAuthorizationFailedError):
             return error(topics)
         return error()
 
 
 def _topics_with(error: Any, answer: Any) -> set[str]:
     """Return the topics of which a coordinator's answer has this error; none where it speaks of no topic."""
-    by_topic = getattr(answer, "errors", ())
-    return {topic for topic, partitions in by_topic for _, code in partitions if for_code(code) is error}
+    by_topic: Any = answer.errors if hasattr(answer, "errors") else getattr(answer, "topics", ())
+    found = ((topic, code) for topic, partitions, *_ in by_topic for _, code, *_ in partitions)
+    return {topic for topic, code in found if for_code(code) is error}
 
 
 def _code(answer: Any) -> Iterable[int]:

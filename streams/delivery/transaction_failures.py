@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -14,14 +16,14 @@ from aiokafka.errors import (
 )
 
 from streams.delivery.transaction import Denied, Fenced, TopicFault, TransactionFailed
-from streams.delivery.transaction_protocol import FencedInstanceIdError
+from streams.delivery.transaction_protocol import FencedInstanceIdError, OffsetsRefused
 
 #: The worker is no longer the member to which the group gave the partition.
 _MOVED = (IllegalGenerationError, UnknownMemberIdError, RebalanceInProgressError, FencedInstanceIdError)
 _DENIED = (ClusterAuthorizationFailedError, TransactionalIdAuthorizationFailed)
 
 #: Errors of programming. The client library makes them too, in states that pass.
-_BUGS = (AttributeError, LookupError, NameError, TypeError)
+_BUGS = (AssertionError, AttributeError, LookupError, NameError, TypeError, struct.error)
 
 
 def named(exc: Exception, transactional_id: str, group: str, throttled: float) -> Exception:
@@ -43,7 +45,9 @@ def named(exc: Exception, transactional_id: str, group: str, throttled: float) -
     if isinstance(exc, (ProducerFenced, *_MOVED)):
         return Fenced(kind)
     if isinstance(exc, TopicAuthorizationFailedError):
-        return TopicFault(kind, f"the cluster does not let this worker write to {_topics_in(exc)} ({kind})")
+        verb = "read" if isinstance(exc, OffsetsRefused) else "write to"
+        kind = TopicAuthorizationFailedError.__name__
+        return TopicFault(kind, f"the cluster does not let this worker {verb} {_topics_in(exc)} ({kind})")
     if isinstance(exc, GroupAuthorizationFailedError):  # given back, it is as before
         return TransactionFailed(
             kind, f"the cluster does not allow this worker Read on group {group} ({kind})"

@@ -15,7 +15,12 @@ from io import BytesIO
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.errors import BrokerResponseError, ProducerFenced, kafka_errors
+from aiokafka.errors import (
+    BrokerResponseError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+    kafka_errors,
+)
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import (
     AddOffsetsToTxnRequest,
@@ -58,6 +63,10 @@ class FencedInstanceIdError(BrokerResponseError):  # type: ignore[misc]  # aioka
     errno = 82
     message = "FENCED_INSTANCE_ID"
     description = "The broker rejected this static consumer since another one has registered its instance id."
+
+
+class OffsetsRefused(TopicAuthorizationFailedError):  # type: ignore[misc]  # aiokafka ships no types
+    """Offsets of a topic may be committed only by who may read it."""
 
 
 class UnstableOffsetCommitError(BrokerResponseError):  # type: ignore[misc]  # aiokafka ships no types
@@ -114,7 +123,7 @@ class FiveRequests:
         return TxnOffsetCommitRequest(who.transactional_id, group, who.producer_id, who.epoch, topics)
 
     def offset_codes(self, answer: Any) -> list[int]:
-        """Return the error codes in the answer to `commit_offset`."""
+        """Return the error codes in the answer to `commit_offsets`, one for each partition."""
         return [code for _, partitions in answer.errors for _, code in partitions]
 
     def commit(self, who: Identity) -> Any:
@@ -166,7 +175,7 @@ class ThreeRequests:
         )
 
     def offset_codes(self, answer: Any) -> list[int]:
-        """Return the error codes in the answer to `commit_offset`."""
+        """Return the error codes in the answer to `commit_offsets`, one for each partition."""
         return [code for _, partitions, _ in answer.topics for _, code, _ in partitions]
 
     def commit(self, who: Identity) -> Any:

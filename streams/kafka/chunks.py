@@ -28,7 +28,7 @@ class Chunk:
     def __init__(
         self, topic_partition: TP, records: Sequence[Any], generation: int, since: int | None = None
     ) -> None:
-        """Wrap `records` of `place`, at least one: see :mod:`streams.kafka.fetching`.
+        """Wrap `records` of a partition, at least one: see :mod:`streams.kafka.fetching`.
 
         `since` is the offset up to which the partition had been handed over before; between it and the first
         record the log has nothing to read. None where that is not known: the first one after a rebalance.

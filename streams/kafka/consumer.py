@@ -23,9 +23,10 @@ from streams.kafka.delivered_chunks import DeliveredChunks
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a fetch may wait for records. It ends at once when the flow stops or a partition is resumed; a
-#: partition that its owner holds back waits for its end, and a recovery for the end of two.
-_WAIT, _WAIT_WHILE_RESTORING, _WAIT_WHILE_HELD = 1.0, 0.2, 0.02
+#: Seconds that a fetch may wait for records; it ends at once when the flow stops or a partition is resumed.
+_WAIT = 1.0
+_WAIT_WHILE_RESTORING = 0.2  # a recovery begins and ends after the fetch that is under way
+_WAIT_WHILE_HELD = 0.02  # the owner of a partition takes nothing now: it is soon asked again
 #: Seconds that a rebalance waits for a fetch in the worst case.
 _FETCH_ENDS_WITHIN = 2.0
 #: Chunks of a topic without an owner that its agent may have before it. Faust drops a topic's `maxsize`: the
@@ -161,7 +162,9 @@ class ChunkConsumer(driver.Consumer):
                 self.diag.set_flag(CONSUMER_FETCHING)
                 # Resumed and stopped before this task had its turn: no fetch, or a rebalance waits for it.
                 while not (self.flow_active or self.should_stop or fetcher.should_stop):
-                    await self.wait(cast(Any, self.can_resume_flow))
+                    await self.wait(cast(Any, self.can_resume_flow))  # mode types its own Event only
+                if not self.flow_active:
+                    continue
                 if self._read_from:
                     await self._go_where_told()
                     continue  # the flow may have stopped meanwhile
@@ -193,8 +196,6 @@ class ChunkConsumer(driver.Consumer):
             self.diag.unset_flag(CONSUMER_FETCHING)
 
     async def _next_records(self) -> tuple[Any, set[TP]]:
-        if not self.flow_active:
-            await self.wait(cast(Any, self.can_resume_flow))  # mode types its own Event only
         partitions = self._open_partitions()
         if not partitions:
             await self.sleep(_WAIT_WHILE_HELD)  # stock sleeps a whole second
@@ -203,7 +204,7 @@ class ChunkConsumer(driver.Consumer):
         timeout = _WAIT_WHILE_HELD if held else _WAIT_WHILE_RESTORING if self.app.in_recovery else _WAIT
         return await self._getmany(active_partitions=partitions, timeout=timeout), partitions
 
-    async def _deliver_in_flow(self, records: Any, active: set[TP] | None, generation: int) -> None:
+    async def _deliver_in_flow(self, records: Any, active: set[TP], generation: int) -> None:
         try:
             async with asyncio.timeout(None) as delivery:
                 self._delivery = delivery
@@ -233,11 +234,11 @@ class ChunkConsumer(driver.Consumer):
             super().on_buffer_drop(tp)
             self._thread.end_fetch()
 
-    async def _deliver(self, records: Mapping[Any, Any], active: set[TP] | None, generation: int) -> None:
+    async def _deliver(self, records: Mapping[Any, Any], active: set[TP], generation: int) -> None:
         one_by_one: dict[TP, Any] = {}
         whole: list[Part] = []
         for tp, fetched in records.items():
-            if active is not None and tp not in active and tp not in self._buffered_partitions:
+            if tp not in active and tp not in self._buffered_partitions:
                 continue
             schema = self._schema(tp.topic)
             if schema is None:

@@ -168,7 +168,9 @@ def fetch_in_sessions(fetcher: Any) -> None:
             by_node, backoff = asked
             if backoff == fetcher._fetcher_timeout:  # nothing waits to be taken
                 for node in sessions.keys() - by_node.keys() - fetcher._in_flight:
-                    sessions[node].renew()  # it leads nothing now, and is told so by nobody
+                    # It leads nothing now. Its session would go on with the ends of logs of before, and would
+                    # not tell them again if it led those partitions once more.
+                    sessions[node].renew()
             fetches = [
                 (node, Fetch(fetcher, assignment, each, sessions[node])) for node, each in by_node.items()
             ]

@@ -41,13 +41,12 @@ Gather = Callable[[bytes, list[tuple[int, int]], int], Any]
 #: Milliseconds that a fetch waits at the broker where all partitions are read to their ends: the default of
 #: Kafka's own client.
 IDLE_WAIT_MS = 500
-#: Seconds after which the fetcher looks at all partitions though nothing has happened: for each event it does
-#: so at once, and aiokafka's 0.2 s is a fifth of what an idle worker's thread of the consumer has to do.
+#: Seconds after which the fetcher looks at all partitions although nothing has happened. After each event it
+#: looks at once. aiokafka's 0.2 s would be a fifth of what the consumer's thread of an idle worker has to do.
 LOOK_EVERY = 1.0
 #: Seconds between the end of a fetch and the next one from the same broker, at least.
 PAUSE = 0.018
-#: Records in a request's partitions together, from where it began, that are a backlog: then only the latter
-#: counts.
+#: Records that wait in a request's partitions together, of which the next fetch begins at once.
 BACKLOG = 1_000
 
 

@@ -4,7 +4,7 @@ asyncio's StreamReader is made for programs that read bit by bit: what arrives i
 a task of aiokafka's connection takes from it the length of an answer, and then the answer. For a small answer
 that is a task's turn and a future more; a large one, which a fetch of four partitions has with its 4 MiB, is
 copied three times. Here a frame that has come whole goes to its request in the turn of the event loop that
-has read it, and a large one is read to where it stays.
+has read it, and a large one is received into one buffer, from which aiokafka copies it once.
 """
 
 from __future__ import annotations

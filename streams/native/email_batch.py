@@ -93,13 +93,6 @@ class ProduceBatch:
         """Return how many emails it has."""
         return self.emails.count
 
-    def close(self) -> None:
-        """Do nothing: a lane that gives it away adds nothing more."""
-
-    def closed(self) -> bool:
-        """Return True: the producer waits for nothing more."""
-        return True
-
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         self._producer = producer_id, producer_epoch, base_sequence
 

@@ -55,7 +55,7 @@ typedef struct {
     int64_t timestamp, emails;
 } cs_span;
 
-/* A transaction that was aborted, as the broker lists it: by its first offset, ascending. */
+/* A transaction that was aborted, as the broker lists it. */
 typedef struct {
     int64_t producer_id, first_offset;
     int64_t ended; /* whether the pass has met its end */
@@ -79,7 +79,7 @@ typedef struct {
     cs_span *spans;
     int64_t span_slots;
     int64_t most_emails; /* in `batch` */
-    /* Where the pass is. Python sets at and next_offset, and `records` of a batch that it has inflated. */
+    /* Where the pass is. Python sets next_offset, and `records` of a batch that it has inflated. */
     int64_t at;          /* of the batch in `fetched` */
     int64_t next_offset; /* records below it are passed over */
     int64_t following;   /* the offset behind the last batch in `fetched` that was read */

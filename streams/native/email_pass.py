@@ -26,7 +26,7 @@ from streams.native.status_index import PartitionStatuses, StatusIndex
 _TALLIES, _SPANS = 512, 1_024
 # Their fields; ctypes would make an object for each.
 _TALLY, _SPAN = struct.Struct("3q"), struct.Struct("2q")
-#: Matches always, through the last of the slots without a tally.
+#: Matches the zero bytes of empty slots, if only none: behind them begins the next slot that is used.
 _EMPTY: Any = re.compile(rb"\0*")
 
 
@@ -265,7 +265,7 @@ class NativePass:
         )
 
     def left(self) -> tuple[int, list[tuple[int, int]]]:
-        """Return what is left to read after :attr:`Stop.BATCH`.
+        """Return what is left to read after :attr:`Stop.BATCH`, or in the place of a further step.
 
         Returns:
             Where in `fetched` it begins (:func:`streams.kafka.record_batches.batches_from`), and producer id

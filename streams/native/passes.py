@@ -25,7 +25,7 @@ from streams.native.fetches import records_in
 #: are not tried.
 _MANY, _UNTRIED = 32, 7
 
-#: Bytes of memory that a batch of emails has for each byte that was fetched, and on top of that; up to what a
+#: Bytes of a batch of emails: so many for each byte that was fetched, and so many more, but at most what a
 #: batch may have. An email is rarely larger than three actions. Memory is cleared before it is used: to clear
 #: a megabyte for each handful of actions would push all else out of the processor's cache.
 _ROOM_FOR_EACH, _ROOM_MORE = 4, 16_384
@@ -161,15 +161,15 @@ class NativePasses:
         if native.batch is not emails:
             native.put_into(emails)
         state = emails.state
-        count, used, (understood, tombstones) = state.count, state.used, native.ignored
+        count, used, (ignored_before, tombstones_before) = state.count, state.used, native.ignored
         now = self._now()
         if math.isnan(now):
             return self._rest(native, fetched, native.next_offset, 0, 0, "clock")
         native.judge_at(now, int(now * 1000), count + most)
         stop = native.go_on()
-        ignored, others = native.ignored
-        judged = state.count - count + ignored - understood
-        taken, held = judged + others - tombstones, state.used - used
+        ignored, tombstones = native.ignored
+        judged = state.count - count + ignored - ignored_before
+        taken, held = judged + tombstones - tombstones_before, state.used - used
         if judged:
             self._understood(judged)
         if taken:

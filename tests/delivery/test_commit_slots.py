@@ -305,6 +305,7 @@ async def test_a_worker_that_is_fenced_is_so_with_all_its_lanes() -> None:
             *(commit(slots, lane, number) for number, lane in enumerate(lanes)), return_exceptions=True
         )
     assert [type(each) for each in ended] == [Fenced] * 3
+    assert [str(each) for each in ended] == ["IllegalGenerationError"] * 3
 
 
 async def test_one_transaction_has_so_many_lanes_at_most() -> None:

@@ -222,6 +222,26 @@ async def test_a_lane_takes_no_further_chunk_while_a_fetch_waits(opened: Opens) 
     assert bench.log.offsets == [*range(6)]
 
 
+class Single(FakeRecord):
+    """A record that does not come within a fetch that is taken as one."""
+
+
+async def test_records_that_come_one_by_one_have_no_room_beside_a_run_that_fills_it(opened: Opens) -> None:
+    """A run counts with all of its records: a transaction has no more results than its limit."""
+    bench = await opened(ready=3)
+    under_way: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+    bench.transactions.commits.append(under_way)
+    bench.lane.offer(known(0))
+    await soon()
+    bench.lane.offer(known(1, 2, 3))
+    bench.lane.offer([Single(4, b"known"), Single(5, b"known")])
+    await soon()
+    assert bench.lane.uncommitted == 1 + 3
+    under_way.set_result(Ending.DONE)
+    await soon()
+    assert bench.log.offsets == [*range(6)]
+
+
 async def test_a_run_knows_its_ranges() -> None:
     """Its first offset is that of the first range; records and bytes add up."""
     run = Run(FakeBatch(), 0)

@@ -761,6 +761,13 @@ async def test_a_bug_of_ours_is_raised_as_it_is_and_one_of_the_client_library_ma
     with pytest.raises(TypeError):
         await transactions.commit([no_record], 1, "")
 
+    await transactions.open()
+    assert transactions._driver is not None
+    transactions._driver._protocol, transactions._membership = FiveRequests(), (1, "member", None)
+    with pytest.raises(AssertionError, match="takes_membership"):
+        await transactions.commit([cluster.email(b"one")], 1, "")
+    await transactions.open()
+
     async def write(*_: Any) -> list[None]:
         raise AttributeError("outside of this package")
 

@@ -436,6 +436,29 @@ async def test_a_cluster_of_the_older_protocol_shares_nothing(
     assert await group.written() == [[b"a"], [b"b"]]
 
 
+async def test_a_cluster_that_goes_back_to_the_older_protocol_is_written_to_as_that_one_wants_it(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens again forgets its membership, for which the older protocol has no place."""
+    one, _ = await group.lanes()
+    assert one.membership is not None
+    monkeypatch.setattr(transaction_driver, "spoken", lambda _: FiveRequests())
+    await one.open()
+    assert one.membership is None
+    await alone(one, group.part(0, b"a"))
+    assert (await group.written())[0] == [b"a"]
+
+
+async def test_a_common_transaction_that_takes_too_long_is_nobody_s_own_fault(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each goes on alone, with all that it has ready: it is not told that its own part was too large."""
+    one, _ = await group.lanes()
+    monkeypatch.setattr(kafka_transaction, "_TOGETHER_WITHIN", 0.0)
+    with pytest.raises(NotTogether):
+        await one.commit_together([group.part(0, b"a"), group.part(1, b"b")])
+
+
 async def test_a_clock_that_is_right_again_is_noticed_by_a_common_transaction(group: Group) -> None:
     """The broker takes the machine's own time again, and nothing is said of the clock any more."""
     monotonic = Clock()

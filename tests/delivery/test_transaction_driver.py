@@ -21,6 +21,7 @@ from aiokafka.errors import (
     RebalanceInProgressError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
+    UnknownError,
     UnknownMemberIdError,
 )
 from aiokafka.structs import OffsetAndMetadata
@@ -32,6 +33,7 @@ from streams.delivery.transaction_driver import TransactionDriver
 from streams.delivery.transaction_protocol import (
     FencedInstanceIdError,
     FiveRequests,
+    OffsetsRefused,
     ThreeRequests,
     TransactionAbortable,
 )
@@ -41,6 +43,9 @@ PLACE = TopicPartition("actions", 0)
 OFFSET = OffsetAndMetadata(7, "")
 #: The requests' API keys.
 ADD, PRODUCE, ADD_GROUP, COMMIT_OFFSET, END = 24, 0, 25, 28, 26
+FIRST_WITH_TAGS = 5  # of COMMIT_OFFSET, as far as it is sent
+#: An answer that speaks of no partition.
+NOTHING = object()
 VERSIONS = {
     FiveRequests: [ADD, PRODUCE, ADD_GROUP, COMMIT_OFFSET, END],
     ThreeRequests: [PRODUCE, COMMIT_OFFSET, END],
@@ -68,7 +73,7 @@ class Brokers:
         self.offsets: list[Any] = []  # requests that add offsets
 
     def answer(self, request: int, *answers: Any) -> None:
-        """Answer the next requests of this kind: a code, a dictionary of codes by topic, or an exception."""
+        """Answer the next requests of this kind: a code, codes by topic, NOTHING, or an exception."""
         self._answers[request] = list(answers)
 
     def batches(self, *records: tuple[str, int, bytes], each: bool = False) -> list[Batch]:
@@ -85,6 +90,8 @@ class Brokers:
         answer = answers.pop(0) if answers else 0
         if isinstance(answer, BaseException):
             raise answer
+        if answer is NOTHING:
+            return SimpleNamespace(topics=[], errors=[])
         if isinstance(answer, asyncio.Event):
             await answer.wait()
             answer = 0
@@ -107,9 +114,14 @@ class Brokers:
             return SimpleNamespace(errors=errors)
         if kind == COMMIT_OFFSET:
             self.offsets.append(sent)
-            errors = [("actions", [(0, code("actions"))])]
-            with_tags = [("actions", [(0, code("actions"), {})], {})]
-            return SimpleNamespace(errors=errors, topics=with_tags)
+            errors = [
+                (topic, [(number, code(topic)) for number, *_ in partitions])
+                for topic, partitions, *_ in sent.topics
+            ]
+            if type(sent).API_VERSION < FIRST_WITH_TAGS:
+                return SimpleNamespace(errors=errors)
+            with_tags = [(topic, [(*each, {}) for each in partitions], {}) for topic, partitions in errors]
+            return SimpleNamespace(topics=with_tags)
         if kind == END:
             self.ended.append(getattr(sent, "commit", None) or getattr(sent, "transaction_result", False))
         return SimpleNamespace(error_code=code(""), producer_id=41, producer_epoch=4)
@@ -193,6 +205,8 @@ async def test_a_coordinator_whose_answer_is_lost_is_looked_for_and_asked_again(
         (FiveRequests, ADD, 53, TransactionalIdAuthorizationFailed, "emails-actions-0"),
         (FiveRequests, ADD_GROUP, 30, GroupAuthorizationFailedError, "emails"),
         (FiveRequests, ADD_GROUP, 48, InvalidTxnState, None),
+        (FiveRequests, COMMIT_OFFSET, 29, OffsetsRefused, {"actions"}),
+        (ThreeRequests, COMMIT_OFFSET, 29, OffsetsRefused, {"actions"}),
         (FiveRequests, COMMIT_OFFSET, 30, GroupAuthorizationFailedError, "emails"),
         (ThreeRequests, COMMIT_OFFSET, 30, GroupAuthorizationFailedError, "emails"),
         (ThreeRequests, COMMIT_OFFSET, 53, TransactionalIdAuthorizationFailed, "emails-actions-0"),
@@ -254,6 +268,30 @@ async def test_offsets_of_several_partitions_go_as_a_member_s_and_who_is_none_is
 async def test_version_1_has_no_place_for_a_membership(driver: TransactionDriver) -> None:
     """There each partition commits alone, fenced by its transactional.id."""
     assert not driver.takes_membership
+    with pytest.raises(AssertionError):
+        await driver.add_offsets({PLACE: OFFSET}, (5, "worker-0-abc", None))
+
+
+@in_both_versions
+async def test_offsets_that_an_answer_leaves_out_are_not_committed(
+    brokers: Brokers, driver: TransactionDriver
+) -> None:
+    """Nobody said that they are in the transaction: emails without their offset would be written again."""
+    brokers.answer(COMMIT_OFFSET, NOTHING)
+    with pytest.raises(UnknownError):
+        await commit(driver)
+    assert brokers.ended == []
+
+
+@in_both_versions
+async def test_a_batch_that_an_answer_leaves_out_is_sent_again(
+    brokers: Brokers, driver: TransactionDriver
+) -> None:
+    """Nobody said that it is written; if it is, its sequence number tells."""
+    brokers.answer(PRODUCE, NOTHING)
+    assert await driver.write(brokers.batches(("emails", 0, b"one"))) == [None]
+    assert [each for each in brokers.asked if each != ADD] == [PRODUCE] * 2
+    assert len({batch for *_, batch in brokers.produced}) == 1
 
 
 @in_both_versions

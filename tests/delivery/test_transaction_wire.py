@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from aiokafka.protocol.api import RequestHeader_v2, ResponseHeader_v1
-from hypothesis import given
+from aiokafka.protocol.struct import Struct
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.delivery.transaction_protocol import Identity
@@ -43,6 +44,7 @@ def by_schema(struct: Any) -> bytes:
 
 
 @given(TEXT | st.none(), INT16, INT32, by_topic(st.tuples(INT32, st.binary(max_size=300), st.just(NO_TAGS))))
+@example("id", -1, 40_000, [("emails", [(7, b"x" * 70_000, NO_TAGS)], NO_TAGS), ("dead", [], NO_TAGS)])
 def test_a_produce_request_is_what_its_schema_says(name: Any, acks: int, timeout: int, topics: Any) -> None:
     """Whatever is in it, each byte is the one that the schema gives."""
     request = ProduceRequest_v12(name, acks, timeout, topics, NO_TAGS)
@@ -124,7 +126,7 @@ def test_an_answer_is_read_as_its_schema_says(
     assert found == read_by_schema(answer, frame)
 
 
-@pytest.mark.parametrize(
+USUAL = pytest.mark.parametrize(
     "answer",
     [
         ProduceResponse_v12([("a", [(0, 0, 1, 2, 3, [], None, NO_TAGS)], NO_TAGS)], 0, NO_TAGS),
@@ -132,6 +134,24 @@ def test_an_answer_is_read_as_its_schema_says(
         EndTxnResponse_v5(0, 0, 41, 3, NO_TAGS),
     ],
 )
+
+
+@USUAL
+def test_an_answer_of_the_usual_form_is_read_without_its_schema(
+    answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes with each transaction is never read field by field."""
+    frame = b"\0\0\0\7\0" + answer.encode()
+    right = read_by_schema(answer, frame)
+
+    def by_field(*_: Any) -> None:
+        raise AssertionError("read field by field")
+
+    monkeypatch.setattr(Struct, "decode", by_field)
+    assert read(answer, frame)[1] == right
+
+
+@USUAL
 def test_an_answer_that_is_cut_short_is_refused(answer: Any) -> None:
     """Wherever it ends, nothing is made up for what is lacking."""
     frame = b"\0\0\0\7\0" + answer.encode()

@@ -59,7 +59,6 @@ class Port:
         if ending == "failed":
             raise TransactionFailed("Failed")
         for batch in batches:
-            batch.builder.close()
             batch.builder._set_producer_state(7, 0, 0)
             raw = bytes(batch.builder._build())
             self.written[batch.topic] += [(r.key, r.value, [*r.headers]) for r in read(raw)]
