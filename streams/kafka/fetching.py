@@ -46,7 +46,7 @@ IDLE_WAIT_MS = 500
 LOOK_EVERY = 1.0
 #: Seconds between the end of a fetch and the next one from the same broker, at least.
 PAUSE = 0.018
-#: Records that wait in a request's partitions together, of which the next fetch begins at once.
+#: With so many records waiting in the partitions of a request, the next fetch begins at once.
 BACKLOG = 1_000
 
 
