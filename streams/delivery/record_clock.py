@@ -40,12 +40,17 @@ class RecordClock:
 
     def now(self) -> float:
         """Return the time, in seconds since the epoch; NaN while the clock is known to be wrong."""
-        return math.nan if self._correction or self._before else self._now()
+        return math.nan if self._known_correction else self._now()
+
+    @property
+    def _known_correction(self) -> float:
+        """What was taken last, also while the clock is tried without it; 0: the clock is right."""
+        return self._correction or self._before
 
     @property
     def fault(self) -> str | None:
         """Why emails leave with another time than the machine's; None: its clock is right."""
-        correction = self._correction or self._before
+        correction = self._known_correction
         if not correction:
             return None
         way = "ahead of" if correction < 0 else "behind"

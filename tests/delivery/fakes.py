@@ -41,6 +41,11 @@ async def soon() -> None:
     await asyncio.sleep(0.001)
 
 
+def later() -> asyncio.Future[Any]:
+    """What ends a call of the transactions when a test gives it its ending."""
+    return asyncio.get_running_loop().create_future()
+
+
 @dataclass(frozen=True)
 class FakeRecord:
     """A consumed record. Its value says what the fake processor makes of it: known, lookup, nothing."""
@@ -450,3 +455,12 @@ class Bench:
 
         await self.lane.open(begin)
         return self.lane
+
+
+async def committing(bench: Bench) -> asyncio.Future[Any]:
+    """Have the lane commit record 0; return what ends that transaction."""
+    ending = later()
+    bench.transactions.commits.append(ending)
+    bench.lane.offer(known(0))
+    await soon()
+    return ending

@@ -21,7 +21,9 @@ from tests.delivery.fakes import (
     FakeBatch,
     FakeLog,
     FakeRecord,
+    committing,
     known,
+    later,
     lookup,
     soon,
 )
@@ -79,7 +81,7 @@ async def test_the_oldest_of_many_fetches_is_known(opened: Opens) -> None:
     """Of several fetches in one batch the earliest timestamp shows, whichever came first."""
     start = 1_764_000_000_000
     bench = await opened()
-    bench.transactions.commits.append(under_way := asyncio.get_running_loop().create_future())
+    bench.transactions.commits.append(under_way := later())
     bench.lane.offer([FakeRecord(0, timestamp=start + 90)])
     await soon()
     for offset, timestamp in ((1, start + 70), (2, 0), (3, start + 50), (4, start + 60)):
@@ -189,10 +191,7 @@ async def test_a_partition_that_waits_for_a_person_makes_no_pass(opened: Opens) 
 async def test_what_no_pass_has_reached_when_the_lane_closes_was_not_taken(opened: Opens) -> None:
     """It is the successor's, and counted by it."""
     bench = await opened(ready=3)
-    under_way: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-    bench.transactions.commits.append(under_way)
-    bench.lane.offer(known(0))
-    await soon()
+    under_way = await committing(bench)
     bench.lane.offer(known(*range(1, 9)))
     await soon()
     closing = asyncio.create_task(bench.lane.close())
@@ -207,8 +206,7 @@ async def test_what_no_pass_has_reached_when_the_lane_closes_was_not_taken(opene
 async def test_a_lane_takes_no_further_chunk_while_a_fetch_waits(opened: Opens) -> None:
     """The records of fetches count against the inbox as single ones do."""
     bench = await opened(inbox=4, uncommitted=2)
-    under_way: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-    bench.transactions.commits.append(under_way)
+    bench.transactions.commits.append(under_way := later())
     bench.lane.offer(known(0, 1))
     await soon()
     assert bench.lane.accepts
@@ -229,10 +227,7 @@ class Single(FakeRecord):
 async def test_records_that_come_one_by_one_have_no_room_beside_a_run_that_fills_it(opened: Opens) -> None:
     """A run counts with all of its records: a transaction has no more results than its limit."""
     bench = await opened(ready=3)
-    under_way: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-    bench.transactions.commits.append(under_way)
-    bench.lane.offer(known(0))
-    await soon()
+    under_way = await committing(bench)
     bench.lane.offer(known(1, 2, 3))
     bench.lane.offer([Single(4, b"known"), Single(5, b"known")])
     await soon()

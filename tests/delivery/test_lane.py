@@ -13,7 +13,19 @@ from streams.delivery.lane import Lane
 from streams.delivery.lane_state import LaneLimits
 from streams.delivery.results import Release
 from streams.delivery.transaction import BatchRefused, Denied, NotOpen, Position, TransactionFailed
-from tests.delivery.fakes import KINDS, Bench, Ending, FakeLog, FakeRecord, known, lookup, soon, source
+from tests.delivery.fakes import (
+    KINDS,
+    Bench,
+    Ending,
+    FakeLog,
+    FakeRecord,
+    committing,
+    known,
+    later,
+    lookup,
+    soon,
+    source,
+)
 
 
 def listed(log: FakeLog) -> tuple[int | None, list[commit_metadata.Run]]:
@@ -57,19 +69,6 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opens]:
 @pytest.fixture
 async def bench(opened: Opens) -> Bench:
     return await opened()
-
-
-def later() -> asyncio.Future[Any]:
-    return asyncio.get_running_loop().create_future()
-
-
-async def committing(bench: Bench) -> asyncio.Future[Any]:
-    """Have the lane commit record 0; return what ends that transaction."""
-    ending = later()
-    bench.transactions.commits.append(ending)
-    bench.lane.offer(known(0))
-    await soon()
-    return ending
 
 
 # -- writing ------------------------------------------------------------------------------------------------
