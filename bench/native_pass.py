@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -102,14 +103,14 @@ def natively(rows: dict[bytes, bool]) -> Callable[[int, bytes], int]:
 
     def path(first: int, answer: bytes) -> int:
         now = time.time()
-        run = NativePass(
-            partition,
+        run = NativePass(partition)
+        run.begin(
             answer,
-            batch,
             next_offset=first,
             aborted=(),
             inflate=lambda begin, end: inflated_records(memoryview(answer)[begin:end]),
         )
+        run.put_into(batch)
         run.judge_at(now, int(now * 1000), 1 << 31)
         emails = 0
         while True:
@@ -117,7 +118,9 @@ def natively(rows: dict[bytes, bool]) -> Callable[[int, bytes], int]:
             assert stop in (Stop.END, Stop.NO_ROOM), "every action is usual"
             batch.sealed(1, 0, 0)
             batch.clear()
-            emails += sum(run.counted().outcomes.values())
+            outcomes: Counter[object] = Counter()
+            run.count(outcomes, Counter())
+            emails += outcomes.total()
             if stop is Stop.END:
                 return emails
 

@@ -6,7 +6,7 @@ import ctypes
 import re
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from aiokafka.record.util import decode_varint
 
 from streams.actions.decision import Grounds, decide
 from streams.actions.outcomes import Emailed, Ignored, emailed
+from streams.delivery.results import RecordOutcome
 from streams.messages.email import EmailWriter
 from streams.messages.no_letter import ASKS_FOR_CONFIRMATION, NoLetter
 from streams.native.email_batch import EmailBatch
@@ -24,6 +25,14 @@ from streams.native.status_index import PartitionStatuses, StatusIndex
 
 #: Most slots for organisations (half of them are used), and for timestamps, between two calls of `counted`.
 _TALLIES, _SPANS = 512, 1_024
+#: Slots of a small fetch; passes over those need no other memory than the one before.
+_FEWEST_SLOTS = 16
+#: Outcomes that are kept.
+_MOST_OUTCOMES = 512
+_NO_ABORTED = (Aborted * 0)()
+#: Where in a pass its place in the fetch begins, and all that follows.
+_WHERE = Pass.at.offset
+_WHERE_BYTES = ctypes.sizeof(Pass) - _WHERE
 # Their fields; ctypes would make an object for each.
 _TALLY, _SPAN = struct.Struct("3q"), struct.Struct("2q")
 #: Matches the zero bytes of empty slots, if only none: behind them begins the next slot that is used.
@@ -68,13 +77,6 @@ class UnusualRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]]
 
 
-class Counted(NamedTuple):
-    """What became of the usual records."""
-
-    outcomes: Counter[Emailed | Ignored]
-    timestamps: list[tuple[int, int]]  # of the emails' actions: milliseconds since the epoch, and how many
-
-
 class NativePartition:
     """Makes passes over what is fetched of one partition, whose actions are all of one epoch."""
 
@@ -100,8 +102,6 @@ class NativePartition:
         """
         self.library = library
         self.writer = writer
-        #: Of a pass before its first step.
-        self.no_batch = EmailBatch(library, 0)
         self._index, self._statuses = index, statuses
         self._decide = Decide(partial(_number, without_asking))
         asks, repeats = ASKS_FOR_CONFIRMATION.encode(), (repeats_at or "").encode()
@@ -117,6 +117,18 @@ class NativePartition:
             index.pointer,
             self._decide,
         )
+        self.pointer = ctypes.pointer(self.state)
+        self._outcomes: dict[tuple[int, int], Emailed] = {}  # by number of the letter, and organisation
+
+    def outcome(self, letter: int, org_id: int) -> Emailed:
+        """Return how an email with a letter of this number is counted."""
+        known = self._outcomes.get((letter, org_id))
+        if known is None:
+            if len(self._outcomes) >= _MOST_OUTCOMES:  # whoever writes actions chooses the organisations
+                self._outcomes.clear()
+            grounds = GROUNDS[letter - 1]
+            known = self._outcomes[letter, org_id] = emailed(decide(*grounds), grounds[1], org_id)
+        return known
 
     def secret(self) -> bytes:
         """Return what the statuses that are known now were put with."""
@@ -125,53 +137,59 @@ class NativePartition:
 
 
 class NativePass:
-    """One pass. Its methods are called by one thread at a time; none waits."""
+    """Goes through one fetch after another. Its methods are called by one thread at a time; none waits."""
 
-    def __init__(
+    #: Where emails go; None before the first step.
+    batch: EmailBatch | None = None
+
+    def __init__(self, partition: NativePartition) -> None:
+        """Prepare for fetches of a partition; `begin` comes before the first step."""
+        self._partition = partition
+        self._state = Pass(partition=partition.pointer)
+        self._aborted: ctypes.Array[Aborted] = _NO_ABORTED
+        self._tallies: Any = ()
+        self._spans: Any = ()
+        self._records = b""  # of an inflated batch
+
+    def begin(
         self,
-        partition: NativePartition,
         fetched: bytes,
-        batch: EmailBatch,
         *,
         next_offset: int,
-        aborted: Iterable[tuple[int, int]],
+        aborted: Sequence[tuple[int, int]],
         inflate: Callable[[int, int], bytes | memoryview],
         most_records: int = _SPANS,
     ) -> None:
-        """Begin a pass; `judge_at` comes before its first step.
+        """Begin with a fetch; what is left of the one before is forgotten.
+
+        Before the first step come `judge_at` and `put_into`.
 
         Args:
-            partition: that `fetched` is of.
             fetched: record batches, as a broker sent them.
-            batch: where emails go.
             next_offset: records below it are passed over.
             aborted: producer id and first offset of each aborted transaction, as the broker lists them.
             inflate: returns the records of the compressed batch between two bytes of `fetched`, or raises
                 any exception.
             most_records: that `fetched` has, as far as is known; with more, the pass may stop earlier.
         """
-        self.batch = batch
-        self._partition, self._fetched, self._inflate = partition, fetched, inflate
-        transactions = [Aborted(producer_id, first) for producer_id, first in sorted(aborted)]
-        self._aborted = (Aborted * len(transactions))(*transactions)
+        state = self._state
+        self._inflate = inflate
         # To clear and to look through all slots that a large fetch needs takes longer than a few records.
-        tally_slots = min(_TALLIES, 2 << most_records.bit_length())
-        span_slots = min(_SPANS, 1 << most_records.bit_length())
-        self._tallies, self._spans = (Tally * tally_slots)(), (Span * span_slots)()
-        self._records = b""  # of an inflated batch
-        self._state = Pass(
-            partition=ctypes.pointer(partition.state),
-            fetched=fetched,
-            fetched_length=len(fetched),
-            aborted=self._aborted,
-            aborted_count=len(transactions),
-            batch=ctypes.pointer(batch.state),
-            tallies=self._tallies,
-            tally_slots=tally_slots,
-            spans=self._spans,
-            span_slots=span_slots,
-            next_offset=next_offset,
-        )
+        slots = max(_FEWEST_SLOTS, 1 << most_records.bit_length())
+        if state.span_slots != min(_SPANS, slots):
+            self._tallies, self._spans = (Tally * min(_TALLIES, 2 * slots))(), (Span * min(_SPANS, slots))()
+            state.tallies, state.tally_slots = self._tallies, len(self._tallies)
+            state.spans, state.span_slots = self._spans, len(self._spans)
+        elif state.tallies_used:
+            ctypes.memset(self._tallies, 0, ctypes.sizeof(self._tallies))
+        ctypes.memset(ctypes.addressof(state) + _WHERE, 0, _WHERE_BYTES)
+        self._records = b""
+        state.fetched, state.fetched_length, state.next_offset = fetched, len(fetched), next_offset
+        self._aborted = _NO_ABORTED
+        if aborted:
+            transactions = [Aborted(producer_id, first) for producer_id, first in sorted(aborted)]
+            self._aborted = (Aborted * len(transactions))(*transactions)
+        state.aborted, state.aborted_count = self._aborted, len(self._aborted)
 
     @property
     def next_offset(self) -> int:
@@ -213,35 +231,45 @@ class NativePass:
         return stop
 
     def put_into(self, batch: EmailBatch) -> None:
-        """Let further emails go into another batch."""
+        """Let further emails go into this batch."""
         self.batch = batch
-        self._state.batch = ctypes.pointer(batch.state)
+        self._state.batch = batch.address
 
-    def counted(self) -> Counted:
-        """Return what became of the usual records since this was called last."""
+    def end(self) -> None:
+        """Give back the memory of what was fetched. What was judged can still be counted."""
+        self._state.fetched, self._records = None, b""
+
+    def count(self, outcomes: Counter[RecordOutcome], timestamps: Counter[int]) -> None:
+        """Count what became of the usual records since this was called last.
+
+        Args:
+            outcomes: gets how many records had each outcome.
+            timestamps: gets how many emails answer an action of that time, milliseconds since the epoch.
+        """
         state = self._state
-        outcomes: Counter[Emailed | Ignored] = Counter()
-        end = 0
-        for _ in range(state.tallies_used):
-            # Nearly all slots are empty; to unpack each of them would take four times as long.
-            begin = _EMPTY.match(self._tallies, end).end() // _TALLY.size * _TALLY.size
-            end = begin + _TALLY.size
-            letter, org_id, emails = _TALLY.unpack_from(self._tallies, begin)
-            grounds = GROUNDS[letter - 1]
-            outcomes[emailed(decide(*grounds), grounds[1], org_id)] = emails
-        for why, count in (
-            (str(NoLetter.STAGE), state.other_stage),
-            (str(NoLetter.NO_CONSENT), state.no_consent),
-            ("tombstone", state.tombstones),
-        ):
-            if count:
-                outcomes[Ignored(why)] = count
-        used = memoryview(self._spans)[: state.spans_used]
-        timestamps = [span for span in _SPAN.iter_unpack(used.tobytes()) if span[1]]
-        ctypes.memset(self._tallies, 0, ctypes.sizeof(self._tallies))
-        state.tallies_used = state.spans_used = 0
-        state.other_stage = state.no_consent = state.tombstones = 0
-        return Counted(outcomes, timestamps)
+        if state.tallies_used:
+            end = 0
+            for _ in range(state.tallies_used):
+                # Nearly all slots are empty; to unpack each of them would take four times as long.
+                begin = _EMPTY.match(self._tallies, end).end() // _TALLY.size * _TALLY.size
+                end = begin + _TALLY.size
+                letter, org_id, emails = _TALLY.unpack_from(self._tallies, begin)
+                outcomes[self._partition.outcome(letter, org_id)] += emails
+            used = bytes(memoryview(self._spans).cast("B")[: state.spans_used * _SPAN.size])
+            for timestamp, emails in _SPAN.iter_unpack(used):
+                if emails:
+                    timestamps[timestamp] += emails
+            ctypes.memset(self._tallies, 0, ctypes.sizeof(self._tallies))
+            state.tallies_used = state.spans_used = 0
+        if state.other_stage or state.no_consent or state.tombstones:
+            for why, count in (
+                (str(NoLetter.STAGE), state.other_stage),
+                (str(NoLetter.NO_CONSENT), state.no_consent),
+                ("tombstone", state.tombstones),
+            ):
+                if count:
+                    outcomes[Ignored(why)] += count
+            state.other_stage = state.no_consent = state.tombstones = 0
 
     # -- what is left to the path in Python -----------------------------------------------------------------
 

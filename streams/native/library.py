@@ -149,7 +149,7 @@ class Pass(Structure):
         ("moment_length", c_int64),
         ("now_ms", c_int64),
         ("timestamp_ms", c_int64),
-        ("batch", POINTER(Batch)),
+        ("batch", c_void_p),
         ("tallies", POINTER(Tally)),
         ("tally_slots", c_int64),
         ("spans", POINTER(Span)),

@@ -81,11 +81,14 @@ class NativePasses:
         self._make_partition, self._place, self._room = partition, place, room
         self._understood, self._now, self._count_paths = understood, now, count
         self._partition: NativePartition | None = None
+        self._native: NativePass | None = None
         self._taken = self._unusual = 0  # records of the fetch that the last pass went through
         self._untried = 0  # further fetches for which no pass is made
 
     def begin(self, fetched: Fetched, next_offset: int) -> _Pass | None:
         """Begin a pass at an offset; None while there is more than one epoch, or the clock is wrong.
+
+        The pass before is over then: one after the other, they use the same memory.
 
         None also for some fetches after one with hardly any usual record, as when each status has to be asked
         for: to stop at each record costs more than to leave them all to the path in Python.
@@ -106,16 +109,16 @@ class NativePasses:
             self._untried -= 1
             self.one_by_one(fetched.count, "unusual")
             return None
-        native = NativePass(
-            self._partition,
+        if self._native is None:
+            self._native = NativePass(self._partition)
+        self._native.begin(
             fetched.raw,
-            self._partition.no_batch,  # each step brings its own
             next_offset=next_offset,
             aborted=fetched.aborted,
             inflate=lambda begin, _: fetched.inflated[begin],
             most_records=fetched.count,
         )
-        return _Pass(self, fetched, native)
+        return _Pass(self, fetched, self._native)
 
     def records(self, fetched: Fetched, next_offset: int) -> list[Record]:
         """Return the records of a fetch from an offset on."""
@@ -184,12 +187,14 @@ class NativePasses:
             return self._rest(native, fetched, native.next_offset, taken, held, "batch")
         if stop is Stop.NO_ROOM:
             return Step(native.next_offset, taken, held, (), is_full=state.count < count + most)
+        native.end()
         return Step(max(native.next_offset, fetched.offset + 1), taken, held, (), is_last=True)
 
     def _rest(
         self, native: NativePass, fetched: Fetched, next_offset: int, taken: int, held: int, why: str
     ) -> Step:
         begin, aborted = native.left()
+        native.end()
         records = records_in(fetched, self._place, next_offset, begin, aborted)
         self._count_paths("python", why, len(records))
         return Step(next_offset, taken, held, records, is_last=True)
@@ -205,11 +210,7 @@ class _Pass:
         return self._passes._step(self._native, batch, most, self._fetched)
 
     def counted(self, many: Many) -> None:
-        counted = self._native.counted()
-        for outcome, records in counted.outcomes.items():
-            many.outcomes[outcome] += records
-        for timestamp, emails in counted.timestamps:
-            many.timestamps[timestamp] += emails
+        self._native.count(many.outcomes, many.timestamps)
 
 
 def _emails_in(batch: ProduceBatch, topic: str) -> Iterator[tuple[bytes, tuple[int, Result]]]:

@@ -23,6 +23,7 @@ from tests.native.built import (
     PARTITION,
     TOPIC,
     KnownStatuses,
+    counted,
     library,
     native_pass,
     processor,
@@ -157,11 +158,10 @@ def _note(judged: Judged, record: Any, result: Result) -> None:
 
 
 def _count(run: Any, judged: NativelyJudged) -> None:
-    counted = run.counted()
-    judged.outcomes += counted.outcomes
-    judged.natively += counted.outcomes.total()
-    for timestamp, emails in counted.timestamps:
-        judged.timestamps[timestamp] += emails
+    outcomes, timestamps = counted(run)
+    judged.outcomes += outcomes
+    judged.natively += outcomes.total()
+    judged.timestamps += timestamps
 
 
 def _take_away(batch: EmailBatch, judged: Judged) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -130,13 +131,23 @@ def native_pass(
             statuses.known,
             without_asking or processor(statuses).without_asking,
             repeats_at,
-        ),
+        )
+    )
+    begun.begin(
         log,
-        batch or EmailBatch(made, BATCH_ROOM),
         next_offset=next_offset,
         aborted=aborted,
         inflate=lambda begin, end: inflated_records(memoryview(log)[begin:end]),
         most_records=most_records,
     )
+    begun.put_into(batch or EmailBatch(made, BATCH_ROOM))
     begun.judge_at(NOW, NOW_MS, most_emails)
     return begun
+
+
+def counted(run: NativePass) -> tuple[Counter[Any], Counter[int]]:
+    """Return how often each outcome and each timestamp came since this was called last."""
+    outcomes: Counter[Any] = Counter()
+    timestamps: Counter[int] = Counter()
+    run.count(outcomes, timestamps)
+    return outcomes, timestamps
