@@ -10,7 +10,7 @@ from aiokafka.errors import CoordinatorNotAvailableError, IncompatibleBrokerVers
 
 from streams.delivery.transaction import Position
 from streams.delivery.transaction_protocol import UnstableOffsetCommitError
-from streams.delivery.transaction_requests import NO_TAGS, InOneVersion, OffsetFetchRequest_v7
+from streams.delivery.transaction_requests import NO_TAGS, OffsetFetchRequest_v7
 
 #: Seconds until the end of an undecided transaction is asked for again; twice as long each time, up to the
 #: second number.
@@ -76,9 +76,7 @@ class Offsets:
         """
         admin = await self.admin()
         topic, partition = topic_partition
-        request = InOneVersion(
-            OffsetFetchRequest_v7(self._group, [(topic, [partition], NO_TAGS)], True, NO_TAGS)
-        )
+        request = OffsetFetchRequest_v7(self._group, [(topic, [partition], NO_TAGS)], True, NO_TAGS)
         coordinator = await admin.find_coordinator(self._group)
         pause = _DECIDED_AFTER
         while True:

@@ -296,8 +296,7 @@ class TransactionDriver:
             except IncompatibleBrokerVersion:
                 raise
             except KafkaError as error:
-                name = getattr(request, "name", type(request).__name__)
-                log.warning("%s: %s; it is asked again", name, type(error).__name__)
+                log.warning("%s: %s; it is asked again", type(request).__name__, type(error).__name__)
                 self._sender._coordinator_dead(coordinator)
                 await asyncio.sleep(_AGAIN_AFTER)
                 continue

@@ -37,7 +37,6 @@ from streams.delivery.transaction_requests import (
     NO_TAGS,
     ApiVersionsRequest_v3,
     EndTxnRequest_v5,
-    InOneVersion,
     ProduceRequest_v12,
     TxnOffsetCommitRequest_v5,
 )
@@ -153,9 +152,7 @@ class ThreeRequests:
             (topic, [(partition, batch, NO_TAGS) for partition, batch in partitions], NO_TAGS)
             for topic, partitions in batches
         ]
-        return InOneVersion(
-            ProduceRequest_v12(who.transactional_id, _ALL_REPLICAS, timeout_ms, topics, NO_TAGS)
-        )
+        return ProduceRequest_v12(who.transactional_id, _ALL_REPLICAS, timeout_ms, topics, NO_TAGS)
 
     def add_group(self, _who: Identity, _group: str) -> None:
         """Return None: the group's coordinator adds it."""
@@ -168,10 +165,8 @@ class ThreeRequests:
         topics = [(topic, offsets_of, NO_TAGS) for topic, offsets_of in partitions]
         # A command that is no member is fenced by its transactional.id alone, as in version 1.
         generation, member_id, instance_id = member or (-1, "", None)
-        return InOneVersion(
-            TxnOffsetCommitRequest_v5(
-                *who[:1], group, *who[1:], generation, member_id, instance_id, topics, NO_TAGS
-            )
+        return TxnOffsetCommitRequest_v5(
+            *who[:1], group, *who[1:], generation, member_id, instance_id, topics, NO_TAGS
         )
 
     def offset_codes(self, answer: Any) -> list[int]:
@@ -180,11 +175,11 @@ class ThreeRequests:
 
     def commit(self, who: Identity) -> Any:
         """Return the request that commits the transaction."""
-        return InOneVersion(EndTxnRequest_v5(*who, True, NO_TAGS))
+        return EndTxnRequest_v5(*who, True, NO_TAGS)
 
     def abort(self, who: Identity) -> Any:
         """Return the request that aborts the transaction."""
-        return InOneVersion(EndTxnRequest_v5(*who, False, NO_TAGS))
+        return EndTxnRequest_v5(*who, False, NO_TAGS)
 
     def next_identity(self, who: Identity, answer: Any) -> Identity:
         """Return who writes the next transaction, by the answer to its end: a new epoch begins."""
@@ -204,7 +199,7 @@ def by_topic(parts: Iterable[tuple[TopicPartition, Any]]) -> ByTopic:
 
 def features_request() -> Any:
     """Return the request whose answer `spoken` reads: ApiVersions, version 3 (KIP-584)."""
-    return InOneVersion(ApiVersionsRequest_v3("confirmation-streams", "1", NO_TAGS))
+    return ApiVersionsRequest_v3("confirmation-streams", "1", NO_TAGS)
 
 
 def spoken(answer: Any) -> TransactionProtocol:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import Any, Self
 
 from aiokafka.errors import IncompatibleBrokerVersion
 from aiokafka.protocol.api import RequestStruct, Response, ResponseHeader_v0
@@ -32,23 +32,26 @@ _TEXT = CompactString("utf-8")
 
 
 class InOneVersion:
-    """A request in one version, which is not chosen by what the broker has."""
+    """A request in one version, whatever the broker prefers: a mixin for aiokafka's structs."""
 
-    def __init__(self, struct: RequestStruct) -> None:
-        self.API_KEY = struct.API_KEY  # as aiokafka's requests have it
-        self.name = type(struct).__name__
-        self._struct = struct
+    API_KEY: int
+    API_VERSION: int
+    SCHEMA: Schema
 
-    def prepare(self, versions: dict[int, tuple[int, int]]) -> RequestStruct:
+    def __init__(self, *values: Any) -> None:
+        """Take a value for each field of the schema; a struct's own way is slower."""
+        self.__dict__.update(zip(self.SCHEMA.names, values, strict=True))
+
+    def prepare(self, versions: dict[int, tuple[int, int]]) -> Self:
         """Return the request as it goes over the wire (called by aiokafka's connection).
 
         Raises:
             IncompatibleBrokerVersion: the broker does not know this version of it.
         """
-        lowest, highest = versions.get(self._struct.API_KEY, (0, -1))
-        if not lowest <= self._struct.API_VERSION <= highest:
-            raise IncompatibleBrokerVersion(f"the broker does not know {type(self._struct).__name__}")
-        return self._struct
+        lowest, highest = versions.get(self.API_KEY, (0, -1))
+        if not lowest <= self.API_VERSION <= highest:
+            raise IncompatibleBrokerVersion(f"the broker does not know {type(self).__name__}")
+        return self
 
 
 class _UsualAnswer(Response):  # type: ignore[misc]  # aiokafka ships no types
@@ -61,7 +64,11 @@ class _UsualAnswer(Response):  # type: ignore[misc]  # aiokafka ships no types
     def decode(cls, frame: BytesIO) -> Any:
         """Read the answer's body (called by aiokafka's connection)."""
         values = cls.usual(frame.getvalue(), frame.tell())
-        return super().decode(frame) if values is None else cls(*values)
+        if values is None:
+            return super().decode(frame)
+        answer = cls.__new__(cls)
+        answer.__dict__.update(zip(cls.SCHEMA.names, values, strict=True))  # a struct's own way is slower
+        return answer
 
 
 class ProduceResponse_v12(_UsualAnswer):
@@ -99,7 +106,7 @@ class ProduceResponse_v12(_UsualAnswer):
     )
 
 
-class ProduceRequest_v12(WithoutTags, RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+class ProduceRequest_v12(InOneVersion, WithoutTags, RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
     """Batches of several partitions with the same leader."""
 
     API_KEY = 0
@@ -152,7 +159,7 @@ class TxnOffsetCommitResponse_v5(_UsualAnswer):
     )
 
 
-class TxnOffsetCommitRequest_v5(WithoutTags, RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+class TxnOffsetCommitRequest_v5(InOneVersion, WithoutTags, RequestStruct):  # type: ignore[misc]  # as above
     """Offsets that are committed with a transaction."""
 
     API_KEY = 28
@@ -227,7 +234,7 @@ class OffsetFetchResponse_v7(Response):  # type: ignore[misc]  # aiokafka ships 
     )
 
 
-class OffsetFetchRequest_v7(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+class OffsetFetchRequest_v7(InOneVersion, RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
     """Asks for what a group has committed, and for an error where that is undecided (KIP-447)."""
 
     API_KEY = 9
@@ -260,7 +267,7 @@ class EndTxnResponse_v5(_UsualAnswer):
     )
 
 
-class EndTxnRequest_v5(WithoutTags, RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+class EndTxnRequest_v5(InOneVersion, WithoutTags, RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
     """A transaction's end."""
 
     API_KEY = 26
@@ -301,7 +308,7 @@ class ApiVersionsResponse_v3(Response):  # type: ignore[misc]  # aiokafka ships 
     )
 
 
-class ApiVersionsRequest_v3(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
+class ApiVersionsRequest_v3(InOneVersion, RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
     """Asks what a broker knows."""
 
     API_KEY = 18

@@ -44,14 +44,12 @@ class AnswerHeader(NamedTuple):
     correlation_id: int
 
 
-class RequestHeader(NamedTuple):
+class RequestHeader(bytes):
     """What stands before each request, as aiokafka's connection expects it."""
-
-    encoded: bytes
 
     def encode(self) -> bytes:
         """Return its bytes."""
-        return self.encoded
+        return self
 
 
 class WithoutTags:
@@ -62,9 +60,8 @@ class WithoutTags:
 
     def build_request_header(self, correlation_id: int, client_id: str) -> RequestHeader:
         """Return the request's header (called by aiokafka's connection)."""
-        name = client_id.encode()
         numbers = _HEADER.pack(self.API_KEY, self.API_VERSION, correlation_id)
-        return RequestHeader(b"".join((numbers, _LENGTH.pack(len(name)), name, NO_TAGS)))
+        return RequestHeader(numbers + _after_numbers(client_id))
 
     def parse_response_header(self, frame: BytesIO) -> Any:
         """Read the answer's header (called by aiokafka's connection)."""
@@ -73,6 +70,12 @@ class WithoutTags:
             return AnswerHeader(*_CORRELATION.unpack_from(begin))
         frame.seek(0)
         return ResponseHeader_v1.decode(frame)
+
+
+@lru_cache(maxsize=16)
+def _after_numbers(client_id: str) -> bytes:
+    name = client_id.encode()
+    return _LENGTH.pack(len(name)) + name + NO_TAGS
 
 
 def varint(number: int) -> bytes:

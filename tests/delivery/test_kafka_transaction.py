@@ -7,7 +7,6 @@ import gc
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ from streams.delivery.transaction import (
     TransactionFailed,
 )
 from streams.delivery.transaction_protocol import FiveRequests
-from streams.delivery.transaction_requests import InOneVersion
+from streams.delivery.transaction_requests import ApiVersionsRequest_v3
 from streams.kafka.record_batches import read_any_batch
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.chaos.reading import open_transactions, read_all
@@ -570,8 +569,7 @@ async def test_a_broker_that_cannot_be_asked_for_features_is_spoken_to_in_versio
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A question that was never sent is no lost answer: every transaction commits, in one epoch."""
-    unknown: Any = SimpleNamespace(API_KEY=18, API_VERSION=99)
-    monkeypatch.setattr(transaction_driver, "features_request", lambda: InOneVersion(unknown))
+    monkeypatch.setattr(ApiVersionsRequest_v3, "API_VERSION", 99)
     transactions = await cluster.opened()
     first = epoch(transactions)
     for offset in (1, 2):

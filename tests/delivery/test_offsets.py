@@ -18,7 +18,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from streams.delivery.offsets import Extent, Offsets
 from streams.delivery.transaction import Position
-from streams.delivery.transaction_requests import InOneVersion, OffsetFetchResponse_v7
+from streams.delivery.transaction_requests import OffsetFetchRequest_v7, OffsetFetchResponse_v7
 from streams.sandbox.kafka import EmbeddedKafka
 from tests.clients import administering, make_topics
 
@@ -85,7 +85,7 @@ async def test_a_broker_that_cannot_tell_what_is_decided_is_asked_for_what_is_co
     send = offsets._admin._send_request
 
     async def send_known(request: object, *args: object) -> object:
-        if isinstance(request, InOneVersion):
+        if isinstance(request, OffsetFetchRequest_v7):
             raise IncompatibleBrokerVersion
         return await send(request, *args)
 
