@@ -9,6 +9,7 @@ record, with the emails as they were written, and all is as in any lane.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -45,11 +46,6 @@ class FetchedLane(Lane):
     def accepts(self) -> bool:
         """Whether another chunk may be offered."""
         return super().accepts and len(self._inbox) + self._behind_count < self._limits.inbox
-
-    @property
-    def uncommitted(self) -> int:
-        """Records processed, or awaiting their lookups, that are not committed."""
-        return super().uncommitted + self._ready_more + (self._writing_more if self._writing else 0)
 
     @property
     def oldest_timestamp_ms(self) -> int | None:
@@ -95,7 +91,9 @@ class FetchedLane(Lane):
         """Process a slice of what was offered, as far as there is room; True when more can be processed."""
         left = self.SLICE
         while left > 0:
-            if super()._advance():
+            if not self._inbox:
+                self._wakes_at = sys.maxsize
+            elif super()._advance():
                 return True
             if self._inbox or not self._behind:
                 return False
@@ -262,6 +260,10 @@ class FetchedLane(Lane):
 
     def _bytes_of(self, entries: Iterable[Processed]) -> int:
         return sum(record.held if type(record) is Run else len(record.value or b"") for record, _ in entries)
+
+    def _processed(self) -> int:
+        more = self._writing_more if self._writing else 0
+        return len(self._ready) + self._ready_more + len(self._writing) + more
 
     def _records_in(self, entries: Sequence[Processed]) -> int:
         return len(entries) + _more(entries)

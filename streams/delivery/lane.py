@@ -122,7 +122,7 @@ class Lane:
     @property
     def uncommitted(self) -> int:
         """Records processed, or awaiting their lookups, that are not committed."""
-        return self._tracker.awaiting_lookup + len(self._ready) + len(self._writing)
+        return self._tracker.awaiting_lookup + self._processed()
 
     @property
     def in_flight(self) -> int:
@@ -306,10 +306,12 @@ class Lane:
     async def _run(self) -> None:
         try:
             while not (self._state >= LaneState.CLOSING and not self._ready):
-                if not self._wake.is_set():
+                if not self._has_more():
+                    await self._wake.wait()
+                elif not self._wake.is_set():
                     again = self.ASK_AGAIN if self._wakes_at == sys.maxsize else self._limits.gather
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), again if self._has_more() else None)
+                        await asyncio.wait_for(self._wake.wait(), again)
                 self._wake.clear()
                 if self._bug is not None:
                     raise self._bug
@@ -334,7 +336,7 @@ class Lane:
             return True
         entries, offset, metadata = list[Processed](), self._committed, ""
         try:
-            async with self._slots.slot(self._transactions, self._ready_records, self._shared) as seat:
+            async with self._slots.slot(self._transactions, self._processed, self._shared) as seat:
                 entries, self._ready, offset, metadata = self._portion()
                 self._writing = entries
                 outgoing = [result.outgoing for _, result in entries if result.outgoing is not None]
@@ -370,8 +372,8 @@ class Lane:
             self._observer.committed(self.partition, entries)
         return True
 
-    def _ready_records(self) -> int:
-        return self.uncommitted - self._tracker.awaiting_lookup
+    def _processed(self) -> int:
+        return len(self._ready) + len(self._writing)
 
     def _portion(self) -> Portion:
         return self._size.portion(self._ready, self._tracker)
