@@ -4,8 +4,10 @@ A transaction costs some 2 ms of CPU in the worker and as much in the broker, ho
 that each commit as fast as they can would spend a core on that at 500 transactions a second, and with many
 partitions each of them would hold next to nothing. So a lane waits for a slot before it takes what is ready.
 Lanes that wait at the same moment, and together have little, get one slot and commit in one transaction: it
-costs hardly more than that of one of them. The more lanes have something, the longer each gathers. There is
-no interval to set, and the number of transactions a second does not grow with the number of partitions.
+costs hardly more than that of one of them. While it is under way, others that have little wait for its end.
+Each with a transaction of its own would load a broker that is slow already, and so make it slower. The more
+lanes have something, the longer each gathers. There is no interval to set, and the number of transactions a
+second does not grow with the number of partitions.
 
 Whose transactional.id the common transaction has does not matter: see
 :meth:`streams.delivery.transaction.SharedPort.commit_together`.
@@ -16,9 +18,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from streams.delivery.shared_commit import Seat, SharedCommit
-from streams.delivery.transaction import SharedPort, TransactionPort
+from streams.delivery.transaction import Membership, SharedPort, TransactionPort
 
 #: Lanes in one transaction: more would not fit, with all their commit metadata, into one batch of the group's
 #: offsets.
@@ -48,11 +51,16 @@ class CommitSlots:
                 others though a slot is free; 0: it does not wait. What a fetch brings of some partitions is
                 handed over together, so that their lanes wake in the same turn. Turns and not seconds: they
                 become longer when the machine is busy, and as short as possible when it is not.
-            together: results that a transaction of several lanes has, at most.
+            together: results that a transaction of several lanes has, at most. Lanes that have so many when
+                one of them asks do not wait for the end of another one, and its rest.
         """
-        self._free = at_once
+        self._at_once = at_once
         self._rest = rest
         self._longest = longest
+        self._taken: list[_Slot] = []  # may have some that are free again, as long as nobody looks
+        self._shared: _Slot | None = None  # the last one that was handed out to lanes that may share
+        self._members: Membership | None = None  # as which they commit
+        self._look_again: asyncio.TimerHandle | None = None  # while lanes wait for a slot, or for each other
         self._gather = gather
         self._turns: int | None = None  # since the last lane asked; None: no lane waits for others
         self._together = together
@@ -72,8 +80,6 @@ class CommitSlots:
 
     def _ask(self, seat: Seat) -> None:
         self._queue.append(seat)
-        if not self._free:
-            return
         if not (self._gather and seat.sharing and seat.results() < self._together):
             self._hand_out()
         elif self._turns is None:
@@ -92,13 +98,56 @@ class CommitSlots:
             self._hand_out()
 
     def _hand_out(self) -> None:
-        while self._free and self._queue:
-            first = self._queue.popleft()
-            if first.taken.cancelled():  # its lane was closed while it waited
-                continue
-            self._free -= 1
-            seats = [first, *self._companions(first)] if first.sharing else [first]
-            SharedCommit(seats, _Slot(self, self._rest, self._longest).give_back)
+        now = asyncio.get_running_loop().time()
+        while self._has_free() and (first := self._next()) is not None:
+            self._taken.append(slot := _Slot(now + self._longest))
+            seats = [first]
+            if first.sharing:
+                self._shared, self._members = slot, first.membership
+                seats += self._companions(first)
+            SharedCommit(seats, partial(self._give_back, slot))
+        if self._queue:
+            self._await_free()
+
+    def _has_free(self) -> bool:
+        if len(self._taken) == self._at_once:
+            now = asyncio.get_running_loop().time()
+            self._taken = [slot for slot in self._taken if slot.free_at > now]
+        return len(self._taken) < self._at_once
+
+    def _next(self) -> Seat | None:
+        """Take the first lane out of the queue that has to wait for nothing but a slot."""
+        queue = self._queue
+        while queue and queue[0].taken.cancelled():  # its lane was closed while it waited
+            queue.popleft()
+        wait = self._sharing_waits()
+        for seat in queue:
+            if not ((wait and seat.membership == self._members) or seat.taken.cancelled()):
+                queue.remove(seat)
+                return seat
+        return None
+
+    def _sharing_waits(self) -> bool:
+        """Whether lanes that may share wait until a common transaction has ended, to have the next one."""
+        if self._shared is None or self._shared.free_at <= asyncio.get_running_loop().time():
+            return False
+        waiting = (seat.results() for seat in self._queue if seat.membership == self._members)
+        return sum(waiting) < self._together
+
+    def _await_free(self) -> None:
+        """Look again when what is waited for is free. Only while a lane waits: a timer costs a turn."""
+        if self._look_again is not None:
+            self._look_again.cancel()
+        if self._shared is None or len(self._taken) == self._at_once:
+            at = min(slot.free_at for slot in self._taken)
+        else:
+            at = self._shared.free_at
+        self._look_again = asyncio.get_running_loop().call_at(at, self._hand_out)
+
+    def _give_back(self, slot: _Slot) -> None:
+        slot.free_at = min(slot.free_at, asyncio.get_running_loop().time() + self._rest)
+        if self._queue and self._turns is None:
+            self._await_free()
 
     def _companions(self, first: Seat) -> list[Seat]:
         """Take those out of the queue that share a transaction with the `first` lane."""
@@ -115,24 +164,11 @@ class CommitSlots:
                 results += more
         return found
 
-    def free(self) -> None:
-        """Hand out a slot that was given back; called once for each."""
-        self._free += 1
-        self._hand_out()
-
 
 class _Slot:
-    """One slot while it is taken."""
+    """One slot that was handed out."""
 
-    def __init__(self, slots: CommitSlots, rest: float, longest: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._slots = slots
-        self._rest = rest
-        self._ends_at = self._loop.time() + longest
-        self._overdue = self._loop.call_at(self._ends_at, slots.free)
+    __slots__ = ("free_at",)
 
-    def give_back(self) -> None:
-        # Once it is due it will run, or has run: cancelling it then could lose the slot or hand it out twice.
-        if (resumes_at := self._loop.time() + self._rest) < self._ends_at:
-            self._overdue.cancel()
-            self._loop.call_at(resumes_at, self._slots.free)
+    def __init__(self, free_at: float) -> None:
+        self.free_at = free_at  # on the event loop's clock; earlier when it is given back

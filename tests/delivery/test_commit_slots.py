@@ -254,6 +254,95 @@ async def test_a_common_transaction_has_no_more_than_so_many_results() -> None:
     assert [lane.alone for lane in lanes] == [[], [1], [], []]
 
 
+async def one_under_way(slots: CommitSlots, transactions: Alone) -> asyncio.Task[None]:
+    """A lane's commit that has begun, and ends when `transactions.may_end` is set."""
+    transactions.may_end.clear()
+    begun = asyncio.create_task(commit(slots, transactions, 0))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    return begun
+
+
+async def test_lanes_wait_for_a_common_transaction_and_have_the_next_one_together() -> None:
+    """While one is under way, those that ask gather, however many slots are free."""
+    slots = CommitSlots(at_once=4, rest=0.0, longest=60)
+    lanes = [Sharing(number) for number in range(4)]
+    first = await one_under_way(slots, lanes[0])
+    async with asyncio.timeout(30), asyncio.TaskGroup() as others:
+        for lane in lanes[1:]:
+            others.create_task(commit(slots, lane, lane.topic_partition.partition))
+            for _ in range(4):
+                await asyncio.sleep(0)
+        assert [lane.alone for lane in lanes] == [[], [], [], []]
+        lanes[0].may_end.set()
+        await first
+    assert lanes[0].alone == [0]
+    assert [lane.together for lane in lanes] == [[], [], [], [[1, 2, 3]]]
+
+
+async def test_lanes_that_have_much_wait_for_no_common_transaction() -> None:
+    """As soon as those that wait have as much as one may have, they have a slot of their own."""
+    slots = CommitSlots(at_once=4, rest=0.0, longest=60, together=10)
+    first = await one_under_way(slots, hanging := Sharing(0))
+    async with asyncio.timeout(30):
+        await asyncio.gather(
+            commit(slots, one := Sharing(1), 1, results=6), commit(slots, another := Sharing(2), 2, results=4)
+        )
+    assert (one.together, another.together) == ([], [[1, 2]])
+    hanging.may_end.set()
+    await first
+
+
+async def test_a_lane_that_may_not_share_waits_for_no_common_transaction() -> None:
+    """It passes those that do, as long as a slot is free."""
+    slots = CommitSlots(at_once=2, rest=0.0, longest=60)
+    first = await one_under_way(slots, hanging := Sharing(0))
+    waits = asyncio.create_task(commit(slots, waiting := Sharing(1), 1))
+    async with asyncio.timeout(30):
+        await commit(slots, passing := Alone(), 2)
+    assert (passing.alone, waiting.alone) == ([2], [])
+    hanging.may_end.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(first, waits)
+    assert waiting.alone == [1]
+
+
+async def test_a_lane_of_another_generation_waits_for_no_common_transaction() -> None:
+    """It can have no part in the next one of that generation."""
+    slots = CommitSlots(at_once=2, rest=0.0, longest=60)
+    first = await one_under_way(slots, hanging := Sharing(0))
+    other = Sharing(1)
+    other.membership = (6, "worker-0-abc", None)
+    async with asyncio.timeout(30):
+        await commit(slots, other, 7)
+    assert other.alone == [7]
+    hanging.may_end.set()
+    await first
+
+
+async def test_a_common_transaction_that_hangs_is_waited_for_no_longer_than_any_other() -> None:
+    """After `longest`, those that wait for it have the next slot."""
+    slots = CommitSlots(at_once=4, rest=0.0, longest=0.01)
+    first = await one_under_way(slots, hanging := Sharing(0))
+    async with asyncio.timeout(30):
+        await asyncio.gather(commit(slots, Sharing(1), 1), commit(slots, other := Sharing(2), 2))
+    assert other.together == [[1, 2]]
+    assert not first.done()
+    hanging.may_end.set()
+    await first
+
+
+async def test_no_timer_is_set_while_no_lane_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slot that rests becomes free by the clock, and not by a turn of the event loop."""
+    slots = CommitSlots(at_once=1, rest=0.0)
+    loop = asyncio.get_running_loop()
+    timers: list[float] = []
+    monkeypatch.setattr(loop, "call_at", lambda when, *_: timers.append(when))
+    for offset in (1, 2):
+        await commit(slots, Alone(), offset)
+    assert timers == []
+
+
 async def test_who_may_not_share_now_commits_alone_beside_the_others() -> None:
     """One after a failure, and one of another kind, have transactions of their own."""
     slots = CommitSlots(at_once=1, rest=0.0)
