@@ -23,7 +23,7 @@ from streams.native.letters import GROUNDS, letters_of, number_of
 from streams.native.library import Aborted, Decide, Partition, Pass, Span, Tally, View
 from streams.native.status_index import PartitionStatuses, StatusIndex
 
-#: Most slots for organisations (half of them are used), and for timestamps, between two calls of `counted`.
+#: Most slots for organisations (half of them are used), and for timestamps, between two calls of `count`.
 _TALLIES, _SPANS = 512, 1_024
 #: Slots of a small fetch; passes over those need no other memory than the one before.
 _FEWEST_SLOTS = 16
@@ -198,7 +198,7 @@ class NativePass:
 
     @property
     def ignored(self) -> tuple[int, int]:
-        """Actions that ask for no confirmation, and records without a value, since `counted`."""
+        """Actions that ask for no confirmation, and records without a value, since the last `count`."""
         state = self._state
         return state.other_stage + state.no_consent, state.tombstones
 
@@ -237,7 +237,8 @@ class NativePass:
 
     def end(self) -> None:
         """Give back the memory of what was fetched. What was judged can still be counted."""
-        self._state.fetched, self._records = None, b""
+        self._state.fetched = b""  # None would not let go of it: ctypes keeps what was there
+        self._records, self._inflate, self.batch = b"", _forgotten, None
 
     def count(self, outcomes: Counter[RecordOutcome], timestamps: Counter[int]) -> None:
         """Count what became of the usual records since this was called last.
@@ -301,6 +302,10 @@ class NativePass:
         """
         open_ones = [(each.producer_id, each.first_offset) for each in self._aborted if not each.ended]
         return self._state.at, open_ones
+
+
+def _forgotten(_begin: int, _end: int) -> bytes:
+    raise LookupError("what was fetched is given back")
 
 
 def _number(without_asking: WithoutAsking, key: int, length: int, org_id: int, now_ms: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import struct
+import sys
 import time
 from collections.abc import Iterable, Iterator
 
@@ -264,6 +265,19 @@ def test_everything_is_counted_by_letter_reason_and_organisation() -> None:
     }
     assert timestamps == {AT: 3}
     assert counted(run) == ({}, {})
+
+
+def test_what_was_fetched_is_given_back_at_the_end() -> None:
+    """A partition without new actions holds no memory of the last ones, which can still be counted."""
+    value = good_action(1).value
+    log = batches([sent(value)], 0, 0, 1)
+    before = sys.getrefcount(log)
+    run = native_pass(log, known([value]))
+    assert run.go_on() is Stop.END
+    assert sys.getrefcount(log) > before
+    run.end()
+    assert sys.getrefcount(log) == before
+    assert counted(run)[0].total() == 1
 
 
 @pytest.mark.parametrize("most_records", [0, 3, 1_024, 1 << 20])
