@@ -100,6 +100,8 @@ BOOLEANS = {
     "streams.actions.decision.decide(in_message)": "what the message says",
     "streams.authentication.sessions.send(expect_response)": "of aiokafka, whose method it overrides",
     "streams.delivery.transaction_wire.end(commit)": "a field of the request",
+    "streams.kafka.sending._send_watched(expect_response)": "of aiokafka, which it replaces",
+    "streams.kafka.sending._send_sasl_token_watched(expect_response)": "of aiokafka, which it replaces",
     "streams.native.status_index.put(rows)": "what the table says",
     "streams.lookup.breaker.add(failed)": "how one exchange ended, as it is counted",
     "streams.lookup.http.__init__(only_fresh)": "what one attempt demands of its connection",

@@ -29,7 +29,7 @@ def note_interruptions(client: Any, interrupted: Callable[[TopicPartition], None
 
     async def send_noting(node_id: int, request: Any, **options: Any) -> Any:
         response = await send(node_id, request, **options)
-        if isinstance(request, FetchRequest):
+        if request.API_KEY == FetchRequest.API_KEY:
             for topic, partitions in response.topics:
                 for number, code, *_ in partitions:
                     if code in _CODES:
