@@ -6,7 +6,7 @@ whatever became of it. Here a topic opts in with a :class:`ChunkSchema`, the age
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import faust
@@ -107,6 +107,29 @@ def schema_of(channels: Iterable[Any]) -> ChunkSchema | None:
         if found is None or schema.max_records < found.max_records:
             found = schema
     return found
+
+
+class ChunkSchemas:
+    """The chunk schema of each topic that has one. Any thread may use it."""
+
+    def __init__(self, channels_by_topic: Callable[[], Mapping[str, Iterable[Any]]]) -> None:
+        """Look among the channels of the topics, as they are when a topic is asked for first."""
+        self._channels_by_topic = channels_by_topic
+        self._known: dict[str, ChunkSchema | None] = {}
+
+    def of(self, topic: str) -> ChunkSchema | None:
+        """Return the chunk schema that all channels of a topic share, or None: one message at a time."""
+        try:
+            return self._known[topic]
+        except KeyError:
+            if not (channels := self._channels_by_topic().get(topic)):
+                return None  # it may get channels
+            schema = self._known[topic] = schema_of(channels)
+            return schema
+
+    def forget(self) -> None:
+        """Look again: topics may have other channels now."""
+        self._known = {}
 
 
 #: What was fetched of a partition: its schema, and records.

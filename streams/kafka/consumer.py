@@ -16,7 +16,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import Message
 
-from streams.kafka.chunks import Chunk, ChunkSchema, Part, in_turns, message_of, schema_of
+from streams.kafka.chunks import Chunk, ChunkSchema, ChunkSchemas, Part, in_turns, message_of
 from streams.kafka.client_state import Membership, coordinator_is_known, fetch_position, membership
 from streams.kafka.consumer_thread import ChunkConsumerThread
 from streams.kafka.delivered_chunks import DeliveredChunks
@@ -42,6 +42,8 @@ class ChunkConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what Faust's consumer takes."""
         self._delivered = DeliveredChunks()  # of partitions without an owner
+        #: Of the topics.
+        self.schemas = ChunkSchemas(self._topics)
         #: Where partitions are read from in the next round, whatever was read of them before.
         self._read_from: dict[TP, int] = {}
         #: As which this worker has, or had last, its partitions; None: it had none yet.
@@ -59,12 +61,9 @@ class ChunkConsumer(driver.Consumer):
     def _topics(self) -> Mapping[str, Any]:
         return cast(Any, self.app.topics)._topic_name_index  # type: ignore[no-any-return]  # Faust ships no types
 
-    def _schema(self, topic: str) -> ChunkSchema | None:
-        return schema_of(self._topics().get(topic, ()))
-
     def takes_chunks(self, topic: str) -> bool:
         """Whether the records of `topic` go to its agent in chunks."""
-        return self._schema(topic) is not None
+        return self.schemas.of(topic) is not None
 
     def unsettled_chunks(self, tp: TP, before: float = math.inf) -> int:
         """Chunks of `tp` that were handed over and not settled, and begin before this offset."""
@@ -91,7 +90,7 @@ class ChunkConsumer(driver.Consumer):
 
     def interrupted(self, tp: TP) -> None:
         """A broker refused a fetch: tell the owner of the partition. Called in the consumer's thread."""
-        schema = self._schema(tp.topic)
+        schema = self.schemas.of(tp.topic)
         if schema is not None and schema.owner is not None:
             self.loop.call_soon_threadsafe(schema.owner.interrupted, tp.partition)
 
@@ -110,6 +109,7 @@ class ChunkConsumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Tell the owners before Faust goes on."""
         self.membership = membership(self._thread._consumer, generation_id)
+        self.schemas.forget()
         # How far the last generation had read says nothing about this one: Faust lets us fetch before it
         # seeks, and what it takes to be read already would be passed over.
         self._read_offset.update(dict.fromkeys(assigned))
@@ -136,7 +136,7 @@ class ChunkConsumer(driver.Consumer):
 
     def _owned(self, tps: set[TP]) -> Iterator[tuple[ChunkSchema, set[int]]]:
         for topic in sorted(self._topics()):
-            schema = self._schema(topic)
+            schema = self.schemas.of(topic)
             if schema is not None and schema.owner is not None:
                 yield schema, {tp.partition for tp in tps if tp.topic == topic}
 
@@ -146,7 +146,7 @@ class ChunkConsumer(driver.Consumer):
         # Faust pauses and resumes by changing its own set of active partitions in place: it stays untouched.
         active: set[TP] = self._active_partitions or self._get_active_partitions()
         waiting = self._delivered.unsettled_by_topic()
-        schemas = {topic: self._schema(topic) for topic in {tp.topic for tp in active}}
+        schemas = {topic: self.schemas.of(topic) for topic in {tp.topic for tp in active}}
         owners = {topic: None if schema is None else schema.owner for topic, schema in schemas.items()}
         return {
             tp
@@ -240,7 +240,7 @@ class ChunkConsumer(driver.Consumer):
         for tp, fetched in records.items():
             if tp not in active and tp not in self._buffered_partitions:
                 continue
-            schema = self._schema(tp.topic)
+            schema = self.schemas.of(tp.topic)
             if schema is None:
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 one_by_one[tp] = fetched

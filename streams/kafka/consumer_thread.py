@@ -9,16 +9,17 @@ from typing import Any, cast
 
 import aiokafka
 from aiokafka import TopicPartition
-from aiokafka.errors import CommitFailedError, ConsumerStoppedError, GroupAuthorizationFailedError
+from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
 
+from streams.kafka.fetch_orders import FetchOrders
 from streams.kafka.fetch_sessions import fetch_in_sessions
-from streams.kafka.fetching import follow_leaders, gather_batches, leave_records_bare, pace_fetches
+from streams.kafka.fetching import fetch_chunks, follow_leaders, go_on_fetching, pace_fetches
 from streams.kafka.frames import read_frames
 from streams.kafka.group import GroupMembership
 from streams.kafka.interruptions import note_interruptions
 from streams.kafka.record_batches import read_any_batch
+from streams.kafka.sending import send_simply
 from streams.kafka.static_membership import watch
 from streams.kafka.unserved import read_unserved
 
@@ -34,7 +35,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     _beat_at: float | None = None  # when its event loop turned last; None: it has not begun
     _membership: GroupMembership | None = None  # None: it has not begun
-    _fetch: _Fetch | None = None  # the one under way
+    _orders: FetchOrders | None = None  # None: it has not begun
 
     @property
     def group_fault(self) -> str | None:
@@ -54,6 +55,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         read_any_batch()
         read_frames()
+        send_simply()
         conf = self.app.conf
         self._assignor = self.app.assignor
         return aiokafka.AIOKafkaConsumer(
@@ -88,13 +90,14 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         _commit_when_allowed(self._consumer)
         fetcher = cast(Any, self._consumer)._fetcher
-        fetch_in_sessions(fetcher)
+        next_fetch = fetch_in_sessions(fetcher)
         note_interruptions(fetcher._client, cast(Any, self.consumer).interrupted)
         pace_fetches(fetcher, self._is_taken)
         follow_leaders(fetcher)
         read_unserved(fetcher)
-        leave_records_bare(fetcher, cast(Any, self.consumer).takes_chunks)
-        gather_batches(fetcher, cast(Any, self.consumer)._schema)
+        fetch_chunks(fetcher, cast(Any, self.consumer).schemas.of)
+        self._orders = FetchOrders(self._consumer)
+        go_on_fetching(fetcher, self._orders.hand_over, next_fetch)
         coordinator = cast(Any, self._consumer)._coordinator
         coordination = getattr(coordinator, "_coordination_task", None)  # a client without a group has none
         if coordination is not None:
@@ -121,30 +124,14 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         It does not go through the queue of calls that Faust has for its thread: two tasks, seven futures and
         as many turns of two event loops for each fetch, as often as actions come.
         """
-        consumer = self._ensure_consumer()
-        loop = asyncio.get_running_loop()
-        fetched: asyncio.Future[Any] = loop.create_future()
-        fetch = self._fetch = _Fetch(cast(Any, consumer), active_partitions, timeout)
-
-        def hand_back(fetching: asyncio.Task[Any]) -> None:
-            with suppress(RuntimeError):  # the app's loop is closed
-                loop.call_soon_threadsafe(_pass_on, fetching, fetched)
-
-        def begin() -> None:
-            asyncio.ensure_future(fetch.run()).add_done_callback(hand_back)
-
-        self.thread_loop.call_soon_threadsafe(begin)
-        try:
-            return await fetched
-        except asyncio.CancelledError:
-            self.end_fetch()
-            raise
+        self._ensure_consumer()
+        assert self._orders is not None, "it has a consumer"
+        return await self._orders.next_records(active_partitions, timeout)
 
     def end_fetch(self) -> None:
         """Let the fetch under way end now, with nothing. Called in the app's event loop; never waits."""
-        if self._fetch is not None:
-            with suppress(RuntimeError):  # the thread's loop is closed
-                self.thread_loop.call_soon_threadsafe(self._fetch.end)
+        if self._orders is not None:
+            self._orders.end()
 
     def _coordination_ended(self, coordination: asyncio.Task[None]) -> None:
         if not coordination.cancelled() and (exc := coordination.exception()) is not None:
@@ -175,65 +162,3 @@ def _commit_when_allowed(consumer: Any) -> None:
             raise CommitFailedError("as if the group had already rebalanced") from exc
 
     consumer.commit = commit_or_not
-
-
-class _Fetch:
-    """One fetch. But for its making, all is called in the event loop of the consumer's thread."""
-
-    def __init__(self, consumer: Any, partitions: set[TP], timeout: float) -> None:
-        """Prepare to take what an aiokafka `consumer` has of `partitions`, within `timeout` seconds."""
-        self._consumer = consumer
-        self._partitions = partitions
-        self._timeout = timeout
-        self._is_over = False  # nobody waits for it any more
-        self._records_come: asyncio.Future[None] | None = None
-
-    def end(self) -> None:
-        """Let it end, with nothing."""
-        self._is_over = True
-        if self._records_come is not None and not self._records_come.done():
-            self._records_come.set_result(None)
-
-    async def run(self) -> Any:
-        """Return records by partition.
-
-        Raises:
-            ConsumerStoppedError: the consumer is closed.
-            KafkaError: what keeps aiokafka from fetching.
-        """
-        consumer, fetcher = self._consumer, self._consumer._fetcher
-        if consumer._closed or fetcher._closed:
-            raise ConsumerStoppedError
-        subscriptions = fetcher._subscriptions
-        counted = subscriptions.fetch_context()
-        counted.__enter__()
-        ends = asyncio.get_running_loop().call_later(self._timeout, self.end)
-        try:
-            # While a rebalance is under way, aiokafka would wait for its end, whatever the timeout. A
-            # rebalance waits for our fetch (see `on_partitions_revoked`): the two would wait for each other.
-            while not (self._is_over or fetcher._closed):
-                if not (
-                    subscriptions.reassignment_in_progress or self._partitions.isdisjoint(fetcher._records)
-                ):
-                    most = consumer._max_poll_records
-                    if records := await fetcher.fetched_records(self._partitions, 0, most):
-                        return records
-                self._records_come = fetcher._create_fetch_waiter()
-                await self._records_come
-            return {}
-        finally:
-            ends.cancel()
-            # Not by `with`: aiokafka does not count the end of a fetch that fails, and would believe for ever
-            # that one is under way: max.poll.interval.ms would hold no more.
-            counted.__exit__(None, None, None)
-
-
-def _pass_on(fetch: asyncio.Task[Any], fetched: asyncio.Future[Any]) -> None:
-    if fetched.done():  # nobody waits any more
-        return
-    if fetch.cancelled():
-        fetched.cancel()
-    elif (exc := fetch.exception()) is not None:
-        fetched.set_exception(exc)
-    else:
-        fetched.set_result(fetch.result())

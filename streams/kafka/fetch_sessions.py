@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -156,14 +156,19 @@ def asked_in(request: FetchRequest, assignment: Any) -> Sequence[Asked]:
     ]
 
 
-def fetch_in_sessions(fetcher: Any) -> None:
+#: Plans the fetch that follows one of a broker, by aiokafka's assignment and the broker's id. None: there is
+#: more to do than this fetch, or less, so that the fetcher has to look at everything.
+NextFetch = Callable[[Any, int], Fetch | None]
+
+
+def fetch_in_sessions(fetcher: Any) -> NextFetch:
     """Make an aiokafka `fetcher` plan its fetches by state, and fetch in a session of each broker."""
     sessions: dict[int, FetchSession] = defaultdict(FetchSession)
     plan_in_general = fetcher._get_actions_per_node
     send_request = fetcher._client.send
 
     def plan(assignment: Any) -> Any:
-        asked = _usual(fetcher, assignment)
+        asked = _usual(fetcher, assignment, fetcher._in_flight)
         if asked is not None:
             by_node, backoff = asked
             if backoff == fetcher._fetcher_timeout:  # nothing waits to be taken
@@ -193,19 +198,33 @@ def fetch_in_sessions(fetcher: Any) -> None:
             request.take(answer)
         return answer
 
+    def next_fetch(assignment: Any, node: int) -> Fetch | None:
+        asked = _usual(fetcher, assignment, fetcher._in_flight - {node})
+        if asked is None or asked[0].keys() != {node}:
+            return None
+        return Fetch(fetcher, assignment, asked[0][node], sessions[node])
+
     fetcher._get_actions_per_node = plan
     fetcher._client.send = send
+    return next_fetch
 
 
-def _usual(fetcher: Any, assignment: Any) -> tuple[dict[int, list[Asked]], float] | None:
+def _usual(
+    fetcher: Any, assignment: Any, in_flight: Collection[int]
+) -> tuple[dict[int, list[Asked]], float] | None:
     """Plan as aiokafka does, where each partition has a leader and a position; None: it plans itself.
+
+    Args:
+        fetcher: of aiokafka.
+        assignment: of aiokafka.
+        in_flight: brokers that have a fetch.
 
     Returns:
         What to ask each broker for, and seconds until the next look.
     """
     if fetcher._preferred_read_replica:
         return None
-    records, in_flight = fetcher._records, fetcher._in_flight
+    records = fetcher._records
     leaders = fetcher._client.cluster._partitions
     by_node: dict[int, list[Asked]] = {}
     waits: dict[int, float] = {}

@@ -648,7 +648,7 @@ async def plan(partitions: list[Partition], in_flight: set[int]) -> None:
     subscriptions.assign_from_user(places)
     assignment = subscriptions.subscription.assignment
     async with fetching(client, subscriptions) as fetcher:
-        fetch_in_sessions(fetcher)
+        next_fetch = fetch_in_sessions(fetcher)
         fetcher._in_flight |= in_flight
         for place, each in of.items():
             if each.position is not None:
@@ -662,7 +662,7 @@ async def plan(partitions: list[Partition], in_flight: set[int]) -> None:
                 node, holds = each.replica
                 until = time.monotonic() + (3_600 if holds else -1)
                 fetcher._preferred_read_replica[place] = node, until
-        usual = _usual(fetcher, assignment)
+        usual = _usual(fetcher, assignment, in_flight)
         planned, resets, wait, invalid, resumes = fetcher._get_actions_per_node(assignment)
         stock, *rest = Fetcher._get_actions_per_node(fetcher, assignment)
         assert by_node(planned) == by_node(stock)
@@ -684,6 +684,17 @@ async def plan(partitions: list[Partition], in_flight: set[int]) -> None:
                 for node, each in asked_of.items()
             } == by_node(stock)
             assert (rest[0], usual_wait, rest[2], rest[3]) == ({}, rest[1], False, [])
+        for node in range(4):
+            fetcher._in_flight = in_flight - {node}
+            stock, *_ = Fetcher._get_actions_per_node(fetcher, assignment)
+            usual = _usual(fetcher, assignment, fetcher._in_flight)
+            fetcher._in_flight = in_flight | {node}
+            following = next_fetch(assignment, node)
+            if usual is None or [each for each, _ in stock] != [node]:
+                assert following is None
+            else:
+                assert following is not None
+                assert by_node([(node, following)]) == by_node(stock)
 
 
 @settings(max_examples=300)
@@ -696,7 +707,10 @@ async def plan(partitions: list[Partition], in_flight: set[int]) -> None:
     st.sets(LEADERS, max_size=2),
 )
 def test_what_is_planned_is_what_aiokafka_plans(partitions: list[Partition], in_flight: set[int]) -> None:
-    """The same brokers are asked for the same, and wait as long; the short way is taken where it may be."""
+    """The same brokers are asked for the same, and wait as long; the short way is taken where it may be.
+
+    A broker's next fetch is the one that would be planned if it had none, and no other one is to be asked.
+    """
     run(plan(partitions, in_flight))
 
 

@@ -20,9 +20,9 @@ from streams.kafka.fetching import (
     BACKLOG,
     IDLE_WAIT_MS,
     PAUSE,
+    fetch_chunks,
     follow_leaders,
-    gather_batches,
-    leave_records_bare,
+    go_on_fetching,
     pace_fetches,
 )
 from streams.kafka.record_batches import PartitionRecords, batches_from
@@ -235,7 +235,7 @@ async def test_a_bare_record_says_all_that_is_its_own(
                 await producer.send_and_wait(topic, value, b"key", headers=[("a", b"1")], timestamp_ms=7)
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
     async with consumer, asyncio.timeout(30):
-        leave_records_bare(consumer._fetcher, lambda topic: topic == bare.topic)
+        fetch_chunks(consumer._fetcher, {bare.topic: SimpleNamespace(gather=None)}.get)
         consumer.assign([bare, whole])
         got: dict[Any, list[Any]] = {bare: [], whole: []}
         while any(len(records) < 2 for records in got.values()):
@@ -272,7 +272,7 @@ async def test_a_fetch_goes_to_the_gather_of_its_topic_once(takes: int | None) -
         for place, each in zip(places, records, strict=True)
     }
     schemas = {"taken": SimpleNamespace(gather=gather), "other": SimpleNamespace(gather=None)}
-    gather_batches(fetcher, schemas.get)
+    fetch_chunks(fetcher, schemas.get)
     for _ in range(2):  # the second fetch finds the first one's records still there
         await fetcher._proc_fetch_request(None, 1, request(1))
     taken, other = (list(each) for each in records)
@@ -280,3 +280,60 @@ async def test_a_fetch_goes_to_the_gather_of_its_topic_once(takes: int | None) -
     assert gathered == [(log, [(9, 3)], 10)]
     assert [each.next_fetch_offset for each in records] == [12, 12]
     assert len(taken) == {2: 1, 0: 0, None: 2}[takes]
+
+
+class Following:
+    """A fetcher whose fetches bring something, or not, in turn, and what happens around it."""
+
+    def __init__(self, *found: bool) -> None:
+        self._found = iter(found)
+        self.asked: list[Any] = []
+        self.assignment = SimpleNamespace(active=True)
+        self.handed_over = 0
+        self.takes = True  # somebody takes what is fetched
+        self.next: Any = "next"
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: int, request: Any) -> bool:
+        assert (assignment, node_id) == (self.assignment, 7)
+        self.asked.append(request)
+        return next(self._found)
+
+    def hand_over(self) -> bool:
+        self.handed_over += 1
+        return self.takes
+
+    async def fetch(self) -> bool:
+        go_on_fetching(self, self.hand_over, lambda *_: self.next)
+        got: bool = await self._proc_fetch_request(self.assignment, 7, "first")
+        return got
+
+
+async def test_a_fetch_is_followed_by_the_next_one_while_all_goes_as_usual() -> None:
+    """One task goes on until a fetch brings nothing: then the fetcher looks at everything."""
+    following = Following(True, True, False)
+    assert await following.fetch() is False
+    assert (following.asked, following.handed_over) == (["first", "next", "next"], 2)
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        lambda following: setattr(following, "takes", False),
+        lambda following: setattr(following, "next", None),
+        lambda following: setattr(following.assignment, "active", False),
+        lambda _: asyncio.current_task().cancel(),  # type: ignore[union-attr]  # it runs in one
+    ],
+    ids=["nobody takes it", "there is more to do", "the assignment is over", "it is cancelled"],
+)
+async def test_the_fetcher_looks_at_everything_where_something_is_not_as_usual(unusual: Any) -> None:
+    """The task ends, and says that there is something; also where a fetch swallows its cancellation."""
+    following = Following(True)
+    ended: list[bool] = []
+
+    async def fetch() -> None:
+        unusual(following)
+        ended.append(await following.fetch())
+
+    await asyncio.wait({asyncio.create_task(fetch())})
+    assert ended == [True]
+    assert following.asked == ["first"]
