@@ -320,6 +320,58 @@ async def test_a_lane_of_another_generation_waits_for_no_common_transaction() ->
     await first
 
 
+async def test_what_lanes_of_another_generation_have_does_not_end_a_wait() -> None:
+    """Only what would go into the next common transaction counts."""
+    slots = CommitSlots(at_once=4, rest=0.0, longest=60, together=10)
+    first = await one_under_way(slots, hanging := Sharing(0))
+    waits = asyncio.create_task(commit(slots, waiting := Sharing(1), 1, results=4))
+    other = Sharing(2)
+    other.membership = (6, "worker-0-abc", None)
+    async with asyncio.timeout(30):
+        await commit(slots, other, 2, results=8)
+    assert (other.alone, waiting.alone) == ([2], [])
+    hanging.may_end.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(first, waits)
+    assert waiting.alone == [1]
+
+
+async def test_a_slot_is_handed_on_while_a_common_transaction_hangs() -> None:
+    """A lane that waits for a slot, and not for that transaction, has the first one that becomes free."""
+    slots = CommitSlots(at_once=2, rest=0.0, longest=60)
+    shared = await one_under_way(slots, hanging := Sharing(0))
+    alone = await one_under_way(slots, ending := Alone())
+    waits = asyncio.create_task(commit(slots, waiting := Alone(), 1))
+    await asyncio.sleep(0)
+    ending.may_end.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(alone, waits)
+    assert (waiting.alone, hanging.alone) == ([1], [])
+    hanging.may_end.set()
+    await shared
+
+
+async def test_lanes_that_wait_for_a_common_transaction_have_one_timer() -> None:
+    """Others that commit meanwhile, in slots that are free again, set none that stays or comes again."""
+    slots = CommitSlots(at_once=4, rest=0.0, longest=60)
+    loop: Any = asyncio.get_running_loop()
+    first = await one_under_way(slots, hanging := Sharing(0))
+    waits = [asyncio.create_task(commit(slots, Sharing(number), number)) for number in (1, 2)]
+    for offset in range(3):
+        for _ in range(4):
+            await asyncio.sleep(0)
+        await commit(slots, Alone(), offset)
+        timers = [each for each in loop._scheduled if each._callback == slots._hand_out]
+        assert sum(not each.cancelled() for each in timers) == 1
+    timer = slots._look_again
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert slots._look_again is timer
+    hanging.may_end.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(first, *waits)
+
+
 async def test_a_common_transaction_that_hangs_is_waited_for_no_longer_than_any_other() -> None:
     """After `longest`, those that wait for it have the next slot."""
     slots = CommitSlots(at_once=4, rest=0.0, longest=0.01)

@@ -18,8 +18,8 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataResponse_v0
 from aiokafka.protocol.produce import ProduceRequest
 
-from streams.authentication.sessions import SessionConnection, end_sessions_in_time
-from streams.kafka.sending import send_simply
+from streams.authentication.sessions import end_sessions_in_time
+from streams.kafka.sending import _Connection, send_simply
 from tests.clients import happens
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class Broker:
 @pytest.fixture(autouse=True)
 def _simply(monkeypatch: pytest.MonkeyPatch) -> None:
     stock = [(client.AIOKafkaClient, "send"), (conn, "wait_for")]
-    stock += [(conn.AIOKafkaConnection, name) for name in ("send", "_send_sasl_token")]
+    stock += [(_Connection, name) for name in ("send", "_send_sasl_token")]
     for owner, name in stock:
         monkeypatch.setattr(owner, name, getattr(owner, name))  # put back by the end
     send_simply()
@@ -436,8 +436,6 @@ async def test_a_session_is_still_ended_in_time(broker: Broker, monkeypatch: pyt
     """The worker's connections note how long their sessions last, and have deadlines all the same."""
     monkeypatch.setattr(conn, "AIOKafkaConnection", conn.AIOKafkaConnection)  # put back by the end
     monkeypatch.setattr(client.AIOKafkaClient, "close", client.AIOKafkaClient.close)
-    for name in ("send", "_send_sasl_token"):
-        monkeypatch.setattr(SessionConnection, name, getattr(SessionConnection, name))
     end_sessions_in_time()
     send_simply()
     plain = b"PLAIN"
