@@ -322,18 +322,56 @@ async def test_a_lane_of_another_generation_waits_for_no_common_transaction() ->
 
 async def test_what_lanes_of_another_generation_have_does_not_end_a_wait() -> None:
     """Only what would go into the next common transaction counts."""
-    slots = CommitSlots(at_once=4, rest=0.0, longest=60, together=10)
+    slots = CommitSlots(at_once=2, rest=0.0, longest=60, together=10)
     first = await one_under_way(slots, hanging := Sharing(0))
     waits = asyncio.create_task(commit(slots, waiting := Sharing(1), 1, results=4))
+    for _ in range(4):
+        await asyncio.sleep(0)
     other = Sharing(2)
     other.membership = (6, "worker-0-abc", None)
+    other.may_end.clear()
+    begun = asyncio.create_task(commit(slots, other, 2, results=8))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert waiting.alone == []  # the free slot is not its, though it has asked first
+    other.may_end.set()
     async with asyncio.timeout(30):
-        await commit(slots, other, 2, results=8)
-    assert (other.alone, waiting.alone) == ([2], [])
+        await begun
     hanging.may_end.set()
     async with asyncio.timeout(30):
         await asyncio.gather(first, waits)
-    assert waiting.alone == [1]
+    assert (other.alone, waiting.alone) == ([2], [1])
+
+
+async def test_a_lane_that_is_closed_behind_one_that_waits_takes_no_slot() -> None:
+    """The next one behind it, that waits for nothing but a slot, has it."""
+    slots = CommitSlots(at_once=2, rest=0.0, longest=60)
+    shared = await one_under_way(slots, hanging := Sharing(0))
+    alone = await one_under_way(slots, ending := Alone())
+    lanes: list[Alone] = [Sharing(1), Alone(), Alone()]
+    waits, gone, follows = (asyncio.create_task(commit(slots, lane, 1)) for lane in lanes)
+    for _ in range(4):
+        await asyncio.sleep(0)
+    gone.cancel()
+    ending.may_end.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(alone, follows)
+    assert [lane.alone for lane in lanes] == [[], [], [1]]
+    hanging.may_end.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(shared, waits)
+
+
+async def test_nothing_is_left_of_a_lane_that_was_closed_while_it_waited() -> None:
+    """As soon as there is a slot, the lane is forgotten, also where no other one asks."""
+    slots = CommitSlots(at_once=1, rest=0.0, longest=60)
+    alone = await one_under_way(slots, ending := Alone())
+    gone = asyncio.create_task(commit(slots, Alone(), 1))
+    await asyncio.sleep(0)
+    gone.cancel()
+    ending.may_end.set()
+    await alone
+    await happens(lambda: not slots._queue)
 
 
 async def test_a_slot_is_handed_on_while_a_common_transaction_hangs() -> None:
