@@ -31,16 +31,20 @@ NO_TAGS: dict[int, bytes] = {}
 _TEXT = CompactString("utf-8")
 
 
-class InOneVersion:
+class _Fields:
+    """Takes a value for each field of its schema: a mixin for aiokafka's structs, whose own way is slower."""
+
+    SCHEMA: Schema
+
+    def __init__(self, *values: Any) -> None:
+        self.__dict__.update(zip(self.SCHEMA.names, values, strict=True))
+
+
+class InOneVersion(_Fields):
     """A request in one version, whatever the broker prefers: a mixin for aiokafka's structs."""
 
     API_KEY: int
     API_VERSION: int
-    SCHEMA: Schema
-
-    def __init__(self, *values: Any) -> None:
-        """Take a value for each field of the schema; a struct's own way is slower."""
-        self.__dict__.update(zip(self.SCHEMA.names, values, strict=True))
 
     def prepare(self, versions: dict[int, tuple[int, int]]) -> Self:
         """Return the request as it goes over the wire (called by aiokafka's connection).
@@ -54,7 +58,7 @@ class InOneVersion:
         return self
 
 
-class _UsualAnswer(Response):  # type: ignore[misc]  # aiokafka ships no types
+class _UsualAnswer(_Fields, Response):  # type: ignore[misc]  # aiokafka ships no types
     """An answer that is nearly always of one form, and is read by its schema where it is not."""
 
     #: Reads the body from a byte on; None: it is of another form.
@@ -64,11 +68,7 @@ class _UsualAnswer(Response):  # type: ignore[misc]  # aiokafka ships no types
     def decode(cls, frame: BytesIO) -> Any:
         """Read the answer's body (called by aiokafka's connection)."""
         values = cls.usual(frame.getvalue(), frame.tell())
-        if values is None:
-            return super().decode(frame)
-        answer = cls.__new__(cls)
-        answer.__dict__.update(zip(cls.SCHEMA.names, values, strict=True))  # a struct's own way is slower
-        return answer
+        return super().decode(frame) if values is None else cls(*values)
 
 
 class ProduceResponse_v12(_UsualAnswer):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from aiokafka import client, conn
@@ -30,8 +31,8 @@ _send, _send_sasl_token = _Connection.send, _Connection._send_sasl_token
 def send_simply() -> None:
     """Let every aiokafka client of this process send as this module says."""
     client.AIOKafkaClient.send = _send_if_open
-    _Connection.send = _send_watched
-    _Connection._send_sasl_token = _send_sasl_token_watched
+    _Connection.send = _watched(_send)
+    _Connection._send_sasl_token = _watched(_send_sasl_token)
     conn.wait_for = _untimed  # last: another thread may send meanwhile, and two timers do no harm
 
 
@@ -52,18 +53,16 @@ def _untimed(answer: asyncio.Future[Any], _seconds: float) -> asyncio.Future[Any
     return answer
 
 
-def _send_watched(connection: Any, request: Any, expect_response: bool = True) -> Any:
-    answer = _send(connection, request, expect_response)
-    if expect_response:
-        _note_sent(connection)
-    return answer
+def _watched(send: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of a connection that sends, and watches for the answer."""
 
+    def send_watched(connection: Any, message: Any, expect_response: bool = True) -> Any:
+        answer = send(connection, message, expect_response)
+        if expect_response:
+            _note_sent(connection)
+        return answer
 
-def _send_sasl_token_watched(connection: Any, payload: bytes, expect_response: bool = True) -> Any:
-    answer = _send_sasl_token(connection, payload, expect_response)
-    if expect_response:
-        _note_sent(connection)
-    return answer
+    return send_watched
 
 
 def _note_sent(connection: Any) -> None:

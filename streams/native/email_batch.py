@@ -22,7 +22,6 @@ class EmailBatch:
         # Of the first byte alone: an array of `room` bytes would be a type of its own, made for each size.
         self._first = ctypes.c_char.from_buffer(self._bytes)
         self.state = Batch(ctypes.addressof(self._first), room)
-        self.address = ctypes.addressof(self.state)
 
     @property
     def count(self) -> int:

@@ -6,7 +6,7 @@ import ctypes
 import re
 import struct
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from functools import partial
 from typing import Any, NamedTuple
@@ -29,7 +29,6 @@ _TALLIES, _SPANS = 512, 1_024
 _FEWEST_SLOTS = 16
 #: Outcomes that are kept.
 _MOST_OUTCOMES = 512
-_NO_ABORTED = (Aborted * 0)()
 #: Where in a pass its place in the fetch begins, and all that follows.
 _WHERE = Pass.at.offset
 _WHERE_BYTES = ctypes.sizeof(Pass) - _WHERE
@@ -117,7 +116,6 @@ class NativePartition:
             index.pointer,
             self._decide,
         )
-        self.pointer = ctypes.pointer(self.state)
         self._outcomes: dict[tuple[int, int], Emailed] = {}  # by number of the letter, and organisation
 
     def outcome(self, letter: int, org_id: int) -> Emailed:
@@ -145,8 +143,8 @@ class NativePass:
     def __init__(self, partition: NativePartition) -> None:
         """Prepare for fetches of a partition; `begin` comes before the first step."""
         self._partition = partition
-        self._state = Pass(partition=partition.pointer)
-        self._aborted: ctypes.Array[Aborted] = _NO_ABORTED
+        self._state = Pass(partition=ctypes.pointer(partition.state))
+        self._aborted: Any = ()
         self._tallies: Any = ()
         self._spans: Any = ()
         self._records = b""  # of an inflated batch
@@ -156,7 +154,7 @@ class NativePass:
         fetched: bytes,
         *,
         next_offset: int,
-        aborted: Sequence[tuple[int, int]],
+        aborted: Iterable[tuple[int, int]],
         inflate: Callable[[int, int], bytes | memoryview],
         most_records: int = _SPANS,
     ) -> None:
@@ -185,10 +183,8 @@ class NativePass:
         ctypes.memset(ctypes.addressof(state) + _WHERE, 0, _WHERE_BYTES)
         self._records = b""
         state.fetched, state.fetched_length, state.next_offset = fetched, len(fetched), next_offset
-        self._aborted = _NO_ABORTED
-        if aborted:
-            transactions = [Aborted(producer_id, first) for producer_id, first in sorted(aborted)]
-            self._aborted = (Aborted * len(transactions))(*transactions)
+        transactions = [Aborted(producer_id, first) for producer_id, first in sorted(aborted)]
+        self._aborted = (Aborted * len(transactions))(*transactions)
         state.aborted, state.aborted_count = self._aborted, len(self._aborted)
 
     @property
@@ -233,7 +229,7 @@ class NativePass:
     def put_into(self, batch: EmailBatch) -> None:
         """Let further emails go into this batch."""
         self.batch = batch
-        self._state.batch = batch.address
+        self._state.batch = ctypes.addressof(batch.state)
 
     def end(self) -> None:
         """Give back the memory of what was fetched. What was judged can still be counted."""
