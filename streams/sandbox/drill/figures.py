@@ -41,20 +41,28 @@ class GroupFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class SameSeconds:
+    """The delays of two groups while the machine did the same: the second one's emails ask no lookup."""
+
+    affected: Delays
+    known: Delays
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """One mode.
 
     Attributes:
         groups: the figures of each group.
         uncalled: emails of no action that was sent.
-        until_open: the affected organisation's delays, for actions until its breaker was seen open.
-        once_open: the same for actions after that.
+        until_open: the delays of actions until the affected organisation's breaker was seen open.
+        once_open: those of actions after that.
     """
 
     groups: Mapping[Group, GroupFigures]
     uncalled: int
-    until_open: Delays
-    once_open: Delays
+    until_open: SameSeconds
+    once_open: SameSeconds
 
     @property
     def actions(self) -> int:
@@ -67,17 +75,28 @@ class Figures:
         return not self.uncalled and all(not (one.missing or one.doubled) for one in self.groups.values())
 
 
-def figures(account: Account[Group], breaker: Timeline) -> Figures:
-    """Put the account of a run into figures; the first email of an action makes its delay."""
-    affected = account.parts[Group.AFFECTED].delays
+def figures(account: Account[Group], breaker: Timeline, deadline: float) -> Figures:
+    """Put the account of a run into figures; the first email of an action makes its delay.
+
+    Args:
+        account: what was sent, and what arrived.
+        breaker: that of the affected organisation.
+        deadline: of its lookups, in seconds. Before the breaker opens, an email comes so much later, and is
+            compared with the emails of known supporters that the worker makes until then.
+    """
     opened = opened_at(breaker)
     begin = min((delay.sent_at for tally in account.parts.values() for delay in tally.delays), default=0.0)
     until = math.inf if opened is None else begin + opened
+
+    def sent(group: Group, since: float, until: float) -> Delays:
+        delays = account.parts[group].delays
+        return Delays.of(delay.seconds for delay in delays if since <= delay.sent_at < until)
+
     return Figures(
         {group: _of_group(account.parts[group]) for group in Group},
         account.uncalled,
-        Delays.of(delay.seconds for delay in affected if delay.sent_at < until),
-        Delays.of(delay.seconds for delay in affected if delay.sent_at >= until),
+        SameSeconds(sent(Group.AFFECTED, begin, until), sent(Group.KNOWN, begin, until + deadline)),
+        SameSeconds(sent(Group.AFFECTED, until, math.inf), sent(Group.KNOWN, until, math.inf)),
     )
 
 

@@ -130,7 +130,7 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
         )
     sent = [delay.sent_at for tally in account.parts.values() for delay in tally.delays]
     seconds = max(sent, default=0.0) - min(sent, default=0.0)
-    found = figures(account, watch.timeline)
+    found = figures(account, watch.timeline, DEADLINE)
     return ModeRun(found, asked, int(failed), tuple(watch.timeline), seconds, naive)
 
 

@@ -1,5 +1,7 @@
 """The figures of a run."""
 
+from collections.abc import Sequence
+
 from streams.sandbox.account import Account
 from streams.sandbox.drill.crowd import Group
 from streams.sandbox.drill.figures import Delays, Figures, Timeline, figures, opened_at
@@ -7,13 +9,14 @@ from streams.sandbox.mailer import Arrival
 from tests.sandbox.records import NAMES, action, email
 
 GROUPS = (Group.AFFECTED, Group.AFFECTED, Group.AFFECTED, Group.AFFECTED, Group.HEALTHY)
+DEADLINE = 1.0  # seconds
 
 
-def run(arrivals: list[Arrival], breaker: Timeline = ()) -> Figures:
-    """Actions by offset are of the groups above."""
-    account: Account[Group] = Account(NAMES, lambda record: GROUPS[record.offset])
+def run(arrivals: list[Arrival], breaker: Timeline = (), groups: Sequence[Group] = GROUPS) -> Figures:
+    """Actions by offset are of the groups."""
+    account: Account[Group] = Account(NAMES, lambda record: groups[record.offset])
     account.take(arrivals)
-    return figures(account, breaker)
+    return figures(account, breaker, DEADLINE)
 
 
 def test_one_email_each_is_exactly_once() -> None:
@@ -43,15 +46,26 @@ def test_affected_delays_are_parted_where_the_breaker_was_seen_open() -> None:
     arrivals = [action(offset, 1000.0 + offset) for offset in range(5)]
     arrivals += [email(offset, 1000.0 + offset + delay) for offset, delay in enumerate((1, 1, 0.5, 0.5, 9))]
     found = run(arrivals, [(0.0, "closed"), (2.0, "open"), (3.0, "half_open")])
-    assert found.until_open == Delays(1, 1, 1)
-    assert found.once_open == Delays(0.5, 0.5, 0.5)
+    assert found.until_open.affected == Delays(1, 1, 1)
+    assert found.once_open.affected == Delays(0.5, 0.5, 0.5)
+
+
+def test_the_known_are_those_whose_emails_are_made_in_the_same_seconds() -> None:
+    """Until the breaker was open, emails of the affected come a deadline later: so do those beside them."""
+    groups = (Group.AFFECTED, *(Group.KNOWN,) * 4)
+    sent = (1000.0, 1000.5, 1002.0, 1002.9, 1003.5)
+    arrivals = [action(offset, at) for offset, at in enumerate(sent)]
+    arrivals += [email(offset, at + 0.125 * (offset + 1)) for offset, at in enumerate(sent)]
+    found = run(arrivals, [(2.0, "open")], groups)
+    assert found.until_open.known == Delays(0.375, 0.5, 0.5)
+    assert found.once_open.known == Delays(0.5, 0.625, 0.625)
 
 
 def test_without_an_opening_all_delays_are_from_before_it() -> None:
     """A breaker that stays closed leaves nothing to judge afterwards."""
     found = run([action(0, 1000.0), email(0, 1000.5)], [(0.0, "closed")])
-    assert found.until_open.p99 == 0.5
-    assert found.once_open == Delays(None, None, None)
+    assert found.until_open.affected.p99 == 0.5
+    assert found.once_open.affected == Delays(None, None, None)
 
 
 def test_percentiles_are_delays_that_somebody_had() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from streams.sandbox.drill.crowd import Group
-from streams.sandbox.drill.figures import Delays, Figures, GroupFigures
+from streams.sandbox.drill.figures import Delays, Figures, GroupFigures, SameSeconds
 from streams.sandbox.drill.verdict import GoalVerdict, all_held, verdicts
 from streams.sandbox.lookup_service import Behaviour
 
@@ -11,7 +11,9 @@ from streams.sandbox.lookup_service import Behaviour
 def run(
     *, others: float = 0.02, until: float = 1.0, once: float | None = 0.02, missing: int = 0, **more: Any
 ) -> Figures:
-    """A run of 10 actions a group; delays are p99, in seconds."""
+    """A run of 10 actions a group; delays are p99, in seconds; `beside`: of the known until the opening."""
+    known = Delays(others, others, others)
+    beside = more.get("beside", others)
     return Figures(
         groups={
             group: GroupFigures(
@@ -19,13 +21,13 @@ def run(
                 emails=10 - missing,
                 missing=missing,
                 doubled=more.get("doubled", 0),
-                delays=Delays(others, others, others),
+                delays=known,
             )
             for group in Group
         },
         uncalled=more.get("uncalled", 0),
-        until_open=Delays(until, until, until),
-        once_open=Delays(once, once, once),
+        until_open=SameSeconds(Delays(until, until, until), Delays(beside, beside, beside)),
+        once_open=SameSeconds(Delays(once, once, once), known),
     )
 
 
@@ -56,14 +58,21 @@ def test_each_goal_can_be_missed() -> None:
 
 def test_others_are_measured_by_the_healthy_run() -> None:
     """What is slow while everybody is healthy is not the dead CRM's fault."""
-    assert all_held(judge(run(others=0.5), run(others=0.54)))
+    assert all_held(judge(run(others=0.5), run(others=0.75)))
+    assert not all_held(judge(run(others=0.5), run(others=0.751)))
 
 
 def test_the_affected_are_measured_by_the_known_supporters_of_their_run() -> None:
     """On a machine that takes 500 ms for any email, an email behind an open breaker may take as long."""
-    slow = run(others=0.5, until=1.54, once=0.54)
+    slow = run(others=0.5, until=1.74, once=0.74)
     assert all_held(judge(run(others=0.5), slow))
-    assert "hanging 540 ms (at most 550 ms)" in judge(run(others=0.5), slow)[-1].detail
+    assert "hanging 740 ms (at most 750 ms)" in judge(run(others=0.5), slow)[-1].detail
+
+
+def test_a_slow_moment_is_judged_by_the_known_supporters_of_that_moment() -> None:
+    """Delays of the time before the breaker opened say nothing of those after it, and the other way round."""
+    assert all_held(judge(run(), run(until=1.2, beside=0.2)))
+    assert [each.held for each in judge(run(), run(once=0.2, beside=0.2))] == [True, True, True, True, False]
 
 
 def test_a_healthy_run_that_lost_an_email_is_missed_too() -> None:
