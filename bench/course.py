@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import partial
 
 from bench.contenders import CONTENDERS, Contender
+from bench.core_speed import core_speed
 from bench.handover import handover
 from bench.idle import idle
 from bench.live_rounds import at_rates, while_hanging
@@ -193,6 +194,7 @@ class Course:
         place = (measured.title, label, contender)
         if self._failed.get(place, 0) >= _FAILURES:
             return []
+        speed = core_speed()
         begin = time.monotonic()
         try:
             found = list(run())
@@ -203,7 +205,7 @@ class Course:
         )
         self._took = seconds = time.monotonic() - begin
         for each in found:
-            each.case = each.case or label
+            each.case, each.core_speed = each.case or label, speed
             self._count(measured, number, each, seconds)
             seconds = 0.0
         return found
@@ -212,7 +214,7 @@ class Course:
         shown = "  ".join(f"{name} {_short(value)}" for name, value in found.figures.items())
         text = "; ".join(found.problems) or shown
         name = "warm-up" if number < 0 else f"round {number + 1}"
-        took = f"  [{seconds:.0f} s]" if seconds else ""
+        took = f"  [{seconds:.0f} s, core {found.core_speed:.1f}]" if seconds else ""
         self._told(f"  {name:<8} {found.contender:<21}{found.case:<25} {text}{took}")
         found.number = number
         if number >= 0 or found.problems:

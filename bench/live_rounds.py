@@ -45,9 +45,8 @@ def at_rates(topics: Topics, contender: Contender, case: Case, scale: Scale, num
     with running(live, whole):
         # Connections, the table, and the JVM's compiler; then each rate, then as much as goes in.
         live.flow([(_WARMING_RATE, 2 * settle)])
-        phases = {
-            f"{phase.rate:,}/s": phase for phase in live.flow([(rate, seconds) for rate in scale.live_rates])
-        }
+        plan = [(rate, scale.seconds_at(rate) + settle) for rate in scale.live_rates]
+        phases = {f"{phase.rate:,}/s": phase for phase in live.flow(plan)}
         if case.sustained and number < scale.sustained_rounds:
             sustained = live.sustained(live.flow([(0, seconds)])[0], settle)
             rates = [max(1, int(sustained * share)) for share in SHARES]

@@ -255,13 +255,17 @@ def _aligned(rows: Sequence[Row]) -> str:
     )
 
 
+_SPEED = " Just before each round one core made {} million turns of a Python loop a second."
+
+
 def as_markdown(results: Results) -> str:
     """For the README."""
-    machine, versions = results.machine, results.versions
+    machine, versions, speeds = results.machine, results.versions, results.core_speeds()
     parts = [
         f"Made on {results.began[:10]}, scale `{results.scale}`, in {results.seconds / 60:.0f} minutes, on"
         f" {machine['cores']} cores ({machine['processor']}, {machine['memory_gb']} GB, {machine['system']}),"
-        f" broker included. {', '.join(f'{name} {version}' for name, version in versions.items())}.",
+        f" broker included. {', '.join(f'{name} {version}' for name, version in versions.items())}."
+        + (_SPEED.format(_spread(figures.spread(speeds))) if speeds else ""),
         _pipes([("goal", "bound", "measured", "verdict"), *goals(results)]),
     ]
     for measured in results.scenarios.values():

@@ -111,6 +111,11 @@ class Results:
     skipped: dict[str, str] = field(default_factory=dict)  # contender: why
     scenarios: dict[str, Measured] = field(default_factory=dict)
 
+    def core_speeds(self) -> list[float]:
+        """What one core gave just before each round, where it was taken."""
+        rounds = (each for measured in self.scenarios.values() for each in measured.rounds)
+        return [each.core_speed for each in rounds if each.core_speed]
+
     def failures(self) -> list[str]:
         """Everything that went wrong: a process that failed, an output that is not right."""
         return [

@@ -50,6 +50,7 @@ class Round:
     number: int = 0  # of the round: those of the same number are neighbours in time
     figures: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    core_speed: float = 0.0  # of one core just before it, as `bench.core_speed` has it; 0: not taken
 
 
 def fill(

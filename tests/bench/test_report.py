@@ -116,3 +116,12 @@ def test_a_page_without_markers_is_refused() -> None:
     """Nothing is written somewhere else."""
     with pytest.raises(ValueError, match="no place"):
         report.into_markdown("text", run(ours=[100.0]))
+
+
+def test_the_page_says_what_the_machine_gave() -> None:
+    """The speed of a core just before the rounds, and nothing of it where a run of before has none."""
+    results = run(ours=[100.0, 200.0])
+    assert "Python loop" not in report.as_markdown(results)
+    for each, speed in zip(results.scenarios["known"].rounds, (5.0, 11.0), strict=True):
+        each.core_speed = speed
+    assert "one core made 8.00 (5.00–11.0) million turns" in report.as_markdown(results)
