@@ -55,12 +55,14 @@ class Figures:
     Attributes:
         groups: the figures of each group.
         uncalled: emails of no action that was sent.
+        own: the delays of the actions themselves to the reader of the emails, without the worker.
         until_open: the delays of actions until the affected organisation's breaker was seen open.
         once_open: those of actions after that.
     """
 
     groups: Mapping[Group, GroupFigures]
     uncalled: int
+    own: Delays
     until_open: SameSeconds
     once_open: SameSeconds
 
@@ -95,6 +97,7 @@ def figures(account: Account[Group], breaker: Timeline, deadline: float) -> Figu
     return Figures(
         {group: _of_group(account.parts[group]) for group in Group},
         account.uncalled,
+        Delays.of(delay.seconds for tally in account.parts.values() for delay in tally.own_delays),
         SameSeconds(sent(Group.AFFECTED, begin, until), sent(Group.KNOWN, begin, until + deadline)),
         SameSeconds(sent(Group.AFFECTED, until, math.inf), sent(Group.KNOWN, until, math.inf)),
     )

@@ -64,6 +64,7 @@ def _mode(run: ModeRun) -> dict[str, Any]:
         "groups": {str(group): asdict(each) for group, each in found.groups.items()},
         "seconds": run.seconds,
         "uncalled": found.uncalled,
+        "actions_to_reader": asdict(found.own),
         "affected_until_open": asdict(found.until_open.affected),
         "known_until_open": asdict(found.until_open.known),
         "affected_once_open": asdict(found.once_open.affected),

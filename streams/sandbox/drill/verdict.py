@@ -12,6 +12,10 @@ SLACK_SHARE = 0.5
 """What may be added, at p99, to the delay that an email is compared with: seconds, or a share of that delay
 where this is more. The p99 of a few seconds wanders with the machine, by so much of itself."""
 
+_WAYS = 3
+"""An email takes so many times the way through Kafka that its action takes to the reader: it goes from the
+producer to the worker, from the worker to the broker, and from there to the reader."""
+
 
 class GoalVerdict(NamedTuple):
     """One goal, and whether it was reached."""
@@ -58,9 +62,20 @@ def _counts(runs: Mapping[Behaviour, Figures]) -> GoalVerdict:
 
 
 def _unmoved(group: Group, healthy: Figures, dead: Mapping[Behaviour, Figures]) -> GoalVerdict:
-    base = healthy.groups[group].delays.p99
-    goal = f"{str(group).capitalize()}: delay p99 at most {_SLACK_TEXT} above the healthy run's"
-    return _within(goal, 0.0, {mode: (run.groups[group].delays.p99, base) for mode, run in dead.items()})
+    """Compare with the healthy run, in which the machine may have been faster.
+
+    By how much is told by the actions themselves: no worker stands between them and the reader of the emails.
+    """
+
+    def base(run: Figures) -> float | None:
+        p99, own, then = healthy.groups[group].delays.p99, run.own.p99, healthy.own.p99
+        if p99 is None or own is None or then is None:
+            return p99
+        return p99 + _WAYS * max(0.0, own - then)
+
+    allowed = f"at most {_SLACK_TEXT} above the healthy run's, more on a slower machine"
+    goal = f"{str(group).capitalize()}: delay p99 {allowed}"
+    return _within(goal, 0.0, {mode: (run.groups[group].delays.p99, base(run)) for mode, run in dead.items()})
 
 
 def _beside_known(which: str, waits: float, dead: Mapping[Behaviour, SameSeconds]) -> GoalVerdict:

@@ -61,6 +61,13 @@ def test_the_known_are_those_whose_emails_are_made_in_the_same_seconds() -> None
     assert found.once_open.known == Delays(0.5, 0.625, 0.625)
 
 
+def test_the_actions_own_delays_are_those_to_the_reader() -> None:
+    """Of all groups, by when the reader of the emails had the action."""
+    arrivals = [action(0, 1000.0), action(4, 1001.0)]
+    own = [arrivals[0]._replace(seen_at=1000.25), arrivals[1]._replace(seen_at=1001.5)]
+    assert run(own).own == Delays(0.25, 0.5, 0.5)
+
+
 def test_without_an_opening_all_delays_are_from_before_it() -> None:
     """A breaker that stays closed leaves nothing to judge afterwards."""
     found = run([action(0, 1000.0), email(0, 1000.5)], [(0.0, "closed")])
