@@ -57,9 +57,7 @@ class CommitSlots:
         self._at_once = at_once
         self._rest = rest
         self._longest = longest
-        self._taken: list[_Slot] = []  # may have some that are free again, as long as nobody looks
-        self._shared: _Slot | None = None  # the last one that was handed out to lanes that may share
-        self._members: Membership | None = None  # as which they commit
+        self._taken: list[_Slot] = []  # has some that are free again, until somebody looks
         self._look_again: asyncio.TimerHandle | None = None  # while lanes wait for a slot, or for each other
         self._gather = gather
         self._turns: int | None = None  # since the last lane asked; None: no lane waits for others
@@ -99,49 +97,41 @@ class CommitSlots:
 
     def _hand_out(self) -> None:
         now = asyncio.get_running_loop().time()
-        while self._has_free() and (first := self._next()) is not None:
-            self._taken.append(slot := _Slot(now + self._longest))
-            seats = [first]
-            if first.sharing:
-                self._shared, self._members = slot, first.membership
-                seats += self._companions(first)
-            SharedCommit(seats, partial(self._give_back, slot))
+        self._taken = [slot for slot in self._taken if slot.free_at > now]
+        while len(self._taken) < self._at_once and (first := self._next()) is not None:
+            self._taken.append(slot := _Slot(now + self._longest, first.membership))
+            companions = self._companions(first) if first.sharing else []
+            SharedCommit([first, *companions], partial(self._give_back, slot))
         if self._queue:
             self._await_free()
-
-    def _has_free(self) -> bool:
-        if len(self._taken) == self._at_once:
-            now = asyncio.get_running_loop().time()
-            self._taken = [slot for slot in self._taken if slot.free_at > now]
-        return len(self._taken) < self._at_once
 
     def _next(self) -> Seat | None:
         """Take the first lane out of the queue that has to wait for nothing but a slot."""
         queue = self._queue
         while queue and queue[0].taken.cancelled():  # its lane was closed while it waited
             queue.popleft()
-        wait = self._sharing_waits()
+        waiting = self._waiting()
         for seat in queue:
-            if not ((wait and seat.membership == self._members) or seat.taken.cancelled()):
+            if not (seat.membership in waiting or seat.taken.cancelled()):
                 queue.remove(seat)
                 return seat
         return None
 
-    def _sharing_waits(self) -> bool:
-        """Whether lanes that may share wait until a common transaction has ended, to have the next one."""
-        if self._shared is None or self._shared.free_at <= asyncio.get_running_loop().time():
-            return False
-        waiting = (seat.results() for seat in self._queue if seat.membership == self._members)
-        return sum(waiting) < self._together
+    def _waiting(self) -> list[Membership]:
+        """The memberships whose lanes wait until a common transaction has ended, to have the next one."""
+        return [
+            membership
+            for membership in {slot.membership for slot in self._taken}
+            if membership is not None
+            and sum(seat.results() for seat in self._queue if seat.membership == membership) < self._together
+        ]
 
     def _await_free(self) -> None:
         """Look again when what is waited for is free. Only while a lane waits: a timer costs a turn."""
         if self._look_again is not None:
             self._look_again.cancel()
-        if self._shared is None or len(self._taken) == self._at_once:
-            at = min(slot.free_at for slot in self._taken)
-        else:
-            at = self._shared.free_at
+        full = len(self._taken) == self._at_once
+        at = min(slot.free_at for slot in self._taken if full or slot.membership is not None)
         self._look_again = asyncio.get_running_loop().call_at(at, self._hand_out)
 
     def _give_back(self, slot: _Slot) -> None:
@@ -168,7 +158,8 @@ class CommitSlots:
 class _Slot:
     """One slot that was handed out."""
 
-    __slots__ = ("free_at",)
+    __slots__ = ("free_at", "membership")
 
-    def __init__(self, free_at: float) -> None:
+    def __init__(self, free_at: float, membership: Membership | None) -> None:
         self.free_at = free_at  # on the event loop's clock; earlier when it is given back
+        self.membership = membership  # as which its lanes commit together; None: one lane alone

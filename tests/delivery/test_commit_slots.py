@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -320,6 +321,29 @@ async def test_a_lane_of_another_generation_waits_for_no_common_transaction() ->
     await first
 
 
+async def test_a_lane_goes_on_waiting_while_another_generation_gets_a_slot() -> None:
+    """Each generation waits for its own common transaction, though a slot is free for either."""
+    slots = CommitSlots(at_once=4, rest=0.0, longest=60)
+    first = await one_under_way(slots, hanging := Sharing(0))
+    waits = asyncio.create_task(commit(slots, waiting := Sharing(1), 1))
+    others = [Sharing(2), Sharing(3)]
+    for each in others:
+        each.membership = (6, "worker-0-abc", None)
+    begun = await one_under_way(slots, others[0])
+    follows = asyncio.create_task(commit(slots, others[1], 3))
+    for _ in range(8):
+        await asyncio.sleep(0)
+    assert (waiting.alone, others[1].alone) == ([], [])
+    others[0].may_end.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(begun, follows)
+    assert (waiting.alone, others[1].alone) == ([], [3])
+    hanging.may_end.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(first, waits)
+    assert waiting.alone == [1]
+
+
 async def test_what_lanes_of_another_generation_have_does_not_end_a_wait() -> None:
     """Only what would go into the next common transaction counts."""
     slots = CommitSlots(at_once=2, rest=0.0, longest=60, together=10)
@@ -596,3 +620,40 @@ async def test_one_that_is_closed_in_the_moment_in_which_it_is_to_lead_leaves_th
         await asyncio.wait([*tasks, leaves])
     assert tasks[0].cancelled()
     assert (closed.together, [each.together for each in others]) == ([], [[[1, 1]], []])
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_every_lane_has_its_turn_in_whatever_order_lanes_ask_end_and_are_closed(seed: int) -> None:
+    """Lanes of two generations, and some that may not share: all commit that are not closed."""
+    choice = random.Random(seed)
+    slots = CommitSlots(at_once=choice.randint(1, 4), rest=0.0, longest=60, together=10)
+    lanes: list[Alone] = []
+    under_way: list[asyncio.Task[None]] = []
+    loop = asyncio.get_running_loop()
+    failures: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+    for number in range(100):
+        lane = Sharing(number) if choice.random() < 0.7 else Alone()
+        if isinstance(lane, Sharing):
+            lane.membership = (choice.randint(5, 6), "worker-0-abc", None)
+        lane.may_end.clear()
+        lanes.append(lane)
+        under_way.append(asyncio.create_task(commit(slots, lane, number, results=choice.randint(1, 12))))
+        for _ in range(choice.randint(0, 4)):
+            await asyncio.sleep(0)
+        if choice.random() < 0.5:
+            choice.choice(lanes).may_end.set()
+        if choice.random() < 0.2:
+            choice.choice(under_way).cancel()
+    for lane in lanes:
+        lane.may_end.set()
+    async with asyncio.timeout(30):
+        ends = await asyncio.gather(*under_way, return_exceptions=True)
+    assert not failures
+    #: A lane that is closed takes its part away, and those beside it open their transactions again.
+    assert {type(end) for end in ends} <= {type(None), NotTogether, asyncio.CancelledError}
+    shared = [lane.together for lane in lanes if isinstance(lane, Sharing)]
+    committed = [number for lane in lanes for number in lane.alone]
+    committed += [number for together in shared for part in together for number in part]
+    assert {number for number, end in enumerate(ends) if end is None} <= set(committed)
+    assert len(set(committed)) == len(committed)
