@@ -2,7 +2,7 @@
 
 import time
 
-_TURNS = 500_000  # some 45 ms of a quiet core
+_TURNS = 500_000  # 20 to 40 ms
 
 
 def core_speed() -> float:
