@@ -2,7 +2,7 @@
 
 import time
 
-_TURNS = 500_000  # 20 to 40 ms
+_TURNS = 500_000  # some 20 to 60 ms
 
 
 def core_speed() -> float:

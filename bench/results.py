@@ -112,9 +112,9 @@ class Results:
     scenarios: dict[str, Measured] = field(default_factory=dict)
 
     def core_speeds(self) -> list[float]:
-        """What one core gave just before each round, where it was taken."""
+        """What one core gave just before each round, where it was taken; once for a round's cases."""
         rounds = (each for measured in self.scenarios.values() for each in measured.rounds)
-        return [each.core_speed for each in rounds if each.core_speed]
+        return list({each.core_speed for each in rounds if each.core_speed})
 
     def failures(self) -> list[str]:
         """Everything that went wrong: a process that failed, an output that is not right."""

@@ -22,8 +22,8 @@ LIVE_MOST = 2_000_000  # actions in a live round, at most
 class Scale:
     """How big everything is. Seconds and counts; `share` makes backlogs smaller.
 
-    Delays are taken at each rate for `live_seconds`, and until there are `live_actions`. The p99 of 400
-    delays is the fourth-longest: at 200 a second, one moment of 20 ms in which the machine pauses decides it.
+    Delays are taken at each of `live_rates` for `live_seconds`, and until there are `live_actions`. The p99
+    of 400 delays is the fifth-longest: at 200 a second, one pause of the machine of 25 ms decides it.
     """
 
     name: str

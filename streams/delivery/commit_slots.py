@@ -57,7 +57,7 @@ class CommitSlots:
         self._at_once = at_once
         self._rest = rest
         self._longest = longest
-        self._taken: list[_Slot] = []  # has some that are free again, until somebody looks
+        self._taken: list[_Slot] = []  # may have some that are free again, until somebody looks
         self._look_again: asyncio.TimerHandle | None = None  # while lanes wait for a slot, or for each other
         self._gather = gather
         self._turns: int | None = None  # since the last lane asked; None: no lane waits for others
@@ -99,9 +99,12 @@ class CommitSlots:
         now = asyncio.get_running_loop().time()
         self._taken = [slot for slot in self._taken if slot.free_at > now]
         while len(self._taken) < self._at_once and (first := self._next()) is not None:
+            seats = [first, *self._companions(first)] if first.sharing else [first]
+            for earlier in self._taken:
+                if earlier.gathers == first.membership:  # its lanes wait for the last one
+                    earlier.gathers = None
             self._taken.append(slot := _Slot(now + self._longest, first.membership))
-            companions = self._companions(first) if first.sharing else []
-            SharedCommit([first, *companions], partial(self._give_back, slot))
+            SharedCommit(seats, partial(self._give_back, slot))
         if self._queue:
             self._await_free()
 
@@ -118,10 +121,10 @@ class CommitSlots:
         return None
 
     def _waiting(self) -> list[Membership]:
-        """The memberships whose lanes wait until a common transaction has ended, to have the next one."""
+        """The memberships whose lanes wait for the end of their last common transaction, and for the next."""
         return [
             membership
-            for membership in {slot.membership for slot in self._taken}
+            for membership in [slot.gathers for slot in self._taken]
             if membership is not None
             and sum(seat.results() for seat in self._queue if seat.membership == membership) < self._together
         ]
@@ -131,7 +134,7 @@ class CommitSlots:
         if self._look_again is not None:
             self._look_again.cancel()
         full = len(self._taken) == self._at_once
-        at = min(slot.free_at for slot in self._taken if full or slot.membership is not None)
+        at = min(slot.free_at for slot in self._taken if full or slot.gathers is not None)
         self._look_again = asyncio.get_running_loop().call_at(at, self._hand_out)
 
     def _give_back(self, slot: _Slot) -> None:
@@ -158,8 +161,8 @@ class CommitSlots:
 class _Slot:
     """One slot that was handed out."""
 
-    __slots__ = ("free_at", "membership")
+    __slots__ = ("free_at", "gathers")
 
-    def __init__(self, free_at: float, membership: Membership | None) -> None:
+    def __init__(self, free_at: float, gathers: Membership | None) -> None:
         self.free_at = free_at  # on the event loop's clock; earlier when it is given back
-        self.membership = membership  # as which its lanes commit together; None: one lane alone
+        self.gathers = gathers  # the membership whose lanes wait until then; None: no lane does

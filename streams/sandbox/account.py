@@ -39,10 +39,10 @@ _decode = msgspec.json.Decoder(SeenEmail).decode
 
 
 class Delay(NamedTuple):
-    """How long an action's email took, or the action itself."""
+    """How long an action's email took."""
 
     sent_at: float  # the action's timestamp, seconds since the epoch
-    seconds: float  # until a read_committed reader had it
+    seconds: float  # until a read_committed reader had the email
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Tally:
     dead_letters: Counter[str] = field(default_factory=Counter)  # by error class
     delays: list[Delay] = field(default_factory=list)
     known_delays: list[Delay] = field(default_factory=list)  # of supporters whose status was known
-    own_delays: list[Delay] = field(default_factory=list)  # of the actions themselves, to the same reader
+    own_delays: list[float] = field(default_factory=list)  # seconds until the same reader had the actions
 
     @property
     def emails_out(self) -> int:
@@ -133,7 +133,7 @@ class Account(Generic[Part]):
             return
         tally = self.parts[fate.part]
         tally.actions += 1
-        tally.own_delays.append(Delay(fate.sent_at, arrival.seen_at - fate.sent_at))
+        tally.own_delays.append(arrival.seen_at - fate.sent_at)
         tally.dead_letters.update(fate.dead_letters)
         if fate.first is not None:
             tally.add(fate.first, Delay(fate.sent_at, fate.seen_at - fate.sent_at))

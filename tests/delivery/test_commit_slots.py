@@ -344,6 +344,18 @@ async def test_a_lane_goes_on_waiting_while_another_generation_gets_a_slot() -> 
     assert waiting.alone == [1]
 
 
+async def test_lanes_wait_for_the_last_common_transaction_only() -> None:
+    """An earlier one that hangs does not hold up a lane that asks when the later one has ended."""
+    slots = CommitSlots(at_once=4, rest=0.0, longest=60, together=10)
+    first = await one_under_way(slots, hanging := Sharing(0))
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(commit(slots, Sharing(number), number, results=5) for number in (1, 2)))
+        await commit(slots, after := Sharing(3), 3)
+    assert after.alone == [3]
+    hanging.may_end.set()
+    await first
+
+
 async def test_what_lanes_of_another_generation_have_does_not_end_a_wait() -> None:
     """Only what would go into the next common transaction counts."""
     slots = CommitSlots(at_once=2, rest=0.0, longest=60, together=10)
@@ -624,7 +636,7 @@ async def test_one_that_is_closed_in_the_moment_in_which_it_is_to_lead_leaves_th
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_every_lane_has_its_turn_in_whatever_order_lanes_ask_end_and_are_closed(seed: int) -> None:
-    """Lanes of two generations, and some that may not share: all commit that are not closed."""
+    """Each commits, is closed, or is told that its common transaction failed; no slot is had twice."""
     choice = random.Random(seed)
     slots = CommitSlots(at_once=choice.randint(1, 4), rest=0.0, longest=60, together=10)
     lanes: list[Alone] = []
@@ -641,6 +653,7 @@ async def test_every_lane_has_its_turn_in_whatever_order_lanes_ask_end_and_are_c
         under_way.append(asyncio.create_task(commit(slots, lane, number, results=choice.randint(1, 12))))
         for _ in range(choice.randint(0, 4)):
             await asyncio.sleep(0)
+        assert len(slots._taken) <= slots._at_once
         if choice.random() < 0.5:
             choice.choice(lanes).may_end.set()
         if choice.random() < 0.2:

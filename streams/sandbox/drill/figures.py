@@ -16,7 +16,7 @@ Timeline = Sequence[tuple[float, str]]
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """From an action's timestamp to its email's arrival. None where there was no email at all."""
+    """From an action's timestamp to an arrival: of its email, or of itself. None where nothing arrived."""
 
     p50: float | None
     p99: float | None
@@ -42,7 +42,13 @@ class GroupFigures:
 
 @dataclass(frozen=True, slots=True)
 class SameSeconds:
-    """The delays of two groups while the machine did the same: the second one's emails ask no lookup."""
+    """The delays of two groups while the machine did the same.
+
+    Attributes:
+        affected: of the affected organisation.
+        known: of known supporters, whose emails ask no lookup. Until the breaker opens, an email of the
+            others may come up to a deadline later; therefore these go on for a deadline after it opened.
+    """
 
     affected: Delays
     known: Delays
@@ -83,8 +89,7 @@ def figures(account: Account[Group], breaker: Timeline, deadline: float) -> Figu
     Args:
         account: what was sent, and what arrived.
         breaker: that of the affected organisation.
-        deadline: of its lookups, in seconds. Before the breaker opens, an email comes so much later, and is
-            compared with the emails of known supporters that the worker makes until then.
+        deadline: of its lookups, in seconds.
     """
     opened = opened_at(breaker)
     begin = min((delay.sent_at for tally in account.parts.values() for delay in tally.delays), default=0.0)
@@ -97,7 +102,7 @@ def figures(account: Account[Group], breaker: Timeline, deadline: float) -> Figu
     return Figures(
         {group: _of_group(account.parts[group]) for group in Group},
         account.uncalled,
-        Delays.of(delay.seconds for tally in account.parts.values() for delay in tally.own_delays),
+        Delays.of(delay for tally in account.parts.values() for delay in tally.own_delays),
         SameSeconds(sent(Group.AFFECTED, begin, until), sent(Group.KNOWN, begin, until + deadline)),
         SameSeconds(sent(Group.AFFECTED, until, math.inf), sent(Group.KNOWN, until, math.inf)),
     )
