@@ -81,8 +81,8 @@ class Stage(NamedTuple):
     progress: ProgressBar
 
 
-async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
-    """Run one mode, with so many affected actions.
+async def run_mode(stage: Stage, mode: Behaviour, affected: int, warming: int = WARM_UP) -> ModeRun:
+    """Run one mode, with so many affected actions, after so many that warm the worker up.
 
     Raises:
         SandboxError: the worker or the reader cannot work.
@@ -101,8 +101,9 @@ async def run_mode(stage: Stage, mode: Behaviour, affected: int) -> ModeRun:
             await asyncio.to_thread(worker.wait_ready)
             await _teach(worker, place, affected)
             with Mailer(servers, (names.actions, names.emails, names.dead_letters)) as mailer:
-                warming: Account[str] = Account(names, lambda _: "warm-up")
-                await _flow(place, warm_up(WARM_UP), WARM_UP, mailer, warming, progress)
+                progress.begin(f"CRM {mode}: {warming:,} actions to warm up", warming)
+                before: Account[str] = Account(names, lambda _: "warm-up")
+                await _flow(place, warm_up(warming), warming, mailer, before, progress)
                 warmed = healthy_crm.asked
                 following = asyncio.create_task(watch.follow())
                 watch.begin()
