@@ -8,10 +8,12 @@ from streams.sandbox.errors import SandboxError
 
 #: Everything in the sandbox listens on the loopback interface only.
 HOST = "127.0.0.1"
+#: As the socket library has it. Nothing listens there; a port may be held there.
+EVERY_ADDRESS = ""
 
 
 class HeldPort:
-    """A port of 127.0.0.1 that no other program is given while we hold it.
+    """A port that no other program is given while we hold it, at 127.0.0.1 or at every address.
 
     The socket is bound with SO_REUSEADDR and never listens. On Linux a second socket with SO_REUSEADDR, as
     the server sockets of Java and asyncio have, may bind and listen beside it, while the kernel gives the
@@ -20,7 +22,7 @@ class HeldPort:
     before the server starts.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, address: str = HOST) -> None:
         """Take this port, or any free one for 0.
 
         Raises:
@@ -29,12 +31,13 @@ class HeldPort:
         self._socket: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((HOST, port))
+            self._socket.bind((address, port))
         except (OSError, OverflowError) as error:
             self._socket.close()
             in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             why = "in use" if in_use else f"not to be had ({error})"
-            raise SandboxError(f"Port {port} on {HOST} is {why}: choose another one.") from error
+            where = address or "some address"
+            raise SandboxError(f"Port {port} on {where} is {why}: choose another one.") from error
         self.number: int = self._socket.getsockname()[1]
 
     def make_way(self) -> None:

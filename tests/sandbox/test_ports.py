@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from streams.sandbox.errors import SandboxError
-from streams.sandbox.ports import HeldPort, hold_ports
+from streams.sandbox.ports import EVERY_ADDRESS, HeldPort, hold_ports
 
 
 @pytest.mark.skipif(
@@ -71,3 +71,20 @@ def test_number_that_is_no_port_is_refused() -> None:
     """Three brokers from port 65,534 on would need a port that does not exist."""
     with pytest.raises(SandboxError, match=r"Port 65536 .* is not to be had"):
         hold_ports(3, 65534)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="all of 127.0.0.0/8 is this machine on Linux only")
+def test_a_port_held_at_every_address_is_taken_at_each_of_them() -> None:
+    """Another program cannot have it at another address; a server that sets SO_REUSEADDR can, at any."""
+    at_one, at_every = HeldPort(), HeldPort(address=EVERY_ADDRESS)
+    try:
+        with socket.socket() as other:
+            other.bind(("127.0.0.2", at_one.number))  # the holder of one address does not prevent it
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.2", at_every.number))
+        for address in ("", "127.0.0.1"):
+            with socket.create_server((address, at_every.number)):
+                pass
+    finally:
+        at_one.release()
+        at_every.release()

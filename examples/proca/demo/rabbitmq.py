@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from streams.sandbox.errors import ProcessFailed, SandboxError
-from streams.sandbox.ports import HOST, HeldPort
+from streams.sandbox.ports import EVERY_ADDRESS, HOST, HeldPort
 from streams.sandbox.process import Process
 from streams.sandbox.supervised import SupervisedProcesses
 
@@ -41,7 +41,9 @@ class RabbitMq:
         program = _program()
         if program is None:
             raise SandboxError(absent() or "")
-        self._port, self._nodes, self._names = HeldPort(), HeldPort(), HeldPort()
+        self._port, self._names = HeldPort(), HeldPort()
+        # Before it starts, RabbitMQ tries this one at every address, though it listens at one.
+        self._nodes = HeldPort(address=EVERY_ADDRESS)
         #: For clients, with the user that RabbitMQ has from the start, who may connect from here only.
         self.url = f"amqp://guest:guest@{HOST}:{self._port.number}/"
         environ = {
