@@ -15,7 +15,7 @@ from rich.console import Console
 from streams.commands.command_line import try_to_write
 from streams.commands.progress_bar import ProgressBar
 from streams.sandbox.drill.report import document, show
-from streams.sandbox.drill.run import DEADLINE, MODES, ModeRun, Stage, run_mode
+from streams.sandbox.drill.run import DEADLINE, MODES, WARM_UP, ModeRun, Stage, run_mode
 from streams.sandbox.drill.verdict import all_held, verdicts
 from streams.sandbox.errors import SandboxError
 from streams.sandbox.interrupts import Interrupted, Interrupts
@@ -89,7 +89,9 @@ def _run(
         async def all_modes() -> dict[Behaviour, ModeRun]:
             with interrupts.cancelling():
                 # Kafka is new in the first mode, with which the others are compared.
-                first = {mode: await run_mode(stage, mode, actions, 2 * actions) for mode in modes[:1]}
-                return first | {mode: await run_mode(stage, mode, actions) for mode in modes[1:]}
+                return {
+                    mode: await run_mode(stage, mode, actions, WARM_UP if number else 2 * actions)
+                    for number, mode in enumerate(modes)
+                }
 
         return asyncio.run(all_modes())

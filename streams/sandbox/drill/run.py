@@ -81,7 +81,7 @@ class Stage(NamedTuple):
     progress: ProgressBar
 
 
-async def run_mode(stage: Stage, mode: Behaviour, affected: int, warming: int = WARM_UP) -> ModeRun:
+async def run_mode(stage: Stage, mode: Behaviour, affected: int, warming: int) -> ModeRun:
     """Run one mode, with so many affected actions, after so many that warm the worker up.
 
     Raises:
